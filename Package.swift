@@ -1,0 +1,48 @@
+// swift-tools-version: 6.0
+// The package has no dependency: libhiredis-dev and libevent-dev come from the system.
+import PackageDescription
+
+/// Warnings are errors. Dynamic exclusivity checks are off in release: the road of a message walks thousands of
+/// class instances a turn, and loop confinement already gives each of them one accessor.
+let settings: [SwiftSetting] = [
+    .unsafeFlags(["-warnings-as-errors"]),
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "roomcast",
+    products: [
+        .executable(name: "gateway", targets: ["Gateway"]),
+        .executable(name: "publisher", targets: ["Publisher"]),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibevent", pkgConfig: "libevent_core", providers: [.apt(["libevent-dev"])]),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        library("EventLoop", ["CLibevent"]),
+        library("Redis", ["EventLoop", "CHiredis"]),
+        library("WebSocket"),
+        library("Notices"),
+        library("Options"),
+        .executableTarget(
+            name: "Gateway", dependencies: ["EventLoop", "Redis", "WebSocket", "Notices", "Options"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "Publisher", dependencies: ["Redis", "Notices", "Options"], swiftSettings: settings),
+        tests("EventLoopTests", ["EventLoop"]),
+        tests("RedisTests", ["Redis"]),
+        tests("WebSocketTests", ["WebSocket"]),
+        tests("NoticesTests", ["Notices"]),
+        tests("OptionsTests", ["Options"]),
+        tests("GatewayTests", ["Gateway"]),
+        tests("PublisherTests", ["Publisher"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
