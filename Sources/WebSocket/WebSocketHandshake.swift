@@ -1,0 +1,78 @@
+// The server's side of the opening handshake (RFC 6455 section 4.2). An immutable value, any thread.
+
+/// Why a request is no WebSocket handshake; the answer is 400.
+package enum HandshakeError: Error, Equatable, Sendable {
+    case malformed
+    /// A handshake of another protocol version: the answer names ours in `Sec-WebSocket-Version`.
+    case unsupportedVersion
+}
+
+/// A checked request to switch to the WebSocket protocol.
+///
+/// Checked: GET, HTTP/1.1, `Upgrade` lists websocket and `Connection` lists upgrade (any case), version 13,
+/// one key of 16 base64 bytes, in this order. Extensions are ignored, which is how a server declines them.
+package struct WebSocketHandshake: Sendable {
+    /// The protocol version of RFC 6455, as it stands in `Sec-WebSocket-Version`.
+    package static let version = "13"
+    private static let acceptSuffix: StaticString = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    private static let keyBytes = 24
+
+    /// The value of `Sec-WebSocket-Accept`.
+    package let acceptValue: String
+    /// What `Sec-WebSocket-Protocol` offers, in the client's order of preference.
+    package let offeredSubprotocols: [String]
+
+    /// Checks `head`.
+    /// - Throws: `unsupportedVersion` if only the version, or what stands behind it in the order, is wrong.
+    package init(_ head: HttpRequestHead) throws(HandshakeError) {
+        let fields = head.fields
+        guard head.method == .get, head.versionMinor >= 1, fields.list("Upgrade", contains: "websocket"),
+            fields.list("Connection", contains: "upgrade")
+        else { throw .malformed }
+        guard fields.values(of: "Sec-WebSocket-Version") == [WebSocketHandshake.version] else {
+            throw .unsupportedVersion
+        }
+        guard fields.count(of: "Sec-WebSocket-Key") == 1,
+            let accept = fields.first("Sec-WebSocket-Key", WebSocketHandshake.acceptValue(forKey:)),
+            let accept
+        else { throw .malformed }
+        acceptValue = accept
+        offeredSubprotocols = fields.items(of: "Sec-WebSocket-Protocol")
+    }
+
+    /// Appends the 101 response; frames follow it.
+    /// - Parameters:
+    ///   - subprotocol: One of `offeredSubprotocols`, or nil for none.
+    ///   - fields: Further fields, if any.
+    package func appendResponse(
+        subprotocol: String? = nil, fields: [HttpResponseField] = [], to output: inout [UInt8]
+    ) {
+        HttpResponse.appendStatusLine(.switchingProtocols, to: &output)
+        output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n")
+        HttpResponse.append(HttpResponseField("Sec-WebSocket-Accept", acceptValue), to: &output)
+        if let subprotocol {
+            precondition(
+                offeredSubprotocols.contains(subprotocol), "the client did not offer this subprotocol")
+            HttpResponse.append(HttpResponseField("Sec-WebSocket-Protocol", subprotocol), to: &output)
+        }
+        for field in fields { HttpResponse.append(field, to: &output) }
+        output.append("\r\n")
+    }
+
+    /// The accept value for a key: base64 of the SHA-1 of the key's text and a fixed suffix; nil for a key
+    /// that is not 22 characters of the alphabet and `==`.
+    ///
+    /// The four bits that the 22nd character has too many may be set: clients that draw random characters
+    /// instead of random bytes set them, and nobody decodes the key.
+    static func acceptValue(forKey key: UnsafeRawBufferPointer) -> String? {
+        guard key.count == keyBytes, key.suffix(2).allSatisfy({ $0 == UInt8(ascii: "=") }),
+            key.dropLast(2).allSatisfy({ Base64.value(of: $0) != nil })
+        else { return nil }
+        let suffix = acceptSuffix.rawBytes
+        return withUnsafeTemporaryAllocation(byteCount: keyBytes + suffix.count, alignment: 1) { text in
+            text.copyMemory(from: key)
+            UnsafeMutableRawBufferPointer(rebasing: text[keyBytes...]).copyMemory(from: suffix)
+            return Sha1.digest(of: UnsafeRawBufferPointer(text)).withUnsafeBytes(Base64.encode)
+        }
+    }
+}
