@@ -160,11 +160,8 @@ struct Configuration: Sendable {
         (1...64).contains(text.utf8.count) && text.utf8.allSatisfy(isNodeIdByte) ? text : nil
     }
 
-    private static let prefixConverter = TextConverter(
-        expected: "at most 64 bytes without control characters"
-    ) {
-        text in
-        text.utf8.count <= 64 && (text.isEmpty || RoomId(text) != nil) ? text : nil
+    private static let prefixConverter = TextConverter(expected: Channels.prefixForm) { text in
+        Channels.isPrefix(text) ? text : nil
     }
 
     private static let passwordConverter = TextConverter(expected: "a password") { $0 }

@@ -3,6 +3,9 @@
 
 /// Names of the pub/sub channels.
 package struct Channels: Sendable {
+    /// The form of a prefix, for error messages.
+    package static let prefixForm = "at most 64 bytes without control characters"
+
     private let roomPrefix: [UInt8]
     private let gatewayPrefix: [UInt8]
 
@@ -10,6 +13,11 @@ package struct Channels: Sendable {
     package init(prefix: String = "") {
         roomPrefix = Array((prefix + "room:").utf8)
         gatewayPrefix = Array((prefix + "gateway:").utf8)
+    }
+
+    /// Whether a text may stand in front of all names: empty, or of the same characters as a room id.
+    package static func isPrefix(_ text: String) -> Bool {
+        text.utf8.count <= 64 && (text.isEmpty || RoomId(text) != nil)
     }
 
     /// The channel to which a room's notices are published.

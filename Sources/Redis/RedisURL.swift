@@ -1,7 +1,6 @@
 // Where Redis is and how to log in, as one URL:
 //
-//     redis://[[user]:password@]host[:port][/db]      host may be [IPv6]; port 6379 and database 0 when not
-//   given
+//     redis://[[user]:password@]host[:port][/db]      host may be [IPv6]; port 6379, database 0 by default
 //     unix:///path[?db=N]
 //
 // Credentials and the path are percent-decoded. Printing the value never shows the password. Pure value, any
