@@ -35,7 +35,7 @@ let package = Package(
             name: "Gateway", dependencies: ["EventLoop", "Redis", "WebSocket", "Notices", "Options"],
             swiftSettings: settings),
         .executableTarget(
-            name: "Publisher", dependencies: ["Redis", "Notices", "Options"], swiftSettings: settings),
+            name: "Publisher", dependencies: ["Redis", "WebSocket", "Notices", "Options"], swiftSettings: settings),
         tests("EventLoopTests", ["EventLoop"]),
         tests("RedisTests", ["Redis"]),
         tests("WebSocketTests", ["WebSocket"]),

@@ -1,1 +1,3 @@
-print("publisher")
+import Glibc
+
+exit(PublisherProgram.run(Array(CommandLine.arguments.dropFirst())))

@@ -50,7 +50,7 @@ package final class RedisConnection {
     ///
     /// - Parameter onReply: called once, on the loop; before this returns if the connection is down.
     package func send(
-        _ arguments: [String], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+        _ arguments: [RedisArgument], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
         guard isUp, let context = link.context else {
             onReply(.failure(.unavailable("not connected")))
@@ -65,7 +65,7 @@ package final class RedisConnection {
     }
 
     private func identify(_ context: RedisContext) {
-        context.send(["INFO", "server"]) { [weak self] result in
+        context.send([[UInt8]("INFO"), [UInt8]("server")]) { [weak self] result in
             guard let self else { return }
             switch result {
             case .success(let reply):

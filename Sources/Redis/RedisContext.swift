@@ -27,7 +27,7 @@ final class RedisContext: SocketWatcher {
     ///   - onEnd: called once, with the reason, whoever ended it. It must not call back into this object.
     /// - Throws: when the connection cannot even be tried.
     static func connect(
-        to address: RedisAddress, on loop: EventLoop, onConnect: @escaping () -> Void,
+        to address: RedisURL.Address, on loop: EventLoop, onConnect: @escaping () -> Void,
         onEnd: @escaping (String) -> Void
     ) throws(RedisFailure) -> RedisContext {
         let created =
@@ -61,7 +61,7 @@ final class RedisContext: SocketWatcher {
     }
 
     /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first).
-    func send(_ arguments: [String], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+    func send(_ arguments: [RedisArgument], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
         guard let context else {
             onReply(.failure(.unavailable("not connected")))
             return
@@ -80,7 +80,7 @@ final class RedisContext: SocketWatcher {
 
     /// Sends SUBSCRIBE or UNSUBSCRIBE for one channel: its replies and the channel's messages go to `onPush`.
     /// There is no private data: hiredis 0.14 may run another channel's callback, so replies route by content.
-    func sendSubscription(_ verb: String, channel: String) {
+    func sendSubscription(_ verb: RedisArgument, channel: RedisArgument) {
         guard let context else { return }
         _ = RedisContext.withArguments([verb, channel]) { count, values, lengths in
             redisAsyncCommandArgv(context, RedisContext.pushCallback, nil, count, values, lengths)
@@ -181,28 +181,23 @@ final class RedisContext: SocketWatcher {
         RedisContext.from(data).push(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
     }
 
-    /// Lays the arguments out as C wants them: one run of bytes, with a pointer and a length for each.
+    /// Lays the arguments out as C wants them: a pointer and a length for each, into one run of bytes.
     private static func withArguments(
-        _ arguments: [String],
+        _ arguments: [RedisArgument],
         _ body: (Int32, UnsafeMutablePointer<UnsafePointer<CChar>?>, UnsafePointer<Int>) -> Int32
     ) -> Int32 {
-        let totalBytes = arguments.reduce(0) { $0 + $1.utf8.count }
+        let totalBytes = arguments.reduce(0) { $0 + $1.count }
         let count = arguments.count
         return withUnsafeTemporaryAllocation(byteCount: max(1, totalBytes), alignment: 1) { bytes in
             withUnsafeTemporaryAllocation(of: UnsafePointer<CChar>?.self, capacity: count) { values in
                 withUnsafeTemporaryAllocation(of: Int.self, capacity: count) { lengths in
                     var offset = 0
                     for (index, argument) in arguments.enumerated() {
-                        let target = UnsafeMutableRawBufferPointer(rebasing: bytes[offset...])
-                        var argument = argument
-                        let length = argument.withUTF8 { utf8 in
-                            target.copyMemory(from: UnsafeRawBufferPointer(utf8))
-                            return utf8.count
-                        }
+                        UnsafeMutableRawBufferPointer(rebasing: bytes[offset...]).copyBytes(from: argument)
                         let start = (bytes.baseAddress! + offset).assumingMemoryBound(to: CChar.self)
                         values.initializeElement(at: index, to: UnsafePointer(start))
-                        lengths.initializeElement(at: index, to: length)
-                        offset += length
+                        lengths.initializeElement(at: index, to: argument.count)
+                        offset += argument.count
                     }
                     return body(Int32(count), values.baseAddress!, UnsafePointer(lengths.baseAddress!))
                 }

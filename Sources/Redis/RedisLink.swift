@@ -72,10 +72,10 @@ final class RedisLink {
         attempt += 1
         timeoutTimer?.start(after: RedisLink.connectTimeout)
         switch url.address {
-        case .unix(let path):
-            connect(to: .unix(path: path))
-        case .tcp(let host, let port) where HostResolver.isNumeric(host):
-            connect(to: .tcp(host: host, port: port))
+        case .unix:
+            connect(to: url.address)
+        case .tcp(let host, _) where HostResolver.isNumeric(host):
+            connect(to: url.address)
         case .tcp(let host, _):
             HostResolver.resolve(host, attempt: attempt, to: resolved)
         }
@@ -90,7 +90,7 @@ final class RedisLink {
         }
     }
 
-    private func connect(to address: RedisAddress) {
+    private func connect(to address: RedisURL.Address) {
         do throws(RedisFailure) {
             let context = try RedisContext.connect(
                 to: address, on: loop,
@@ -106,15 +106,17 @@ final class RedisLink {
     /// AUTH, SELECT and CLIENT SETNAME in one write; the answer to the last of them completes the login.
     private func logIn() {
         guard let context else { return }
-        if let password = url.password {
-            context.send(["AUTH"] + (url.user.map { [$0] } ?? []) + [password]) { [weak self] in
+        if let credentials = url.authArguments {
+            context.send((["AUTH"] + credentials).map { [UInt8]($0) }) { [weak self] in
                 self?.checkLogin("AUTH", $0)
             }
         }
         if url.database != 0 {
-            context.send(["SELECT", String(url.database)]) { [weak self] in self?.checkLogin("SELECT", $0) }
+            context.send([[UInt8]("SELECT"), [UInt8](Int64(url.database))]) { [weak self] in
+                self?.checkLogin("SELECT", $0)
+            }
         }
-        context.send(["CLIENT", "SETNAME", clientName]) { [weak self] result in
+        context.send(["CLIENT", "SETNAME", clientName].map { [UInt8]($0) }) { [weak self] result in
             guard let self, let context = self.context else { return }
             if self.checkLogin("CLIENT SETNAME", result) { self.onLogin?(context) }
         }
@@ -139,7 +141,8 @@ final class RedisLink {
     private func lost(_ reason: String) {
         timeoutTimer?.cancel()
         attempt += 1
-        if !isStopped { retryTimer?.start(after: backoff.next(using: &random)) }
+        guard !isStopped else { return }
+        retryTimer?.start(after: backoff.next(using: &random))
         onLost?(reason)
     }
 }

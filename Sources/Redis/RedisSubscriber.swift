@@ -8,13 +8,16 @@ import EventLoop
 /// zero, which is where it aborts; and subscribing it again is the echo by which a dead link is noticed, as a
 /// subscribed connection may not be asked anything else.
 package final class RedisSubscriber {
+    private static let subscribeVerb = [UInt8]("SUBSCRIBE")
+    private static let unsubscribeVerb = [UInt8]("UNSUBSCRIBE")
+
     private let link: RedisLink
-    private let anchor: String
+    private let anchor: RedisArgument
     private let silenceTimeout: Duration
     private var echoTimer: Timer?
     private var lastHeard = MonotonicInstant.now
     /// Channels to hold: confirmed or waiting for their confirmation.
-    private var channels: Set<String> = []
+    private var channels: Set<RedisArgument> = []
     /// Whether the anchor of the present connection is confirmed.
     package private(set) var isUp = false
 
@@ -23,9 +26,9 @@ package final class RedisSubscriber {
     /// The connection, or an attempt at one, was lost: the reason. Every channel is unsubscribed with it.
     package var onDown: ((String) -> Void)?
     /// Redis has confirmed a channel: what is published from now on comes.
-    package var onSubscribed: ((String) -> Void)?
+    package var onSubscribed: ((RedisArgument) -> Void)?
     /// Redis has confirmed that a channel is left.
-    package var onUnsubscribed: ((String) -> Void)?
+    package var onUnsubscribed: ((RedisArgument) -> Void)?
     /// A message: channel and payload, valid only during the call.
     package var onMessage: ((UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void)?
 
@@ -33,7 +36,7 @@ package final class RedisSubscriber {
     ///   - anchor: a channel that only this connection subscribes.
     ///   - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
     package init(
-        url: RedisURL, clientName: String, anchor: String, silenceTimeout: Duration, loop: EventLoop
+        url: RedisURL, clientName: String, anchor: RedisArgument, silenceTimeout: Duration, loop: EventLoop
     ) {
         self.anchor = anchor
         self.silenceTimeout = silenceTimeout
@@ -53,22 +56,22 @@ package final class RedisSubscriber {
     }
 
     /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
-    package func subscribe(_ channel: String) {
+    package func subscribe(_ channel: RedisArgument) {
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")
-        if isUp { link.context?.sendSubscription("SUBSCRIBE", channel: channel) }
+        if isUp { link.context?.sendSubscription(RedisSubscriber.subscribeVerb, channel: channel) }
     }
 
     /// Lets go of a channel that has been confirmed.
-    package func unsubscribe(_ channel: String) {
+    package func unsubscribe(_ channel: RedisArgument) {
         precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
-        if isUp { link.context?.sendSubscription("UNSUBSCRIBE", channel: channel) }
+        if isUp { link.context?.sendSubscription(RedisSubscriber.unsubscribeVerb, channel: channel) }
     }
 
     private func subscribeAll(_ context: RedisContext) {
         context.setPushHandler { [unowned self] in self.receive($0) }
-        context.sendSubscription("SUBSCRIBE", channel: anchor)
+        context.sendSubscription(RedisSubscriber.subscribeVerb, channel: anchor)
         // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
-        for channel in channels { context.sendSubscription("SUBSCRIBE", channel: channel) }
+        for channel in channels { context.sendSubscription(RedisSubscriber.subscribeVerb, channel: channel) }
         lastHeard = .now
         echoTimer?.start(after: silenceTimeout / 4)
     }
@@ -80,13 +83,13 @@ package final class RedisSubscriber {
         if kind.elementsEqual("message".utf8) {
             if let payload = reply[2].bytes { onMessage?(channel, payload) }
         } else if kind.elementsEqual("subscribe".utf8) {
-            confirmed(String(decoding: channel, as: UTF8.self))
+            confirmed(Array(channel))
         } else if kind.elementsEqual("unsubscribe".utf8) {
-            onUnsubscribed?(String(decoding: channel, as: UTF8.self))
+            onUnsubscribed?(Array(channel))
         }
     }
 
-    private func confirmed(_ channel: String) {
+    private func confirmed(_ channel: RedisArgument) {
         guard channel == anchor else {
             onSubscribed?(channel)
             return
@@ -103,7 +106,7 @@ package final class RedisSubscriber {
         if silence >= silenceTimeout * 3 / 4 {
             link.drop(reason: "no answer for \(silence.wholeMilliseconds) ms")
         } else if isUp {
-            link.context?.sendSubscription("SUBSCRIBE", channel: anchor)
+            link.context?.sendSubscription(RedisSubscriber.subscribeVerb, channel: anchor)
         }
     }
 

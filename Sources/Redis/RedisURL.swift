@@ -1,1 +1,204 @@
-package struct RedisURL: Sendable { package var address: RedisAddress; package var user: String?; package var password: String?; package var database: Int }
+// Where Redis is and how to log in, as one URL:
+//
+//     redis://[[user]:password@]host[:port][/db]      host may be [IPv6]; port 6379, database 0 by default
+//     unix:///path[?db=N]
+//
+// Credentials and the path are percent-decoded. Printing the value never shows the password. Pure value, any
+// thread.
+
+/// Why a text is no Redis URL. The description holds the expected form and nothing of the text: it may carry
+/// a password.
+package enum RedisURLError: Error, Equatable, CustomStringConvertible {
+    case scheme, credentials, host, port, database, path
+
+    package var description: String {
+        let reason =
+            switch self {
+            case .scheme: "the scheme is neither redis:// nor unix://"
+            case .credentials: "the credentials are not percent-encoded UTF-8"
+            case .host: "the host is missing or malformed"
+            case .port: "the port is not a number from 1 to 65535"
+            case .database: "the database is not a number from 0 to \(RedisURL.maximumDatabase)"
+            case .path: "the socket path is not absolute or longer than \(RedisURL.maximumPathBytes) bytes"
+            }
+        return "\(reason); expected \(RedisURL.expectedForm)"
+    }
+}
+
+/// Address, credentials and database of a Redis server.
+package struct RedisURL: Sendable, Equatable {
+    /// The forms that `init` takes, for error messages.
+    package static let expectedForm = "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]"
+    /// hiredis copies the path without a terminating zero when it fills `sun_path` (108 bytes on Linux); 103
+    /// stays clear of that and of the 104 bytes that other systems have.
+    package static let maximumPathBytes = 103
+    /// Redis keeps 16 databases unless configured otherwise, and as many as an `int` counts at most.
+    package static let maximumDatabase = Int(Int32.max) - 1
+
+    /// Where the server listens.
+    package enum Address: Sendable, Equatable {
+        /// Host (IPv6 without brackets) and port, 1...65535.
+        case tcp(host: String, port: Int)
+        /// The path of a Unix domain socket, at most `maximumPathBytes` bytes.
+        case unix(path: String)
+    }
+
+    package let address: Address
+    /// nil is Redis' user `default`.
+    package let user: String?
+    package private(set) var password: String?
+    /// 0...`maximumDatabase`.
+    package let database: Int
+
+    /// Parses a URL.
+    ///
+    /// - Throws: `RedisURLError`, which never shows a part of the text.
+    package init(_ text: String) throws(RedisURLError) {
+        if let rest = Self.drop("redis://", from: text) {
+            let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+            (user, password, address) = try Self.parseAuthority(rest[..<slash])
+            let databaseText = rest[slash...].dropFirst()
+            database = databaseText.isEmpty ? 0 : try Self.parseDatabase(databaseText)
+        } else if let rest = Self.drop("unix://", from: text) {
+            (user, password) = (nil, nil)
+            let question = rest.firstIndex(of: "?") ?? rest.endIndex
+            guard let path = Self.percentDecoded(rest[..<question]), path.hasPrefix("/"),
+                path.utf8.count <= Self.maximumPathBytes, !path.utf8.contains(0)
+            else { throw .path }
+            address = .unix(path: path)
+            if question == rest.endIndex {
+                database = 0
+            } else {
+                guard let databaseText = Self.drop("?db=", from: rest[question...]) else { throw .database }
+                database = try Self.parseDatabase(databaseText)
+            }
+        } else {
+            throw .scheme
+        }
+    }
+
+    /// The same URL with a password that was given apart; nil or empty keeps the one in the URL.
+    package func overriding(password: String?) -> RedisURL {
+        guard let password, !password.isEmpty else { return self }
+        var copy = self
+        copy.password = password
+        return copy
+    }
+
+    /// The arguments of AUTH, without the command's name; nil when the server needs no login.
+    ///
+    /// A user without a password logs in with an empty one, which Redis takes for `nopass` users.
+    package var authArguments: [String]? {
+        if let user { return [user, password ?? ""] }
+        return password.map { [$0] }
+    }
+
+    private static func drop(_ prefix: String, from text: some StringProtocol) -> Substring? {
+        guard text.lowercased().hasPrefix(prefix) else { return nil }
+        return Substring(text).dropFirst(prefix.count)
+    }
+
+    /// `[[user]:password@]host[:port]`; the last `@` ends the credentials.
+    private static func parseAuthority(
+        _ text: Substring
+    ) throws(RedisURLError) -> (user: String?, password: String?, address: Address) {
+        guard let at = text.lastIndex(of: "@") else { return (nil, nil, try parseHost(text)) }
+        let credentials = text[..<at]
+        let colon = credentials.firstIndex(of: ":") ?? credentials.endIndex
+        guard let user = percentDecoded(credentials[..<colon]),
+            let password = percentDecoded(credentials[colon...].dropFirst())
+        else { throw .credentials }
+        return (
+            user.isEmpty ? nil : user, password.isEmpty ? nil : password,
+            try parseHost(text[text.index(after: at)...])
+        )
+    }
+
+    private static func parseHost(_ text: Substring) throws(RedisURLError) -> Address {
+        var host = text
+        var portText: Substring?
+        if text.hasPrefix("[") {
+            guard let bracket = text.firstIndex(of: "]") else { throw .host }
+            host = text[text.index(after: text.startIndex)..<bracket]
+            let rest = text[text.index(after: bracket)...]
+            guard rest.isEmpty || rest.hasPrefix(":") else { throw .host }
+            portText = rest.isEmpty ? nil : rest.dropFirst()
+            guard host.contains(":"), host.utf8.allSatisfy(isIPv6Byte) else { throw .host }
+        } else {
+            if let colon = text.firstIndex(of: ":") {
+                host = text[..<colon]
+                portText = text[text.index(after: colon)...]
+            }
+            guard !host.isEmpty, host.utf8.allSatisfy(isHostByte) else { throw .host }
+        }
+        guard let portText else { return .tcp(host: String(host), port: 6379) }
+        guard let port = number(portText, maximum: 65535), port > 0 else { throw .port }
+        return .tcp(host: String(host), port: port)
+    }
+
+    private static func parseDatabase(_ text: Substring) throws(RedisURLError) -> Int {
+        guard let database = number(text, maximum: maximumDatabase) else { throw .database }
+        return database
+    }
+
+    private static func number(_ text: Substring, maximum: Int) -> Int? {
+        guard (1...10).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+            let value = Int(text), value <= maximum
+        else { return nil }
+        return value
+    }
+
+    private static func isHostByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+        default: false
+        }
+    }
+
+    /// Digits, colons, and `%` and letters, because a link-local address needs its zone (`fe80::1%eth0`).
+    private static func isIPv6Byte(_ byte: UInt8) -> Bool { isHostByte(byte) || byte == 0x3A || byte == 0x25 }
+
+    /// nil for a malformed escape, or when the result is not UTF-8.
+    private static func percentDecoded(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            guard byte == 0x25 else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst().flatMap(hexValue), let low = rest.popFirst().flatMap(hexValue)
+            else { return nil }
+            bytes.append(high << 4 | low)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func hexValue(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case 0x30...0x39: byte - 0x30
+        case 0x41...0x46: byte - 0x37
+        case 0x61...0x66: byte - 0x57
+        default: nil
+        }
+    }
+}
+
+extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The URL with `***` for the password.
+    package var description: String {
+        switch address {
+        case .unix(let path):
+            return "unix://\(path)" + (database == 0 ? "" : "?db=\(database)")
+        case .tcp(let host, let port):
+            let credentials = user == nil && password == nil ? "" : "\(user ?? ""):***@"
+            let hostText = host.contains(":") ? "[\(host)]" : host
+            return "redis://\(credentials)\(hostText):\(port)" + (database == 0 ? "" : "/\(database)")
+        }
+    }
+
+    package var debugDescription: String { description }
+
+    /// Keeps `dump` and string interpolation of what contains a URL from showing the password.
+    package var customMirror: Mirror { Mirror(self, children: ["url": description]) }
+}

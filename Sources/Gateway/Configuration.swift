@@ -1,0 +1,182 @@
+// What one node is told at its start: read once from the command line and the environment, checked, never
+// changed. `ConfigurationOptions.swift` declares the options and tells the reasons for their defaults.
+
+import Notices
+import Options
+import Redis
+
+/// How much the log tells.
+enum LogLevel: String, CaseIterable, Sendable, Comparable {
+    case debug, info, warning, error
+
+    static func < (left: LogLevel, right: LogLevel) -> Bool { left.rank < right.rank }
+
+    private var rank: Int {
+        switch self {
+        case .debug: 0
+        case .info: 1
+        case .warning: 2
+        case .error: 3
+        }
+    }
+}
+
+/// How a log line is written: for people or for collectors.
+enum LogFormat: String, CaseIterable, Sendable {
+    case text, json
+}
+
+/// The settings of a node.
+struct Configuration: Sendable {
+    /// Where clients connect.
+    let listen: Endpoint
+    /// With the password of GATEWAY_REDIS_PASSWORD in place of the URL's, when it is set.
+    let redis: RedisURL
+    /// The password came with `--redis` and stands in the process's arguments, where `ps` shows it until it
+    /// is scrubbed.
+    let isRedisPasswordInArguments: Bool
+    /// Worker threads, 1...256.
+    let workerCount: Int
+    /// Unique among the nodes of one Redis: 1...64 characters of `A-Z a-z 0-9 . _ -`.
+    let nodeId: String
+    /// A connection without heartbeat for this long is closed.
+    let heartbeatTimeout: Duration
+    /// Life of a token after its last heartbeat; whole seconds.
+    let tokenTTL: Duration
+    /// Where metrics and readiness are served; nil is nowhere.
+    let adminListen: Endpoint?
+    /// How long a drain spreads the closing of connections.
+    let drainTime: Duration
+    /// A request head over this is answered by 431.
+    let maximumHeaderBytes: Int
+    /// A client's message over this closes its connection with 1009.
+    let maximumMessageBytes: Int
+    /// Connections of the whole node; nil lets the node reckon from its descriptor limit.
+    let maximumConnectionCount: Int?
+    /// A client whose backlog passes this is closed with 1013.
+    let maximumQueueBytes: Int
+    /// A published payload over this reaches nobody.
+    let maximumPayloadBytes: Int
+    let allowedOrigins: AllowedOrigins
+    /// Peers whose `X-Forwarded-For` is believed.
+    let trustedProxies: [CidrBlock]
+    /// In front of every channel and key in Redis.
+    let prefix: String
+    let logLevel: LogLevel
+    let logFormat: LogFormat
+    /// Time to send a whole request head.
+    let requestTimeout: Duration
+    /// Time between two requests of one connection.
+    let keepAliveTimeout: Duration
+    /// How long a room without clients stays subscribed.
+    let unsubscribeGrace: Duration
+    /// Longest wait of a request for Redis.
+    let redisTimeout: Duration
+    /// A subscriber link without any sign of life for this long is taken for dead.
+    let redisSilenceTimeout: Duration
+
+    /// Reads and checks the values of `Configuration.options`.
+    ///
+    /// - Parameters:
+    ///   - hostName: the begin of the default node id.
+    ///   - coreCount: the default number of workers.
+    ///   - random: the end of the default node id.
+    /// - Throws: `UsageError`, one line that names the option or the variable.
+    init(
+        _ values: OptionValues, hostName: String, coreCount: Int, random: inout some RandomNumberGenerator
+    ) throws(UsageError) {
+        listen = try values.value("listen", EndpointConverter())
+        let url = try values.value("redis", Self.redisURLConverter)
+        let password = try values.optional("redis-password", Self.passwordConverter)
+        redis = url.overriding(password: password)
+        isRedisPasswordInArguments = values.origin(of: "redis") == .commandLine && url.password != nil
+        workerCount =
+            try values.optional("workers", IntegerConverter(1...Self.maximumWorkerCount))
+            ?? min(max(coreCount, 1), Self.maximumWorkerCount)
+        nodeId =
+            try values.optional("node-id", Self.nodeIdConverter)
+            ?? Self.defaultNodeId(hostName: hostName, random: &random)
+        prefix = try values.value("prefix", Self.prefixConverter)
+        unsubscribeGrace = try values.value("unsubscribe-grace", DurationConverter(.zero ... .seconds(3600)))
+        redisTimeout = try values.value("redis-timeout", DurationConverter(.milliseconds(50) ... .seconds(2)))
+        redisSilenceTimeout = try values.value(
+            "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
+        (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
+        drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
+        adminListen = try values.value("admin-listen", Self.adminConverter)
+        maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
+        maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))
+        maximumConnectionCount = try values.optional("maximum-connections", IntegerConverter(1...10_000_000))
+        maximumPayloadBytes = try values.value("maximum-payload-bytes", ByteSizeConverter(1 << 10...512 << 20))
+        maximumQueueBytes = try values.value("maximum-queue-bytes", ByteSizeConverter(4 << 10...1 << 30))
+        requestTimeout = try values.value(
+            "request-timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
+        keepAliveTimeout = try values.value(
+            "keep-alive-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
+        allowedOrigins = try values.value("allowed-origins", AllowedOrigins.converter)
+        trustedProxies = try values.value("trusted-proxies", ListConverter(CidrConverter()))
+        logLevel = try values.value("log-level", ChoiceConverter(LogLevel.self))
+        logFormat = try values.value("log-format", ChoiceConverter(LogFormat.self))
+    }
+
+    /// More threads than any machine of this kind has cores; a larger number is a slip of the keyboard.
+    private static let maximumWorkerCount = 256
+
+    /// Both clocks of a token, checked against each other: a token that died with its last heartbeat's
+    /// deadline would turn every slow beat into a token error instead of a close with 4000.
+    private static func heartbeat(_ values: OptionValues) throws(UsageError) -> (
+        timeout: Duration, ttl: Duration
+    ) {
+        let timeout = try values.value("heartbeat-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
+        let ttl = try values.value("token-ttl", DurationConverter(.seconds(6) ... .seconds(30 * 24 * 3600)))
+        let origin = values.originText("token-ttl")
+        guard ttl.components.attoseconds == 0 else {
+            throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")
+        }
+        guard ttl >= timeout + .seconds(5) else {
+            throw UsageError(
+                "\(origin): \(ttl.optionText) is too short for \(values.originText("heartbeat-timeout")) "
+                    + "\(timeout.optionText), expected at least \((timeout + .seconds(5)).optionText)")
+        }
+        return (timeout, ttl)
+    }
+
+    /// The host's name, clipped and cleaned, and six hex digits, because containers and test nodes share host
+    /// names.
+    static func defaultNodeId(hostName: String, random: inout some RandomNumberGenerator) -> String {
+        let host = hostName.utf8.prefix(57).map { isNodeIdByte($0) ? Character(UnicodeScalar($0)) : "-" }
+        let digits = (0..<6).map { _ in
+            String(UInt8.random(in: 0..<16, using: &random), radix: 16)
+        }
+        return (host.isEmpty ? "node" : String(host)) + "-" + digits.joined()
+    }
+
+    private static func isNodeIdByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+        default: false
+        }
+    }
+
+    private static let nodeIdConverter = TextConverter(expected: "1 to 64 characters of A-Z a-z 0-9 . _ -") {
+        text in
+        (1...64).contains(text.utf8.count) && text.utf8.allSatisfy(isNodeIdByte) ? text : nil
+    }
+
+    private static let prefixConverter = TextConverter(expected: Channels.prefixForm) { text in
+        Channels.isPrefix(text) ? text : nil
+    }
+
+    private static let passwordConverter = TextConverter(expected: "a password") { $0 }
+
+    private static let redisURLConverter = TextConverter(expected: RedisURL.expectedForm) {
+        text -> RedisURL? in
+        do { return try RedisURL(text) } catch { return nil }
+    }
+
+    private static let adminConverter = TextConverter(expected: EndpointConverter().expected + " or off") {
+        text -> Endpoint?? in
+        if text == "off" { return .some(nil) }
+        return Endpoint(text).map { .some($0) }
+    }
+}

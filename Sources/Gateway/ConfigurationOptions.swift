@@ -1,0 +1,144 @@
+// The declarations of a node's options: parsing, --help and the README's table come from this list. The
+// comment above each tells why its default is what it is.
+
+import Notices
+import Options
+
+extension Configuration {
+    /// The gateway as a program.
+    static let program = Program(
+        name: "gateway", version: Roomcast.version,
+        summary: "pushes what is published in Redis to the WebSocket clients of its room",
+        variablePrefix: "GATEWAY_", options: options,
+        notes: [
+            "Durations carry a unit (500ms, 30s, 5m, 24h), sizes too (512B, 64KiB, 1MiB).",
+            "SIGTERM drains: readiness goes off, clients are closed with 1001 spread over the drain time, "
+                + "then exit 0. A second SIGTERM ends at once. "
+                + "Exit 2: wrong option, value or environment variable.",
+        ])
+
+    /// Every option, by section, in the order of the help.
+    static let options: [Option] =
+        listenOptions + redisOptions + clientOptions + limitOptions + timeOptions + operationOptions
+
+    private static let listenOptions = [
+        // All interfaces: a node usually runs in a container, where loopback would be unreachable.
+        Option(
+            "listen", .value(placeholder: "HOST:PORT"), section: "Listening", default: .text("0.0.0.0:8080"),
+            help: "Address for clients."),
+        // Loopback: metrics and readiness are nobody's business outside the machine until somebody says so.
+        Option(
+            "admin-listen", .value(placeholder: "HOST:PORT|off"), section: "Listening",
+            default: .text("127.0.0.1:9090"), help: "Address for metrics, liveness and readiness."),
+        // One a core: workers share nothing and are bound by send().
+        Option(
+            "workers", .value(placeholder: "N"), section: "Listening", default: .described("number of cores"),
+            help: "Worker threads, each with its own listener and clients."),
+        // Host name and random digits: unique without a setting, also for two nodes on one host and for
+        // restarts.
+        Option(
+            "node-id", .value(placeholder: "ID"), section: "Listening",
+            default: .described("host name, \"-\" and 6 random hex digits"),
+            help: "Name of this node among all nodes of one Redis: 1 to 64 characters of A-Z a-z 0-9 . _ -"),
+    ]
+
+    private static let redisOptions = [
+        // Where a Redis that was just installed listens.
+        Option(
+            "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
+            fallbackVariables: ["REDIS_URL"], isSecret: true,
+            help: "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
+        // Out of the arguments, which every user of the machine can read.
+        Option(
+            "redis-password", .value(placeholder: "TEXT"), section: "Redis",
+            fallbackVariables: ["REDIS_PASSWORD"],
+            isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
+        // Empty: channels are room:<id> and keys client:<token>, as documented.
+        Option(
+            "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),
+            help: "Put in front of every channel and key, so that installations can share a Redis."),
+        // The most that a request may wait by the contract; a healthy Redis answers in a millisecond.
+        Option(
+            "redis-timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("2s"),
+            help: "Longest wait of a request for Redis, 50ms to 2s; then 503."),
+        // A few lost echoes, not one: a fork for a snapshot can stall Redis for a second.
+        Option(
+            "redis-silence-timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("5s"),
+            help: "A subscriber link without an echo for this long is taken for dead, 1s to 60s."),
+        // A client that reloads its page comes back within seconds: no need to leave and join again.
+        Option(
+            "unsubscribe-grace", .value(placeholder: "TIME"), section: "Redis", default: .text("10s"),
+            help: "How long a room stays subscribed after its last client left."),
+    ]
+
+    private static let clientOptions = [
+        // The interval of the API document: clients beat every 20 to 29 s.
+        Option(
+            "heartbeat-timeout", .value(placeholder: "TIME"), section: "Clients", default: .text("30s"),
+            help: "A connection without heartbeat for this long is closed with 4000, 1s to 1h."),
+        // Long enough to reconnect after a lunch break in a tunnel, short enough that Redis forgets the gone.
+        Option(
+            "token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("1h"),
+            help: "Life of a token after its last heartbeat: heartbeat-timeout and 5s at least, 720h at most."
+        ),
+        // Any: the token is the credential, no cookie is read, so another site gains nothing.
+        Option(
+            "allowed-origins", .value(placeholder: "LIST"), section: "Clients", default: .text("*"),
+            help: "Origins of browsers that may connect, such as https://a.example,http://localhost:3000; "
+                + "* is any. A request without Origin is always taken."),
+        // None: a header that anybody can send must not choose the address in the records.
+        Option(
+            "trusted-proxies", .value(placeholder: "LIST"), section: "Clients", default: .text(""),
+            help: "Addresses and CIDR blocks of proxies whose X-Forwarded-For is believed."),
+    ]
+
+    private static let limitOptions = [
+        // As the contract says; nginx allows the same by default.
+        Option(
+            "maximum-header-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("8KiB"),
+            help: "A larger request head is answered by 431."),
+        // As the contract says: clients have nothing to send, so this only bounds memory.
+        Option(
+            "maximum-message-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("64KiB"),
+            help: "A larger message of a client closes its connection with 1009."),
+        // Reckoned, because one descriptor a connection is what runs out first.
+        Option(
+            "maximum-connections", .value(placeholder: "N"), section: "Limits",
+            default: .described("90 % of the descriptor limit less a reserve of 100"),
+            help: "Connections of the whole node; further ones are turned away."),
+        // Thousands of usual notices, yet a thousand stuck clients cost a gigabyte at most.
+        Option(
+            "maximum-queue-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("1MiB"),
+            help: "A client whose backlog passes this is closed with 1013."),
+        // Far above any notice; a slip of a publisher must not fill the queues of ten thousand clients.
+        Option(
+            "maximum-payload-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("16MiB"),
+            help: "A larger published payload reaches nobody; it is counted and logged."),
+    ]
+
+    private static let timeOptions = [
+        // As the contract says; ends a client that trickles its head byte by byte.
+        Option(
+            "request-timeout", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
+            help: "Time to send a whole request head; then 408."),
+        // Above the 60 s for which nginx keeps an idle connection to an upstream, so that nginx closes first.
+        Option(
+            "keep-alive-timeout", .value(placeholder: "TIME"), section: "Times", default: .text("75s"),
+            help: "How long an HTTP connection may stay idle between two requests."),
+        // Spreads reconnects to the other nodes, and fits in the 30 s that orchestrators grant.
+        Option(
+            "drain-time", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
+            help: "Time over which clients are closed on SIGTERM, 0s to 1h."),
+    ]
+
+    private static let operationOptions = [
+        // Starts, stops and trouble, no line for a client or a message.
+        Option(
+            "log-level", .value(placeholder: "LEVEL"), section: "Log", default: .text("info"),
+            help: "debug|info|warning|error."),
+        // Read by people first; collectors ask for json.
+        Option(
+            "log-format", .value(placeholder: "FORMAT"), section: "Log", default: .text("text"),
+            help: "text|json."),
+    ]
+}

@@ -1,0 +1,75 @@
+// The names in Redis that gateways and publishers agree on: channels and keys, all behind one optional
+// prefix, so that several installations can share a Redis.
+
+/// Names of the pub/sub channels.
+package struct Channels: Sendable {
+    /// The form of a prefix, for error messages.
+    package static let prefixForm = "at most 64 bytes without control characters"
+
+    private let roomPrefix: [UInt8]
+    private let gatewayPrefix: [UInt8]
+
+    /// - Parameter prefix: in front of every name; empty by default, so that rooms are `room:<id>`.
+    package init(prefix: String = "") {
+        roomPrefix = Array((prefix + "room:").utf8)
+        gatewayPrefix = Array((prefix + "gateway:").utf8)
+    }
+
+    /// Whether a text may stand in front of all names: empty, or of the same characters as a room id.
+    package static func isPrefix(_ text: String) -> Bool {
+        text.utf8.count <= 64 && (text.isEmpty || RoomId(text) != nil)
+    }
+
+    /// The channel to which a room's notices are published.
+    package func room(_ id: RoomId) -> [UInt8] { roomPrefix + id.bytes }
+
+    /// A node's own channel: always subscribed, it anchors the subscription and carries control messages to
+    /// the node.
+    package func gateway(_ nodeId: String) -> [UInt8] { gatewayPrefix + Array(nodeId.utf8) }
+
+    /// The room of a channel; nil when the channel is no room's.
+    package func room(ofChannel channel: some Collection<UInt8>) -> RoomId? {
+        guard channel.starts(with: roomPrefix) else { return nil }
+        return RoomId(channel.dropFirst(roomPrefix.count))
+    }
+}
+
+/// Names of the keys.
+package struct Keys: Sendable {
+    private let clientPrefix: [UInt8]
+
+    /// - Parameter prefix: in front of every name; empty by default, so that records are `client:<token>`.
+    package init(prefix: String = "") {
+        clientPrefix = Array((prefix + "client:").utf8)
+    }
+
+    /// The key of a token's record.
+    package func client(_ token: Token) -> [UInt8] {
+        var key = clientPrefix
+        key.reserveCapacity(clientPrefix.count + Token.byteCount)
+        token.append(to: &key)
+        return key
+    }
+}
+
+/// Fields of the hash `client:<token>`.
+package enum ClientField: String, CaseIterable, Sendable {
+    /// The identity of a logged-in user; such a record has no `deviceId`.
+    case userId
+    /// The identity of a device without login; such a record has no `userId`.
+    case deviceId
+    /// `true` or `false`.
+    case isLogin
+    /// Unix time in milliseconds.
+    case issuedAt
+    /// The TTL with which the record was written, in seconds: nodes with other settings reckon with it.
+    case ttl
+    /// The id of the node that holds the connection. Written on connecting, like the three below.
+    case node
+    /// The client's address.
+    case ip
+    /// Room ids joined by commas.
+    case rooms
+    /// Unix time in milliseconds.
+    case connectedAt
+}

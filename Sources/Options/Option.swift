@@ -1,0 +1,83 @@
+// The declaration of one command-line option. Parsing, the environment variable, the help text and the
+// README's table all come from it. Pure values, any thread.
+
+/// One option of a program: what it is called, what it takes, and what stands when it is not given.
+package struct Option: Sendable {
+    /// What the option takes on the command line.
+    package enum Kind: Sendable, Equatable {
+        /// `--name`; in the environment `on`, `true`, `1` or `off`, `false`, `0`.
+        case flag
+        /// `--name VALUE` or `--name=VALUE`, at most once.
+        case value(placeholder: String)
+        /// As `value`, any number of times; the environment variable holds one value.
+        case repeatable(placeholder: String)
+    }
+
+    /// What stands when neither the command line nor the environment sets the option.
+    package enum Default: Sendable, Equatable {
+        /// Nothing: the option is optional, or a flag that is off.
+        case none
+        /// A text that goes through the same converter as a given value.
+        case text(String)
+        /// A value that the program computes; the text only describes it in the help.
+        case described(String)
+    }
+
+    /// The long name without dashes, such as `token-ttl`.
+    package let name: String
+    package let kind: Kind
+    /// The heading under which the help lists the option.
+    package let section: String
+    /// One or two sentences for the help.
+    package let help: String
+    package let standard: Default
+    /// Environment variables that are read after the option's own, in this order.
+    package let fallbackVariables: [String]
+    /// Error messages never show the value of a secret option.
+    package let isSecret: Bool
+    /// The command line is visible to every user of the machine (`ps`), so some values are taken from the
+    /// environment only.
+    package let isEnvironmentOnly: Bool
+
+    /// Declares an option.
+    ///
+    /// - Parameter name: lower-case words joined by `-`, without leading dashes.
+    package init(
+        _ name: String, _ kind: Kind, section: String, default standard: Default = .none,
+        fallbackVariables: [String] = [], isSecret: Bool = false, isEnvironmentOnly: Bool = false,
+        help: String
+    ) {
+        precondition(
+            !name.isEmpty
+                && name.utf8.allSatisfy {
+                    $0 == 0x2D || (0x61...0x7A).contains($0) || (0x30...0x39).contains($0)
+                },
+            "An option's name is made of a-z, 0-9 and '-'")
+        self.name = name
+        self.kind = kind
+        self.section = section
+        self.help = help
+        self.standard = standard
+        self.fallbackVariables = fallbackVariables
+        self.isSecret = isSecret
+        self.isEnvironmentOnly = isEnvironmentOnly
+    }
+
+    /// `--name`, as one types it.
+    package var flagText: String { "--" + name }
+
+    /// The placeholder of the value; nil for a flag.
+    package var placeholder: String? {
+        switch kind {
+        case .flag: nil
+        case .value(let placeholder), .repeatable(let placeholder): placeholder
+        }
+    }
+
+    /// The environment variables that set this option, first found wins: `GATEWAY_TOKEN_TTL` for `token-ttl`
+    /// and the prefix `GATEWAY_`, then the fallbacks.
+    package func variables(prefix: String) -> [String] {
+        let own = prefix + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+        return [own] + fallbackVariables
+    }
+}

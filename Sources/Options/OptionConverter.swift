@@ -1,0 +1,92 @@
+// How the text of an option becomes a value: one small converter a kind of value. Pure values, any thread.
+
+/// Turns the text of an option into a value.
+package protocol OptionConverter<Value>: Sendable {
+    associatedtype Value: Sendable
+
+    /// The form that is accepted, as it stands in an error message after "expected".
+    var expected: String { get }
+
+    /// The value of a text, or nil when it does not have the expected form.
+    func value(of text: String) -> Value?
+}
+
+/// A whole decimal number in a range.
+package struct IntegerConverter: OptionConverter {
+    let range: ClosedRange<Int>
+
+    package init(_ range: ClosedRange<Int>) { self.range = range }
+
+    package var expected: String { "a whole number from \(range.lowerBound) to \(range.upperBound)" }
+
+    package func value(of text: String) -> Int? {
+        guard let value = unsignedDecimal(text[...]), range.contains(value) else { return nil }
+        return value
+    }
+}
+
+/// One of a fixed set of words: the raw values of an enumeration.
+package struct ChoiceConverter<Choice>: OptionConverter
+where Choice: RawRepresentable & CaseIterable & Sendable, Choice.RawValue == String {
+    package init(_ choice: Choice.Type) {}
+
+    package var expected: String { Choice.allCases.map(\.rawValue).joined(separator: "|") }
+
+    package func value(of text: String) -> Choice? { Choice(rawValue: text) }
+}
+
+/// `on` or `off`, with the spellings that environment variables commonly carry.
+package struct SwitchConverter: OptionConverter {
+    package init() {}
+
+    package var expected: String { "on|off (or true|false, 1|0)" }
+
+    package func value(of text: String) -> Bool? {
+        switch text.lowercased() {
+        case "on", "true", "1": true
+        case "off", "false", "0": false
+        default: nil
+        }
+    }
+}
+
+/// A value whose form is known elsewhere: the text goes through `parse`.
+package struct TextConverter<Value: Sendable>: OptionConverter {
+    package let expected: String
+    private let parse: @Sendable (String) -> Value?
+
+    /// - Parameter parse: the value, or nil when the text does not have the expected form.
+    package init(expected: String, parse: @escaping @Sendable (String) -> Value?) {
+        self.expected = expected
+        self.parse = parse
+    }
+
+    package func value(of text: String) -> Value? { parse(text) }
+}
+
+/// A comma-separated list; blanks round an item and empty items are dropped, so an empty text is an empty
+/// list.
+package struct ListConverter<Item: OptionConverter>: OptionConverter {
+    let item: Item
+
+    package init(_ item: Item) { self.item = item }
+
+    package var expected: String { "a comma-separated list, each item \(item.expected)" }
+
+    package func value(of text: String) -> [Item.Value]? {
+        var values: [Item.Value] = []
+        for part in text.split(separator: ",") {
+            let trimmed = part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed()
+            if trimmed.isEmpty { continue }
+            guard let value = item.value(of: String(trimmed)) else { return nil }
+            values.append(value)
+        }
+        return values
+    }
+}
+
+/// The value of a text of ASCII digits only; nil for anything else, a sign included, and on overflow.
+func unsignedDecimal(_ text: Substring) -> Int? {
+    guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+    return Int(text)
+}

@@ -1,0 +1,127 @@
+// A program's options as a whole: reads the command line and the environment into one set of values, or finds
+// that help or the version was asked for. Runs once at start.
+
+import Glibc
+
+/// A program and its options.
+package struct Program: Sendable {
+    /// The name of the binary, as help and messages show it.
+    package let name: String
+    package let version: String
+    /// One line that says what the program does.
+    package let summary: String
+    /// The usage lines of the help, each without the program's name: `[options]`.
+    package let usage: [String]
+    /// In front of every environment variable of its own: `GATEWAY_`.
+    package let variablePrefix: String
+    package let options: [Option]
+    /// Paragraphs that end the help, such as the exit codes.
+    package let notes: [String]
+
+    /// What the command line asked for.
+    package enum Request: Sendable {
+        /// To run, with these values.
+        case run(OptionValues)
+        /// To print this text to stdout and exit with 0 (`--help`, `--version`).
+        case print(String)
+    }
+
+    /// Describes a program.
+    package init(
+        name: String, version: String, summary: String, usage: [String] = ["[options]"],
+        variablePrefix: String,
+        options: [Option], notes: [String] = []
+    ) {
+        precondition(Set(options.map(\.name)).count == options.count, "An option is declared twice")
+        precondition(
+            !options.contains { $0.name == "help" || $0.name == "version" },
+            "help and version are always there")
+        self.name = name
+        self.version = version
+        self.summary = summary
+        self.usage = usage
+        self.variablePrefix = variablePrefix
+        self.options = options
+        self.notes = notes
+    }
+
+    /// Reads the command line, then the environment for what it does not set. `--help`, `-h` and `--version`
+    /// win over everything behind them.
+    ///
+    /// - Parameters:
+    ///   - arguments: without the program's own name.
+    ///   - environment: the value of a variable, or nil; an empty value counts as not set.
+    /// - Throws: `UsageError` for an unknown option, a missing or surplus value, an option given twice, or a
+    ///   positional argument. The form of values is checked when they are read from `OptionValues`.
+    package func parse(
+        _ arguments: [String], environment: (String) -> String? = Program.processVariable
+    ) throws(UsageError) -> Request {
+        var values = OptionValues()
+        var rest = arguments[...]
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "--help", "-h": return .print(helpText)
+            case "--version": return .print("\(name) \(version)\n")
+            default: try accept(argument, &rest, into: &values)
+            }
+        }
+        for option in options {
+            try readEnvironment(of: option, environment, into: &values)
+        }
+        return .run(values)
+    }
+
+    /// The value of a variable of this process's environment.
+    package static func processVariable(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    /// Takes one option off the command line, with its value when it has one.
+    private func accept(
+        _ argument: String, _ rest: inout ArraySlice<String>, into values: inout OptionValues
+    ) throws(UsageError) {
+        guard argument.hasPrefix("--"), argument.utf8.count > 2 else {
+            throw UsageError(
+                "unexpected argument \"\(argument.prefix(80))\", expected an option (see --help)")
+        }
+        let parts = argument.dropFirst(2).split(
+            separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let option = options.first(where: { $0.name == parts[0] }) else {
+            throw UsageError("unknown option \"--\(parts[0].prefix(80))\" (see --help)")
+        }
+        guard !option.isEnvironmentOnly else {
+            let variables = option.variables(prefix: variablePrefix).joined(separator: " or ")
+            throw UsageError(
+                "\(option.flagText): is read from the environment only (\(variables)), expected there")
+        }
+        guard let placeholder = option.placeholder else {
+            guard parts.count == 1 else { throw UsageError("\(option.flagText): takes no value") }
+            values.set(option, "on", from: .commandLine)
+            return
+        }
+        var value = parts.count == 2 ? String(parts[1]) : nil
+        if value == nil, let next = rest.first, !next.hasPrefix("--") {
+            value = next
+            rest = rest.dropFirst()
+        }
+        guard let value else {
+            throw UsageError("\(option.flagText): missing value, expected \(option.flagText) \(placeholder)")
+        }
+        if case .value = option.kind, values.origin(of: option.name) != nil {
+            throw UsageError("\(option.flagText): given more than once, expected at most one")
+        }
+        values.set(option, value, from: .commandLine)
+    }
+
+    private func readEnvironment(
+        of option: Option, _ environment: (String) -> String?, into values: inout OptionValues
+    ) throws(UsageError) {
+        values.declare(option)
+        if values.origin(of: option.name) != nil { return }
+        for variable in option.variables(prefix: variablePrefix) {
+            guard let value = environment(variable), !value.isEmpty else { continue }
+            values.set(option, value, from: .environment(variable))
+            return
+        }
+    }
+}

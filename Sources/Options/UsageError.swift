@@ -1,0 +1,40 @@
+// What the user got wrong, in one line. The caller writes it to stderr and exits with status 2.
+
+/// A wrong option, value, environment variable or argument.
+package struct UsageError: Error, Equatable, CustomStringConvertible {
+    /// One line without a line feed: what is wrong, where it was given, and the expected form. Never holds a
+    /// secret.
+    package let description: String
+
+    /// An error with a sentence of its own; control characters are shown escaped, so that it stays one line.
+    package init(_ sentence: String) {
+        description = Self.printable(sentence, maximumCount: 1000)
+    }
+
+    /// A value that does not have the expected form.
+    ///
+    /// - Parameters:
+    ///   - origin: the option or the environment variable, such as `--workers` or `GATEWAY_WORKERS`.
+    ///   - value: the given text, or nil when it is secret.
+    package init(origin: String, value: String?, expected: String) {
+        let shown = value.map { " \"\(Self.printable($0, maximumCount: 80))\"" } ?? ""
+        self.init("\(origin): invalid value\(shown), expected \(expected)")
+    }
+
+    /// A text with control characters escaped and its length bounded (an error line is no place for a
+    /// megabyte).
+    static func printable(_ text: String, maximumCount: Int) -> String {
+        var shown = ""
+        var count = 0
+        for scalar in text.unicodeScalars {
+            guard count < maximumCount else { return shown + "…" }
+            count += 1
+            switch scalar.value {
+            case 0x0A: shown += "\\n"
+            case 0x00..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: shown += "\\u{\(String(scalar.value, radix: 16))}"
+            default: shown.unicodeScalars.append(scalar)
+            }
+        }
+        return shown
+    }
+}

@@ -1,0 +1,84 @@
+// What one call of the publisher is to do: the options, checked against each other. Pure; input is opened
+// later.
+
+import Notices
+import Options
+import Redis
+
+/// A checked call.
+struct Job: Sendable {
+    /// What is published.
+    enum Source: Sendable, Equatable {
+        /// One notice to each room. The data is as given; `-` stands for stdin.
+        case rooms([RoomId], data: String)
+        /// The lines of a file; `-` stands for stdin.
+        case file(path: String)
+    }
+
+    /// What a bad line or a refused notice of a file leads to.
+    enum ErrorRule: String, CaseIterable, Sendable {
+        case stop, skip
+    }
+
+    let source: Source
+    let type: String
+    let redis: RedisURL
+    let channels: Channels
+    let timeout: Duration
+    /// Notices a second; nil is no limit.
+    let ratePerSecond: Int?
+    let errorRule: ErrorRule
+    let isJson: Bool
+    let isQuiet: Bool
+
+    /// Checks the options.
+    ///
+    /// - Throws: `UsageError`, one line that names the option.
+    init(_ values: OptionValues) throws(UsageError) {
+        source = try Self.source(values)
+        type = try values.value("type", TextConverter(expected: "a text") { $0 })
+        let url = try values.value("redis", Self.redisURLConverter)
+        redis = url.overriding(
+            password: try values.optional("redis-password", TextConverter(expected: "") { $0 }))
+        let prefix = try values.value(
+            "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
+        channels = Channels(prefix: prefix)
+        timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
+        ratePerSecond = try values.optional("rate", IntegerConverter(1...1_000_000))
+        errorRule = try values.value("on-error", ChoiceConverter(ErrorRule.self))
+        isJson = try values.flag("json")
+        isQuiet = try values.flag("quiet")
+        try Self.refuseStrayFileOptions(values, source)
+    }
+
+    private static func source(_ values: OptionValues) throws(UsageError) -> Source {
+        let rooms = try values.all("room", TextConverter(expected: Notice.roomForm) { RoomId($0) })
+        let data = try values.optional("data", TextConverter(expected: "JSON") { $0 })
+        let path = try values.optional("file", TextConverter(expected: "a path") { $0.isEmpty ? nil : $0 })
+        if let path {
+            guard rooms.isEmpty && data == nil else {
+                throw UsageError("--file: cannot stand with --room or --data, whose place the lines take")
+            }
+            return .file(path: path)
+        }
+        guard !rooms.isEmpty else {
+            throw UsageError("nothing to publish, expected --room and --data, or --file")
+        }
+        guard let data else { throw UsageError("--data: missing, expected --data JSON with --room") }
+        var seen: Set<RoomId> = []
+        return .rooms(rooms.filter { seen.insert($0).inserted }, data: data)
+    }
+
+    /// Options that only mean something for a file; in the environment they may stand for other calls.
+    private static func refuseStrayFileOptions(_ values: OptionValues, _ source: Source) throws(UsageError) {
+        guard case .rooms = source else { return }
+        for name in ["rate", "on-error"] where values.origin(of: name) == .commandLine {
+            throw UsageError("--\(name): is for --file only")
+        }
+    }
+
+    private static let redisURLConverter = TextConverter(expected: RedisURL.expectedForm) {
+        text -> RedisURL? in
+        do { return try RedisURL(text) } catch { return nil }
+    }
+}

@@ -1,0 +1,92 @@
+// One notice to publish, from the command line or from a line of a file:
+//
+//     {"room":<string>,"type":<string, optional>,"data":<any JSON value>}
+
+import Notices
+import WebSocket
+
+/// A checked notice.
+struct Notice: Equatable {
+    /// The largest notice, and the longest line, that is taken: far above any useful push, and a bound for
+    /// memory.
+    static let maximumBytes = 1 << 20
+
+    let room: RoomId
+    /// The envelope, ready to publish.
+    let payload: [UInt8]
+
+    /// Why a text is no notice: the words that follow `line 7: `.
+    struct Fault: Error, Equatable, CustomStringConvertible {
+        let description: String
+    }
+
+    /// Reads a line of a file.
+    ///
+    /// Members other than the three are refused: a misspelt `type` would reach users as another kind of
+    /// notice.
+    /// - Parameter defaultType: for a line without `type`.
+    /// - Throws: `Fault`.
+    init(line: [UInt8], defaultType: String) throws(Fault) {
+        try Self.check(line)
+        guard let object = JsonObject(validJson: line) else { throw Fault(description: "not a JSON object") }
+        var values: [String: ArraySlice<UInt8>] = [:]
+        for member in object.members {
+            let name = String(decoding: member.name, as: UTF8.self)
+            guard ["room", "type", "data"].contains(name) else {
+                throw Fault(
+                    description: "unknown member \"\(Self.printable(name))\", expected room, type, data")
+            }
+            guard values.updateValue(line[member.value], forKey: name) == nil else {
+                throw Fault(description: "member \"\(name)\" stands twice")
+            }
+        }
+        guard let roomValue = values["room"] else { throw Fault(description: "member \"room\" is missing") }
+        guard let data = values["data"] else { throw Fault(description: "member \"data\" is missing") }
+        guard let room = JsonObject.text(ofString: roomValue).flatMap({ RoomId($0) }) else {
+            throw Fault(description: "\"room\" is not a string of \(Self.roomForm)")
+        }
+        var type = defaultType
+        if let typeValue = values["type"] {
+            guard let text = JsonObject.text(ofString: typeValue) else {
+                throw Fault(description: "\"type\" is not a string")
+            }
+            type = String(decoding: text, as: UTF8.self)
+        }
+        self.room = room
+        payload = NoticeEnvelope.bytes(type: type, data: data)
+    }
+
+    /// The form of a room id, for messages.
+    static let roomForm = "1 to \(RoomId.maximumBytes) bytes of UTF-8 without control characters"
+
+    /// The envelope for data given on the command line; blanks round it are dropped.
+    ///
+    /// - Throws: `Fault` when the data is not one JSON value.
+    static func payload(type: String, data: [UInt8]) throws(Fault) -> [UInt8] {
+        try check(data)
+        let isBlank = { (byte: UInt8) in byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
+        let trimmed = data.drop(while: isBlank).reversed().drop(while: isBlank).reversed()
+        let payload = NoticeEnvelope.bytes(type: type, data: Array(trimmed))
+        // The envelope nests the data one level deeper, and gateways check the whole.
+        try check(payload)
+        return payload
+    }
+
+    private static func check(_ json: [UInt8]) throws(Fault) {
+        switch json.withUnsafeBytes({ PayloadCheck($0) }) {
+        case .valid: return
+        case .notUtf8: throw Fault(description: "not UTF-8")
+        case .notJson:
+            throw Fault(
+                description: "not JSON (one value, nested at most \(JsonValidator.maximumDepth) deep)")
+        }
+    }
+
+    /// A member's name as an error line shows it: clipped, on one line.
+    private static func printable(_ name: String) -> String {
+        let scalars = name.unicodeScalars.prefix(40).map {
+            $0.value < 0x20 || $0.value == 0x7F ? "?" : String($0)
+        }
+        return scalars.joined()
+    }
+}

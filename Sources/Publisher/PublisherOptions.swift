@@ -1,0 +1,88 @@
+// The declarations of the publisher's options: parsing, --help and the README's table come from this list.
+// The comment above each tells why its default is what it is.
+
+import Notices
+import Options
+
+/// The publisher as a program.
+enum PublisherOptions {
+    static let program = Program(
+        name: "publisher", version: Roomcast.version, summary: "publishes notices to rooms",
+        usage: [
+            "[--redis URL] --room ROOM [--room ROOM ...] [--type TYPE] --data JSON|-",
+            "[--redis URL] --file PATH|- [--rate N] [--on-error stop|skip]",
+        ],
+        variablePrefix: "PUBLISHER_", options: noticeOptions + fileOptions + redisOptions + outputOptions,
+        notes: [
+            "A room's clients receive {\"type\":TYPE,\"data\":JSON}. For each room the number of "
+                + "nodes that received it is printed: gateways with a client in the room, not clients. A "
+                + "room that is named twice gets one notice.",
+            "A file holds one {\"room\":...,\"type\":...,\"data\":...} a line, 1 MiB at most; type "
+                + "may be left out, blank lines are passed over. It is streamed, so it may be endless.",
+            "Exit: 0 everything was published; 1 Redis could not be reached, a notice was refused, or "
+                + "a line was bad, skipped ones included; 2 wrong usage, nothing was sent; 130 or 143 "
+                + "interrupted by SIGINT or SIGTERM, after what was in flight has been answered.",
+        ])
+
+    private static let noticeOptions = [
+        Option(
+            "room", .repeatable(placeholder: "ROOM"), section: "Notice",
+            help: "Room to publish to: \(Notice.roomForm)."),
+        // The type in the API document's example.
+        Option(
+            "type", .value(placeholder: "TYPE"), section: "Notice",
+            default: .text(NoticeEnvelope.defaultType),
+            help: "Type of the notice; with --file of lines that have none."),
+        Option(
+            "data", .value(placeholder: "JSON|-"), section: "Notice",
+            help: "The notice's data, any JSON value, passed on byte for byte; - reads it from stdin."),
+    ]
+
+    private static let fileOptions = [
+        Option(
+            "file", .value(placeholder: "PATH|-"), section: "File",
+            help: "Publish each line of a file; - is stdin."),
+        // As fast as Redis takes them: a file is mostly sent by hand, once.
+        Option(
+            "rate", .value(placeholder: "N"), section: "File", default: .described("no limit"),
+            help: "At most N notices a second, evenly spaced, 1 to 1000000."),
+        // Stop: a bad line is a sign of a bad file, and what has been pushed cannot be taken back.
+        Option(
+            "on-error", .value(placeholder: "stop|skip"), section: "File", default: .text("stop"),
+            help:
+                "What to do at a bad line or a refused notice: stop sending, or name it and go on. "
+                + "Lines before it are sent and accounted for; up to \(PublishWindow<Int>.maximumCount) "
+                + "notices may be on their way before a refusal is known. The exit code is 1 either "
+                + "way."),
+    ]
+
+    private static let redisOptions = [
+        // Where a Redis that was just installed listens.
+        Option(
+            "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
+            fallbackVariables: ["REDIS_URL"], isSecret: true,
+            help: "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
+        // Out of the arguments, which every user of the machine can read.
+        Option(
+            "redis-password", .value(placeholder: "TEXT"), section: "Redis",
+            fallbackVariables: ["REDIS_PASSWORD"],
+            isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
+        // Empty: channels are room:<id>, as documented.
+        Option(
+            "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),
+            help: "What stands in front of every channel; the same as the gateways' --prefix."),
+        // Outlives a failover's hiccup, and a script does not hang.
+        Option(
+            "timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("5s"),
+            help: "Longest wait for the connection and for an answer, 100ms to 5m."),
+    ]
+
+    private static let outputOptions = [
+        Option(
+            "json", .flag, section: "Output",
+            help: "Results on stdout as JSON: one object a room, or one a file."),
+        Option(
+            "quiet", .flag, section: "Output",
+            help: "No progress and no results as text; errors are still told."),
+    ]
+}

@@ -1,0 +1,98 @@
+// From the command line to the exit code. Main thread; everything here blocks.
+
+import Glibc
+import Notices
+import Options
+import Redis
+
+/// The publisher, start to end.
+enum PublisherProgram {
+    /// Runs one call.
+    ///
+    /// - Parameter arguments: without the program's own name.
+    /// - Returns: the exit code.
+    static func run(_ arguments: [String]) -> Int32 {
+        do {
+            switch try PublisherOptions.program.parse(arguments) {
+            case .print(let text):
+                Console.write(text, to: STDOUT_FILENO)
+                return 0
+            case .run(let values):
+                return try publish(Job(values))
+            }
+        } catch {
+            Console.write("publisher: \(error)\n", to: STDERR_FILENO)
+            return 2
+        }
+    }
+
+    /// Checks the input before the connection, so that wrong usage sends nothing and needs no Redis.
+    private static func publish(_ job: Job) throws(UsageError) -> Int32 {
+        switch job.source {
+        case .rooms(let rooms, let data):
+            let payload = try payload(job, data)
+            return withRedis(job) { redis in
+                var publisher = RoomPublisher(
+                    job: job, rooms: rooms, payload: payload, console: Console(progressStyle: .none))
+                return publisher.run(redis)
+            }
+        case .file(let path):
+            let input = try open(path, option: "--file")
+            return withRedis(job) { redis in
+                Interruption.install()
+                let style = progressStyle(job)
+                var publisher = FilePublisher(
+                    job: job, input: input, redis: redis, console: Console(progressStyle: style),
+                    progress: Progress(style: style, totalBytes: input.remainingBytes))
+                return publisher.run()
+            }
+        }
+    }
+
+    private static func withRedis(_ job: Job, _ body: (RedisPipeline) -> Int32) -> Int32 {
+        do {
+            return body(try RedisPipeline(to: job.redis, timeout: job.timeout))
+        } catch {
+            Console.write("publisher: \(error); nothing was sent\n", to: STDERR_FILENO)
+            return 1
+        }
+    }
+
+    private static func progressStyle(_ job: Job) -> Progress.Style {
+        if job.isQuiet { return .none }
+        return isatty(STDERR_FILENO) == 1 ? .bar : .lines
+    }
+
+    private static func payload(_ job: Job, _ data: String) throws(UsageError) -> [UInt8] {
+        let bytes = data == "-" ? try standardInput() : Array(data.utf8)
+        do {
+            return try Notice.payload(type: job.type, data: bytes)
+        } catch {
+            throw UsageError(
+                origin: data == "-" ? "--data -" : "--data", value: data == "-" ? nil : data,
+                expected: "one JSON value such as '{\"text\":\"hi\"}' (\(error))")
+        }
+    }
+
+    private static func standardInput() throws(UsageError) -> [UInt8] {
+        let input = try open("-", option: "--data")
+        let chunk: InputFile.Chunk?
+        do {
+            chunk = try input.readAll(maximumBytes: Notice.maximumBytes)
+        } catch {
+            throw UsageError("--data -: cannot read stdin: \(error)")
+        }
+        guard case .bytes(let bytes) = chunk else {
+            throw UsageError("--data -: stdin is longer than \(Notice.maximumBytes) bytes")
+        }
+        return bytes
+    }
+
+    private static func open(_ path: String, option: String) throws(UsageError) -> InputFile {
+        do {
+            return try InputFile(path: path)
+        } catch {
+            throw UsageError("\(option): cannot open \"\(path)\": \(error)")
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// One notice to each of the rooms of a call. Main thread.
+
+import Notices
+import Redis
+
+/// Publishes to rooms and tells the outcome of each.
+struct RoomPublisher {
+    let job: Job
+    let rooms: [RoomId]
+    let payload: [UInt8]
+    var console: Console
+
+    /// Publishes to all rooms; a refusal for one does not keep the others from it.
+    ///
+    /// - Returns: the exit code: 0 when every room's notice was published, else 1.
+    mutating func run(_ redis: RedisPipeline) -> Int32 {
+        var results = [RoomResult](repeating: .unsent, count: rooms.count)
+        var window = PublishWindow<Int>(redis: redis)
+        do {
+            for (index, room) in rooms.enumerated() {
+                try window.publish(payload, to: job.channels.room(room), tag: index)
+            }
+            try window.drain()
+        } catch {
+            console.complain(error.description)
+        }
+        for (index, answer) in window.takeAnswers() {
+            switch answer {
+            case .nodes(let count): results[index] = .nodes(count)
+            case .refused(let text): results[index] = .refused(text)
+            }
+        }
+        for index in window.unanswered { results[index] = .unanswered }
+        return report(results)
+    }
+
+    /// Tells each room's result, in the order of the call.
+    private mutating func report(_ results: [RoomResult]) -> Int32 {
+        var publishedCount = 0
+        for (room, result) in zip(rooms, results) {
+            if job.isJson { console.result(result.json(room: room)) }
+            if case .nodes = result {
+                publishedCount += 1
+                if !job.isJson && !job.isQuiet { console.result(result.text(room: room)) }
+            } else {
+                console.complain(result.text(room: room))
+            }
+        }
+        if publishedCount == rooms.count { return 0 }
+        console.complain("published to \(publishedCount) of \(rooms.count) rooms")
+        return 1
+    }
+}

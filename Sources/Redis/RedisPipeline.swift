@@ -1,0 +1,142 @@
+// A blocking, pipelined connection for command-line tools: commands are queued, then their replies are read
+// in order. hiredis' synchronous interface; confined to the thread that made it.
+
+import CHiredis
+import Glibc
+
+/// Why a pipeline ended. None of the texts holds a password.
+package enum RedisPipelineError: Error, Equatable, CustomStringConvertible {
+    /// No connection: the address, and what the system or the resolver said.
+    case unreachable(String)
+    /// The server answered the login with an error: the command and the server's text.
+    case loginRefused(command: String, answer: String)
+    /// The connection broke, or no answer came in time: what was in flight may have been carried out or not.
+    case lost(String)
+
+    package var description: String {
+        switch self {
+        case .unreachable(let reason): "cannot reach Redis at \(reason)"
+        case .loginRefused(let command, let answer): "Redis refused \(command): \(answer)"
+        case .lost(let reason): "lost Redis: \(reason)"
+        }
+    }
+}
+
+/// One connection to Redis.
+package final class RedisPipeline {
+    /// A reply, copied out of hiredis' memory.
+    package enum Reply: Equatable, Sendable {
+        case integer(Int64)
+        /// A bulk string or a status line.
+        case bytes([UInt8])
+        /// The text of an error reply: `NOPERM this user has no permissions …`.
+        case refused(String)
+        /// Nil or an array, of which this client has no use.
+        case other
+    }
+
+    /// Owned from `init` to `deinit`; `init` frees it itself where it throws.
+    private let context: UnsafeMutablePointer<redisContext>
+    private let timeout: Duration
+
+    /// Commands whose replies have not been read.
+    package private(set) var pendingCount = 0
+
+    /// Connects, logs in and selects the database. A host name is resolved first, which the timeout does not
+    /// bound.
+    ///
+    /// Sets SIGPIPE to be ignored in the whole process: hiredis writes without MSG_NOSIGNAL, and a server
+    /// that goes away would kill the program instead of failing the call.
+    ///
+    /// - Parameter timeout: the longest wait for the connection, and later for each reply; above zero.
+    /// - Throws: `RedisPipelineError`.
+    package init(to url: RedisURL, timeout: Duration) throws(RedisPipelineError) {
+        precondition(timeout > .zero, "A timeout of zero would wait for ever")
+        signal(SIGPIPE, SIG_IGN)
+        let opened =
+            switch url.address {
+            case .tcp(let host, let port): redisConnectWithTimeout(host, Int32(port), Self.timeval(timeout))
+            case .unix(let path): redisConnectUnixWithTimeout(path, Self.timeval(timeout))
+            }
+        guard let opened else { throw .unreachable("\(url): out of memory") }
+        context = opened
+        self.timeout = timeout
+        guard opened.pointee.err == 0, redisSetTimeout(opened, Self.timeval(timeout)) == REDIS_OK else {
+            // From here on deinit frees the context: every stored property is set.
+            throw .unreachable("\(url): \(errorText)")
+        }
+        if let arguments = url.authArguments { try logIn(["AUTH"] + arguments) }
+        if url.database != 0 { try logIn(["SELECT", "\(url.database)"]) }
+    }
+
+    deinit { redisFree(context) }
+
+    /// Queues a command; it is sent with the next `nextReply`.
+    ///
+    /// - Throws: `lost` when memory runs out.
+    /// - Complexity: O(bytes); they are copied.
+    package func append(_ arguments: [[UInt8]]) throws(RedisPipelineError) {
+        var command: [UInt8] = Array("*\(arguments.count)\r\n".utf8)
+        command.reserveCapacity(arguments.reduce(32) { $0 + $1.count + 16 })
+        for argument in arguments {
+            command += "$\(argument.count)\r\n".utf8
+            command += argument
+            command += [0x0D, 0x0A]
+        }
+        let result = command.withUnsafeBytes { bytes in
+            redisAppendFormattedCommand(context, bytes.bindMemory(to: CChar.self).baseAddress, bytes.count)
+        }
+        guard result == REDIS_OK else { throw .lost(errorText) }
+        pendingCount += 1
+    }
+
+    /// Sends what is queued and waits for the reply to the oldest command without one.
+    ///
+    /// - Throws: `lost` when the connection breaks or the timeout passes; the pipeline is of no use after
+    ///   that.
+    package func nextReply() throws(RedisPipelineError) -> Reply {
+        precondition(pendingCount > 0, "No command waits for a reply")
+        var pointer: UnsafeMutableRawPointer?
+        errno = 0
+        let result = redisGetReply(context, &pointer)
+        let code = errno
+        guard result == REDIS_OK, let pointer else {
+            // A receive timeout shows as EAGAIN on a blocking socket.
+            let isTimeout = Int(context.pointee.err) == Int(REDIS_ERR_IO) && code == EAGAIN
+            throw .lost(isTimeout ? "no answer in time" : errorText)
+        }
+        defer { freeReplyObject(pointer) }
+        pendingCount -= 1
+        return Self.copy(pointer.assumingMemoryBound(to: redisReply.self).pointee)
+    }
+
+    private func logIn(_ arguments: [String]) throws(RedisPipelineError) {
+        try append(arguments.map { Array($0.utf8) })
+        if case .refused(let answer) = try nextReply() {
+            throw .loginRefused(command: arguments[0], answer: answer)
+        }
+    }
+
+    private static func copy(_ reply: redisReply) -> Reply {
+        let text = UnsafeRawBufferPointer(start: reply.str, count: reply.str == nil ? 0 : Int(reply.len))
+        return switch reply.type {
+        case REDIS_REPLY_INTEGER: .integer(reply.integer)
+        case REDIS_REPLY_STRING, REDIS_REPLY_STATUS: .bytes(Array(text))
+        case REDIS_REPLY_ERROR: .refused(String(decoding: text, as: UTF8.self))
+        default: .other
+        }
+    }
+
+    /// hiredis' account of the failure; it writes a terminated text into the array.
+    private var errorText: String {
+        withUnsafeBytes(of: context.pointee.errstr) { bytes in
+            let text = bytes.prefix { $0 != 0 }
+            return text.isEmpty ? "unknown error" : String(decoding: text, as: UTF8.self)
+        }
+    }
+
+    private static func timeval(_ duration: Duration) -> Glibc.timeval {
+        let (seconds, attoseconds) = duration.components
+        return Glibc.timeval(tv_sec: Int(seconds), tv_usec: Int(attoseconds / 1_000_000_000_000))
+    }
+}

@@ -1,0 +1,174 @@
+import Options
+import Testing
+
+@testable import Gateway
+
+/// Always the same digits, so that the node id is known.
+private struct FixedGenerator: RandomNumberGenerator {
+    mutating func next() -> UInt64 { 0 }
+}
+
+@Suite struct ConfigurationTests {
+    private func configuration(
+        _ arguments: [String] = [], _ environment: [String: String] = [:]
+    ) throws -> Configuration {
+        guard
+            case .run(let values) = try Configuration.program.parse(
+                arguments, environment: { environment[$0] })
+        else { throw UsageError("printed") }
+        var random = FixedGenerator()
+        return try Configuration(values, hostName: "host.example", coreCount: 3, random: &random)
+    }
+
+    private func message(_ arguments: [String], _ environment: [String: String] = [:]) throws -> String {
+        let error = #expect(throws: UsageError.self) { try configuration(arguments, environment) }
+        return try #require(error).description
+    }
+
+    @Test func defaultsAreThoseOfTheContract() throws {
+        let configuration = try configuration()
+        #expect(configuration.listen.description == "0.0.0.0:8080")
+        #expect(configuration.adminListen?.description == "127.0.0.1:9090")
+        #expect(configuration.redis.description == "redis://127.0.0.1:6379")
+        #expect(configuration.workerCount == 3)
+        #expect(configuration.nodeId == "host.example-000000")
+        #expect(configuration.heartbeatTimeout == .seconds(30))
+        #expect(configuration.tokenTTL == .seconds(3600))
+        #expect(configuration.drainTime == .seconds(10))
+        #expect(configuration.maximumHeaderBytes == 8192)
+        #expect(configuration.maximumMessageBytes == 65536)
+        #expect(configuration.maximumConnectionCount == nil)
+        #expect(configuration.maximumQueueBytes == 1 << 20)
+        #expect(configuration.allowedOrigins == .any)
+        #expect(configuration.trustedProxies.isEmpty)
+        #expect(configuration.prefix.isEmpty)
+        #expect(configuration.logLevel == .info)
+        #expect(configuration.logFormat == .text)
+        #expect(configuration.requestTimeout == .seconds(10))
+        #expect(configuration.keepAliveTimeout == .seconds(75))
+        #expect(configuration.unsubscribeGrace == .seconds(10))
+        #expect(configuration.redisTimeout == .seconds(2))
+        #expect(configuration.redisSilenceTimeout == .seconds(5))
+    }
+
+    @Test func everyOptionReadsItsVariable() throws {
+        let values = [
+            "listen": "127.0.0.1:1", "admin-listen": "off", "workers": "2", "node-id": "n1",
+            "redis": "redis://h",
+            "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
+            "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
+            "allowed-origins": "http://a",
+            "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
+            "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "request-timeout": "1s",
+            "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
+        ]
+        #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
+        var environment: [String: String] = [:]
+        for option in Configuration.options {
+            environment[option.variables(prefix: "GATEWAY_")[0]] = values[option.name]
+        }
+        let configuration = try configuration([], environment)
+        #expect(configuration.listen.port == 1)
+        #expect(configuration.adminListen == nil)
+        #expect(configuration.workerCount == 2)
+        #expect(configuration.nodeId == "n1")
+        #expect(configuration.redis.authArguments == ["p"])
+        #expect(configuration.prefix == "s:")
+        #expect(configuration.tokenTTL == .seconds(7))
+        #expect(configuration.trustedProxies == [CidrBlock("10.0.0.0/8")])
+        #expect(configuration.maximumConnectionCount == 5)
+        #expect(configuration.logLevel == .debug)
+        #expect(configuration.logFormat == .json)
+        // A wrong text behind any of the variables is found and named.
+        for option in Configuration.options where option.name != "redis-password" {
+            let variable = option.variables(prefix: "GATEWAY_")[0]
+            let wrong = environment.merging([variable: "\u{7}"]) { $1 }
+            #expect(try message([], wrong).hasPrefix(variable + ": "))
+        }
+    }
+
+    @Test func tokensOutliveTheHeartbeatByFiveSeconds() throws {
+        #expect(try configuration(["--token-ttl", "35s"]).tokenTTL == .seconds(35))
+        #expect(
+            try message(["--token-ttl", "34s"])
+                == "--token-ttl: 34s is too short for --heartbeat-timeout 30s, expected at least 35s")
+        let variable = try message([], ["GATEWAY_HEARTBEAT_TIMEOUT": "1h"])
+        #expect(variable.contains("GATEWAY_HEARTBEAT_TIMEOUT 1h"))
+        #expect(try message(["--token-ttl", "60500ms"]).contains("whole seconds"))
+        #expect(try configuration(["--token-ttl", "720h"]).tokenTTL == .seconds(2_592_000))
+        #expect(try message(["--token-ttl", "721h"]).hasPrefix("--token-ttl: "))
+    }
+
+    @Test func passwordOnTheCommandLineIsMarked() throws {
+        #expect(try configuration(["--redis", "redis://:pw@h"]).isRedisPasswordInArguments)
+        #expect(try !configuration(["--redis", "redis://h"]).isRedisPasswordInArguments)
+        #expect(try !configuration([], ["REDIS_URL": "redis://:pw@h"]).isRedisPasswordInArguments)
+        let apart = try configuration(["--redis", "redis://u:old@h"], ["REDIS_PASSWORD": "new"])
+        #expect(apart.redis.authArguments == ["u", "new"])
+        #expect(apart.isRedisPasswordInArguments)
+    }
+
+    @Test func passwordsAreInNoMessage() throws {
+        #expect(try !message(["--redis", "redis://:hunter2@h:x"]).contains("hunter2"))
+        #expect(try !message(["--redis-password", "hunter2"]).contains("hunter2"))
+        #expect(try !message(["--redis-password=hunter2"]).contains("hunter2"))
+        let configuration = try configuration(["--redis", "redis://:hunter2@h"])
+        #expect(!"\(configuration)".contains("hunter2"))
+    }
+
+    @Test func nodeIdsAreCleanAndBounded() throws {
+        var random = FixedGenerator()
+        let long = Configuration.defaultNodeId(hostName: String(repeating: "h", count: 99), random: &random)
+        #expect(long == String(repeating: "h", count: 57) + "-000000")
+        #expect(Configuration.defaultNodeId(hostName: "a b/c", random: &random) == "a-b-c-000000")
+        #expect(Configuration.defaultNodeId(hostName: "", random: &random) == "node-000000")
+        #expect(try configuration(["--node-id", String(repeating: "n", count: 64)]).nodeId.count == 64)
+        for wrong in [String(repeating: "n", count: 65), "a b", "a:b", "é"] {
+            #expect(try message(["--node-id", wrong]).hasPrefix("--node-id: "))
+        }
+    }
+
+    @Test func originsAreComparedInOneForm() throws {
+        let origins = try configuration([
+            "--allowed-origins", "https://A.example, http://localhost:3000,http://b:80",
+        ])
+        .allowedOrigins
+        for origin in ["https://a.example", "https://A.EXAMPLE:443", "http://localhost:3000", "http://b"] {
+            #expect(origins.allows(origin), "\(origin)")
+        }
+        for origin in [
+            "http://a.example", "https://a.example:444", "https://b.a.example", "http://localhost", "null",
+            "",
+            "https://a.example/", "https://a.example.evil", "https://user@a.example",
+        ] {
+            #expect(!origins.allows(origin), "\(origin)")
+        }
+        #expect(AllowedOrigins.any.allows("null"))
+        #expect(
+            try configuration(["--allowed-origins", "http://[::1]:80"]).allowedOrigins.allows("http://[::1]"))
+        for wrong in ["a.example", "https://", "https://a/b", "https://*.a", "*,https://a", ","] {
+            #expect(try message(["--allowed-origins", wrong]).hasPrefix("--allowed-origins: "))
+        }
+    }
+
+    @Test func logLevelsAreOrdered() {
+        #expect(LogLevel.allCases.sorted() == [.debug, .info, .warning, .error])
+    }
+
+    @Test func helpListsEveryOption() {
+        let help = Configuration.program.helpText
+        for option in Configuration.options {
+            #expect(help.contains(option.variables(prefix: "GATEWAY_")[0]))
+        }
+        #expect(help.split(separator: "\n").allSatisfy { $0.count <= 100 })
+    }
+
+    @Test func thisProcessHasAConfiguration() throws {
+        guard case .run(let configuration) = try Configuration.read([], environment: { _ in nil }) else {
+            Issue.record("printed")
+            return
+        }
+        #expect((1...256).contains(configuration.workerCount))
+        #expect((8...64).contains(configuration.nodeId.utf8.count))
+    }
+}

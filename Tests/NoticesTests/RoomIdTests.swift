@@ -1,0 +1,70 @@
+import Testing
+
+@testable import Notices
+
+@Suite struct RoomIdTests {
+    @Test func lengthIsCountedInBytes() {
+        #expect(RoomId("") == nil)
+        #expect(RoomId("a")?.bytes == [0x61])
+        #expect(RoomId(String(repeating: "a", count: 128)) != nil)
+        #expect(RoomId(String(repeating: "a", count: 129)) == nil)
+        #expect(RoomId(String(repeating: "é", count: 64)) != nil)
+        #expect(RoomId(String(repeating: "é", count: 65)) == nil)
+        #expect(Identity("") == nil)
+        #expect(Identity(String(repeating: "a", count: 256)) != nil)
+        #expect(Identity(String(repeating: "a", count: 257)) == nil)
+    }
+
+    @Test func controlCharactersAreRefused() {
+        for value in Array(0..<0x20) + Array(0x7F..<0xA0) as [UInt32] {
+            let text = "a\(UnicodeScalar(value).map(String.init) ?? "")b"
+            #expect(text.unicodeScalars.count == 3)
+            #expect(RoomId(text) == nil, "U+\(String(value, radix: 16))")
+            #expect(Identity(text) == nil, "U+\(String(value, radix: 16))")
+        }
+        for text in [" ", "~", "\u{A0}", "\u{C0}", "房间", "a,b", "🎉", "*"] { #expect(RoomId(text) != nil) }
+    }
+
+    @Test(
+        arguments: [
+            [0xFF], [0xC3], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0x61, 0x80],
+        ] as [[UInt8]])
+    func whatIsNotUTF8IsRefused(_ bytes: [UInt8]) {
+        #expect(RoomId(bytes) == nil)
+        #expect(Identity(bytes) == nil)
+    }
+
+    @Test func canonicallyEquivalentTextsAreDifferentRooms() {
+        let composed = "caf\u{E9}"
+        let decomposed = "cafe\u{301}"
+        #expect(composed == decomposed)
+        #expect(RoomId(composed) != RoomId(decomposed))
+    }
+
+    @Test func channelsAndKeysCarryThePrefix() throws {
+        let room = try #require(RoomId("lobby"))
+        let token = try #require(Token("ABCDEFGHIJKLMNOPQRSTUVWX"))
+        #expect(String(decoding: Channels().room(room), as: UTF8.self) == "room:lobby")
+        #expect(String(decoding: Channels(prefix: "s:").room(room), as: UTF8.self) == "s:room:lobby")
+        #expect(String(decoding: Channels(prefix: "s:").gateway("n1"), as: UTF8.self) == "s:gateway:n1")
+        #expect(String(decoding: Keys().client(token), as: UTF8.self) == "client:ABCDEFGHIJKLMNOPQRSTUVWX")
+        #expect(String(decoding: Keys(prefix: "s:").client(token), as: UTF8.self).hasPrefix("s:client:"))
+    }
+
+    @Test func roomsAreReadBackFromTheirChannels() throws {
+        let channels = Channels(prefix: "s:")
+        let room = try #require(RoomId("lobby"))
+        #expect(channels.room(ofChannel: channels.room(room)) == room)
+        #expect(channels.room(ofChannel: "room:lobby".utf8) == nil)
+        #expect(channels.room(ofChannel: "s:room:".utf8) == nil)
+        #expect(channels.room(ofChannel: "s:gateway:lobby".utf8) == nil)
+        #expect(channels.room(ofChannel: "".utf8) == nil)
+    }
+
+    @Test func clientFieldsAreThoseOfTheContract() {
+        #expect(
+            ClientField.allCases.map(\.rawValue) == [
+                "userId", "deviceId", "isLogin", "issuedAt", "ttl", "node", "ip", "rooms", "connectedAt",
+            ])
+    }
+}

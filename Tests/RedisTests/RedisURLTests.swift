@@ -1,0 +1,83 @@
+import Testing
+
+@testable import Redis
+
+@Suite struct RedisURLTests {
+    @Test func hostPortAndDatabase() throws {
+        let plain = try RedisURL("redis://localhost")
+        #expect(plain.address == .tcp(host: "localhost", port: 6379))
+        #expect(plain.user == nil && plain.password == nil && plain.database == 0)
+        #expect(plain.authArguments == nil)
+        let full = try RedisURL("redis://redis.example:7000/15")
+        #expect(full.address == .tcp(host: "redis.example", port: 7000))
+        #expect(full.database == 15)
+        #expect(try RedisURL("REDIS://h/").database == 0)
+        #expect(try RedisURL("redis://[::1]:7000").address == .tcp(host: "::1", port: 7000))
+        #expect(try RedisURL("redis://[fe80::1%eth0]").address == .tcp(host: "fe80::1%eth0", port: 6379))
+    }
+
+    @Test func credentialsAreDecoded() throws {
+        let url = try RedisURL("redis://us%40er:p%3Aa%2Fss%25@host")
+        #expect(url.user == "us@er")
+        #expect(url.password == "p:a/ss%")
+        #expect(url.authArguments == ["us@er", "p:a/ss%"])
+        let passwordOnly = try RedisURL("redis://:secret@host:1")
+        #expect(passwordOnly.user == nil)
+        #expect(passwordOnly.authArguments == ["secret"])
+        #expect(try RedisURL("redis://:a@b:c@host").password == "a@b:c")
+        #expect(try RedisURL("redis://user@host").authArguments == ["user", ""])
+    }
+
+    @Test func unixSockets() throws {
+        #expect(try RedisURL("unix:///run/redis.sock").address == .unix(path: "/run/redis.sock"))
+        #expect(try RedisURL("unix:///run/re%20dis.sock?db=3").address == .unix(path: "/run/re dis.sock"))
+        #expect(try RedisURL("unix:///run/redis.sock?db=3").database == 3)
+        let longest = "/" + String(repeating: "a", count: 102)
+        #expect(try RedisURL("unix://" + longest).address == .unix(path: longest))
+        #expect(throws: RedisURLError.path) { try RedisURL("unix://" + longest + "a") }
+    }
+
+    @Test(arguments: [
+        ("", RedisURLError.scheme), ("localhost:6379", .scheme), ("rediss://host", .scheme),
+        ("redis:host", .scheme),
+        ("redis://", .host), ("redis://:6379", .host), ("redis://a b", .host), ("redis://[::1", .host),
+        ("redis://[host]", .host), ("redis://[::1]x", .host), ("redis://:pw@", .host),
+        ("redis://h:", .port), ("redis://h:0", .port), ("redis://h:65536", .port), ("redis://h:6x", .port),
+        ("redis://h:1:2", .port), ("redis://h/a", .database), ("redis://h/-1", .database),
+        ("redis://h/2147483647", .database), ("redis://h/1/2", .database), ("redis://h/?db=1", .database),
+        ("redis://:%4@h", .credentials), ("redis://:%zz@h", .credentials), ("redis://:%ff@h", .credentials),
+        ("unix://", .path), ("unix://relative", .path), ("unix:///a%00b", .path),
+        ("unix:///a?db=", .database),
+        ("unix:///a?x=1", .database), ("unix:///a?db=1&x=2", .database),
+    ])
+    func wrongFormsAreTold(_ text: String, _ expected: RedisURLError) {
+        #expect(throws: expected) { try RedisURL(text) }
+    }
+
+    @Test func passwordGivenApartWins() throws {
+        let url = try RedisURL("redis://user:old@host")
+        #expect(url.overriding(password: "new").authArguments == ["user", "new"])
+        #expect(url.overriding(password: nil) == url)
+        #expect(url.overriding(password: "") == url)
+        #expect(try RedisURL("unix:///s").overriding(password: "new").authArguments == ["new"])
+    }
+
+    @Test func passwordsAreNeverPrinted() throws {
+        let url = try RedisURL("redis://user:hunter2@[::1]:7000/2")
+        var dumped = ""
+        dump(["x": url], to: &dumped)
+        for shown in ["\(url)", String(reflecting: url), "\([url])", "\(url as RedisURL?)", dumped] {
+            #expect(shown.contains("redis://user:***@[::1]:7000/2"), "\(shown)")
+            #expect(!shown.contains("hunter2"))
+        }
+        let error = #expect(throws: RedisURLError.self) { try RedisURL("redis://:hunter2@host:port") }
+        #expect(error.map { "\($0)" }?.contains("hunter2") == false)
+        #expect(error.map { "\($0)" }?.contains(RedisURL.expectedForm) == true)
+    }
+
+    @Test func descriptionsParseAgain() throws {
+        for text in ["redis://h:1/2", "redis://[::1]:6379", "unix:///a?db=2", "unix:///a"] {
+            #expect(try RedisURL(text).description == text)
+        }
+    }
+}
