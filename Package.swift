@@ -43,6 +43,7 @@ let package = Package(
         tests("OptionsTests", ["Options"]),
         tests("GatewayTests", ["Gateway"]),
         tests("PublisherTests", ["Publisher"]),
+        tests("EndToEndTests", [], exclude: ["Support"]),
     ],
     swiftLanguageModes: [.v6]
 )

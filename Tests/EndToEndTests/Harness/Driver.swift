@@ -1,0 +1,106 @@
+// The Python process that holds the independent clients and all other processes of one cluster (Support/driver.py).
+// Requests and answers are JSON lines over its stdin and stdout; any task may call, answers come in any order.
+import Foundation
+import Synchronization
+
+final class Driver: Sendable {
+    private struct State {
+        var lastNumber = 0
+        var waiting: [Int: CheckedContinuation<JSON, any Error>] = [:]
+        var received = Data()
+        var ended = false
+        var onEnd: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+    private let process = Process()
+    private let input = Pipe()
+    private let output = Pipe()
+    /// For logs and files of the processes; gone when the driver is stopped.
+    let directory: URL
+
+    init() throws {
+        directory = FileManager.default.temporaryDirectory.appending(path: "roomcast-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        process.executableURL = URL(filePath: try Installation.python())
+        // -B: no cache files in the source tree.
+        let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/driver.py").path
+        process.arguments = ["-B", script]
+        process.standardInput = input
+        process.standardOutput = output
+        output.fileHandleForReading.readabilityHandler = { [weak self] handle in
+            let piece = handle.availableData
+            if piece.isEmpty { handle.readabilityHandler = nil }
+            self?.receive(piece)
+        }
+        try process.run()
+    }
+
+    /// Sends a request and awaits its answer.
+    /// - Throws: `HarnessError` with the driver's words when the operation failed there.
+    @discardableResult
+    func call(_ operation: String, _ arguments: [String: JSON]) async throws -> JSON {
+        try await withCheckedThrowingContinuation { continuation in
+            do {
+                try state.withLock { state in
+                    guard !state.ended else { throw HarnessError("\(operation): the driver has ended") }
+                    state.lastNumber += 1
+                    let request: JSON = [
+                        "i": .number(Double(state.lastNumber)), "op": .string(operation), "with": .object(arguments),
+                    ]
+                    // Within the lock, so that two requests cannot mix their bytes.
+                    try input.fileHandleForWriting.write(contentsOf: JSONEncoder().encode(request) + Data("\n".utf8))
+                    state.waiting[state.lastNumber] = continuation
+                }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
+    /// Ends the driver, which kills every process that it started, and removes the directory.
+    func stop() async {
+        try? input.fileHandleForWriting.close()
+        await withCheckedContinuation { continuation in
+            let ended = state.withLock { state in
+                if !state.ended { state.onEnd.append(continuation) }
+                return state.ended
+            }
+            if ended { continuation.resume() }
+        }
+        process.waitUntilExit()
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    private func receive(_ piece: Data) {
+        var answers: [(CheckedContinuation<JSON, any Error>, JSON)] = []
+        var abandoned: [CheckedContinuation<JSON, any Error>] = []
+        var onEnd: [CheckedContinuation<Void, Never>] = []
+        state.withLock { state in
+            state.received += piece
+            while let end = state.received.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = state.received[..<end]
+                state.received = Data(state.received[(end + 1)...])
+                guard let answer = try? JSONDecoder().decode(JSON.self, from: line),
+                    let continuation = answer["i"].int.flatMap({ state.waiting.removeValue(forKey: $0) })
+                else { continue }
+                answers.append((continuation, answer))
+            }
+            if piece.isEmpty {
+                state.ended = true
+                abandoned = Array(state.waiting.values)
+                state.waiting = [:]
+                swap(&onEnd, &state.onEnd)
+            }
+        }
+        for (continuation, answer) in answers {
+            if let error = answer["error"].string {
+                continuation.resume(throwing: HarnessError(error))
+            } else {
+                continuation.resume(returning: answer["ok"])
+            }
+        }
+        for continuation in abandoned { continuation.resume(throwing: HarnessError("the driver has ended")) }
+        for continuation in onEnd { continuation.resume() }
+    }
+}
