@@ -1,7 +1,7 @@
 // One WebSocket of the independent client, and the raw connection for what that client would never send.
 import Foundation
 
-enum Event: Sendable, Equatable {
+enum Event: Sendable, Hashable {
     case text(String)
     case binary([UInt8])
     case closed(Int)
