@@ -89,7 +89,7 @@ struct PushTests {
         let cluster = try Cluster.current
         let room = cluster.room()
         let client = try await cluster.node.connect(room)
-        let before = try await cluster.node.metrics()["roomcast_messages_dropped_total"]
+        let before = try await cluster.node.metrics()["roomcast_payloads_held_back_total"]
         for (index, payload) in Self.unfit.enumerated() {
             try await cluster.redis.command("PUBLISH", .string("room:\(room)"), .bytes(payload))
             try await cluster.redis.publish(room: room, "\(index)")
@@ -97,7 +97,7 @@ struct PushTests {
             #expect(event == .text("\(index)"), "after \(payload)")
         }
         #expect(try await client.receivedCount() == Self.unfit.count)
-        let dropped = try await cluster.node.metrics()["roomcast_messages_dropped_total"] - before
+        let dropped = try await cluster.node.metrics()["roomcast_payloads_held_back_total"] - before
         #expect(dropped == Double(Self.unfit.count))
     }
 

@@ -10,7 +10,8 @@ final class GatewayNode: Sendable {
     let adminPort: Int
 
     init(
-        _ driver: Driver, id: String, redis: RedisServer, options: [String] = [], environment: [String: String] = [:]
+        _ driver: Driver, id: String, redis: RedisServer, options: [String] = [], environment: [String: String] = [:],
+        awaitReady: Bool = true
     ) async throws {
         self.driver = driver
         self.id = id
@@ -33,6 +34,7 @@ final class GatewayNode: Sendable {
         }
         guard case (let port?, let adminPort?) = ports else { throw HarnessError("\(id): \(child.errorOutput)") }
         (self.port, self.adminPort) = (port, adminPort)
+        guard awaitReady else { return }
         try await eventually("\(id) is ready") { try await self.ready().status == 200 }
     }
 
