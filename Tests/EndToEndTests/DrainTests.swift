@@ -12,7 +12,9 @@ import Testing
             let clock = ContinuousClock()
             let started = clock.now
             try await node.child.signal(SIGTERM)
-            try await eventually("readiness is off", within: .seconds(2)) { try await node.ready().status == 503 }
+            try await eventually("readiness is off", within: .seconds(2)) {
+                try await node.ready().status == 503
+            }
             try await eventually("no new connection", within: .seconds(2)) {
                 (try? await RawConnection(cluster.driver, port: node.port)) == nil
             }
@@ -55,7 +57,8 @@ import Testing
             let (bytes, _) = try await slow.receive()
             let frames = try Frame.parse(bytes)
             #expect(frames.count == 51)
-            #expect(frames.dropLast().enumerated().allSatisfy { JSON(parsing: $1.text)?["data"]["n"].int == $0 })
+            #expect(
+                frames.dropLast().enumerated().allSatisfy { JSON(parsing: $1.text)?["data"]["n"].int == $0 })
             #expect(frames.last?.closeCode == 1001)
             try await slow.close()
             #expect(try await cluster.node.child.exitCode(within: .seconds(6)) == 0)

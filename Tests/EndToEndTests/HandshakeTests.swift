@@ -57,7 +57,8 @@ struct HandshakeTests {
     }
 
     @Test(arguments: [
-        String(repeating: "r", count: 129), "%00", "a%00", "%1F", "a%0Ab", "%7F", "%C2%85", "%FF", "a,%FF", "%zz", "%",
+        String(repeating: "r", count: 129), "%00", "a%00", "%1F", "a%0Ab", "%7F", "%C2%85", "%FF", "a,%FF",
+        "%zz", "%",
         String(repeating: "%C3%A9", count: 65),
     ])
     func roomIdsOutsideTheLimitsAreRefused(rooms: String) async throws {
@@ -125,7 +126,8 @@ struct HandshakeTests {
     }
 
     @Test(arguments: [
-        String(repeating: "r", count: 128), String(repeating: "é", count: 64), "房间 1", "a&b=c", "x*?[]", "\"\\/'",
+        String(repeating: "r", count: 128), String(repeating: "é", count: 64), "房间 1", "a&b=c", "x*?[]",
+        "\"\\/'",
     ])
     func roomIdsWithinTheLimitsWork(room: String) async throws {
         let cluster = try Cluster.current

@@ -72,7 +72,9 @@ struct HeartbeatCutTests {
                     try await cluster.redis.command("EXPIRE", .string("client:\(token)"), "20")
                     #expect(try await node.heartbeat(token).status == 200)
                     let left = try await cluster.redis.command("TTL", .string("client:\(token)")).int ?? 0
-                    #expect((lifetime - 5...lifetime).contains(left), "issued by \(issuer), renewed by \(node.id)")
+                    #expect(
+                        (lifetime - 5...lifetime).contains(left), "issued by \(issuer), renewed by \(node.id)"
+                    )
                 }
             }
         }

@@ -52,7 +52,10 @@ struct HttpTests {
         let head = "GET /heartbeat HTTP/1.1\r\nHost: a\r\n"
         let small = try await send(head + String(repeating: line, count: 7) + "\r\n")
         #expect(small.answers[0].status == 500)
-        for text in [head + String(repeating: line, count: 9) + "\r\n", head + "X: " + String(repeating: "x", count: 9000)] {
+        for text in [
+            head + String(repeating: line, count: 9) + "\r\n",
+            head + "X: " + String(repeating: "x", count: 9000),
+        ] {
             let answer = try await cluster.driver.exchange(cluster.node.port, text, patience: .seconds(3))
             #expect(answer.answers[0].status == 431)
             #expect(answer.closed)
@@ -65,7 +68,8 @@ struct HttpTests {
     @Test func requestNotCompleteInTenSecondsTimesOut() async throws {
         let cluster = try Cluster.current
         async let silent = cluster.driver.exchange(
-            cluster.node.port, "GET /heartbeat HTTP/1.1\r\nHost:", within: .seconds(20), patience: .seconds(3))
+            cluster.node.port, "GET /heartbeat HTTP/1.1\r\nHost:", within: .seconds(20), patience: .seconds(3)
+        )
         let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
         try await raw.send("GET /heartbeat HTTP/1.1\r\nX: ")
         var answer: (bytes: [UInt8], end: RawConnection.End?) = ([], nil)
@@ -84,7 +88,9 @@ struct HttpTests {
     @Test func pipelinedRequestsAreAnsweredInOrder() async throws {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
-        let targets = ["/heartbeat?token=\(token)", "/nowhere", "/heartbeat?token=x", "/get/token?isLogin=true&userId=a"]
+        let targets = [
+            "/heartbeat?token=\(token)", "/nowhere", "/heartbeat?token=x", "/get/token?isLogin=true&userId=a",
+        ]
         let text = (0..<5).flatMap { _ in targets }.map { requestText($0) }.joined()
         let exchange = try await send(text, count: 20)
         #expect(exchange.answers.map(\.status) == (0..<5).flatMap { _ in [200, 404, 500, 200] })
@@ -112,7 +118,10 @@ struct HttpTests {
     @Test func http10IsAnsweredAndClosed() async throws {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
-        for text in ["GET /heartbeat?token=\(token) HTTP/1.0\r\n\r\n", requestText("/heartbeat?token=\(token)", version: "HTTP/1.0")] {
+        for text in [
+            "GET /heartbeat?token=\(token) HTTP/1.0\r\n\r\n",
+            requestText("/heartbeat?token=\(token)", version: "HTTP/1.0"),
+        ] {
             let exchange = try await send(text, patience: .seconds(3))
             #expect(exchange.answers[0].status == 200)
             #expect(exchange.answers[0].body == "{}")

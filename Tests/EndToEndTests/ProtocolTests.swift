@@ -6,7 +6,9 @@ struct ProtocolTests {
     @Test func pingIsAnsweredWithItsOwnPayload() async throws {
         let cluster = try Cluster.current
         let client = try await cluster.node.connect(cluster.room())
-        for payload in ["", "abc", String(repeating: "p", count: 125)] { #expect(try await client.ping(payload)) }
+        for payload in ["", "abc", String(repeating: "p", count: 125)] {
+            #expect(try await client.ping(payload))
+        }
     }
 
     @Test func pongThatNobodyAskedForIsIgnored() async throws {
@@ -82,7 +84,10 @@ struct ProtocolTests {
         ("close reason not UTF-8", Frame.close(1000, [0xff]), 1007),
         ("message of 64 KiB and a byte", Frame.client(2, full + letter), 1009),
         ("fragments of 64 KiB and a byte", Frame.client(2, full, fin: false) + Frame.client(0, letter), 1009),
-        ("announcement of 8 EiB", [0x82, 0xff, 0x7f] + [UInt8](repeating: 0xff, count: 7) + [0, 0, 0, 0], 1009),
+        (
+            "announcement of 8 EiB", [0x82, 0xff, 0x7f] + [UInt8](repeating: 0xff, count: 7) + [0, 0, 0, 0],
+            1009
+        ),
     ]
 
     @Test(arguments: faults)
@@ -102,10 +107,19 @@ struct ProtocolTests {
         ("64 KiB", Frame.client(2, full)),
         ("64 KiB in two", Frame.client(1, Array(full.dropLast()), fin: false) + Frame.client(0, letter)),
         ("empty text", Frame.client(1)),
-        ("a character over two fragments", Frame.client(1, [0xe6, 0x88], fin: false) + Frame.client(0, [0xbf])),
-        ("pong within a message", Frame.client(1, letter, fin: false) + Frame.client(10) + Frame.client(0, letter)),
-        ("many empty fragments", Frame.client(1, fin: false) + (0..<50).flatMap { _ in Frame.client(0, fin: false) }
-            + Frame.client(0)),
+        (
+            "a character over two fragments",
+            Frame.client(1, [0xe6, 0x88], fin: false) + Frame.client(0, [0xbf])
+        ),
+        (
+            "pong within a message",
+            Frame.client(1, letter, fin: false) + Frame.client(10) + Frame.client(0, letter)
+        ),
+        (
+            "many empty fragments",
+            Frame.client(1, fin: false) + (0..<50).flatMap { _ in Frame.client(0, fin: false) }
+                + Frame.client(0)
+        ),
     ]
 
     @Test(arguments: harmless)
@@ -120,7 +134,9 @@ struct ProtocolTests {
     @Test func frameMayArriveByteByByte() async throws {
         let cluster = try Cluster.current
         let raw = try await cluster.node.rawSocket(cluster.room())
-        for byte in Frame.client(1, Array("héllo".utf8)) + Frame.client(9, Self.letter) { try await raw.send([byte]) }
+        for byte in Frame.client(1, Array("héllo".utf8)) + Frame.client(9, Self.letter) {
+            try await raw.send([byte])
+        }
         #expect(try await raw.receive(3).bytes == [0x8a, 1, UInt8(ascii: "a")])
         try await raw.close()
     }

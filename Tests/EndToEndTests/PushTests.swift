@@ -48,7 +48,8 @@ struct PushTests {
         let room = cluster.room()
         let client = try await cluster.node.connect(room)
         let payloads = [
-            #"{"type":"notice","data":{}}"#, " {\t\"a\" :\r\n 1 } \n", "42", "-0.0e+10", #""text""#, "null", "true",
+            #"{"type":"notice","data":{}}"#, " {\t\"a\" :\r\n 1 } \n", "42", "-0.0e+10", #""text""#, "null",
+            "true",
             "[]", #"{"a":{"a":{}},"a":[1,[2]]}"#, #"{"escaped":"\u00e9\ud83d\ude00\/\\\""}"#,
             #"{"plain":"é 房间 😀 \#u{2028}\#u{7f}"}"#, "\"" + String(repeating: "é", count: 1 << 19) + "\"",
         ]
@@ -79,7 +80,8 @@ struct PushTests {
     }
 
     private static let unfit: [[UInt8]] = [
-        [], Array("not json".utf8), Array(#"{"a":1} x"#.utf8), Array("{'a':1}".utf8), Array(#"{"a":01}"#.utf8),
+        [], Array("not json".utf8), Array(#"{"a":1} x"#.utf8), Array("{'a':1}".utf8),
+        Array(#"{"a":01}"#.utf8),
         Array(#"{"a":NaN}"#.utf8), Array(#"{"a":1,}"#.utf8), Array(#"{"a":"#.utf8), Array("\"\n\"".utf8),
         Array(" ".utf8), Array(#""\x""#.utf8), [0xff, 0xfe], [0x22, 0xff, 0x22], [0x22, 0xc0, 0x80, 0x22],
         [0x22, 0xed, 0xa0, 0x80, 0x22], [0x22, 0xe2, 0x82, 0x22], [0x22, 0xf5, 0x80, 0x80, 0x80, 0x22],

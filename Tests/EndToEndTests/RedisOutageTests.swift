@@ -53,13 +53,16 @@ import Testing
                     let record = try await cluster.redis.hash("client:\(token)")
                     return record["node"] == holder.id && record["rooms"] == "\(room),second"
                         && record["isLogin"] == "true" && record["userId"]?.hasPrefix("user ") == true
-                        && record["ttl"] == "3600" && record["ip"] == "127.0.0.1" && record["connectedAt"] != nil
+                        && record["ttl"] == "3600" && record["ip"] == "127.0.0.1"
+                        && record["connectedAt"] != nil
                 }
                 #expect(try await cluster.nodes[0].heartbeat(token).status == 200)
                 let left = try await cluster.redis.command("TTL", .string("client:\(token)")).int ?? 0
                 #expect((3500...3600).contains(left))
             }
-            for node in cluster.nodes { try await eventually("ready again") { try await node.ready().status == 200 } }
+            for node in cluster.nodes {
+                try await eventually("ready again") { try await node.ready().status == 200 }
+            }
             #expect(try await cluster.redis.publish(room: room, "1") == 2)
             for (client, _, _) in clients { #expect(try await client.next() == .text("1")) }
             let late = try await cluster.nodes[1].connect(room)
@@ -93,10 +96,14 @@ import Testing
             let client = try await cluster.node.connect(room, token: token)
             try await cluster.redis.first.signal(SIGSTOP)
             try await expectUnavailable(cluster.node, token: token)
-            try await eventually("not ready", within: .seconds(15)) { try await cluster.node.ready().status == 503 }
+            try await eventually("not ready", within: .seconds(15)) {
+                try await cluster.node.ready().status == 503
+            }
             #expect(try await client.ping("the loop is not blocked"))
             try await cluster.redis.first.signal(SIGCONT)
-            try await eventually("ready again", within: .seconds(15)) { try await cluster.node.ready().status == 200 }
+            try await eventually("ready again", within: .seconds(15)) {
+                try await cluster.node.ready().status == 200
+            }
             #expect(try await cluster.node.heartbeat(token).status == 200)
             try await cluster.redis.publish(room: room, "1")
             #expect(try await client.next() == .text("1"))
@@ -107,7 +114,8 @@ import Testing
         try await Cluster.with { cluster in
             try await cluster.redis.first.signal(SIGTERM)
             _ = try await cluster.redis.first.exitCode(within: .seconds(5))
-            let node = try await GatewayNode(cluster.driver, id: "early", redis: cluster.redis, awaitReady: false)
+            let node = try await GatewayNode(
+                cluster.driver, id: "early", redis: cluster.redis, awaitReady: false)
             #expect(try await node.ready().status == 503)
             #expect(try await node.get("/get/token?isLogin=true&userId=a").status == 503)
             _ = try await cluster.redis.restart()

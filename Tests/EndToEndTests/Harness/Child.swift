@@ -9,7 +9,9 @@ final class Child: Sendable {
     private let logPath: String
     private let exitSeen = Atomic(false)
 
-    init(_ driver: Driver, name: String, _ command: [String], environment: [String: String] = [:]) async throws {
+    init(_ driver: Driver, name: String, _ command: [String], environment: [String: String] = [:])
+        async throws
+    {
         self.driver = driver
         self.name = name
         logPath = driver.directory.appending(path: name).path
@@ -57,7 +59,8 @@ struct Completed: Sendable {
 
 extension Driver {
     func run(
-        _ command: [String], environment: [String: String] = [:], input: String = "", within: Duration = .seconds(30)
+        _ command: [String], environment: [String: String] = [:], input: String = "",
+        within: Duration = .seconds(30)
     ) async throws -> Completed {
         let reply = try await call(
             "run",
@@ -65,7 +68,8 @@ extension Driver {
                 "argv": .array(command.map(JSON.string)), "env": .object(environment.mapValues(JSON.string)),
                 "stdin": .string(Data(input.utf8).base64EncodedString()), "timeout": .number(within.seconds),
             ])
-        guard let code = reply["code"].int, let output = reply["out"].string, let errors = reply["err"].string else {
+        guard let code = reply["code"].int, let output = reply["out"].string, let errors = reply["err"].string
+        else {
             throw HarnessError("\(command[0]): \(reply)")
         }
         return Completed(code: code, output: output, errors: errors)

@@ -40,10 +40,13 @@ struct Client: Sendable {
         try await driver.call("ws_count", ["id": number]).int ?? 0
     }
 
-    func send(_ text: String) async throws { try await driver.call("ws_send", ["id": number, "text": .string(text)]) }
+    func send(_ text: String) async throws {
+        try await driver.call("ws_send", ["id": number, "text": .string(text)])
+    }
 
     func send(_ bytes: [UInt8]) async throws {
-        try await driver.call("ws_send", ["id": number, "binary": .string(Data(bytes).base64EncodedString())])
+        try await driver.call(
+            "ws_send", ["id": number, "binary": .string(Data(bytes).base64EncodedString())])
     }
 
     /// True when the pong with the same payload came in time.
@@ -56,7 +59,9 @@ struct Client: Sendable {
 
     /// Closes and returns the server's own Close.
     func close(_ code: Int = 1000, _ reason: String = "") async throws -> Closing? {
-        let arguments: [String: JSON] = ["id": number, "code": .number(Double(code)), "reason": .string(reason)]
+        let arguments: [String: JSON] = [
+            "id": number, "code": .number(Double(code)), "reason": .string(reason),
+        ]
         return closing(try await driver.call("ws_close", arguments))
     }
 
@@ -76,10 +81,13 @@ extension Driver {
     /// - Parameter publishing: goes to Redis in the same turn in which the 101 has been read.
     /// - Parameter source: the client's own address, any of 127.0.0.0/8.
     func handshake(
-        _ url: String, headers: [String: String] = [:], publishing: (port: Int, channel: String, text: String)? = nil,
+        _ url: String, headers: [String: String] = [:],
+        publishing: (port: Int, channel: String, text: String)? = nil,
         source: String? = nil
     ) async throws -> Handshake {
-        var arguments: [String: JSON] = ["url": .string(url), "headers": .object(headers.mapValues(JSON.string))]
+        var arguments: [String: JSON] = [
+            "url": .string(url), "headers": .object(headers.mapValues(JSON.string)),
+        ]
         if let publishing {
             arguments["publish"] = [
                 .number(Double(publishing.port)), .string(publishing.channel), .string(publishing.text),
@@ -104,7 +112,9 @@ struct RawConnection: Sendable {
         let arguments: [String: JSON] = [
             "port": .number(Double(port)), "receive_buffer": .number(Double(receiveBufferBytes)),
         ]
-        guard let id = try await driver.call("tcp_open", arguments).int else { throw HarnessError("no connection") }
+        guard let id = try await driver.call("tcp_open", arguments).int else {
+            throw HarnessError("no connection")
+        }
         self.id = id
     }
 

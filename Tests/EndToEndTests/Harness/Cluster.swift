@@ -18,7 +18,8 @@ final class Cluster: Sendable {
     }
 
     init(
-        nodes count: Int = 1, options: [String] = [], environment: [String: String] = [:], password: String? = nil,
+        nodes count: Int = 1, options: [String] = [], environment: [String: String] = [:],
+        password: String? = nil,
         optionsOfNode: @Sendable (Int) -> [String] = { _ in [] }
     ) async throws {
         driver = try Driver()
@@ -30,7 +31,8 @@ final class Cluster: Sendable {
                 let own = options + optionsOfNode(index)
                 nodes.append(
                     try await GatewayNode(
-                        driver, id: "node-\(index + 1)", redis: redis, options: own, environment: environment))
+                        driver, id: "node-\(index + 1)", redis: redis, options: own, environment: environment)
+                )
             }
             self.nodes = nodes
         } catch {
@@ -45,18 +47,17 @@ final class Cluster: Sendable {
     func room(_ name: String = "room") -> String { "\(name)-\(UUID().uuidString.prefix(8))" }
 
     /// Starts a cluster for `body` alone and stops it, whatever `body` does.
-    static func with<Result: Sendable>(
+    static func with(
         nodes: Int = 1, options: [String] = [], environment: [String: String] = [:], password: String? = nil,
         optionsOfNode: @Sendable (Int) -> [String] = { _ in [] },
-        _ body: (Cluster) async throws -> Result
-    ) async throws -> Result {
+        _ body: (Cluster) async throws -> Void
+    ) async throws {
         let cluster = try await Cluster(
             nodes: nodes, options: options, environment: environment, password: password,
             optionsOfNode: optionsOfNode)
         do {
-            let result = try await body(cluster)
+            try await body(cluster)
             await cluster.stop()
-            return result
         } catch {
             await cluster.stop()
             throw error
@@ -89,5 +90,7 @@ struct ClusterTrait: SuiteTrait, TestScoping {
 }
 
 extension Trait where Self == ClusterTrait {
-    static func cluster(nodes: Int = 1, options: [String] = []) -> Self { Self(nodes: nodes, options: options) }
+    static func cluster(nodes: Int = 1, options: [String] = []) -> Self {
+        Self(nodes: nodes, options: options)
+    }
 }

@@ -46,10 +46,12 @@ final class Driver: Sendable {
                     guard !state.ended else { throw HarnessError("\(operation): the driver has ended") }
                     state.lastNumber += 1
                     let request: JSON = [
-                        "i": .number(Double(state.lastNumber)), "op": .string(operation), "with": .object(arguments),
+                        "i": .number(Double(state.lastNumber)), "op": .string(operation),
+                        "with": .object(arguments),
                     ]
                     // Within the lock, so that two requests cannot mix their bytes.
-                    try input.fileHandleForWriting.write(contentsOf: JSONEncoder().encode(request) + Data("\n".utf8))
+                    try input.fileHandleForWriting.write(
+                        contentsOf: JSONEncoder().encode(request) + Data("\n".utf8))
                     state.waiting[state.lastNumber] = continuation
                 }
             } catch {

@@ -12,7 +12,8 @@ extension Duration {
 /// An error that `condition` throws counts as "not yet"; the last one is part of the failure.
 @discardableResult
 func eventually(
-    _ what: String, within patience: Duration = .seconds(10), sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: String, within patience: Duration = .seconds(10),
+    sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws -> Bool {
     let deadline = ContinuousClock.now + patience

@@ -49,7 +49,8 @@ enum Frame {
             let length = extended == 0 ? Int(second) : rest.prefix(extended).reduce(0) { $0 << 8 | Int($1) }
             let shortest = length > 65535 ? 8 : length > 125 ? 2 : 0
             guard rest.count >= extended + length, extended == shortest else {
-                throw HarnessError("\(rest.count) bytes where \(extended) + \(length) are due, of \(bytes.count)")
+                throw HarnessError(
+                    "\(rest.count) bytes where \(extended) + \(length) are due, of \(bytes.count)")
             }
             rest = rest.dropFirst(extended)
             frames.append(Received(firstByte: first, payload: Array(rest.prefix(length))))

@@ -10,14 +10,16 @@ final class GatewayNode: Sendable {
     let adminPort: Int
 
     init(
-        _ driver: Driver, id: String, redis: RedisServer, options: [String] = [], environment: [String: String] = [:],
+        _ driver: Driver, id: String, redis: RedisServer, options: [String] = [],
+        environment: [String: String] = [:],
         awaitReady: Bool = true
     ) async throws {
         self.driver = driver
         self.id = id
         let command =
             [
-                try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+                try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen",
+                "127.0.0.1:0",
                 "--node-id", id, "--redis", redis.url, "--workers", "2",
             ] + options
         var variables = environment
@@ -32,7 +34,9 @@ final class GatewayNode: Sendable {
             ports = (loggedPort(after: "listening on ", in: child), loggedPort(after: "admin on ", in: child))
             return ports.0 != nil && ports.1 != nil
         }
-        guard case (let port?, let adminPort?) = ports else { throw HarnessError("\(id): \(child.errorOutput)") }
+        guard case (let port?, let adminPort?) = ports else {
+            throw HarnessError("\(id): \(child.errorOutput)")
+        }
         (self.port, self.adminPort) = (port, adminPort)
         guard awaitReady else { return }
         try await eventually("\(id) is ready") { try await self.ready().status == 200 }
@@ -44,7 +48,9 @@ final class GatewayNode: Sendable {
 
     func heartbeat(_ token: String) async throws -> Answer { try await get("/heartbeat?token=\(token)") }
     func ready() async throws -> Answer { try await driver.request(adminPort, "/readyz") }
-    func metrics() async throws -> Metrics { try Metrics(try await driver.request(adminPort, "/metrics").body) }
+    func metrics() async throws -> Metrics {
+        try Metrics(try await driver.request(adminPort, "/metrics").body)
+    }
 
     /// A new token of a logged-in user.
     func token(userId: String = "user-1") async throws -> String {
@@ -57,7 +63,9 @@ final class GatewayNode: Sendable {
 
     /// Opens a socket; `token` nil: a new one.
     /// - Throws: `HarnessError` when the handshake is refused.
-    func connect(_ rooms: String, token: String? = nil, headers: [String: String] = [:]) async throws -> Client {
+    func connect(_ rooms: String, token: String? = nil, headers: [String: String] = [:]) async throws
+        -> Client
+    {
         var used = token
         if used == nil { used = try await self.token() }
         switch try await handshake("token=\(used ?? "")&roomIds=\(rooms)", headers: headers) {

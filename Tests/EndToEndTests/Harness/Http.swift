@@ -34,7 +34,8 @@ extension Driver {
     /// Sends `pieces` on a new connection and reads `count` answers.
     /// - Parameter patience: how long to wait for the server to close after them; zero: `closed` is false.
     func exchange(
-        _ port: Int, _ pieces: [[UInt8]], count: Int = 1, within: Duration = .seconds(15), patience: Duration = .zero
+        _ port: Int, _ pieces: [[UInt8]], count: Int = 1, within: Duration = .seconds(15),
+        patience: Duration = .zero
     ) async throws -> Exchange {
         let reply = try await call(
             "exchange",
@@ -44,11 +45,13 @@ extension Driver {
                 "timeout": .number(within.seconds), "patience": .number(patience.seconds),
             ])
         return Exchange(
-            answers: try (reply["answers"].array ?? []).map(Answer.init), closed: reply["closed"].bool ?? false)
+            answers: try (reply["answers"].array ?? []).map(Answer.init),
+            closed: reply["closed"].bool ?? false)
     }
 
     func exchange(
-        _ port: Int, _ text: String, count: Int = 1, within: Duration = .seconds(15), patience: Duration = .zero
+        _ port: Int, _ text: String, count: Int = 1, within: Duration = .seconds(15),
+        patience: Duration = .zero
     ) async throws -> Exchange {
         try await exchange(port, [Array(text.utf8)], count: count, within: within, patience: patience)
     }
@@ -84,7 +87,8 @@ extension String {
     var percentEncoded: String {
         utf8.map { byte in
             let scalar = Unicode.Scalar(byte)
-            let plain = scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
+            let plain =
+                scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
             return plain || "-._~".unicodeScalars.contains(scalar) ? String(scalar) : escape(byte)
         }.joined()
     }

@@ -27,7 +27,8 @@ enum Installation {
 
     /// A program of the system, also where the PATH of an ordinary user does not look (nginx is in /usr/sbin).
     static func system(_ name: String, package: String) throws -> String {
-        let places = (environment("PATH") ?? "").split(separator: ":").map(String.init) + ["/usr/sbin", "/usr/bin"]
+        let places =
+            (environment("PATH") ?? "").split(separator: ":").map(String.init) + ["/usr/sbin", "/usr/bin"]
         let found = places.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
         guard let found else { throw HarnessError("\(name) is missing: apt-get install \(package)") }
         return found

@@ -18,6 +18,8 @@ extension Driver {
                 "ids": .array(clients.map { .number(Double($0.id)) }), "count": .number(Double(count)),
                 "timeout": .number(patience.seconds),
             ])
-        return (reply.array ?? []).map { ReceivedSequence(count: $0["count"].int ?? 0, firstWrong: $0["wrong"].int) }
+        return (reply.array ?? []).map {
+            ReceivedSequence(count: $0["count"].int ?? 0, firstWrong: $0["wrong"].int)
+        }
     }
 }

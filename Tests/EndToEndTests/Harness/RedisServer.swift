@@ -41,7 +41,8 @@ final class RedisServer: Sendable {
     /// The fields of a hash.
     func hash(_ key: String) async throws -> [String: String] {
         let flat = (try await command("HGETALL", .string(key)).array ?? []).compactMap(\.string)
-        return Dictionary(uniqueKeysWithValues: stride(from: 0, to: flat.count, by: 2).map { (flat[$0], flat[$0 + 1]) })
+        return Dictionary(
+            uniqueKeysWithValues: stride(from: 0, to: flat.count, by: 2).map { (flat[$0], flat[$0 + 1]) })
     }
 
     /// Publishes and returns how many subscribed connections (one a node) took it.
@@ -53,7 +54,8 @@ final class RedisServer: Sendable {
     /// Numbered notices `{"type":"notice","data":{"n":0...}}`, pipelined.
     func publishSequence(room: String, count: Int, paddingBytes: Int = 0) async throws {
         let arguments: [String: JSON] = [
-            "port": .number(Double(port)), "channel": .string("room:\(room)"), "count": .number(Double(count)),
+            "port": .number(Double(port)), "channel": .string("room:\(room)"),
+            "count": .number(Double(count)),
             "padding": .number(Double(paddingBytes)),
         ]
         try await driver.call("publish_sequence", arguments)
