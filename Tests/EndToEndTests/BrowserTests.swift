@@ -1,4 +1,5 @@
-// What browsers need and what protects their users: CORS headers on the endpoints, the origin check of the handshake.
+// What browsers need and what protects their users: CORS headers on the endpoints, the origin check of the
+// handshake.
 import Testing
 
 @Suite(.cluster())

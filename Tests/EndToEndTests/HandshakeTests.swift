@@ -12,10 +12,12 @@ struct HandshakeTests {
         return try await cluster.driver.exchange(cluster.node.port, text).answers[0]
     }
 
-    private func expect(_ answer: Answer, _ status: Int, _ message: String) {
-        #expect(answer.status == status)
-        #expect(answer.body == #"{"data":"\#(message)"}"#)
-        #expect(answer.headers["content-type"] == "application/json")
+    private func expect(
+        _ answer: Answer, _ status: Int, _ message: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        #expect(answer.status == status, sourceLocation: sourceLocation)
+        #expect(answer.body == #"{"data":"\#(message)"}"#, sourceLocation: sourceLocation)
+        #expect(answer.headers["content-type"] == "application/json", sourceLocation: sourceLocation)
     }
 
     /// Every later check would fail too: neither token nor rooms are there.

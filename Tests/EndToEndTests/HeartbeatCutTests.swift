@@ -56,7 +56,8 @@ struct HeartbeatCutTests {
     }
 }
 
-/// The lifetime is a property of the token, so nodes that would issue others agree on when it was last heard of.
+/// The lifetime is a property of the token, so nodes that would issue others agree on when it was last heard
+/// of.
 @Suite struct TokenLifetimeTests {
     private func nodes(_ body: (Cluster) async throws -> Void) async throws {
         try await Cluster.with(

@@ -1,4 +1,5 @@
-// The WebSocket protocol as a peer sees it: control frames, what a client says, and which faults close with what.
+// The WebSocket protocol as a peer sees it: control frames, what a client says, and which faults close with
+// what.
 import Testing
 
 @Suite(.cluster())

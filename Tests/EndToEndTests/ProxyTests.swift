@@ -1,4 +1,5 @@
-// Several nodes behind the nginx of deploy/: load is spread, order holds, and the client's address comes through.
+// Several nodes behind the nginx of deploy/: load is spread, order holds, and the client's address comes
+// through.
 import Foundation
 import Testing
 

@@ -73,7 +73,8 @@ import Testing
         }
     }
 
-    /// A key deleted in a Redis that never stopped is a revocation; after the return of an empty one it must work too.
+    /// A key deleted in a Redis that never stopped is a revocation; after the return of an empty one it must
+    /// work too.
     @Test func revocationStillWorksAfterARestart() async throws {
         try await Cluster.with(options: ["--heartbeat-timeout", "2s"]) { cluster in
             let token = try await cluster.node.token()

@@ -54,8 +54,9 @@ struct TokenTests {
         #expect(answer.headers["content-type"] == "application/json")
     }
 
-    /// 18 random bytes are 24 characters without padding; 64 tokens have 1536 characters, of which each of the 64
-    /// in the alphabet is expected 24 times: one that never occurs would be a fault, not chance (e^-24).
+    /// 18 random bytes are 24 characters without padding; 64 tokens have 1536 characters, of which each of
+    /// the 64 in the alphabet is expected 24 times: one that never occurs would be a fault, not chance
+    /// (e^-24).
     @Test func tokensAreDistinctUrlSafeAndUseTheWholeAlphabet() async throws {
         let cluster = try Cluster.current
         var tokens: Set<String> = []

@@ -1,5 +1,6 @@
-// The Python process that holds the independent clients and all other processes of one cluster (Support/driver.py).
-// Requests and answers are JSON lines over its stdin and stdout; any task may call, answers come in any order.
+// The Python process that holds the independent clients and all other processes of one cluster
+// (Support/driver.py). Requests and answers are JSON lines over its stdin and stdout; any task may call,
+// answers come in any order.
 import Foundation
 import Synchronization
 
@@ -10,6 +11,19 @@ final class Driver: Sendable {
         var received = Data()
         var ended = false
         var onEnd: [CheckedContinuation<Void, Never>] = []
+
+        /// Takes the lines that `piece` completes. Only `piece` is searched: an answer with a payload of 1 MiB
+        /// comes in many pieces.
+        mutating func lines(adding piece: Data) -> [Data] {
+            let parts = piece.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            var lines: [Data] = []
+            for part in parts.dropLast() {
+                lines.append(received + part)
+                received = Data()
+            }
+            received.append(parts.last ?? Data())
+            return lines
+        }
     }
 
     private let state = Mutex(State())
@@ -79,10 +93,7 @@ final class Driver: Sendable {
         var abandoned: [CheckedContinuation<JSON, any Error>] = []
         var onEnd: [CheckedContinuation<Void, Never>] = []
         state.withLock { state in
-            state.received += piece
-            while let end = state.received.firstIndex(of: UInt8(ascii: "\n")) {
-                let line = state.received[..<end]
-                state.received = Data(state.received[(end + 1)...])
+            for line in state.lines(adding: piece) {
                 guard let answer = try? JSONDecoder().decode(JSON.self, from: line),
                     let continuation = answer["i"].int.flatMap({ state.waiting.removeValue(forKey: $0) })
                 else { continue }

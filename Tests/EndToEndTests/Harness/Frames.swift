@@ -1,4 +1,5 @@
-// RFC 6455 frames as bytes, for what a proper client library refuses to send, and a reader for the server's side.
+// RFC 6455 frames as bytes, for what a proper client library refuses to send, and a reader for the server's
+// side.
 import Foundation
 
 enum Frame {
@@ -35,7 +36,8 @@ enum Frame {
     }
 
     /// Splits the bytes of a server into its frames.
-    /// - Throws: `HarnessError` for a masked frame, a length that is not the shortest, or a part of a frame at the end.
+    /// - Throws: `HarnessError` for a masked frame, a length that is not the shortest, or a part of a frame
+    /// at the end.
     static func parse(_ bytes: [UInt8]) throws -> [Received] {
         var frames: [Received] = []
         var rest = bytes[...]

@@ -73,7 +73,8 @@ func requestText(
     return "\(method) \(target) \(version)\r\n\(lines)\r\n"
 }
 
-/// The headers of a handshake that a server must accept; `replacing` changes some, an empty value removes one.
+/// The headers of a handshake that a server must accept; `replacing` changes some, an empty value removes
+/// one.
 func handshakeHeaders(replacing changes: [String: String] = [:]) -> [String: String] {
     let good = [
         "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",

@@ -25,7 +25,8 @@ enum Installation {
             path, advice: "python3 -m venv .venv && .venv/bin/pip install websockets, or set ROOMCAST_PYTHON")
     }
 
-    /// A program of the system, also where the PATH of an ordinary user does not look (nginx is in /usr/sbin).
+    /// A program of the system, also where the PATH of an ordinary user does not look (nginx is in
+    /// /usr/sbin).
     static func system(_ name: String, package: String) throws -> String {
         let places =
             (environment("PATH") ?? "").split(separator: ":").map(String.init) + ["/usr/sbin", "/usr/bin"]

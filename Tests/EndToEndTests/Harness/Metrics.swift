@@ -1,4 +1,5 @@
-// The Prometheus text format (version 0.0.4), read strictly: a line that is no comment and no sample is an error.
+// The Prometheus text format (version 0.0.4), read strictly: a line that is no comment and no sample is an
+// error.
 import Foundation
 
 struct Metrics: Sendable {

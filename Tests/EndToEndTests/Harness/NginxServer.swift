@@ -1,5 +1,5 @@
-// nginx in front of the nodes of a cluster: the repository's own deploy/nginx-start with the configuration that
-// deployments use, so that this file has none.
+// nginx in front of the nodes of a cluster: the repository's own deploy/nginx-start with the configuration
+// that deployments use, so that this file has none.
 import Foundation
 import Testing
 

@@ -47,8 +47,9 @@ class Socket:
 
 
 async def ws_open(url, headers={}, publish=None, source=None, timeout=20):
-    """A handshake: the new socket's id, or status, headers and body of the refusal. `publish` ([port, channel, text])
-    goes to Redis in the same turn in which the 101 has been read; `source` is the client's own address."""
+    """A handshake: the new socket's id, or status, headers and body of the refusal. `publish` ([port,
+    channel, text]) goes to Redis in the same turn in which the 101 has been read; `source` is the client's
+    own address."""
     if publish:
         await redis(publish[0], ["PING"])
     started = time.monotonic()
@@ -74,7 +75,8 @@ def lower(headers):
 
 
 async def ws_next(id, timeout):
-    """The next message: {"text"} or {"binary"} with its time; {"close"} after the last one; null when none came."""
+    """The next message: {"text"} or {"binary"} with its time; {"close"} after the last one; null when none
+    came."""
     client = sockets[id]
     await client.until(lambda: len(client.events) > client.taken or client.closing, timeout)
     if len(client.events) > client.taken:
@@ -92,8 +94,8 @@ async def ws_count(id):
 
 
 async def ws_closed(id, timeout):
-    """How the socket was closed: code (1006: no Close frame), reason, seconds since the handshake began; null when it
-    was not."""
+    """How the socket was closed: code (1006: no Close frame), reason, seconds since the handshake began;
+    null when it was not."""
     client = sockets[id]
     return client.closing if await client.until(lambda: client.closing is not None, timeout) else None
 
@@ -119,8 +121,8 @@ async def ws_close(id, code=1000, reason=""):
 
 
 async def ws_sequence(ids, count, timeout):
-    """Waits until each socket has `count` messages of {"data":{"n":...}}; per socket: how many came and the index of
-    the first that is not the expected number (null when all are in order)."""
+    """Waits until each socket has `count` messages of {"data":{"n":...}}; per socket: how many came and
+    the index of the first that is not the expected number (null when all are in order)."""
     deadline = time.monotonic() + timeout
 
     async def check(id):
@@ -156,8 +158,8 @@ async def tcp_send(id, bytes):
 
 
 async def tcp_receive(id, count, timeout, until=""):
-    """Up to `count` bytes, up to and with the text `until`, or all until the end: {"bytes", "end"}, where end is "eof",
-    "reset" or null when the peer is still there."""
+    """Up to `count` bytes, up to and with the text `until`, or all until the end: {"bytes", "end"}, where
+    end is "eof", "reset" or null when the peer is still there."""
     loop, stream, got, end = asyncio.get_running_loop(), streams[id], bytearray(), None
     mark = until.encode()
     deadline = time.monotonic() + timeout
@@ -165,7 +167,8 @@ async def tcp_receive(id, count, timeout, until=""):
         # Byte by byte up to a mark: what follows it belongs to the next call.
         size = 1 if mark else min(count - len(got), 1 << 20)
         try:
-            piece = await asyncio.wait_for(loop.sock_recv(stream, size), max(0.001, deadline - time.monotonic()))
+            left = max(0.001, deadline - time.monotonic())
+            piece = await asyncio.wait_for(loop.sock_recv(stream, size), left)
         except asyncio.TimeoutError:
             break
         except ConnectionResetError:
@@ -183,8 +186,8 @@ async def tcp_close(id):
 
 
 async def exchange(port, pieces, count=1, timeout=15, patience=0):
-    """Sends raw bytes to an HTTP server, piece by piece, and reads `count` answers, then looks whether the server
-    closes within `patience` seconds (0: not asked)."""
+    """Sends raw bytes to an HTTP server, piece by piece, and reads `count` answers, then looks whether the
+    server closes within `patience` seconds (0: not asked)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     answers, started = [], time.monotonic()
     try:
@@ -219,7 +222,8 @@ async def read_answer(reader):
 
 
 async def redis(port, args, password=None):
-    """One command on a kept connection, which is opened again when Redis was restarted; errors come as {"error"}."""
+    """One command on a kept connection, which is opened again when Redis was restarted; errors come as
+    {"error"}."""
     kept = redis_connections.setdefault((port, password), {"lock": asyncio.Lock(), "pair": None})
     async with kept["lock"]:
         for attempt in (1, 2):
@@ -268,7 +272,8 @@ async def publish_sequence(port, channel, count, padding=0):
         for n in numbers_now:
             body = json.dumps({"type": "notice", "data": {"n": n, "pad": "x" * padding}}).encode()
             name = channel.encode()
-            writer.write(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(name), name, len(body), body))
+            writer.write(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n" % (len(name), name))
+            writer.write(b"$%d\r\n%s\r\n" % (len(body), body))
         for _ in numbers_now:
             total += await redis_reply(reader)
     writer.close()

@@ -1,8 +1,10 @@
-"""The independent side of the end-to-end tests: WebSocket clients of PyPI `websockets`, raw sockets, Redis, processes.
+"""The independent side of the end-to-end tests: WebSocket clients of PyPI `websockets`, raw sockets, Redis,
+processes.
 
 Reads one JSON request a line on stdin, `{"i": 1, "op": "...", ...}`, and answers each, in any order, with
-`{"i": 1, "ok": ...}` or `{"i": 1, "error": "..."}` on stdout. Requests run at the same time. Every process of a test
-is a child of this one, so that nothing can outlive the tests: when stdin closes, or this process dies, they are killed.
+`{"i": 1, "ok": ...}` or `{"i": 1, "error": "..."}` on stdout. Requests run at the same time. Every process
+of a test is a child of this one, so that nothing can outlive the tests: when stdin closes, or this process
+dies, they are killed.
 """
 import asyncio, json, os, signal, sys
 

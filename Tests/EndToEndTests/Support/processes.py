@@ -17,7 +17,8 @@ def environment(extra):
 
 
 async def spawn(argv, log, env={}):
-    """Starts a process whose output goes to `log`.out and `log`.err (appended, so a restart keeps the old lines)."""
+    """Starts a process whose output goes to `log`.out and `log`.err (appended, so a restart keeps the old
+    lines)."""
     with open(log + ".out", "ab") as out, open(log + ".err", "ab") as err:
         child = await asyncio.create_subprocess_exec(
             *argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, env=environment(env),
@@ -27,14 +28,16 @@ async def spawn(argv, log, env={}):
 
 
 async def send_signal(pid, number):
-    """Signals a child; one that has already been reaped is left alone, since its pid may belong to another process."""
+    """Signals a child; one that has already been reaped is left alone, since its pid may belong to another
+    process."""
     if children[pid].returncode is None:
         children[pid].send_signal(number)
     return None
 
 
 async def wait(pid, timeout):
-    """The exit code (negative for a signal), or null when the process is still running after `timeout` seconds."""
+    """The exit code (negative for a signal), or null when the process is still running after `timeout`
+    seconds."""
     if children[pid].returncode is not None:
         return children[pid].returncode
     try:
@@ -55,12 +58,13 @@ async def run(argv, env={}, stdin="", timeout=30):
         child.kill()
         out, err = await child.communicate()
         raise TimeoutError(f"{argv} did not end in {timeout} s; stderr: {err.decode(errors='replace')}")
-    return {"code": child.returncode, "out": out.decode(errors="replace"), "err": err.decode(errors="replace")}
+    out, err = out.decode(errors="replace"), err.decode(errors="replace")
+    return {"code": child.returncode, "out": out, "err": err}
 
 
 async def free_port():
-    """A free port below the ephemeral range: a client that reconnects to a stopped server's port within that range
-    can be given the same number as its own source port, and then talks to itself."""
+    """A free port below the ephemeral range: a client that reconnects to a stopped server's port within
+    that range can be given the same number as its own source port, and then talks to itself."""
     while True:
         port = random.SystemRandom().randrange(20000, 32000)
         with socket.socket() as probe:
@@ -72,7 +76,8 @@ async def free_port():
 
 
 def kill_all():
-    """Kills what is left, with its own children: each process leads a group, and a group outlives its leader."""
+    """Kills what is left, with its own children: each process leads a group, and a group outlives its
+    leader."""
     for pid in children:
         try:
             os.killpg(pid, signal.SIGKILL)
