@@ -8,8 +8,14 @@ extension Duration {
     }
 }
 
+/// Ends a wait at once: what was awaited cannot come any more.
+struct Hopeless: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
 /// Asks `condition` again and again until it holds; records a failure when it does not within `patience`.
-/// An error that `condition` throws counts as "not yet"; the last one is part of the failure.
+/// An error that `condition` throws counts as "not yet" (but for `Hopeless`); the last one is part of the failure.
 @discardableResult
 func eventually(
     _ what: String, within patience: Duration = .seconds(10),
@@ -22,6 +28,8 @@ func eventually(
         do {
             lastError = nil
             if try await condition() { return true }
+        } catch let error as Hopeless {
+            throw error
         } catch {
             lastError = error
         }

@@ -29,7 +29,7 @@ final class GatewayNode: Sendable {
         var ports: (Int?, Int?)
         try await eventually("\(id) logs where it listens") {
             if let code = try await child.exitCode(within: .zero) {
-                throw HarnessError("\(id) ended with \(code): \(child.errorOutput.suffix(2000))")
+                throw Hopeless("\(id) ended with \(code): \(child.errorOutput.suffix(2000))")
             }
             ports = (loggedPort(after: "listening on ", in: child), loggedPort(after: "admin on ", in: child))
             return ports.0 != nil && ports.1 != nil

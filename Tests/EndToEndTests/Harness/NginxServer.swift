@@ -18,14 +18,15 @@ struct NginxServer: Sendable {
         let port = try await driver.freePort()
         self.port = port
         child = try await Child(
-            driver, name: "nginx", ["bash", script, driver.directory.appending(path: "nginx").path],
+            driver, name: "nginx-\(port)",
+            ["bash", script, driver.directory.appending(path: "nginx-\(port).d").path],
             environment: [
                 "NGINX_LISTEN": "127.0.0.1:\(port)",
                 "NGINX_GATEWAYS": cluster.nodes.map { "127.0.0.1:\($0.port)" }.joined(separator: " "),
             ])
         try await eventually("nginx passes requests on") { [driver, child] in
             if let code = try await child.exitCode(within: .zero) {
-                throw HarnessError("nginx-start ended with \(code): \(child.errorOutput.suffix(2000))")
+                throw Hopeless("nginx-start ended with \(code): \(child.errorOutput.suffix(2000))")
             }
             return try await driver.request(port, "/heartbeat?token=x").data == "token error"
         }

@@ -30,16 +30,15 @@ async def main():
     reader = asyncio.StreamReader(limit=64 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     running = set()
-    while line := await reader.readline():
-        task = asyncio.create_task(answer(json.loads(line)))
-        running.add(task)
-        task.add_done_callback(running.discard)
+    try:
+        while line := await reader.readline():
+            task = asyncio.create_task(answer(json.loads(line)))
+            running.add(task)
+            task.add_done_callback(running.discard)
+    finally:
+        processes.kill_all()
+        # Without the loop's own end, which would wait for connections and complain about the children.
+        os._exit(0)
 
 
-try:
-    asyncio.run(main())
-except asyncio.CancelledError:
-    pass
-finally:
-    processes.kill_all()
-    os._exit(0)
+asyncio.run(main())
