@@ -45,17 +45,18 @@ import Testing
     @Test func connectionsOverTheMaximumAreTurnedAwayUntilOneLeaves() async throws {
         try await Cluster.with(options: ["--maximum-connections", "4"]) { cluster in
             let room = cluster.room()
+            let token = try await cluster.node.token()
             var clients: [Client] = []
             for _ in 0..<4 { clients.append(try await cluster.node.connect(room)) }
-            // A new token may be refused as well; this one was issued before.
-            let refused = try await cluster.node.get("/ws?token=x&roomIds=a", headers: handshakeHeaders())
+            let target = "/ws?token=\(token)&roomIds=\(room)"
+            let refused = try await cluster.node.get(target, headers: handshakeHeaders())
             #expect(refused.status == 503)
             #expect(refused.headers["retry-after"].flatMap { Int($0) } != nil)
             #expect(refused.body == #"{"data":"service unavailable"}"#)
             for client in clients { #expect(try await client.ping("kept")) }
             _ = try await clients[0].close()
             try await eventually("there is room again") {
-                (try? await cluster.node.connect(room)) != nil
+                (try? await cluster.node.connect(room, token: token)) != nil
             }
         }
     }

@@ -32,8 +32,7 @@ import Testing
                     clients.append((try await node.connect("\(room),second", token: token), token, node))
                 }
             }
-            try await cluster.redis.first.signal(SIGKILL)
-            _ = try await cluster.redis.first.exitCode(within: .seconds(5))
+            try await cluster.redis.stop()
             let down = ContinuousClock.now
             for node in cluster.nodes {
                 try await eventually("\(node.id) is not ready, and says why") {
@@ -79,8 +78,7 @@ import Testing
         try await Cluster.with(options: ["--heartbeat-timeout", "2s"]) { cluster in
             let token = try await cluster.node.token()
             let client = try await cluster.node.connect(cluster.room(), token: token)
-            try await cluster.redis.first.signal(SIGKILL)
-            _ = try await cluster.redis.first.exitCode(within: .seconds(5))
+            try await cluster.redis.stop()
             _ = try await cluster.redis.restart()
             try await eventually("the registration is written again") {
                 try await cluster.redis.command("DEL", .string("client:\(token)")) == 1
@@ -113,8 +111,7 @@ import Testing
 
     @Test func aNodeStartsWithoutRedisAndServesWhenItComes() async throws {
         try await Cluster.with { cluster in
-            try await cluster.redis.first.signal(SIGTERM)
-            _ = try await cluster.redis.first.exitCode(within: .seconds(5))
+            try await cluster.redis.stop(SIGTERM)
             let node = try await GatewayNode(
                 cluster.driver, id: "early", redis: cluster.redis, awaitReady: false)
             #expect(try await node.ready().status == 503)
@@ -135,8 +132,7 @@ import Testing
                 let room = "many-\(index)"
                 clients.append((try await cluster.node.connect(room), room))
             }
-            try await cluster.redis.first.signal(SIGTERM)
-            _ = try await cluster.redis.first.exitCode(within: .seconds(5))
+            try await cluster.redis.stop(SIGTERM)
             _ = try await cluster.redis.restart()
             for (client, room) in clients {
                 try await eventually("\(room) is subscribed again") {

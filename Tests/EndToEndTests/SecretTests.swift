@@ -21,7 +21,7 @@ import Testing
             #expect(try commandLine(cluster.node.child.pid).contains("--node-id"))
             #expect(try !commandLine(cluster.node.child.pid).contains(Self.password))
             // A lost connection is when addresses get logged.
-            try await cluster.redis.first.signal(SIGKILL)
+            try await cluster.redis.stop()
             try await eventually("not ready") { try await cluster.node.ready().status == 503 }
             _ = try await cluster.redis.restart()
             try await eventually("ready again") { try await cluster.node.ready().status == 200 }

@@ -28,7 +28,7 @@ final class Driver: Sendable {
 
     private let state = Mutex(State())
     private let process = Process()
-    private let input = Pipe()
+    private let input = Mutex(Pipe())
     private let output = Pipe()
     /// For logs and files of the processes; gone when the driver is stopped.
     let directory: URL
@@ -40,14 +40,19 @@ final class Driver: Sendable {
         // -B: no cache files in the source tree.
         let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/driver.py").path
         process.arguments = ["-B", script]
-        process.standardInput = input
+        input.withLock { process.standardInput = $0 }
         process.standardOutput = output
-        output.fileHandleForReading.readabilityHandler = { [weak self] handle in
-            let piece = handle.availableData
-            if piece.isEmpty { handle.readabilityHandler = nil }
-            self?.receive(piece)
-        }
         try process.run()
+        // A thread that blocks, not a readability handler: libdispatch can fall over a descriptor that is closed
+        // and used again by another pipe while its event is under way.
+        Thread.detachNewThread { [self] in
+            var isOpen = true
+            while isOpen {
+                let piece = output.fileHandleForReading.availableData
+                isOpen = !piece.isEmpty
+                receive(piece)
+            }
+        }
     }
 
     /// Sends a request and awaits its answer.
@@ -55,28 +60,32 @@ final class Driver: Sendable {
     @discardableResult
     func call(_ operation: String, _ arguments: [String: JSON]) async throws -> JSON {
         try await withCheckedThrowingContinuation { continuation in
+            let number = state.withLock { state in
+                state.lastNumber += 1
+                if !state.ended { state.waiting[state.lastNumber] = continuation }
+                return state.ended ? nil : state.lastNumber
+            }
+            guard let number else {
+                continuation.resume(throwing: HarnessError("\(operation): the driver has ended"))
+                return
+            }
+            let request: JSON = [
+                "i": .number(Double(number)), "op": .string(operation), "with": .object(arguments),
+            ]
             do {
-                try state.withLock { state in
-                    guard !state.ended else { throw HarnessError("\(operation): the driver has ended") }
-                    state.lastNumber += 1
-                    let request: JSON = [
-                        "i": .number(Double(state.lastNumber)), "op": .string(operation),
-                        "with": .object(arguments),
-                    ]
-                    // Within the lock, so that two requests cannot mix their bytes.
-                    try input.fileHandleForWriting.write(
-                        contentsOf: JSONEncoder().encode(request) + Data("\n".utf8))
-                    state.waiting[state.lastNumber] = continuation
-                }
+                let line = try JSONEncoder().encode(request) + Data("\n".utf8)
+                // A lock of its own: while this waits for room in the pipe, answers must be taken, or the
+                // driver would wait for room in the other one.
+                try input.withLock { try $0.fileHandleForWriting.write(contentsOf: line) }
             } catch {
-                continuation.resume(throwing: error)
+                state.withLock { $0.waiting.removeValue(forKey: number) }?.resume(throwing: error)
             }
         }
     }
 
     /// Ends the driver, which kills every process that it started, and removes the directory.
     func stop() async {
-        try? input.fileHandleForWriting.close()
+        input.withLock { try? $0.fileHandleForWriting.close() }
         await withCheckedContinuation { continuation in
             let ended = state.withLock { state in
                 if !state.ended { state.onEnd.append(continuation) }

@@ -24,6 +24,14 @@ final class RedisServer: Sendable {
 
     var url: String { "redis://127.0.0.1:\(port)" }
 
+    /// Ends the first process and waits for its end.
+    func stop(_ signal: Int32 = SIGKILL) async throws {
+        try await first.signal(signal)
+        guard try await first.exitCode(within: .seconds(5)) != nil else {
+            throw HarnessError("redis-server did not end on signal \(signal)")
+        }
+    }
+
     /// Starts again, empty, on the same port.
     func restart() async throws -> Child {
         let child = try await Child(driver, name: "redis-\(port)", command)

@@ -39,6 +39,9 @@ class Socket:
 
     async def until(self, condition, timeout):
         async with self.changed:
+            # wait_for gives a coroutine no chance at all when the timeout is 0.
+            if condition():
+                return True
             try:
                 await asyncio.wait_for(self.changed.wait_for(condition), timeout)
                 return True

@@ -23,6 +23,8 @@ async def answer(request):
 
 
 async def main():
+    # The tests start this process from a thread that blocks signals, and a child would inherit that.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, asyncio.current_task().cancel)
