@@ -35,7 +35,7 @@ struct Configuration: Sendable {
     /// The password came with `--redis` and stands in the process's arguments, where `ps` shows it until it
     /// is scrubbed.
     let isRedisPasswordInArguments: Bool
-    /// Worker threads, 1...256.
+    /// Worker threads, 1...64.
     let workerCount: Int
     /// Unique among the nodes of one Redis: 1...64 characters of `A-Z a-z 0-9 . _ -`.
     let nodeId: String
@@ -55,6 +55,8 @@ struct Configuration: Sendable {
     let maximumConnectionCount: Int?
     /// A client whose backlog passes this is closed with 1013.
     let maximumQueueBytes: Int
+    /// A published payload over this reaches nobody.
+    let maximumPayloadBytes: Int
     let allowedOrigins: AllowedOrigins
     /// Peers whose `X-Forwarded-For` is believed.
     let trustedProxies: [CidrBlock]
@@ -105,6 +107,7 @@ struct Configuration: Sendable {
         maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
         maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))
         maximumConnectionCount = try values.optional("maximum-connections", IntegerConverter(1...10_000_000))
+        maximumPayloadBytes = try values.value("maximum-payload-bytes", ByteSizeConverter(1 << 10...512 << 20))
         maximumQueueBytes = try values.value("maximum-queue-bytes", ByteSizeConverter(4 << 10...1 << 30))
         requestTimeout = try values.value(
             "request-timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
@@ -116,8 +119,8 @@ struct Configuration: Sendable {
         logFormat = try values.value("log-format", ChoiceConverter(LogFormat.self))
     }
 
-    /// More threads than any machine of this kind has cores; a larger number is a slip of the keyboard.
-    private static let maximumWorkerCount = 256
+    /// A set of workers is one machine word.
+    private static let maximumWorkerCount = RoomSubscriptions.maximumWorkerCount
 
     /// Both clocks of a token, checked against each other: a token that died with its last heartbeat's
     /// deadline would turn every slow beat into a token error instead of a close with 4000.

@@ -104,12 +104,16 @@ extension Configuration {
         // Reckoned, because one descriptor a connection is what runs out first.
         Option(
             "maximum-connections", .value(placeholder: "N"), section: "Limits",
-            default: .described("90 % of the descriptor limit less a reserve of 100"),
+            default: .described("90 % of the descriptor limit"),
             help: "Connections of the whole node; further ones are turned away."),
         // Thousands of usual notices, yet a thousand stuck clients cost a gigabyte at most.
         Option(
             "maximum-queue-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("1MiB"),
             help: "A client whose backlog passes this is closed with 1013."),
+        // Far above any notice; a slip of a publisher must not fill the queues of ten thousand clients.
+        Option(
+            "maximum-payload-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("16MiB"),
+            help: "A larger published payload reaches nobody; it is counted and logged."),
     ]
 
     private static let timeOptions = [

@@ -1,1 +1,3 @@
-print("gateway")
+// The gateway's process.
+
+GatewayProgram.run()

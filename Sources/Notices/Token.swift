@@ -11,19 +11,26 @@ package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugSt
     private static let randomByteCount = 18
 
     /// The characters, eight to a word, the first in the lowest byte.
-    private let words: SIMD3<UInt64>
+    private let first: UInt64
+    private let second: UInt64
+    private let third: UInt64
 
     /// - Returns: nil unless the bytes are exactly 24 characters of `A-Z a-z 0-9 - _`.
     package init?(_ bytes: some Collection<UInt8>) {
-        var words = SIMD3<UInt64>()
+        var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
         var count = 0
         for byte in bytes {
             guard count < Self.byteCount, Self.isBase64URL(byte) else { return nil }
-            words[count / 8] |= UInt64(byte) << UInt64(count % 8 * 8)
+            let bits = UInt64(byte) << UInt64(count % 8 * 8)
+            switch count / 8 {
+            case 0: words.0 |= bits
+            case 1: words.1 |= bits
+            default: words.2 |= bits
+            }
             count += 1
         }
         guard count == Self.byteCount else { return nil }
-        self.words = words
+        (first, second, third) = words
     }
 
     /// - Returns: nil unless the text is exactly 24 characters of `A-Z a-z 0-9 - _`.
@@ -57,8 +64,10 @@ package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugSt
 
     /// Appends the 24 characters.
     package func append(to bytes: inout [UInt8]) {
-        for index in 0..<Self.byteCount {
-            bytes.append(UInt8(truncatingIfNeeded: words[index / 8] >> UInt64(index % 8 * 8)))
+        for word in [first, second, third] {
+            for shift in stride(from: 0, to: 64, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
         }
     }
 

@@ -7,7 +7,8 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     let high: UInt64
     let low: UInt64
 
-    init(high: UInt64, low: UInt64) {
+    /// An address from its halves: the first eight bytes and the last eight.
+    package init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }

@@ -1,6 +1,6 @@
 // The header of one WebSocket frame and its encoding. Pure values, any thread.
 
-/// What a frame is (RFC 6455 section 5.2); the other eleven values are reserved.
+/// What a frame is (RFC 6455 section 5.2); the other ten values are reserved.
 package enum Opcode: UInt8, Sendable {
     case continuation = 0x0
     case text = 0x1

@@ -1,0 +1,50 @@
+// The one bridge from libevent's C callbacks to Swift: an object that owns a `struct event`. Loop-confined.
+
+import CLibevent
+import Glibc
+
+/// Owns one libevent event that calls `handleEvent(_:)`, and frees it when the object goes. Open only because
+/// `SocketWatcher` is subclassed by the targets above; it is of no use by itself.
+open class EventHandler {
+    private(set) var event: OpaquePointer?
+
+    public init() {}
+
+    /// Creates and adds nothing yet: `add` does. libevent holds an unretained pointer to this object, which is
+    /// sound because the event is freed by `freeEvent` or `deinit` at the latest.
+    final func makeEvent(on base: OpaquePointer, descriptor: Int32, flags: Int32, priority: Int32) {
+        precondition(event == nil, "an event handler owns one event")
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        event = event_new(base, descriptor, Int16(flags), EventHandler.trampoline, context)
+        precondition(event != nil, "event_new: out of memory")
+        event_priority_set(event, priority)
+    }
+
+    final func addEvent(after delay: Duration? = nil) {
+        guard let delay else {
+            event_add(event, nil)
+            return
+        }
+        let nanoseconds = max(0, delay.wholeNanoseconds)
+        var interval = timeval(
+            tv_sec: Int(nanoseconds / 1_000_000_000), tv_usec: Int(nanoseconds % 1_000_000_000 / 1_000))
+        event_add(event, &interval)
+    }
+
+    final func freeEvent() {
+        guard let event else { return }
+        self.event = nil
+        event_free(event)
+    }
+
+    deinit {
+        if let event { event_free(event) }
+    }
+
+    /// What became ready, as libevent's EV_ flags. The object is kept alive during the call.
+    open func handleEvent(_ flags: Int32) {}
+
+    private static let trampoline: event_callback_fn = { _, flags, context in
+        Unmanaged<EventHandler>.fromOpaque(context!).takeUnretainedValue().handleEvent(Int32(flags))
+    }
+}

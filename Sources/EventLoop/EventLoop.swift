@@ -1,0 +1,70 @@
+// One libevent base and the thread that turns it. Everything created on a loop belongs to that loop's thread;
+// only `Mailbox` crosses threads.
+
+import CLibevent
+import Glibc
+
+/// A loop over sockets, timers and mailboxes.
+///
+/// A *turn* is: wait until something is ready, run the callbacks of what is ready (mailboxes and timers before
+/// sockets), then `onTurnEnd`. Work that came in many small pieces during the turn is finished there at once.
+public final class EventLoop {
+    /// How many socket callbacks one turn may run. What is beyond waits for the next turn, behind the mailboxes,
+    /// so that a storm of connections delays a message by a few milliseconds at most.
+    static let maximumSocketCallbacksPerTurn = 256
+
+    static let urgentPriority: Int32 = 0
+    static let socketPriority: Int32 = 1
+
+    let base: OpaquePointer
+    private var isStopping = false
+    private var socketCallbackCount = 0
+    /// What the loop keeps alive and lets go of before its base: mailbox receivers and the like.
+    private var attachments: [EventHandler] = []
+
+    /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
+    package var onTurnEnd: (() -> Bool)?
+
+    /// Libevent's locking must be switched on before the first base exists.
+    private static let threadsEnabled: Bool = evthread_use_pthreads() == 0
+
+    /// - Throws: when libevent cannot create a base (no epoll descriptor left).
+    package init() throws(SystemError) {
+        precondition(EventLoop.threadsEnabled, "libevent was built without pthread support")
+        guard let base = event_base_new() else { throw SystemError(errno, "event_base_new") }
+        self.base = base
+        event_base_priority_init(base, 2)
+    }
+
+    deinit {
+        attachments.removeAll()
+        event_base_free(base)
+    }
+
+    /// Turns until `stop()` is called on this thread.
+    package func run() {
+        var hasWorkLeft = false
+        while !isStopping {
+            socketCallbackCount = 0
+            let wait = hasWorkLeft ? EVLOOP_NONBLOCK : EVLOOP_ONCE
+            event_base_loop(base, wait | EVLOOP_NO_EXIT_ON_EMPTY)
+            hasWorkLeft = onTurnEnd?() ?? false
+        }
+    }
+
+    /// Ends `run()` after the present turn.
+    package func stop() {
+        isStopping = true
+        event_base_loopbreak(base)
+    }
+
+    /// Called before each socket callback; ends the turn when it has run its share of them.
+    func countSocketCallback() {
+        socketCallbackCount += 1
+        if socketCallbackCount >= EventLoop.maximumSocketCallbacksPerTurn { event_base_loopbreak(base) }
+    }
+
+    func keep(_ handler: EventHandler) {
+        attachments.append(handler)
+    }
+}

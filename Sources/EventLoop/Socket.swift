@@ -1,0 +1,71 @@
+// System calls on sockets, with EINTR and EAGAIN handled here and nowhere else. Any thread.
+
+import Glibc
+
+/// A stream socket's descriptor. A plain value: the owner closes it, once.
+public struct Socket: Equatable, Sendable {
+    package let descriptor: Int32
+
+    package init(descriptor: Int32) {
+        self.descriptor = descriptor
+    }
+
+    /// How a non-blocking transfer went.
+    package enum Transfer: Equatable {
+        /// This many bytes were moved, at least one.
+        case bytes(Int)
+        /// Nothing can be moved now: wait until the socket is ready.
+        case wouldBlock
+        /// The peer has ended its side (reading only).
+        case endOfStream
+        /// The connection is gone; the `errno` says how.
+        case failed(Int32)
+    }
+
+    /// Reads what is there into `buffer`.
+    package func read(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
+        while true {
+            let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .endOfStream }
+            if errno != EINTR { return Socket.failure(errno) }
+        }
+    }
+
+    /// Writes as much of `bytes` as the kernel takes.
+    package func write(_ bytes: UnsafeRawBufferPointer) -> Transfer {
+        while true {
+            let count = send(descriptor, bytes.baseAddress, bytes.count, Socket.sendFlags)
+            if count >= 0 { return .bytes(count) }
+            if errno != EINTR { return Socket.failure(errno) }
+        }
+    }
+
+    /// Writes as much of `vectors` (at most IOV_MAX, 1024) as the kernel takes.
+    package func write(vectors: UnsafeMutableBufferPointer<iovec>) -> Transfer {
+        var message = msghdr()
+        message.msg_iov = vectors.baseAddress
+        message.msg_iovlen = vectors.count
+        while true {
+            let count = sendmsg(descriptor, &message, Socket.sendFlags)
+            if count >= 0 { return .bytes(count) }
+            if errno != EINTR { return Socket.failure(errno) }
+        }
+    }
+
+    /// Tells the peer that nothing more will be written; reading goes on.
+    package func shutdownWriting() {
+        shutdown(descriptor, Int32(SHUT_WR))
+    }
+
+    /// Closes the descriptor. Linux has closed it even when close() reports EINTR, so there is nothing to retry.
+    package func close() {
+        Glibc.close(descriptor)
+    }
+
+    private static let sendFlags = Int32(MSG_NOSIGNAL)
+
+    private static func failure(_ code: Int32) -> Transfer {
+        code == EAGAIN || code == EWOULDBLOCK ? .wouldBlock : .failed(code)
+    }
+}

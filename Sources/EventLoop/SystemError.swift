@@ -1,0 +1,23 @@
+// A failed system or library call. Any thread.
+
+import Glibc
+
+/// What the operating system said when a call failed.
+package struct SystemError: Error, Equatable, CustomStringConvertible {
+    /// `errno` right after the call.
+    package let code: Int32
+    /// The name of the call, with its argument where that helps the reader: `bind 0.0.0.0:8080`.
+    package let call: String
+
+    package init(_ code: Int32, _ call: String) {
+        self.code = code
+        self.call = call
+    }
+
+    package var description: String { "\(call): \(SystemError.message(of: code))" }
+
+    /// The operating system's text for an `errno` value.
+    package static func message(of code: Int32) -> String {
+        String(cString: strerror(code))
+    }
+}

@@ -1,0 +1,41 @@
+// A connected socket with a deadline. Loop-confined.
+
+import EventLoop
+
+/// Base class of what clients connect to: an HTTP connection, a WebSocket. Its host keeps it alive until it ends.
+class Connection: SocketWatcher, DeadlineEntry {
+    final var deadlineSlot: Int32 = -1
+    final var deadlineIndex: Int32 = 0
+    unowned(unsafe) let host: ConnectionHost
+
+    /// The host outlives its connections.
+    init(socket: Socket, host: ConnectionHost) {
+        self.host = host
+        super.init(socket: socket, loop: host.loop)
+        host.adopt(self)
+    }
+
+    /// The deadline set with `setDeadline` has come.
+    func deadlinePassed() {}
+
+    /// The connection has let go of its socket; nothing comes after this.
+    func didEnd() {}
+
+    final func setDeadline(after delay: Duration) {
+        host.setDeadline(self, after: delay)
+    }
+
+    /// Closes the socket.
+    final func disconnect() {
+        guard isWatching else { return }
+        release().close()
+    }
+
+    /// Lets go of the socket without closing it: it goes on in another connection.
+    final func release() -> Socket {
+        stopWatching()
+        didEnd()
+        host.forget(self)
+        return socket
+    }
+}

@@ -1,0 +1,54 @@
+// What all connections of one loop share. Loop-confined.
+
+import EventLoop
+
+/// Keeps the connections of a loop alive, their deadlines, and the buffer into which each of them reads.
+final class ConnectionHost {
+    /// Room for what one read event brings. Shared: what is not used up at once is kept by its connection.
+    private static let readBufferBytes = 64 * 1024
+
+    let loop: EventLoop
+    let readBuffer: UnsafeMutableRawBufferPointer
+    private var wheel: DeadlineWheel<Connection>
+    private var timer: Timer?
+
+    /// - Parameter maximumDelay: the longest deadline that a connection will set.
+    init(loop: EventLoop, maximumDelay: Duration) {
+        self.loop = loop
+        readBuffer = .allocate(byteCount: ConnectionHost.readBufferBytes, alignment: 64)
+        wheel = DeadlineWheel(maximumDelay: maximumDelay, now: .now)
+        let timer = Timer(on: loop, repeating: true) { [unowned self] in self.tick() }
+        timer.start(after: DeadlineWheel<Connection>.tick)
+        self.timer = timer
+    }
+
+    deinit {
+        readBuffer.deallocate()
+    }
+
+    /// Every connection that has a deadline: all of them, but for those that wait for nothing.
+    var connections: [Connection] { wheel.entries }
+
+    /// Keeps `connection` alive until `forget`.
+    func adopt(_ connection: Connection) {
+        _ = Unmanaged.passRetained(connection)
+    }
+
+    /// Balances `adopt`.
+    func forget(_ connection: Connection) {
+        wheel.remove(connection)
+        Unmanaged.passUnretained(connection).release()
+    }
+
+    func setDeadline(_ connection: Connection, after delay: Duration) {
+        wheel.set(connection, after: delay, now: .now)
+    }
+
+    func clearDeadline(_ connection: Connection) {
+        wheel.remove(connection)
+    }
+
+    private func tick() {
+        for connection in wheel.takeDue(now: .now) where connection.isWatching { connection.deadlinePassed() }
+    }
+}

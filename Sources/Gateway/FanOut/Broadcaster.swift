@@ -1,0 +1,210 @@
+// The subscriber's thread: from Redis' message to the mailboxes of the workers that have the room.
+
+import EventLoop
+import Notices
+import Redis
+import WebSocket
+
+/// Checks each published payload, encodes its frame once, and posts it to the workers that have clients in the room:
+/// one batch and one wake-up for each worker at the end of the loop's turn.
+final class Broadcaster {
+    /// The bytes of messages that may wait for a worker: bounds the node's memory when a worker cannot keep up.
+    private static let maximumBacklogBytes = 64 << 20
+
+    /// How often rooms without clients are looked through: well under the grace time's order.
+    private static let sweepInterval = Duration.seconds(1)
+
+    private let loop: EventLoop
+    private let node: NodeContext
+    private let channels: Channels
+    private let controlChannel: [UInt8]
+    private let subscriber: RedisSubscriber
+    private let metrics: SubscriberMetrics
+    private var subscriptions: RoomSubscriptions
+    private var outgoing: [[WorkerMessage]]
+    private var sequence: UInt64 = 0
+    private var sweepTimer: Timer?
+    private var heldBackLog: RateLimitedLog
+    private var linkLog: LinkLog
+    private var lostAt: MonotonicInstant?
+
+    init(node: NodeContext, loop: EventLoop) {
+        self.node = node
+        self.loop = loop
+        let configuration = node.configuration
+        channels = Channels(prefix: configuration.prefix)
+        controlChannel = channels.gateway(configuration.nodeId)
+        metrics = node.metrics.subscriber
+        subscriptions = RoomSubscriptions(grace: configuration.unsubscribeGrace)
+        outgoing = Array(repeating: [], count: node.workerMailboxes.count)
+        heldBackLog = RateLimitedLog(node.log)
+        linkLog = LinkLog(node.log, role: "subscriber")
+        subscriber = RedisSubscriber(
+            url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
+            anchor: controlChannel, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+        connectCallbacks()
+    }
+
+    func start() {
+        node.subscriberMailbox.open(on: loop) { [unowned self] messages in
+            for message in messages { self.handle(message) }
+        }
+        let timer = Timer(on: loop, repeating: true) { [unowned self] in self.sweep() }
+        timer.start(after: Broadcaster.sweepInterval)
+        sweepTimer = timer
+        loop.onTurnEnd = { [unowned self] in
+            self.post()
+            return false
+        }
+        subscriber.start()
+    }
+
+    // MARK: The road
+
+    private func receive(_ channel: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
+        guard let room = channels.room(ofChannel: channel) else {
+            receiveControl(channel, payload)
+            return
+        }
+        metrics.messagesReceived.add(1)
+        metrics.bytesReceived.add(UInt64(payload.count))
+        let workers = subscriptions.workers(of: room)
+        guard workers != 0 else { return }
+        broadcast(payload, room: room, workers: workers)
+    }
+
+    private func broadcast(
+        _ payload: UnsafeRawBufferPointer, room: RoomId, workers: RoomSubscriptions.Workers
+    ) {
+        if let reason = HeldBackReason(payload, maximumBytes: node.configuration.maximumPayloadBytes) {
+            metrics.heldBack[reason.rawValue].add(1)
+            heldBackLog.warning(
+                "payload held back",
+                ["room": "\(room)", "reason": reason.description, "bytes": "\(payload.count)"])
+            return
+        }
+        sequence += 1
+        let frame = SharedFrame.text(payload, receivedAt: .now, sequence: sequence)
+        var remaining = workers
+        while remaining != 0 {
+            let worker = remaining.trailingZeroBitCount
+            outgoing[worker].append(.deliver(room: room, frame: frame))
+            remaining &= remaining - 1
+        }
+    }
+
+    private func post() {
+        for worker in outgoing.indices where !outgoing[worker].isEmpty {
+            if node.backlogs[worker].bytes > Broadcaster.maximumBacklogBytes { shed(worker) }
+            node.backlogs[worker].add(outgoing[worker].reduce(0) { $0 + $1.frameBytes })
+            node.workerMailboxes[worker].post(draining: &outgoing[worker])
+        }
+    }
+
+    /// A worker that is this far behind gets no further messages for now: the node's memory has an end, and to stop
+    /// reading from Redis would only move the loss to Redis, and to all workers. What is lost is counted and logged.
+    private func shed(_ worker: Int) {
+        let before = outgoing[worker].count
+        outgoing[worker].removeAll { if case .deliver = $0 { true } else { false } }
+        let lost = before - outgoing[worker].count
+        guard lost > 0 else { return }
+        metrics.messagesShed.add(UInt64(lost))
+        heldBackLog.warning("worker is overloaded, messages lost", ["worker": "\(worker)", "count": "\(lost)"])
+    }
+
+    // MARK: Rooms
+
+    private func handle(_ message: SubscriberMessage) {
+        switch message {
+        case .join(let room, let worker):
+            switch subscriptions.join(room, worker: worker) {
+            case .subscribe: subscriber.subscribe(channels.room(room))
+            case .confirm: outgoing[worker].append(.subscribed(room: room))
+            case .wait: break
+            }
+            publishRoomCount()
+        case .leave(let room, let worker):
+            subscriptions.leave(room, worker: worker, now: .now)
+        case .stop:
+            subscriber.stop()
+            loop.stop()
+        }
+    }
+
+    private func sweep() {
+        for room in subscriptions.takeExpired(now: .now) { subscriber.unsubscribe(channels.room(room)) }
+        heldBackLog.flush()
+    }
+
+    private func publishRoomCount() {
+        metrics.rooms.set(UInt64(subscriptions.count))
+        let isReady = subscriber.isUp && subscriptions.unconfirmedCount == 0
+        guard isReady, let lostAt else { return }
+        // Every room is subscribed again: the gap is over.
+        self.lostAt = nil
+        setUp(true)
+        let gap = MonotonicInstant.now - lostAt
+        linkLog.up()
+        if subscriptions.count > 0 {
+            node.log.info(
+                "rooms subscribed again", ["count": "\(subscriptions.count)", "after_ms": "\(gap.wholeMilliseconds)"])
+        }
+        postToAll(.subscriptionsRestored)
+    }
+
+    // MARK: The link
+
+    private func connectCallbacks() {
+        lostAt = .now
+        subscriber.onMessage = { [unowned self] in self.receive($0, $1) }
+        subscriber.onUp = { [unowned self] in self.publishRoomCount() }
+        subscriber.onDown = { [unowned self] in self.linkLost($0) }
+        subscriber.onSubscribed = { [unowned self] in self.confirmed($0) }
+        subscriber.onUnsubscribed = { [unowned self] channel in
+            guard let room = self.channels.room(ofChannel: channel) else { return }
+            if self.subscriptions.left(room) { self.subscriber.subscribe(channel) }
+            self.publishRoomCount()
+        }
+    }
+
+    private func confirmed(_ channel: [UInt8]) {
+        guard let room = channels.room(ofChannel: channel) else { return }
+        var workers = subscriptions.confirmed(room)
+        while workers != 0 {
+            outgoing[workers.trailingZeroBitCount].append(.subscribed(room: room))
+            workers &= workers - 1
+        }
+        publishRoomCount()
+    }
+
+    private func linkLost(_ reason: String) {
+        linkLog.down(reason)
+        guard lostAt == nil else { return }
+        lostAt = .now
+        setUp(false)
+        metrics.reconnects.add(1)
+        let (forgotten, rejoined) = subscriptions.linkLost()
+        for room in forgotten { subscriber.unsubscribe(channels.room(room)) }
+        for room in rejoined { subscriber.subscribe(channels.room(room)) }
+        postToAll(.subscriptionsLost)
+    }
+
+    private func setUp(_ isUp: Bool) {
+        node.state.setSubscriberUp(isUp)
+        node.controlMailbox.post(.readinessChanged)
+    }
+
+    private func postToAll(_ message: WorkerMessage) {
+        for worker in outgoing.indices { outgoing[worker].append(message) }
+    }
+
+    // MARK: Control messages
+
+    private func receiveControl(_ channel: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
+        guard channel.elementsEqual(controlChannel) else { return }
+        switch ControlMessage(String(decoding: payload, as: UTF8.self)) {
+        case .replaced(let token, let connection): postToAll(.replaced(token, connection: connection))
+        case nil: node.log.warning("unknown control message", ["bytes": "\(payload.count)"])
+        }
+    }
+}

@@ -1,0 +1,305 @@
+// A WebSocket connection. Loop-confined: belongs to its worker's loop.
+
+import EventLoop
+import Glibc
+import Notices
+import Options
+import WebSocket
+
+/// What the registry's record says of a token: enough to write it again should Redis lose it.
+struct ClientRecord {
+    /// The user or the device, as `isLogin` says.
+    let identity: String
+    let isLogin: Bool
+    /// Unix milliseconds.
+    let issuedAt: Int64
+    let ttlSeconds: Int64
+}
+
+/// One client: its socket, its token, its rooms, and what it has still to get.
+///
+///     open ──close──▶ closing ──Close answered, ended, or 5 s──▶ (disconnected)
+///     open ──write failed──▶ failed ──end of the turn──▶ (disconnected)
+///
+/// An idle client owns no buffer: what comes is decoded in the host's read buffer, what goes is shared.
+final class Client: Connection {
+    enum State { case open, failed, closing }
+
+    /// How the peer's side has ended: not, by its Close frame, or by a violation after which nothing can be read.
+    private enum PeerEnd { case none, closed, broken }
+
+    /// How long a peer may take to answer a Close frame, and before that to take its backlog.
+    static let closeTimeout = Duration.seconds(5)
+
+    let token: Token
+    /// Orders the connections of a worker and tells this one from others of its token.
+    let connectionID: UInt64
+    /// Unix milliseconds.
+    let connectedAt: Int64
+    let address: IPAddress
+    let record: ClientRecord
+    private unowned(unsafe) let worker: Worker
+    private(set) var state = State.open
+    private var peerEnd = PeerEnd.none
+    private var firstSeat: Int32 = 0
+    private var secondSeat: Int32 = 0
+    private(set) var firstRoom: Room?
+    private(set) var secondRoom: Room?
+    private var queue: OutboundQueue?
+    /// Only while a frame or a message is half read.
+    private var decoder: DecoderBox?
+
+    /// - Parameter worker: outlives its clients.
+    init(
+        socket: Socket, worker: Worker, token: Token, connectionID: UInt64, connectedAt: Int64,
+        address: IPAddress, record: ClientRecord
+    ) {
+        self.worker = worker
+        self.token = token
+        self.connectionID = connectionID
+        self.connectedAt = connectedAt
+        self.address = address
+        self.record = record
+        super.init(socket: socket, host: worker.host)
+    }
+
+    // MARK: The road
+
+    /// Whether messages of two rooms are to be put in order for this client.
+    var hasMessagesInBothRooms: Bool {
+        guard let secondRoom, let firstRoom else { return false }
+        return secondRoom.isDirty && firstRoom.isDirty
+    }
+
+    func isFirstRoom(_ room: Room) -> Bool { firstRoom === room }
+
+    /// Writes what the turn has brought, or queues what the socket does not take.
+    func send(_ frame: SharedFrame) {
+        guard state == .open else { return }
+        if let queue {
+            enqueue(frame, in: queue)
+            return
+        }
+        worker.writeCount += 1
+        switch socket.write(frame.bytes) {
+        case .bytes(let count):
+            worker.writtenBytes += count
+            if count < frame.byteCount { beginBacklog(frame, writtenBytes: count) }
+        case .wouldBlock:
+            beginBacklog(frame, writtenBytes: 0)
+        case .endOfStream, .failed:
+            fail(.lost)
+        }
+    }
+
+    /// Sends the messages of both rooms in the order in which they came.
+    func sendMerged() {
+        guard let firstRoom, let secondRoom else { return }
+        let frames = ContiguousArray((firstRoom.frames + secondRoom.frames).sorted { $0.sequence < $1.sequence })
+        send(SharedFrame.joined(frames))
+    }
+
+    private func beginBacklog(_ frame: SharedFrame, writtenBytes: Int) {
+        let queue = OutboundQueue()
+        self.queue = queue
+        queue.append(frame, writtenBytes: writtenBytes)
+        worker.queueBytes += queue.byteCount
+        watchWritability(true)
+    }
+
+    /// A backlog within the limit takes one more frame, of whatever size: a frame is never refused for its own size.
+    private func enqueue(_ frame: SharedFrame, in queue: OutboundQueue) {
+        guard queue.byteCount <= worker.maximumQueueBytes else {
+            fail(.slowConsumer)
+            return
+        }
+        queue.append(frame)
+        worker.queueBytes += frame.byteCount
+    }
+
+    /// Not closed at once: the caller may be walking through the members of a room.
+    private func fail(_ reason: CloseReason) {
+        state = .failed
+        worker.clientFailed(self, reason)
+    }
+
+    override func socketIsWritable() {
+        guard let queue else { return }
+        writeOut(queue)
+    }
+
+    private func writeOut(_ queue: OutboundQueue) {
+        let result = withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) {
+            let count = queue.gather(into: $0)
+            worker.writeCount += 1
+            return socket.write(vectors: UnsafeMutableBufferPointer(rebasing: $0[..<count]))
+        }
+        switch result {
+        case .bytes(let count):
+            worker.writtenBytes += count
+            worker.queueBytes -= count
+            queue.consume(count)
+            if queue.isEmpty { backlogIsWritten() }
+        case .wouldBlock:
+            break
+        case .endOfStream, .failed:
+            end(.lost)
+        }
+    }
+
+    private func backlogIsWritten() {
+        queue = nil
+        watchWritability(false)
+        if state == .closing { finishClosing() }
+    }
+
+    // MARK: Rooms
+
+    func takeSeat(_ seat: Int32, in room: Room) {
+        if firstRoom == nil {
+            firstRoom = room
+            firstSeat = seat
+        } else {
+            secondRoom = room
+            secondSeat = seat
+        }
+    }
+
+    func moveSeat(in room: Room, to seat: Int32) {
+        if firstRoom === room { firstSeat = seat } else { secondSeat = seat }
+    }
+
+    var rooms: [RoomId] { [firstRoom, secondRoom].compactMap { $0?.id } }
+
+    /// Leaves all rooms, so that nothing more is delivered.
+    func leaveRooms(_ table: RoomTable) {
+        if let firstRoom { table.leave(firstRoom, seat: firstSeat) }
+        if let secondRoom { table.leave(secondRoom, seat: secondSeat) }
+        firstRoom = nil
+        secondRoom = nil
+    }
+
+    // MARK: What the peer sends
+
+    override func socketIsReadable() {
+        switch socket.read(into: host.readBuffer) {
+        case .bytes(let count): receive(UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count]))
+        case .wouldBlock: break
+        case .endOfStream, .failed: end(.lost)
+        }
+    }
+
+    /// Decodes bytes of the peer; they are changed in place.
+    func receive(_ bytes: UnsafeMutableRawBufferPointer) {
+        guard peerEnd == .none else { return }
+        var input = bytes
+        if let decoder {
+            decode(&input, with: &decoder.decoder)
+            if decoder.decoder.isIdle { self.decoder = nil }
+        } else {
+            var fresh = FrameDecoder(.server, maximumMessageBytes: worker.maximumMessageBytes)
+            decode(&input, with: &fresh)
+            if isWatching, peerEnd == .none, !fresh.isIdle { decoder = DecoderBox(fresh) }
+        }
+    }
+
+    private func decode(_ input: inout UnsafeMutableRawBufferPointer, with decoder: inout FrameDecoder) {
+        while isWatching, let event = decoder.next(&input) {
+            switch event {
+            case .messageStart, .messageBytes, .messageEnd, .pong: break
+            case .ping(let payload): reply(.pong, payload)
+            case .close(let code, _): peerClosed(code)
+            case .failure(let code):
+                peerEnd = .broken
+                close(CloseReason(failure: code))
+            }
+        }
+    }
+
+    private func reply(_ opcode: Opcode, _ payload: UnsafeRawBufferPointer) {
+        var bytes: [UInt8] = []
+        FrameEncoder.append(opcode, payload: payload, to: &bytes)
+        send(SharedFrame.raw(bytes))
+    }
+
+    private func peerClosed(_ code: CloseCode?) {
+        peerEnd = .closed
+        if state == .open {
+            close(.closedByPeer, answering: code)
+        } else if queue == nil {
+            disconnect()
+        }
+    }
+
+    // MARK: The end
+
+    override func didEnd() {
+        worker.clientEnded()
+    }
+
+    override func deadlinePassed() {
+        if state == .open { worker.heartbeatIsDue(self) } else { end(.lost) }
+    }
+
+    /// Says goodbye: leaves the rooms, sends the backlog and a Close frame, and waits for the peer's.
+    ///
+    /// - Parameter code: what the peer's own Close frame said, when it came first.
+    func close(_ reason: CloseReason, answering code: CloseCode? = nil) {
+        guard state != .closing else { return }
+        state = .closing
+        worker.clientLeft(self, reason)
+        setDeadline(after: Client.closeTimeout)
+        let queue = queue ?? OutboundQueue()
+        self.queue = queue
+        if reason == .slowConsumer {
+            // Only a begun frame must be completed for the Close frame to be understood.
+            worker.queueBytes -= queue.byteCount
+            queue.dropUnbegun()
+            worker.queueBytes += queue.byteCount
+        }
+        var bytes: [UInt8] = []
+        FrameEncoder.appendClose(reason.code ?? code, reason: reason.text, to: &bytes)
+        queue.append(SharedFrame.raw(bytes))
+        worker.queueBytes += bytes.count
+        watchWritability(true)
+        writeOut(queue)
+    }
+
+    /// The Close frame is out.
+    private func finishClosing() {
+        switch peerEnd {
+        // The peer's Close frame is awaited, until the deadline.
+        case .none: break
+        case .closed: disconnect()
+        // To close with bytes of the peer unread would reset the connection and take the Close frame along: its end
+        // is awaited instead, until the deadline.
+        case .broken: socket.shutdownWriting()
+        }
+    }
+
+    /// Acts on what `fail` found, when nobody walks through rooms any more.
+    func finishFailure(_ reason: CloseReason) {
+        guard state == .failed else { return }
+        if reason == .slowConsumer { close(reason) } else { end(reason) }
+    }
+
+    /// Ends the connection without goodbye.
+    private func end(_ reason: CloseReason) {
+        if state != .closing {
+            state = .closing
+            worker.clientLeft(self, reason)
+        }
+        if let queue { worker.queueBytes -= queue.byteCount }
+        queue = nil
+        disconnect()
+    }
+}
+
+/// A decoder in the middle of a frame or a message, on the heap because most clients have none.
+private final class DecoderBox {
+    var decoder: FrameDecoder
+
+    init(_ decoder: FrameDecoder) {
+        self.decoder = decoder
+    }
+}

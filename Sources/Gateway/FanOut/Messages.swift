@@ -1,0 +1,35 @@
+// What crosses between the threads of a node.
+
+import Notices
+import WebSocket
+
+/// To a worker, from the subscriber or from the node.
+enum WorkerMessage: Sendable {
+    /// A message for a room's clients.
+    case deliver(room: RoomId, frame: SharedFrame)
+    /// The room is subscribed: what is published from now on comes.
+    case subscribed(room: RoomId)
+    /// The subscriber's connection is lost: no room is subscribed.
+    case subscriptionsLost
+    /// It is back, and every room is subscribed again.
+    case subscriptionsRestored
+    /// Another connection has taken the token over from this one.
+    case replaced(Token, connection: UInt64)
+    /// Take no new connections and close the clients, spread over this time.
+    case drain(over: Duration)
+    case stop
+
+    /// The bytes of the message's frame, if it carries one.
+    var frameBytes: Int {
+        if case .deliver(_, let frame) = self { frame.byteCount } else { 0 }
+    }
+}
+
+/// To the subscriber, from a worker or from the node.
+enum SubscriberMessage: Sendable {
+    /// The worker has its first client in a room.
+    case join(room: RoomId, worker: Int)
+    /// The worker's last client has left a room.
+    case leave(room: RoomId, worker: Int)
+    case stop
+}

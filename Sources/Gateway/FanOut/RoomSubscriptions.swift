@@ -1,0 +1,145 @@
+// Which rooms the node subscribes, and for which of its workers. Pure; lives on the subscriber's loop.
+
+import EventLoop
+import Notices
+
+/// Counts the workers that want each room and says when to subscribe and when to leave.
+///
+///     (none) ──join──▶ subscribing ──confirmed──▶ subscribed ──last worker left, grace over──▶ unsubscribing
+///                          ▲                                                                        │
+///                          └───────────── confirmed left, but wanted again ◀────────────────────────┘
+///
+/// A room that loses its last client is kept for a grace time: clients that reconnect, or move from page to page,
+/// would otherwise cost two commands each time.
+struct RoomSubscriptions {
+    /// A set of workers; a node has at most 64.
+    typealias Workers = UInt64
+    static let maximumWorkerCount = 64
+
+    private enum State { case subscribing, subscribed, unsubscribing }
+
+    private struct Room {
+        var workers: Workers
+        var state: State
+        /// When the last worker left; nil while one wants the room.
+        var idleSince: MonotonicInstant?
+    }
+
+    /// What the caller has to do about a worker that joins.
+    enum JoinAction: Equatable {
+        /// Subscribe the room; its confirmation is told to all who wait.
+        case subscribe
+        /// It is subscribed: tell the worker at once.
+        case confirm
+        /// A confirmation is on its way.
+        case wait
+    }
+
+    private var rooms: [RoomId: Room] = [:]
+    /// Rooms that nobody wants, in the order in which they were left; some may be wanted again.
+    private var idle: [(room: RoomId, since: MonotonicInstant)] = []
+    /// How many rooms wait for Redis' confirmation.
+    private(set) var unconfirmedCount = 0
+    private let grace: Duration
+
+    init(grace: Duration) {
+        self.grace = grace
+    }
+
+    var count: Int { rooms.count }
+
+    /// The workers that have clients in a room: none if it is not subscribed.
+    /// - Complexity: one look-up.
+    func workers(of room: RoomId) -> Workers {
+        rooms[room]?.workers ?? 0
+    }
+
+    mutating func join(_ room: RoomId, worker: Int) -> JoinAction {
+        guard var entry = rooms[room] else {
+            rooms[room] = Room(workers: 1 << worker, state: .subscribing)
+            unconfirmedCount += 1
+            return .subscribe
+        }
+        entry.workers |= 1 << worker
+        entry.idleSince = nil
+        rooms[room] = entry
+        return entry.state == .subscribed ? .confirm : .wait
+    }
+
+    mutating func leave(_ room: RoomId, worker: Int, now: MonotonicInstant) {
+        guard var entry = rooms[room] else { return }
+        entry.workers &= ~(1 << worker)
+        if entry.workers == 0, entry.idleSince == nil {
+            entry.idleSince = now
+            idle.append((room, now))
+        }
+        rooms[room] = entry
+    }
+
+    /// Redis has confirmed a room: the workers to tell.
+    mutating func confirmed(_ room: RoomId) -> Workers {
+        guard var entry = rooms[room], entry.state == .subscribing else { return 0 }
+        entry.state = .subscribed
+        rooms[room] = entry
+        unconfirmedCount -= 1
+        return entry.workers
+    }
+
+    /// Redis has confirmed that a room is left: whether it must be subscribed again, as somebody has come meanwhile.
+    mutating func left(_ room: RoomId) -> Bool {
+        guard var entry = rooms[room], entry.state == .unsubscribing else { return false }
+        guard entry.workers != 0 else {
+            rooms[room] = nil
+            return false
+        }
+        entry.state = .subscribing
+        rooms[room] = entry
+        unconfirmedCount += 1
+        return true
+    }
+
+    /// The rooms whose grace is over: to be unsubscribed now.
+    mutating func takeExpired(now: MonotonicInstant) -> [RoomId] {
+        var expired: [RoomId] = []
+        var seen = 0
+        while seen < idle.count, now - idle[seen].since >= grace {
+            let (room, since) = idle[seen]
+            seen += 1
+            // Joined again, or left again later: another entry of the list speaks for it.
+            guard var entry = rooms[room], entry.idleSince == since else { continue }
+            if entry.state == .subscribed {
+                entry.state = .unsubscribing
+                rooms[room] = entry
+                expired.append(room)
+            } else {
+                // Not confirmed yet: look again after another grace.
+                entry.idleSince = now
+                rooms[room] = entry
+                idle.append((room, now))
+            }
+        }
+        idle.removeFirst(seen)
+        return expired
+    }
+
+    /// The connection is gone, and every subscription with it. Rooms that nobody wants are forgotten.
+    ///
+    /// - Returns: `forgotten`, which the caller must not subscribe again, and `rejoined`, which were about to be
+    ///   left and are wanted after all.
+    mutating func linkLost() -> (forgotten: [RoomId], rejoined: [RoomId]) {
+        var forgotten: [RoomId] = []
+        var rejoined: [RoomId] = []
+        for (room, entry) in rooms {
+            if entry.workers == 0 {
+                if entry.state != .unsubscribing { forgotten.append(room) }
+                rooms[room] = nil
+            } else {
+                if entry.state == .unsubscribing { rejoined.append(room) }
+                rooms[room]!.state = .subscribing
+            }
+        }
+        idle = []
+        unconfirmedCount = rooms.count
+        return (forgotten, rejoined)
+    }
+}

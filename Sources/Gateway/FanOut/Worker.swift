@@ -1,0 +1,284 @@
+// One worker: a thread with its own loop, listener, clients, rooms and Redis command connection. Loop-confined.
+
+import EventLoop
+import Glibc
+import Notices
+
+/// Serves a share of the node's clients and shares nothing with the other workers.
+final class Worker {
+    /// The bytes of messages that one turn takes from the mailbox. What is beyond waits for the next turn, after the
+    /// sockets had theirs; and no client that keeps up is taken for slow because of a burst.
+    private static let maximumTurnBytes = 256 * 1024
+
+    let index: Int
+    let node: NodeContext
+    let host: ConnectionHost
+    let metrics: WorkerMetrics
+    let registry: ClientRegistry
+    let rooms: RoomTable
+    let maximumQueueBytes: Int
+    let maximumMessageBytes: Int
+    private let loop: EventLoop
+    private var listener: Listener?
+    /// The open clients. Those that are closing are none any more, only connections.
+    private(set) var clients: [Token: Client] = [:]
+    private var clientConnectionCount = 0
+    private var httpConnectionCount = 0
+    private var pendingUpgrades: [UInt64: Upgrade] = [:]
+    private var lastConnectionID: UInt64
+    private var failed: [(client: Client, reason: CloseReason)] = []
+    /// Messages of the mailbox that the present turn did not take.
+    private var waiting: [WorkerMessage] = []
+    private var nextWaiting = 0
+    private var drain: Drain?
+    private var confirmation: RecordConfirmation?
+    private var endpoints: ClientEndpoints?
+
+    // Added up during the turn, moved to the metrics at its end.
+    var writeCount = 0
+    var writtenBytes = 0
+    var queueBytes = 0
+
+    init(index: Int, node: NodeContext, loop: EventLoop) {
+        let configuration = node.configuration
+        self.index = index
+        self.node = node
+        self.loop = loop
+        metrics = node.metrics.workers[index]
+        maximumQueueBytes = configuration.maximumQueueBytes
+        maximumMessageBytes = configuration.maximumMessageBytes
+        let delays = [
+            configuration.heartbeatTimeout, configuration.requestTimeout, configuration.keepAliveTimeout,
+            configuration.redisTimeout, Client.closeTimeout,
+        ]
+        host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
+        registry = ClientRegistry(node: node, worker: index, loop: loop)
+        rooms = RoomTable(worker: index, subscriber: node.subscriberMailbox, metrics: metrics)
+        // Unique over restarts of a node that keeps its id: the records of its old connections are still in Redis.
+        lastConnectionID = UInt64.random(in: 0..<(1 << 62))
+    }
+
+    func start(_ socket: ListeningSocket) {
+        node.workerMailboxes[index].open(on: loop) { [unowned self] messages in
+            self.waiting.append(contentsOf: messages)
+            self.takeMessages()
+        }
+        confirmation = RecordConfirmation(
+            registry: registry, timeout: node.configuration.heartbeatTimeout, loop: loop)
+        endpoints = ClientEndpoints(worker: self)
+        registry.onUp = { [unowned self] in self.redisIsUp($0) }
+        registry.onDown = { [unowned self] in self.setUp(false) }
+        registry.start()
+        loop.onTurnEnd = { [unowned self] in self.endTurn() }
+        var acceptLog = RateLimitedLog(node.log)
+        listener = Listener(
+            socket, on: loop,
+            onError: { acceptLog.warning("accept failed", ["reason": "\($0)"]) },
+            onAccept: { [unowned self] in self.accept($0, $1) })
+    }
+
+    // MARK: The turn
+
+    /// Handles messages until the turn has its share of bytes.
+    private func takeMessages() {
+        var turnBytes = 0
+        while nextWaiting < waiting.count, turnBytes < Worker.maximumTurnBytes {
+            let message = waiting[nextWaiting]
+            nextWaiting += 1
+            if case .deliver(let room, let frame) = message {
+                rooms.deliver(frame, to: room)
+                turnBytes += frame.byteCount
+            } else {
+                handle(message)
+            }
+        }
+        node.backlogs[index].subtract(turnBytes)
+        if nextWaiting == waiting.count {
+            waiting.removeAll(keepingCapacity: waiting.count <= 4096)
+            nextWaiting = 0
+        }
+    }
+
+    /// Writes what the turn has brought to every client that gets some of it; returns whether messages are left.
+    private func endTurn() -> Bool {
+        rooms.flush()
+        finishFailures()
+        if writeCount > 0 {
+            metrics.writes.add(UInt64(writeCount))
+            metrics.bytesWritten.add(UInt64(writtenBytes))
+            writeCount = 0
+            writtenBytes = 0
+        }
+        metrics.queueBytes.set(UInt64(max(0, queueBytes)))
+        guard nextWaiting < waiting.count else { return false }
+        takeMessages()
+        return true
+    }
+
+    private func finishFailures() {
+        while !failed.isEmpty {
+            let batch = failed
+            failed = []
+            for (client, reason) in batch { client.finishFailure(reason) }
+        }
+    }
+
+    private func handle(_ message: WorkerMessage) {
+        switch message {
+        case .deliver(let room, let frame): rooms.deliver(frame, to: room)
+        case .subscribed(let room): rooms.subscribed(room)
+        case .subscriptionsLost:
+            rooms.subscriptionsLost(pending: pendingUpgrades.values.compactMap(\.pendingJoin))
+        case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
+        case .replaced(let token, let connection): replaced(token, connection)
+        case .drain(let time): startDrain(over: time)
+        case .stop:
+            registry.stop()
+            loop.stop()
+        }
+    }
+
+    // MARK: Connections
+
+    private func accept(_ socket: Socket, _ peer: PeerAddress) {
+        guard node.state.admitHttpConnection() else {
+            // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
+            _ = ServiceUnavailable.response.withUnsafeBytes { socket.write($0) }
+            socket.close()
+            return
+        }
+        guard let endpoints else { return }
+        let connection = HttpConnection(
+            socket: socket, peer: peer, host: host, limits: HttpLimits(node.configuration), handler: endpoints
+        ) { [unowned self] in
+            self.node.state.releaseHttpConnection()
+            self.countHttpConnections(-1)
+        }
+        countHttpConnections(1)
+        connection.start()
+    }
+
+    private func countHttpConnections(_ change: Int) {
+        httpConnectionCount += change
+        metrics.httpConnections.set(UInt64(httpConnectionCount))
+        drain?.check(self)
+    }
+
+    func makeConnectionID() -> UInt64 {
+        lastConnectionID += 1
+        return lastConnectionID
+    }
+
+    /// A handshake asks Redis from here on; it is known by its connection's id, should it be replaced meanwhile.
+    func begin(_ upgrade: Upgrade) {
+        pendingUpgrades[upgrade.connectionID] = upgrade
+    }
+
+    func finish(_ upgrade: Upgrade) {
+        pendingUpgrades[upgrade.connectionID] = nil
+    }
+
+    /// Takes in the client of a finished handshake.
+    func add(_ client: Client, _ pending: PendingJoin) {
+        clientConnectionCount += 1
+        if let other = clients[client.token] {
+            // Both are in Redis; the younger is the one that registered later.
+            guard other.connectionID < client.connectionID else {
+                rooms.cancel(pending)
+                client.close(.replaced)
+                return
+            }
+            other.close(.replaced)
+        }
+        clients[client.token] = client
+        metrics.clients.set(UInt64(clients.count))
+        rooms.join(client, pending)
+        client.setDeadline(after: node.configuration.heartbeatTimeout)
+    }
+
+    /// The client gets nothing more; its connection may live a little for the closing handshake.
+    func clientLeft(_ client: Client, _ reason: CloseReason) {
+        client.leaveRooms(rooms)
+        if clients[client.token] === client { clients[client.token] = nil }
+        node.state.releaseClient()
+        metrics.close(reason)
+        metrics.clients.set(UInt64(clients.count))
+        node.log.debug(
+            "client closed", ["token": "\(client.token)", "ip": "\(client.address)", "code": "\(reason)"])
+    }
+
+    /// A client that cannot go on, found while rooms are walked through.
+    func clientFailed(_ client: Client, _ reason: CloseReason) {
+        failed.append((client, reason))
+    }
+
+    /// A client's socket is closed.
+    func clientEnded() {
+        clientConnectionCount -= 1
+        drain?.check(self)
+    }
+
+    private func replaced(_ token: Token, _ connection: UInt64) {
+        if let client = clients[token], client.connectionID == connection { client.close(.replaced) }
+        pendingUpgrades[connection]?.isReplaced = true
+    }
+
+    // MARK: Heartbeats
+
+    /// Asks Redis when the last heartbeat was. All that are due in a turn ask in one write.
+    func heartbeatIsDue(_ client: Client) {
+        let timeout = node.configuration.heartbeatTimeout
+        // While records are written again a missing one means nothing; each client gets a new deadline then.
+        guard confirmation?.isRunning != true else { return client.setDeadline(after: timeout) }
+        registry.remaining(client.token) { remaining in
+            guard client.state == .open else { return }
+            switch remaining {
+            case .milliseconds(let left):
+                let decision = HeartbeatClock.decide(
+                    ttlSeconds: client.record.ttlSeconds, remainingMilliseconds: left, timeout: timeout)
+                switch decision {
+                case .close: client.close(.heartbeatTimeout)
+                case .check(let delay): client.setDeadline(after: delay)
+                }
+            case .missing: client.close(.revoked)
+            case .unlimited: client.setDeadline(after: timeout)
+            // Redis is away: that is not the client's fault, and its return starts the time anew.
+            case .unavailable: client.setDeadline(after: timeout)
+            }
+        }
+    }
+
+    private func redisIsUp(_ server: ClientRegistry.Return) {
+        setUp(true)
+        // A record may also have run out because its heartbeats could not be taken while Redis was away.
+        let configuration = node.configuration
+        let mayHaveExpired = server.away >= configuration.tokenTTL - configuration.heartbeatTimeout
+        confirmation?.start(clients.values, restoring: !server.isSameRun || mayHaveExpired)
+    }
+
+    private func setUp(_ isUp: Bool) {
+        node.state.setCommandsUp(isUp, worker: index)
+        node.controlMailbox.post(.readinessChanged)
+    }
+
+    // MARK: Drain
+
+    /// Whether new connections are turned away.
+    var isDraining: Bool { drain != nil }
+
+    private func startDrain(over time: Duration) {
+        guard drain == nil else { return }
+        // Those that the kernel has queued already get an answer; closing the listener would reset them.
+        drain = Drain(over: time, loop: loop)
+        listener?.acceptQueued()
+        listener = nil
+        for connection in host.connections { (connection as? HttpConnection)?.closeWhenIdle() }
+        drain?.start(self)
+    }
+
+    var openConnectionCount: Int { clientConnectionCount + httpConnectionCount }
+
+    func drained() {
+        node.controlMailbox.post(.drained(worker: index))
+    }
+}

@@ -1,0 +1,40 @@
+// The bodies and fields of answers. Pure.
+
+import Notices
+import WebSocket
+
+/// Answers are JSON objects with one member, `data`.
+enum Answer {
+    static let json = HttpResponseField("Content-Type", "application/json")
+    static let plainText = HttpResponseField("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+    /// A token must not lie in any cache.
+    static let noStore = HttpResponseField("Cache-Control", "no-store")
+
+    static let invalidParameters = body("Invalid request parameters")
+    static let tokenError = body("token error")
+    static let serviceUnavailable = body("service unavailable")
+
+    /// `{"data":<text>}`.
+    static func body(_ text: String) -> String {
+        var bytes = Array(#"{"data":"#.utf8)
+        NoticeEnvelope.appendString(text, to: &bytes)
+        bytes.append(UInt8(ascii: "}"))
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// When to come back to a node that cannot serve now: soon, as another node or Redis' return is near.
+    static func retryAfter(seconds: Int) -> HttpResponseField {
+        HttpResponseField("Retry-After", String(seconds))
+    }
+}
+
+/// The answer to a connection for which there is no room, made once.
+enum ServiceUnavailable {
+    static let response: [UInt8] = {
+        var bytes: [UInt8] = []
+        HttpResponse.append(
+            .serviceUnavailable, fields: [Answer.json, Answer.retryAfter(seconds: 5)],
+            body: Answer.serviceUnavailable, connection: .close, to: &bytes)
+        return bytes
+    }()
+}

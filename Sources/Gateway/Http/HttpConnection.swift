@@ -1,0 +1,273 @@
+// One HTTP/1.1 connection: requests in, answers out, in order. Loop-confined.
+
+import EventLoop
+import Options
+import WebSocket
+
+/// Answers requests. Called on the connection's loop; must answer each request once, now or later.
+protocol HttpHandler: AnyObject {
+    func handle(_ request: HttpRequestHead, on connection: HttpConnection)
+}
+
+/// What a peer may ask of a connection's patience and memory.
+struct HttpLimits {
+    let maximumHeaderBytes: Int
+    /// From the first byte of a request (or from the connection's begin) to the end of its head.
+    let requestTimeout: Duration
+    /// From an answer to the next request.
+    let keepAliveTimeout: Duration
+    /// No request here has a use for a body; a short one is skipped, a longer one refused with 413.
+    let maximumBodyBytes = 64 * 1024
+    /// How much a peer may send ahead while a request waits for its answer.
+    let maximumPipelinedBytes = 64 * 1024
+
+    init(_ configuration: Configuration) {
+        maximumHeaderBytes = configuration.maximumHeaderBytes
+        requestTimeout = configuration.requestTimeout
+        keepAliveTimeout = configuration.keepAliveTimeout
+    }
+}
+
+/// Reads requests one after the other, pipelined or not, and writes the handler's answers.
+///
+///     reading ──head complete──▶ waiting ──answer──▶ reading        (keep-alive)
+///        │                          └──── answer ──▶ lingering      (close, or an error)
+///        └──malformed, too late──▶ lingering ──peer's end, or 2 s──▶ (disconnected)
+///
+/// Lingering: the answer is out and our side is shut down; what the peer still sends is read and dropped, because
+/// closing with unread bytes would reset the connection and take the answer along.
+final class HttpConnection: Connection {
+    private enum State { case reading, waiting, lingering }
+
+    private static let lingerTime = Duration.seconds(2)
+
+    /// The address of the TCP peer: the client, or a proxy.
+    let peer: IPAddress
+    private let limits: HttpLimits
+    private unowned(unsafe) let handler: any HttpHandler
+    private let onEnd: () -> Void
+    private var state = State.reading
+    /// Bytes that are read and not yet used.
+    private var input: [UInt8] = []
+    private var scanner = HttpHeadScanner()
+    /// Bytes of a request's body that are still to be skipped.
+    private var bodyBytesLeft = 0
+    /// Answers that the socket does not take yet.
+    private var output: [UInt8] = []
+    private var connectionOption = HttpConnectionOption.implied
+    /// No further request is taken; the connection ends when its answers are out.
+    private var isClosing = false
+    /// The next answer is the last.
+    private var isLast = false
+    private var isHead = false
+    private var isProcessing = false
+    private var hasPeerEnded = false
+    private var hasReceived = false
+    private var onAbandon: ((AbandonReason) -> Void)?
+
+    /// Why a request that waits can no longer be answered by its handler.
+    enum AbandonReason { case timeout, peerEnded }
+
+    /// - Parameters:
+    ///   - handler: outlives its connections.
+    ///   - onEnd: runs once, when the socket is closed or handed on.
+    init(
+        socket: Socket, peer: PeerAddress, host: ConnectionHost, limits: HttpLimits, handler: any HttpHandler,
+        onEnd: @escaping () -> Void
+    ) {
+        self.peer = IPAddress(high: peer.high, low: peer.low)
+        self.limits = limits
+        self.handler = handler
+        self.onEnd = onEnd
+        super.init(socket: socket, host: host)
+    }
+
+    func start() {
+        setDeadline(after: limits.requestTimeout)
+    }
+
+    override func didEnd() { onEnd() }
+
+    // MARK: For handlers
+
+    /// The handler will answer later: `onAbandon` runs if it must not any more, or has to do so at once.
+    func wait(atMost timeout: Duration, onAbandon: @escaping (AbandonReason) -> Void) {
+        self.onAbandon = onAbandon
+        setDeadline(after: timeout)
+    }
+
+    /// Answers the present request.
+    func respond(_ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "") {
+        guard isWatching, state == .waiting else { return }
+        onAbandon = nil
+        if isLast { connectionOption = .close }
+        HttpResponse.append(
+            status, fields: fields, body: body, omitsBody: isHead, connection: connectionOption, to: &output)
+        state = .reading
+        if connectionOption == .close { isClosing = true }
+        setDeadline(after: limits.keepAliveTimeout)
+        // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go on.
+        if !isProcessing { pump() }
+    }
+
+    /// Hands the socket on, with what the peer has sent behind the request.
+    func handOver() -> (socket: Socket, rest: [UInt8]) {
+        onAbandon = nil
+        return (release(), input)
+    }
+
+    /// Ends the connection after the answers that it owes; one that is new may still bring its request.
+    func closeWhenIdle() {
+        isLast = true
+        guard state == .reading, input.isEmpty, output.isEmpty else { return }
+        if hasReceived { disconnect() } else { setDeadline(after: HttpConnection.lingerTime) }
+    }
+
+    // MARK: Reading
+
+    override func socketIsReadable() {
+        switch socket.read(into: host.readBuffer) {
+        case .bytes(let count): received(UnsafeRawBufferPointer(rebasing: host.readBuffer[..<count]))
+        case .wouldBlock: break
+        case .endOfStream: peerEnded()
+        case .failed: abandon()
+        }
+    }
+
+    private func received(_ bytes: UnsafeRawBufferPointer) {
+        guard state != .lingering else { return }
+        if state == .reading, input.isEmpty, hasReceived { setDeadline(after: limits.requestTimeout) }
+        hasReceived = true
+        if mayProcess, input.isEmpty {
+            // The usual case: a whole request in one read is parsed where it lies.
+            let used = process(bytes)
+            if isWatching, used < bytes.count { input.append(contentsOf: bytes[used...]) }
+        } else {
+            input.append(contentsOf: bytes)
+        }
+        pump()
+    }
+
+    /// Answers are written before further requests are taken, so that what is owed to a peer stays small.
+    private var mayProcess: Bool { state == .reading && !isClosing && output.isEmpty && isWatching }
+
+    /// Takes requests and writes answers until nothing moves.
+    private func pump() {
+        while isWatching {
+            let before = input.count
+            if mayProcess, !input.isEmpty {
+                let bytes = input
+                let used = bytes.withUnsafeBytes { process($0) }
+                if isWatching { input.removeFirst(min(used, input.count)) }
+            }
+            guard isWatching, !output.isEmpty else { break }
+            guard flush(), mayProcess, input.count < before else { break }
+        }
+        guard isWatching, state != .lingering else { return }
+        watchWritability(!output.isEmpty)
+        watchReadability(!hasPeerEnded && input.count <= limits.maximumPipelinedBytes)
+        guard output.isEmpty, state == .reading else { return }
+        if isClosing {
+            linger()
+        } else if hasPeerEnded {
+            disconnect()
+        }
+    }
+
+    /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait; returns how many bytes
+    /// are used up.
+    private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
+        isProcessing = true
+        defer { isProcessing = false }
+        var used = 0
+        while state == .reading, !isClosing, isWatching, used < bytes.count {
+            if bodyBytesLeft > 0 {
+                let skipped = min(bodyBytesLeft, bytes.count - used)
+                bodyBytesLeft -= skipped
+                used += skipped
+                continue
+            }
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
+            switch HttpRequestHead.parse(rest, maximumBytes: limits.maximumHeaderBytes, scanner: &scanner) {
+            case .incomplete: return used
+            case .failed(let error):
+                refuse(error.status)
+                return bytes.count
+            case .complete(let head):
+                used += head.headBytes
+                begin(head)
+            }
+        }
+        return used
+    }
+
+    private func begin(_ head: HttpRequestHead) {
+        scanner = HttpHeadScanner()
+        guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
+        bodyBytesLeft = head.contentLengthBytes
+        state = .waiting
+        isHead = head.method == .head
+        connectionOption = head.connectionOption
+        handler.handle(head, on: self)
+    }
+
+    private func refuse(_ status: HttpStatus) {
+        isClosing = true
+        HttpResponse.append(
+            status, fields: [Answer.json], body: Answer.body("\(status.reasonPhrase)"), connection: .close,
+            to: &output)
+    }
+
+    // MARK: Writing
+
+    override func socketIsWritable() { pump() }
+
+    /// Writes what the socket takes; returns whether everything is out.
+    private func flush() -> Bool {
+        switch output.withUnsafeBytes({ socket.write($0) }) {
+        case .bytes(let count): output.removeFirst(count)
+        case .wouldBlock: break
+        case .endOfStream, .failed: abandon()
+        }
+        return isWatching && output.isEmpty
+    }
+
+    private func linger() {
+        guard !hasPeerEnded else { return disconnect() }
+        state = .lingering
+        input = []
+        socket.shutdownWriting()
+        watchReadability(true)
+        setDeadline(after: HttpConnection.lingerTime)
+    }
+
+    // MARK: The end
+
+    private func peerEnded() {
+        hasPeerEnded = true
+        switch state {
+        case .lingering: disconnect()
+        // It may have shut down its side only, and still wait for the answer. An upgrade makes no sense any more.
+        case .waiting:
+            watchReadability(false)
+            onAbandon?(.peerEnded)
+        case .reading: if output.isEmpty { disconnect() } else { watchReadability(false) }
+        }
+    }
+
+    private func abandon() {
+        onAbandon?(.peerEnded)
+        disconnect()
+    }
+
+    override func deadlinePassed() {
+        switch state {
+        case .waiting: onAbandon?(.timeout)
+        case .lingering: disconnect()
+        case .reading:
+            guard output.isEmpty, !input.isEmpty, !hasPeerEnded else { return disconnect() }
+            refuse(.requestTimeout)
+            pump()
+        }
+    }
+}

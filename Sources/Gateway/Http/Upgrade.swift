@@ -1,0 +1,184 @@
+// A request for a WebSocket, from its first check to the client or the refusal. Loop-confined.
+
+import EventLoop
+import Notices
+import Options
+import WebSocket
+
+/// Checks a handshake, registers its connection, waits until its rooms are subscribed, and makes the client.
+final class Upgrade {
+    /// The API serves two rooms a connection; further ones are ignored.
+    static let maximumRoomCount = 2
+
+    let connectionID: UInt64
+    private(set) var pendingJoin: PendingJoin?
+    /// A newer connection has registered the token meanwhile: this one opens only to be told.
+    var isReplaced = false
+
+    private let handshake: WebSocketHandshake
+    private let token: Token
+    private let roomIds: [RoomId]
+    private let address: IPAddress
+    private let connectedAt = WallClock.unixMilliseconds
+    private let connection: HttpConnection
+    private unowned(unsafe) let worker: Worker
+    private var isOver = false
+
+    /// Why a handshake goes no further, with its answer.
+    private struct Refusal: Error {
+        let reason: RejectionReason
+        let status: HttpStatus
+        let message: String
+        var fields: [HttpResponseField] = []
+    }
+
+    /// Makes the checks of a handshake in their order, and starts it or refuses it.
+    static func begin(
+        _ request: HttpRequestHead, on connection: HttpConnection, worker: Worker, crossOrigin: CrossOrigin
+    ) {
+        do throws(Refusal) {
+            let handshake = try checkHandshake(request)
+            guard crossOrigin.mayConnect(request) else {
+                throw Refusal(reason: .originNotAllowed, status: .forbidden, message: "Origin not allowed")
+            }
+            let (token, roomIds) = try checkParameters(request)
+            guard let token else { throw tokenError }
+            try admit(worker)
+            Upgrade(
+                request, handshake: handshake, token: token, roomIds: roomIds, connection: connection, worker: worker
+            ).start()
+        } catch {
+            refuse(error, on: connection, worker)
+        }
+    }
+
+    private static func checkHandshake(_ request: HttpRequestHead) throws(Refusal) -> WebSocketHandshake {
+        do throws(HandshakeError) {
+            return try WebSocketHandshake(request)
+        } catch {
+            let version = HttpResponseField("Sec-WebSocket-Version", WebSocketHandshake.version)
+            throw Refusal(
+                reason: .invalidHandshake, status: .badRequest, message: "Invalid WebSocket handshake",
+                fields: error == .unsupportedVersion ? [version] : [])
+        }
+    }
+
+    /// The token (nil if it has not even the form of one) and the rooms.
+    private static func checkParameters(_ request: HttpRequestHead) throws(Refusal) -> (Token?, [RoomId]) {
+        let invalid = Refusal(
+            reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters")
+        guard let query = ClientEndpoints.parameters(request) else { throw invalid }
+        guard let token = query.first("token"), !token.isEmpty else {
+            throw Refusal(reason: .missingToken, status: .unauthorized, message: "Missing token")
+        }
+        let names = roomNames(query.first("roomIds") ?? "")
+        guard !names.isEmpty else {
+            throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")
+        }
+        let roomIds = names.compactMap { RoomId($0) }
+        guard roomIds.count == names.count else { throw invalid }
+        return (Token(token), roomIds)
+    }
+
+    /// The first two different items that are not empty. Compared by their bytes: a String would take two ways to
+    /// write "é" for one room.
+    private static func roomNames(_ list: String) -> [[UInt8]] {
+        var names: [[UInt8]] = []
+        for item in list.utf8.split(separator: UInt8(ascii: ",")) where names.count < maximumRoomCount {
+            let name = Array(item)
+            if !names.contains(name) { names.append(name) }
+        }
+        return names
+    }
+
+    private static let tokenError = Refusal(
+        reason: .tokenError, status: .internalServerError, message: "Token error")
+
+    /// Takes a place among the node's connections.
+    private static func admit(_ worker: Worker) throws(Refusal) {
+        let isDraining = worker.isDraining
+        guard !isDraining, worker.node.state.admitClient() else {
+            throw Refusal(
+                reason: isDraining ? .draining : .tooManyConnections, status: .serviceUnavailable,
+                message: "service unavailable", fields: [Answer.retryAfter(seconds: isDraining ? 1 : 5)])
+        }
+    }
+
+    private static func refuse(_ refusal: Refusal, on connection: HttpConnection, _ worker: Worker) {
+        worker.metrics.reject(refusal.reason)
+        connection.respond(
+            refusal.status, fields: [Answer.json] + refusal.fields, body: Answer.body(refusal.message))
+    }
+
+    private init(
+        _ request: HttpRequestHead, handshake: WebSocketHandshake, token: Token, roomIds: [RoomId],
+        connection: HttpConnection, worker: Worker
+    ) {
+        self.handshake = handshake
+        self.token = token
+        self.roomIds = roomIds
+        self.connection = connection
+        self.worker = worker
+        connectionID = worker.makeConnectionID()
+        address = ClientAddress.find(
+            request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
+    }
+
+    private func start() {
+        worker.begin(self)
+        let timeout = worker.node.configuration.redisTimeout - DeadlineWheel<Connection>.tick
+        connection.wait(atMost: timeout) { [self] reason in
+            fail(reason == .timeout ? .upgradeFailed : .abandoned)
+        }
+        worker.registry.attach(
+            token, connectionID: connectionID, connectedAt: connectedAt, address: address.description, rooms: roomIds
+        ) { [self] in attached($0) }
+    }
+
+    private func attached(_ attachment: ClientRegistry.Attachment) {
+        guard !isOver else { return }
+        switch attachment {
+        case .attached(let record):
+            let join = worker.rooms.prepare(roomIds)
+            pendingJoin = join
+            if join.isReady {
+                complete(record, join)
+            } else {
+                join.onReady = { [self] in complete(record, join) }
+            }
+        case .unknownToken: fail(.tokenError)
+        case .unavailable: fail(.upgradeFailed)
+        }
+    }
+
+    /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised.
+    private func complete(_ record: ClientRecord, _ join: PendingJoin) {
+        guard !isOver else { return }
+        isOver = true
+        worker.finish(self)
+        var response: [UInt8] = []
+        handshake.appendResponse(to: &response)
+        var (socket, rest) = connection.handOver()
+        let client = Client(
+            socket: socket, worker: worker, token: token, connectionID: connectionID, connectedAt: connectedAt,
+            address: address, record: record)
+        client.send(SharedFrame.raw(response))
+        worker.metrics.handshakes.add(1)
+        worker.add(client, join)
+        if isReplaced { client.close(.replaced) }
+        if !rest.isEmpty { rest.withUnsafeMutableBytes { client.receive($0) } }
+    }
+
+    private func fail(_ reason: RejectionReason) {
+        guard !isOver else { return }
+        isOver = true
+        worker.finish(self)
+        if let pendingJoin { worker.rooms.cancel(pendingJoin) }
+        worker.node.state.releaseClient()
+        let refusal =
+            reason == .tokenError
+            ? Upgrade.tokenError
+            : Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
+        Upgrade.refuse(refusal, on: connection, worker)
+    }
+}

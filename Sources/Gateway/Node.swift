@@ -1,0 +1,184 @@
+// A node: its threads, their start and their end. Runs on the main thread, whose loop is the control loop.
+
+import EventLoop
+import Glibc
+import Notices
+
+/// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
+final class Node {
+    /// How long after the last slice of a drain the node waits for closing handshakes and open requests.
+    private static let drainGrace = Client.closeTimeout + .seconds(1)
+
+    private let context: NodeContext
+    private let loop: EventLoop
+    private let limits: ConnectionLimits
+    private var sockets: [ListeningSocket] = []
+    private var threads: [LoopThread] = []
+    private var signals: [SignalWatcher] = []
+    private var adminHost: ConnectionHost?
+    private var adminListener: Listener?
+    private var adminEndpoints: AdminEndpoints?
+    private var drainTimer: Timer?
+    private var drainedWorkers: Set<Int> = []
+    private var isReady = false
+
+    private var log: Log { context.log }
+    private var configuration: Configuration { context.configuration }
+
+    /// - Throws: when an address cannot be bound.
+    init(_ configuration: Configuration, limits: ConnectionLimits, log: Log) throws(SystemError) {
+        self.limits = limits
+        loop = try EventLoop()
+        let state = NodeState(
+            workerCount: configuration.workerCount, maximumClientCount: limits.clients,
+            maximumHttpConnectionCount: limits.httpConnections)
+        context = NodeContext(configuration: configuration, log: log, state: state)
+        try bind()
+    }
+
+    /// Serves until the node has drained.
+    ///
+    /// - Throws: when a thread cannot be started.
+    func run() throws(SystemError) {
+        context.controlMailbox.open(on: loop) { [unowned self] notices in
+            for notice in notices { self.handle(notice) }
+        }
+        watchSignals()
+        try startThreads()
+        report()
+        loop.run()
+        for thread in threads { thread.join() }
+        log.info("stopped")
+    }
+
+    // MARK: Start
+
+    private func bind() throws(SystemError) {
+        let endpoint = configuration.listen
+        var port = UInt16(endpoint.port)
+        for _ in 0..<configuration.workerCount {
+            // One socket each, all on one port; the kernel spreads connections over them.
+            let socket = try ListeningSocket(
+                host: endpoint.host, port: port, reusePort: configuration.workerCount > 1)
+            port = socket.port
+            sockets.append(socket)
+        }
+        guard let admin = configuration.adminListen else { return }
+        let socket = try ListeningSocket(host: admin.host, port: UInt16(admin.port), reusePort: false)
+        serveAdmin(socket)
+    }
+
+    private func serveAdmin(_ socket: ListeningSocket) {
+        let httpLimits = HttpLimits(configuration)
+        let host = ConnectionHost(
+            loop: loop, maximumDelay: max(httpLimits.requestTimeout, httpLimits.keepAliveTimeout))
+        let endpoints = AdminEndpoints(node: context)
+        var log = RateLimitedLog(context.log)
+        let state = context.state
+        adminHost = host
+        adminEndpoints = endpoints
+        adminListener = Listener(
+            socket, on: loop, onError: { log.warning("accept failed", ["reason": "\($0)"]) },
+            onAccept: { socket, peer in
+                guard state.admitHttpConnection() else { return socket.close() }
+                HttpConnection(
+                    socket: socket, peer: peer, host: host, limits: httpLimits, handler: endpoints,
+                    onEnd: { state.releaseHttpConnection() }
+                ).start()
+            })
+        self.log.info("admin on \(address(of: socket))")
+    }
+
+    private func startThreads() throws(SystemError) {
+        let context = context
+        threads.append(
+            try LoopThread(name: "subscriber") { loop in
+                let broadcaster = Broadcaster(node: context, loop: loop)
+                broadcaster.start()
+                // The callbacks hold it unowned.
+                withExtendedLifetime(broadcaster) { loop.run() }
+            })
+        for (index, socket) in sockets.enumerated() {
+            threads.append(
+                try LoopThread(name: "worker \(index)") { loop in
+                    let worker = Worker(index: index, node: context, loop: loop)
+                    worker.start(socket)
+                    // The callbacks hold it unowned.
+                    withExtendedLifetime(worker) { loop.run() }
+                })
+        }
+    }
+
+    private func report() {
+        log.info(
+            "listening on \(address(of: sockets[0]))",
+            [
+                "version": Roomcast.version, "workers": "\(configuration.workerCount)",
+                "redis": "\(configuration.redis)", "descriptor_limit": "\(limits.descriptors)",
+                "maximum_connections": "\(limits.clients)",
+            ])
+    }
+
+    private func address(of socket: ListeningSocket) -> String {
+        socket.host.contains(":") ? "[\(socket.host)]:\(socket.port)" : "\(socket.host):\(socket.port)"
+    }
+
+    // MARK: Notices
+
+    private func handle(_ notice: ControlNotice) {
+        switch notice {
+        case .readinessChanged: readinessChanged()
+        case .drained(let worker):
+            drainedWorkers.insert(worker)
+            if drainedWorkers.count == configuration.workerCount { stop() }
+        }
+    }
+
+    private func readinessChanged() {
+        let reasons = context.state.reasonsNotReady
+        guard reasons.isEmpty != isReady else { return }
+        isReady = reasons.isEmpty
+        if isReady {
+            log.info("ready", ["uptime_ms": "\(context.state.uptime.wholeMilliseconds)"])
+        } else {
+            log.warning("not ready", ["reasons": reasons.joined(separator: "; ")])
+        }
+    }
+
+    // MARK: End
+
+    private func watchSignals() {
+        for signal in [SIGTERM, SIGINT] {
+            signals.append(SignalWatcher(on: loop, signal: signal) { [unowned self] in self.drain() })
+        }
+    }
+
+    /// The first signal drains, the second ends the process as it would without us.
+    private func drain() {
+        guard !context.state.isDraining else {
+            log.warning("second signal: ending at once")
+            // By the shell's convention for a process that SIGTERM has ended: the drain is not complete.
+            _exit(128 + SIGTERM)
+        }
+        context.state.setDraining()
+        readinessChanged()
+        let time = configuration.drainTime
+        log.info(
+            "draining",
+            ["connections": "\(context.metrics.total(\.clients))", "time_ms": "\(time.wholeMilliseconds)"])
+        for mailbox in context.workerMailboxes { mailbox.post(.drain(over: time)) }
+        let timer = Timer(on: loop) { [unowned self] in
+            self.log.warning("connections left at the end of the drain")
+            self.stop()
+        }
+        timer.start(after: time + Node.drainGrace)
+        drainTimer = timer
+    }
+
+    private func stop() {
+        drainTimer?.cancel()
+        for mailbox in context.workerMailboxes { mailbox.post(.stop) }
+        context.subscriberMailbox.post(.stop)
+        loop.stop()
+    }
+}

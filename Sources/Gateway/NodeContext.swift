@@ -1,0 +1,47 @@
+// What every thread of a node is given. Any thread.
+
+import EventLoop
+import Synchronization
+
+/// The immutable frame of a node: settings, log, counters, state, and the mailboxes between its threads.
+struct NodeContext: Sendable {
+    let configuration: Configuration
+    let log: Log
+    let metrics: Metrics
+    let state: NodeState
+    let workerMailboxes: [Mailbox<WorkerMessage>]
+    /// What waits for each worker.
+    let backlogs: [Backlog]
+    let subscriberMailbox: Mailbox<SubscriberMessage>
+    let controlMailbox: Mailbox<ControlNotice>
+
+    init(configuration: Configuration, log: Log, state: NodeState) {
+        self.configuration = configuration
+        self.log = log
+        self.state = state
+        metrics = Metrics(workerCount: configuration.workerCount)
+        workerMailboxes = (0..<configuration.workerCount).map { _ in Mailbox() }
+        backlogs = (0..<configuration.workerCount).map { _ in Backlog() }
+        subscriberMailbox = Mailbox()
+        controlMailbox = Mailbox()
+    }
+}
+
+/// The bytes of the messages that are posted to a worker and not yet taken by it.
+final class Backlog: Sendable {
+    private let count = Atomic<Int>(0)
+
+    var bytes: Int { count.load(ordering: .relaxed) }
+
+    func add(_ bytes: Int) { count.add(bytes, ordering: .relaxed) }
+
+    func subtract(_ bytes: Int) { count.subtract(bytes, ordering: .relaxed) }
+}
+
+/// To the control loop, from the subscriber or a worker.
+enum ControlNotice: Sendable {
+    /// The worker has no connection left.
+    case drained(worker: Int)
+    /// A connection to Redis has come or gone.
+    case readinessChanged
+}

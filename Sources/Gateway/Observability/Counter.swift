@@ -1,0 +1,48 @@
+// Numbers that one thread writes and any thread reads. Any thread.
+
+import Synchronization
+
+/// A count or a level with a single writer.
+///
+/// The writer's add is a relaxed load and a relaxed store, which is a plain addition on every machine: with one writer
+/// nothing can be lost, and a reader sees a value that was true a moment ago.
+final class Counter: Sendable {
+    private let number = Atomic<UInt64>(0)
+
+    var value: UInt64 { number.load(ordering: .relaxed) }
+
+    func add(_ amount: UInt64) {
+        number.store(number.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+    }
+
+    func set(_ value: UInt64) {
+        number.store(value, ordering: .relaxed)
+    }
+}
+
+/// Durations sorted into buckets, with a single writer.
+final class Histogram: Sendable {
+    /// Upper bounds in seconds: from a message that leaves in the turn in which it came, to one that waited for
+    /// seconds behind an overloaded worker.
+    static let bounds: [Double] = [
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
+    ]
+    private static let boundNanoseconds = bounds.map { Int64($0 * 1_000_000_000) }
+
+    /// One for each bound, and one for what is above them all.
+    let buckets: [Counter]
+    let sumNanoseconds = Counter()
+
+    init() {
+        buckets = (0...Histogram.bounds.count).map { _ in Counter() }
+    }
+
+    /// Adds one observation.
+    func record(nanoseconds: Int64) {
+        let bounds = Histogram.boundNanoseconds
+        var index = 0
+        while index < bounds.count, nanoseconds > bounds[index] { index += 1 }
+        buckets[index].add(1)
+        sumNanoseconds.add(UInt64(max(0, nanoseconds)))
+    }
+}

@@ -1,0 +1,109 @@
+// One line on stderr for each thing worth telling. Any thread.
+
+import EventLoop
+import Glibc
+import Notices
+
+/// Writes lines of a level or above, as text (`key=value`) or as JSON. A line is one write(2), so lines of several
+/// threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.
+struct Log: Sendable {
+    typealias Fields = KeyValuePairs<String, String>
+
+    private let level: LogLevel
+    private let format: LogFormat
+    private let nodeID: String
+
+    init(level: LogLevel, format: LogFormat, nodeID: String) {
+        self.level = level
+        self.format = format
+        self.nodeID = nodeID
+    }
+
+    func debug(_ message: String, _ fields: Fields = [:]) { write(.debug, message, fields) }
+    func info(_ message: String, _ fields: Fields = [:]) { write(.info, message, fields) }
+    func warning(_ message: String, _ fields: Fields = [:]) { write(.warning, message, fields) }
+    func error(_ message: String, _ fields: Fields = [:]) { write(.error, message, fields) }
+
+    /// Whether lines of this level are written: asked first where composing one costs something.
+    func isEnabled(_ level: LogLevel) -> Bool { level >= self.level }
+
+    private func write(_ level: LogLevel, _ message: String, _ fields: Fields) {
+        guard isEnabled(level) else { return }
+        let line =
+            format == .text
+            ? Log.text(Log.timestamp(), level, message, fields, nodeID)
+            : Log.json(Log.timestamp(), level, message, fields, nodeID)
+        StandardError.write(line)
+    }
+
+    static func text(
+        _ time: String, _ level: LogLevel, _ message: String, _ fields: Fields, _ nodeID: String
+    ) -> [UInt8] {
+        var line = Array("\(time) \(level.rawValue) ".utf8)
+        line += message.utf8
+        for (key, value) in fields {
+            line += " \(key)=".utf8
+            appendValue(value, to: &line)
+        }
+        line += " node=\(nodeID)\n".utf8
+        return line
+    }
+
+    static func json(
+        _ time: String, _ level: LogLevel, _ message: String, _ fields: Fields, _ nodeID: String
+    ) -> [UInt8] {
+        var line = Array(#"{"time":"\#(time)","level":"\#(level.rawValue)","message":"#.utf8)
+        NoticeEnvelope.appendString(message, to: &line)
+        for (key, value) in [("node", nodeID)] + fields.map({ ($0.key, $0.value) }) {
+            line += #","\#(key)":"#.utf8
+            NoticeEnvelope.appendString(value, to: &line)
+        }
+        line += "}\n".utf8
+        return line
+    }
+
+    /// A value as it stands if it is one word, as a JSON string otherwise: a room's name cannot forge a field.
+    private static func appendValue(_ value: String, to line: inout [UInt8]) {
+        let isWord = !value.isEmpty && value.utf8.allSatisfy { $0 > 0x20 && $0 != 0x22 && $0 != 0x3D && $0 != 0x7F }
+        if isWord {
+            line += value.utf8
+        } else {
+            NoticeEnvelope.appendString(value, to: &line)
+        }
+    }
+
+    /// RFC 3339 with milliseconds, UTC.
+    private static func timestamp() -> String {
+        let milliseconds = WallClock.unixMilliseconds
+        var seconds = time_t(milliseconds / 1_000)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        return
+            "\(padded(Int(parts.tm_year) + 1900, 4))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
+            + "T\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
+            + ".\(padded(Int(milliseconds % 1_000), 3))Z"
+    }
+
+    private static func padded(_ number: Int, _ width: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}
+
+/// The process's stderr.
+enum StandardError {
+    /// Writes all of it; what cannot be written has no place left to be reported.
+    static func write(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let count = Glibc.write(STDERR_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if count < 0 {
+                    if errno == EINTR { continue }
+                    return
+                }
+                rest = rest.dropFirst(count)
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+// The metrics as text (Prometheus exposition format 0.0.4). Runs on the control loop, reads from any thread.
+
+import Notices
+
+/// Writes metric families in order.
+struct PrometheusText {
+    private(set) var text = ""
+
+    init(_ metrics: Metrics, state: NodeState, nodeID: String) {
+        writeNode(state, nodeID)
+        writeConnections(metrics)
+        writeRoad(metrics)
+        writeRequests(metrics)
+    }
+
+    private mutating func writeNode(_ state: NodeState, _ nodeID: String) {
+        gauge("roomcast_info", "The node and its version; always 1.")
+        sample("roomcast_info", 1, [("node", nodeID), ("version", Roomcast.version)])
+        gauge("roomcast_ready", "Whether /readyz says yes.")
+        sample("roomcast_ready", state.reasonsNotReady.isEmpty ? 1 : 0)
+        gauge("roomcast_uptime_seconds", "Seconds since the node started.")
+        sample("roomcast_uptime_seconds", UInt64(state.uptime.components.seconds))
+        gauge("roomcast_connections_limit", "WebSocket connections that the node takes at most.")
+        sample("roomcast_connections_limit", UInt64(state.maximumClientCount))
+    }
+
+    private mutating func writeConnections(_ metrics: Metrics) {
+        gauge("roomcast_connections", "Open WebSocket connections.")
+        sample("roomcast_connections", metrics.total(\.clients))
+        gauge("roomcast_http_connections", "Open connections that are not, or not yet, WebSockets.")
+        sample("roomcast_http_connections", metrics.total(\.httpConnections))
+        gauge("roomcast_rooms", "Rooms with a client on this node.")
+        sample("roomcast_rooms", metrics.subscriber.rooms.value)
+        gauge("roomcast_queue_bytes", "Bytes that wait for clients that read slowly.")
+        sample("roomcast_queue_bytes", metrics.total(\.queueBytes))
+        counter("roomcast_closes_total", "WebSocket connections ended, by close code (peer: the client closed; "
+            + "lost: without a Close frame).")
+        for reason in CloseReason.allCases {
+            let total = metrics.total { $0.closed[reason.rawValue] }
+            sample("roomcast_closes_total", total, [("code", reason.description)])
+        }
+    }
+
+    private mutating func writeRoad(_ metrics: Metrics) {
+        let subscriber = metrics.subscriber
+        counter("roomcast_messages_received_total", "Messages received from Redis.")
+        sample("roomcast_messages_received_total", subscriber.messagesReceived.value)
+        counter("roomcast_received_bytes_total", "Payload bytes of the messages received from Redis.")
+        sample("roomcast_received_bytes_total", subscriber.bytesReceived.value)
+        counter("roomcast_payloads_held_back_total", "Messages that reached nobody, by reason.")
+        for reason in HeldBackReason.allCases {
+            sample(
+                "roomcast_payloads_held_back_total", subscriber.heldBack[reason.rawValue].value,
+                [("reason", reason.description)])
+        }
+        counter("roomcast_messages_shed_total", "Messages dropped because a worker was too far behind.")
+        sample("roomcast_messages_shed_total", subscriber.messagesShed.value)
+        counter("roomcast_frames_delivered_total", "Messages handed to clients' sockets or queues.")
+        sample("roomcast_frames_delivered_total", metrics.total(\.framesDelivered))
+        counter("roomcast_written_bytes_total", "Bytes written to WebSocket clients.")
+        sample("roomcast_written_bytes_total", metrics.total(\.bytesWritten))
+        counter("roomcast_writes_total", "System calls that wrote them.")
+        sample("roomcast_writes_total", metrics.total(\.writes))
+        counter("roomcast_redis_reconnects_total", "Connections to Redis that were lost, by role.")
+        sample("roomcast_redis_reconnects_total", subscriber.reconnects.value, [("role", "subscriber")])
+        sample("roomcast_redis_reconnects_total", metrics.total(\.redisReconnects), [("role", "command")])
+        writeHistogram(metrics)
+    }
+
+    private mutating func writeHistogram(_ metrics: Metrics) {
+        let name = "roomcast_publish_to_flush_seconds"
+        head(name, "From a message's arrival from Redis to the write for the last client of a worker.", "histogram")
+        var cumulative: UInt64 = 0
+        for index in 0...Histogram.bounds.count {
+            cumulative += metrics.total { $0.publishToFlush.buckets[index] }
+            let bound = index < Histogram.bounds.count ? "\(Histogram.bounds[index])" : "+Inf"
+            sample(name + "_bucket", cumulative, [("le", bound)])
+        }
+        let sum = metrics.total { $0.publishToFlush.sumNanoseconds }
+        text += "\(name)_sum \(Double(sum) / 1_000_000_000)\n"
+        sample(name + "_count", cumulative)
+    }
+
+    private mutating func writeRequests(_ metrics: Metrics) {
+        counter("roomcast_tokens_issued_total", "Tokens issued.")
+        sample("roomcast_tokens_issued_total", metrics.total(\.tokensIssued))
+        counter("roomcast_heartbeats_total", "Heartbeats, by result.")
+        sample("roomcast_heartbeats_total", metrics.total(\.heartbeats), [("result", "ok")])
+        sample("roomcast_heartbeats_total", metrics.total(\.heartbeatsRefused), [("result", "token_error")])
+        counter("roomcast_requests_unavailable_total", "Requests answered by 503 because Redis was away.")
+        sample("roomcast_requests_unavailable_total", metrics.total(\.requestsUnavailable))
+        counter("roomcast_handshakes_total", "WebSocket handshakes completed.")
+        sample("roomcast_handshakes_total", metrics.total(\.handshakes))
+        counter("roomcast_handshakes_rejected_total", "WebSocket handshakes refused, by reason.")
+        for reason in RejectionReason.allCases {
+            let total = metrics.total { $0.rejected[reason.rawValue] }
+            sample("roomcast_handshakes_rejected_total", total, [("reason", reason.description)])
+        }
+    }
+
+    private mutating func gauge(_ name: String, _ help: String) { head(name, help, "gauge") }
+
+    private mutating func counter(_ name: String, _ help: String) { head(name, help, "counter") }
+
+    private mutating func head(_ name: String, _ help: String, _ type: String) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+
+    /// Label values are node ids, versions and our own words: nothing in them needs escaping.
+    private mutating func sample(_ name: String, _ value: UInt64, _ labels: [(String, String)] = []) {
+        text += name
+        if !labels.isEmpty {
+            text += "{" + labels.map { "\($0)=\"\($1)\"" }.joined(separator: ",") + "}"
+        }
+        text += " \(value)\n"
+    }
+}

@@ -1,0 +1,25 @@
+// What a token's remaining life says about its last heartbeat. Pure.
+
+/// The arithmetic of heartbeats: every heartbeat sets a record's life to its TTL, so TTL less the remaining life is the
+/// age of the last one, on whichever node it was, and no two machines' clocks are compared.
+enum HeartbeatClock {
+    enum Decision: Equatable {
+        /// The last heartbeat is too old.
+        case close
+        /// Look again after this time: not before a close can be due.
+        case check(after: Duration)
+    }
+
+    /// - Parameters:
+    ///   - ttlSeconds: with which the record is renewed.
+    ///   - remainingMilliseconds: its life that is left, as PTTL says.
+    ///   - timeout: the age at which a connection is closed.
+    static func decide(
+        ttlSeconds: Int64, remainingMilliseconds: Int64, timeout: Duration
+    ) -> Decision {
+        // A longer life than the TTL can only have been set by hand: count it as renewed just now.
+        let age = max(0, ttlSeconds * 1_000 - remainingMilliseconds)
+        let left = timeout.wholeMilliseconds - age
+        return left <= 0 ? .close : .check(after: .milliseconds(left))
+    }
+}

@@ -1,0 +1,114 @@
+// A command connection: pipelined commands, each with a deadline, over a link that comes back. Loop-confined.
+
+import EventLoop
+
+/// Sends commands and brings each exactly one outcome, within the timeout, whatever happens to the server.
+package final class RedisConnection {
+    /// What the server said of itself at login.
+    package struct Server: Equatable, Sendable {
+        /// Changes with every start of the server: other data may be behind it.
+        package let runID: String
+    }
+
+    private let link: RedisLink
+    private let timeout: Duration
+    /// When each command that waits for a reply must have it, oldest first, from `firstPending` on.
+    private var deadlines: [MonotonicInstant] = []
+    private var firstPending = 0
+    private var deadlineTimer: Timer?
+
+    /// Whether commands are sent; otherwise they fail at once.
+    package private(set) var isUp = false
+
+    /// The connection stands and the server has told its run id.
+    package var onUp: ((Server) -> Void)?
+    /// The connection, or an attempt at one, was lost: the reason. Called for each failed attempt.
+    package var onDown: ((String) -> Void)?
+
+    /// - Parameters:
+    ///   - clientName: shown by CLIENT LIST.
+    ///   - timeout: the longest wait for a reply; after it the link counts as dead.
+    package init(url: RedisURL, clientName: String, timeout: Duration, loop: EventLoop) {
+        self.timeout = timeout
+        link = RedisLink(url: url, clientName: clientName, loop: loop)
+        deadlineTimer = Timer(on: loop) { [unowned self] in self.checkDeadlines() }
+        link.onLogin = { [unowned self] in self.identify($0) }
+        link.onLost = { [unowned self] in self.lost($0) }
+    }
+
+    /// Starts to connect; `onUp` tells when it has.
+    package func start() {
+        link.start()
+    }
+
+    /// Ends the connection for good; pending commands fail.
+    package func stop() {
+        link.stop()
+    }
+
+    /// Sends a command. All commands of one turn of the loop leave in one write.
+    ///
+    /// - Parameter onReply: called once, on the loop; before this returns if the connection is down.
+    package func send(
+        _ arguments: [RedisArgument], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) {
+        guard isUp, let context = link.context else {
+            onReply(.failure(.unavailable("not connected")))
+            return
+        }
+        deadlines.append(.now + timeout)
+        if deadlines.count - firstPending == 1 { deadlineTimer?.start(after: timeout) }
+        context.send(arguments) { [weak self] result in
+            self?.replied()
+            onReply(result)
+        }
+    }
+
+    private func identify(_ context: RedisContext) {
+        context.send([[UInt8]("INFO"), [UInt8]("server")]) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .success(let reply):
+                self.link.confirm()
+                self.isUp = true
+                self.onUp?(Server(runID: RedisConnection.runID(in: reply.string ?? "")))
+            case .failure(.refused(let message)): self.link.drop(reason: "INFO: \(message)")
+            case .failure(.unavailable): break
+            }
+        }
+    }
+
+    private static func runID(in information: String) -> String {
+        let prefix = "run_id:"
+        let line = information.split(whereSeparator: \.isNewline).first { $0.hasPrefix(prefix) }
+        return String(line?.dropFirst(prefix.count) ?? "")
+    }
+
+    private func lost(_ reason: String) {
+        isUp = false
+        deadlines.removeAll(keepingCapacity: true)
+        firstPending = 0
+        deadlineTimer?.cancel()
+        onDown?(reason)
+    }
+
+    /// Replies come in the order of the commands, so the oldest deadline is the one that is met.
+    private func replied() {
+        guard firstPending < deadlines.count else { return }
+        firstPending += 1
+        if firstPending == deadlines.count {
+            deadlines.removeAll(keepingCapacity: true)
+            firstPending = 0
+        }
+    }
+
+    private func checkDeadlines() {
+        guard firstPending < deadlines.count else { return }
+        let left = deadlines[firstPending] - .now
+        if left > .zero {
+            deadlineTimer?.start(after: left)
+        } else {
+            link.drop(reason: "no answer within \(timeout)")
+        }
+    }
+}

@@ -1,0 +1,118 @@
+// The node's one pub/sub connection. Loop-confined: runs on the subscriber's thread.
+
+import EventLoop
+
+/// Receives the messages of the channels that are subscribed, and subscribes them again after every loss.
+///
+/// An *anchor* channel is subscribed first and for ever. With it hiredis 0.14's count of subscriptions never comes to
+/// zero, which is where it aborts; and subscribing it again is the echo by which a dead link is noticed, as a
+/// subscribed connection may not be asked anything else.
+package final class RedisSubscriber {
+    private static let subscribeVerb = [UInt8]("SUBSCRIBE")
+    private static let unsubscribeVerb = [UInt8]("UNSUBSCRIBE")
+
+    private let link: RedisLink
+    private let anchor: RedisArgument
+    private let silenceTimeout: Duration
+    private var echoTimer: Timer?
+    private var lastHeard = MonotonicInstant.now
+    /// Channels to hold: confirmed or waiting for their confirmation.
+    private var channels: Set<RedisArgument> = []
+    /// Whether the anchor of the present connection is confirmed.
+    package private(set) var isUp = false
+
+    /// The anchor is confirmed and every held channel has been asked for again.
+    package var onUp: (() -> Void)?
+    /// The connection, or an attempt at one, was lost: the reason. Every channel is unsubscribed with it.
+    package var onDown: ((String) -> Void)?
+    /// Redis has confirmed a channel: what is published from now on comes.
+    package var onSubscribed: ((RedisArgument) -> Void)?
+    /// Redis has confirmed that a channel is left.
+    package var onUnsubscribed: ((RedisArgument) -> Void)?
+    /// A message: channel and payload, valid only during the call.
+    package var onMessage: ((UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void)?
+
+    /// - Parameters:
+    ///   - anchor: a channel that only this connection subscribes.
+    ///   - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
+    package init(
+        url: RedisURL, clientName: String, anchor: RedisArgument, silenceTimeout: Duration, loop: EventLoop
+    ) {
+        self.anchor = anchor
+        self.silenceTimeout = silenceTimeout
+        link = RedisLink(url: url, clientName: clientName, loop: loop)
+        echoTimer = Timer(on: loop, repeating: true) { [unowned self] in self.echo() }
+        link.onLogin = { [unowned self] in self.subscribeAll($0) }
+        link.onLost = { [unowned self] in self.lost($0) }
+    }
+
+    package func start() {
+        link.start()
+    }
+
+    package func stop() {
+        echoTimer?.cancel()
+        link.stop()
+    }
+
+    /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
+    package func subscribe(_ channel: RedisArgument) {
+        precondition(channels.insert(channel).inserted, "a channel is subscribed once")
+        if isUp { link.context?.sendSubscription(RedisSubscriber.subscribeVerb, channel: channel) }
+    }
+
+    /// Lets go of a channel that has been confirmed.
+    package func unsubscribe(_ channel: RedisArgument) {
+        precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
+        if isUp { link.context?.sendSubscription(RedisSubscriber.unsubscribeVerb, channel: channel) }
+    }
+
+    private func subscribeAll(_ context: RedisContext) {
+        context.setPushHandler { [unowned self] in self.receive($0) }
+        context.sendSubscription(RedisSubscriber.subscribeVerb, channel: anchor)
+        // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
+        for channel in channels { context.sendSubscription(RedisSubscriber.subscribeVerb, channel: channel) }
+        lastHeard = .now
+        echoTimer?.start(after: silenceTimeout / 4)
+    }
+
+    private func receive(_ reply: RedisReply) {
+        lastHeard = .now
+        // hiredis 0.14 may hand over a reply that belongs elsewhere: only the shapes that are known are taken.
+        guard reply.count == 3, let kind = reply[0].bytes, let channel = reply[1].bytes else { return }
+        if kind.elementsEqual("message".utf8) {
+            if let payload = reply[2].bytes { onMessage?(channel, payload) }
+        } else if kind.elementsEqual("subscribe".utf8) {
+            confirmed(Array(channel))
+        } else if kind.elementsEqual("unsubscribe".utf8) {
+            onUnsubscribed?(Array(channel))
+        }
+    }
+
+    private func confirmed(_ channel: RedisArgument) {
+        guard channel == anchor else {
+            onSubscribed?(channel)
+            return
+        }
+        // Later confirmations of the anchor are its echo.
+        guard !isUp else { return }
+        isUp = true
+        link.confirm()
+        onUp?()
+    }
+
+    private func echo() {
+        let silence = MonotonicInstant.now - lastHeard
+        if silence >= silenceTimeout * 3 / 4 {
+            link.drop(reason: "no answer for \(silence.wholeMilliseconds) ms")
+        } else if isUp {
+            link.context?.sendSubscription(RedisSubscriber.subscribeVerb, channel: anchor)
+        }
+    }
+
+    private func lost(_ reason: String) {
+        isUp = false
+        echoTimer?.cancel()
+        onDown?(reason)
+    }
+}
