@@ -7,7 +7,7 @@ import Synchronization
 /// An unbounded queue into a loop, in the order of posting, with one wake-up for however many messages wait.
 ///
 /// It exists before its loop does: what is posted before `open` is handled once it is open, and what is posted
-/// after the loop is gone is dropped. Bounding what is posted is the poster's duty (`pendingCount`).
+/// after the loop is gone is dropped. Bounding what is posted is the poster's duty.
 package final class Mailbox<Message: Sendable>: Sendable {
     private struct State {
         var messages: [Message] = []
@@ -43,9 +43,6 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
         batch.removeAll(keepingCapacity: true)
     }
-
-    /// How many messages wait to be handled.
-    package var pendingCount: Int { state.withLock { $0.messages.count } }
 
     /// Binds the mailbox to a loop. Called once, on the loop's thread; the loop keeps `onMessages` alive, and
     /// calls it with everything that has come since it last ran.

@@ -12,6 +12,7 @@ open class SocketWatcher: EventHandler {
     package let socket: Socket
     private unowned(unsafe) let loop: EventLoop
     private var writeWatcher: WriteWatcher?
+    private var isReadabilityWatched = true
 
     /// Starts to watch `socket`, which stays the subclass's to close after `stopWatching()`.
     /// The loop outlives every watcher on it.
@@ -33,7 +34,8 @@ open class SocketWatcher: EventHandler {
 
     /// Stops (or resumes) reading, so that a peer that sends faster than it is served waits in the kernel.
     package final func watchReadability(_ isWatched: Bool) {
-        guard let event else { return }
+        guard let event, isWatched != isReadabilityWatched else { return }
+        isReadabilityWatched = isWatched
         if isWatched { event_add(event, nil) } else { event_del(event) }
     }
 

@@ -35,7 +35,7 @@ struct Configuration: Sendable {
     /// The password came with `--redis` and stands in the process's arguments, where `ps` shows it until it
     /// is scrubbed.
     let isRedisPasswordInArguments: Bool
-    /// Worker threads, 1...256.
+    /// Worker threads, 1...64.
     let workerCount: Int
     /// Unique among the nodes of one Redis: 1...64 characters of `A-Z a-z 0-9 . _ -`.
     let nodeId: String
@@ -119,8 +119,8 @@ struct Configuration: Sendable {
         logFormat = try values.value("log-format", ChoiceConverter(LogFormat.self))
     }
 
-    /// More threads than any machine of this kind has cores; a larger number is a slip of the keyboard.
-    private static let maximumWorkerCount = 256
+    /// A set of workers is one machine word.
+    private static let maximumWorkerCount = RoomSubscriptions.maximumWorkerCount
 
     /// Both clocks of a token, checked against each other: a token that died with its last heartbeat's
     /// deadline would turn every slow beat into a token error instead of a close with 4000.

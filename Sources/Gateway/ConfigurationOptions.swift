@@ -104,7 +104,7 @@ extension Configuration {
         // Reckoned, because one descriptor a connection is what runs out first.
         Option(
             "maximum-connections", .value(placeholder: "N"), section: "Limits",
-            default: .described("90 % of the descriptor limit less a reserve of 100"),
+            default: .described("90 % of the descriptor limit"),
             help: "Connections of the whole node; further ones are turned away."),
         // Thousands of usual notices, yet a thousand stuck clients cost a gigabyte at most.
         Option(

@@ -95,14 +95,16 @@ final class Node {
             try LoopThread(name: "subscriber") { loop in
                 let broadcaster = Broadcaster(node: context, loop: loop)
                 broadcaster.start()
-                loop.run()
+                // The callbacks hold it unowned.
+                withExtendedLifetime(broadcaster) { loop.run() }
             })
         for (index, socket) in sockets.enumerated() {
             threads.append(
                 try LoopThread(name: "worker \(index)") { loop in
                     let worker = Worker(index: index, node: context, loop: loop)
                     worker.start(socket)
-                    loop.run()
+                    // The callbacks hold it unowned.
+                    withExtendedLifetime(worker) { loop.run() }
                 })
         }
     }
@@ -138,7 +140,7 @@ final class Node {
         isReady = reasons.isEmpty
         if isReady {
             log.info("ready", ["uptime_ms": "\(context.state.uptime.wholeMilliseconds)"])
-        } else {
+        } else if !context.state.isDraining {
             log.warning("not ready", ["reasons": reasons.joined(separator: "; ")])
         }
     }

@@ -1,6 +1,7 @@
 // What every thread of a node is given. Any thread.
 
 import EventLoop
+import Synchronization
 
 /// The immutable frame of a node: settings, log, counters, state, and the mailboxes between its threads.
 struct NodeContext: Sendable {
@@ -9,6 +10,8 @@ struct NodeContext: Sendable {
     let metrics: Metrics
     let state: NodeState
     let workerMailboxes: [Mailbox<WorkerMessage>]
+    /// What waits for each worker.
+    let backlogs: [Backlog]
     let subscriberMailbox: Mailbox<SubscriberMessage>
     let controlMailbox: Mailbox<ControlNotice>
 
@@ -18,9 +21,21 @@ struct NodeContext: Sendable {
         self.state = state
         metrics = Metrics(workerCount: configuration.workerCount)
         workerMailboxes = (0..<configuration.workerCount).map { _ in Mailbox() }
+        backlogs = (0..<configuration.workerCount).map { _ in Backlog() }
         subscriberMailbox = Mailbox()
         controlMailbox = Mailbox()
     }
+}
+
+/// The bytes of the messages that are posted to a worker and not yet taken by it.
+final class Backlog: Sendable {
+    private let count = Atomic<Int>(0)
+
+    var bytes: Int { count.load(ordering: .relaxed) }
+
+    func add(_ bytes: Int) { count.add(bytes, ordering: .relaxed) }
+
+    func subtract(_ bytes: Int) { count.subtract(bytes, ordering: .relaxed) }
 }
 
 /// To the control loop, from the subscriber or a worker.

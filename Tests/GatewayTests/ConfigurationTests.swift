@@ -39,6 +39,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.maximumMessageBytes == 65536)
         #expect(configuration.maximumConnectionCount == nil)
         #expect(configuration.maximumQueueBytes == 1 << 20)
+        #expect(configuration.maximumPayloadBytes == 16 << 20)
         #expect(configuration.allowedOrigins == .any)
         #expect(configuration.trustedProxies.isEmpty)
         #expect(configuration.prefix.isEmpty)
@@ -59,7 +60,8 @@ private struct FixedGenerator: RandomNumberGenerator {
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
             "allowed-origins": "http://a",
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
-            "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "request-timeout": "1s",
+            "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
+            "request-timeout": "1s",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
         #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
@@ -168,7 +170,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             Issue.record("printed")
             return
         }
-        #expect((1...256).contains(configuration.workerCount))
+        #expect((1...64).contains(configuration.workerCount))
         #expect((8...64).contains(configuration.nodeId.utf8.count))
     }
 }

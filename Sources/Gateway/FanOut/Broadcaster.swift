@@ -8,8 +8,8 @@ import WebSocket
 /// Checks each published payload, encodes its frame once, and posts it to the workers that have clients in the room:
 /// one batch and one wake-up for each worker at the end of the loop's turn.
 final class Broadcaster {
-    /// Messages that may wait for a worker: some seconds' worth at a rate that no worker sustains.
-    private static let maximumPendingCount = 100_000
+    /// The bytes of messages that may wait for a worker: bounds the node's memory when a worker cannot keep up.
+    private static let maximumBacklogBytes = 64 << 20
 
     /// How often rooms without clients are looked through: well under the grace time's order.
     private static let sweepInterval = Duration.seconds(1)
@@ -95,9 +95,9 @@ final class Broadcaster {
 
     private func post() {
         for worker in outgoing.indices where !outgoing[worker].isEmpty {
-            let mailbox = node.workerMailboxes[worker]
-            if mailbox.pendingCount > Broadcaster.maximumPendingCount { shed(worker) }
-            mailbox.post(draining: &outgoing[worker])
+            if node.backlogs[worker].bytes > Broadcaster.maximumBacklogBytes { shed(worker) }
+            node.backlogs[worker].add(outgoing[worker].reduce(0) { $0 + $1.frameBytes })
+            node.workerMailboxes[worker].post(draining: &outgoing[worker])
         }
     }
 
@@ -142,9 +142,9 @@ final class Broadcaster {
         guard isReady, let lostAt else { return }
         // Every room is subscribed again: the gap is over.
         self.lostAt = nil
-        setUp(true)
         let gap = MonotonicInstant.now - lostAt
         linkLog.up()
+        setUp(true)
         if subscriptions.count > 0 {
             node.log.info(
                 "rooms subscribed again", ["count": "\(subscriptions.count)", "after_ms": "\(gap.wholeMilliseconds)"])

@@ -18,6 +18,11 @@ enum WorkerMessage: Sendable {
     /// Take no new connections and close the clients, spread over this time.
     case drain(over: Duration)
     case stop
+
+    /// The bytes of the message's frame, if it carries one.
+    var frameBytes: Int {
+        if case .deliver(_, let frame) = self { frame.byteCount } else { 0 }
+    }
 }
 
 /// To the subscriber, from a worker or from the node.

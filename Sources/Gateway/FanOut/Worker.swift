@@ -92,6 +92,7 @@ final class Worker {
                 handle(message)
             }
         }
+        node.backlogs[index].subtract(turnBytes)
         if nextWaiting == waiting.count {
             waiting.removeAll(keepingCapacity: waiting.count <= 4096)
             nextWaiting = 0
@@ -131,7 +132,9 @@ final class Worker {
         case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
         case .replaced(let token, let connection): replaced(token, connection)
         case .drain(let time): startDrain(over: time)
-        case .stop: loop.stop()
+        case .stop:
+            registry.stop()
+            loop.stop()
         }
     }
 

@@ -22,11 +22,6 @@ enum Answer {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// What an error of the protocol says: its reason phrase, as a sentence begins.
-    static func text(of status: HttpStatus) -> String {
-        "\(status.reasonPhrase)"
-    }
-
     /// When to come back to a node that cannot serve now: soon, as another node or Redis' return is near.
     static func retryAfter(seconds: Int) -> HttpResponseField {
         HttpResponseField("Retry-After", String(seconds))

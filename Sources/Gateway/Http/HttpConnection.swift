@@ -55,7 +55,12 @@ final class HttpConnection: Connection {
     /// Answers that the socket does not take yet.
     private var output: [UInt8] = []
     private var connectionOption = HttpConnectionOption.implied
+    /// No further request is taken; the connection ends when its answers are out.
     private var isClosing = false
+    /// The next answer is the last.
+    private var isLast = false
+    private var isHead = false
+    private var isProcessing = false
     private var hasPeerEnded = false
     private var hasReceived = false
     private var onAbandon: ((AbandonReason) -> Void)?
@@ -95,12 +100,14 @@ final class HttpConnection: Connection {
     func respond(_ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "") {
         guard isWatching, state == .waiting else { return }
         onAbandon = nil
-        if isClosing { connectionOption = .close }
-        HttpResponse.append(status, fields: fields, body: body, connection: connectionOption, to: &output)
+        if isLast { connectionOption = .close }
+        HttpResponse.append(
+            status, fields: fields, body: body, omitsBody: isHead, connection: connectionOption, to: &output)
         state = .reading
         if connectionOption == .close { isClosing = true }
         setDeadline(after: limits.keepAliveTimeout)
-        if !isHandling { resume() }
+        // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go on.
+        if !isProcessing { pump() }
     }
 
     /// Hands the socket on, with what the peer has sent behind the request.
@@ -109,10 +116,11 @@ final class HttpConnection: Connection {
         return (release(), input)
     }
 
-    /// Ends the connection after the answers that it owes.
+    /// Ends the connection after the answers that it owes; one that is new may still bring its request.
     func closeWhenIdle() {
-        isClosing = true
-        if state == .reading, input.isEmpty, output.isEmpty { disconnect() }
+        isLast = true
+        guard state == .reading, input.isEmpty, output.isEmpty else { return }
+        if hasReceived { disconnect() } else { setDeadline(after: HttpConnection.lingerTime) }
     }
 
     // MARK: Reading
@@ -130,34 +138,49 @@ final class HttpConnection: Connection {
         guard state != .lingering else { return }
         if state == .reading, input.isEmpty, hasReceived { setDeadline(after: limits.requestTimeout) }
         hasReceived = true
-        if state == .reading, input.isEmpty, output.isEmpty {
+        if mayProcess, input.isEmpty {
             // The usual case: a whole request in one read is parsed where it lies.
             let used = process(bytes)
             if isWatching, used < bytes.count { input.append(contentsOf: bytes[used...]) }
         } else {
             input.append(contentsOf: bytes)
-            if input.count > limits.maximumPipelinedBytes { watchReadability(false) }
-            if state == .reading, output.isEmpty { processInput() }
         }
-        if isWatching { writeOut() }
+        pump()
     }
 
-    private func processInput() {
-        guard !input.isEmpty, isWatching else { return }
-        let bytes = input
-        let used = bytes.withUnsafeBytes { process($0) }
-        if used > 0 { input.removeFirst(min(used, input.count)) }
-    }
+    /// Answers are written before further requests are taken, so that what is owed to a peer stays small.
+    private var mayProcess: Bool { state == .reading && !isClosing && output.isEmpty && isWatching }
 
-    private var isHandling = false
+    /// Takes requests and writes answers until nothing moves.
+    private func pump() {
+        while isWatching {
+            let before = input.count
+            if mayProcess, !input.isEmpty {
+                let bytes = input
+                let used = bytes.withUnsafeBytes { process($0) }
+                if isWatching { input.removeFirst(min(used, input.count)) }
+            }
+            guard isWatching, !output.isEmpty else { break }
+            guard flush(), mayProcess, input.count < before else { break }
+        }
+        guard isWatching, state != .lingering else { return }
+        watchWritability(!output.isEmpty)
+        watchReadability(!hasPeerEnded && input.count <= limits.maximumPipelinedBytes)
+        guard output.isEmpty, state == .reading else { return }
+        if isClosing {
+            linger()
+        } else if hasPeerEnded {
+            disconnect()
+        }
+    }
 
     /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait; returns how many bytes
     /// are used up.
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
-        isHandling = true
-        defer { isHandling = false }
+        isProcessing = true
+        defer { isProcessing = false }
         var used = 0
-        while state == .reading, !isClosing, used < bytes.count {
+        while state == .reading, !isClosing, isWatching, used < bytes.count {
             if bodyBytesLeft > 0 {
                 let skipped = min(bodyBytesLeft, bytes.count - used)
                 bodyBytesLeft -= skipped
@@ -172,60 +195,46 @@ final class HttpConnection: Connection {
                 return bytes.count
             case .complete(let head):
                 used += head.headBytes
-                begin(head, inputUsed: used)
+                begin(head)
             }
         }
         return used
     }
 
-    private func begin(_ head: HttpRequestHead, inputUsed: Int) {
+    private func begin(_ head: HttpRequestHead) {
         scanner = HttpHeadScanner()
         guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
         bodyBytesLeft = head.contentLengthBytes
         state = .waiting
+        isHead = head.method == .head
         connectionOption = head.connectionOption
         handler.handle(head, on: self)
-    }
-
-    /// Goes on after an answer that came later: with what was sent ahead, and with reading.
-    private func resume() {
-        if output.isEmpty || state == .reading { processInput() }
-        if isWatching, input.count <= limits.maximumPipelinedBytes { watchReadability(!hasPeerEnded) }
-        if isWatching { writeOut() }
     }
 
     private func refuse(_ status: HttpStatus) {
         isClosing = true
         HttpResponse.append(
-            status, fields: [Answer.json], body: Answer.body(Answer.text(of: status)), connection: .close, to: &output)
+            status, fields: [Answer.json], body: Answer.body("\(status.reasonPhrase)"), connection: .close,
+            to: &output)
     }
 
     // MARK: Writing
 
-    override func socketIsWritable() { writeOut() }
+    override func socketIsWritable() { pump() }
 
-    private func writeOut() {
-        if !output.isEmpty {
-            switch output.withUnsafeBytes({ socket.write($0) }) {
-            case .bytes(let count): output.removeFirst(count)
-            case .wouldBlock: break
-            case .endOfStream, .failed: return abandon()
-            }
+    /// Writes what the socket takes; returns whether everything is out.
+    private func flush() -> Bool {
+        switch output.withUnsafeBytes({ socket.write($0) }) {
+        case .bytes(let count): output.removeFirst(count)
+        case .wouldBlock: break
+        case .endOfStream, .failed: abandon()
         }
-        watchWritability(!output.isEmpty)
-        guard output.isEmpty, state == .reading else { return }
-        if isClosing {
-            linger()
-        } else if hasPeerEnded {
-            disconnect()
-        } else if !input.isEmpty {
-            processInput()
-        }
+        return isWatching && output.isEmpty
     }
 
     private func linger() {
-        state = .lingering
         guard !hasPeerEnded else { return disconnect() }
+        state = .lingering
         input = []
         socket.shutdownWriting()
         watchReadability(true)
@@ -258,7 +267,7 @@ final class HttpConnection: Connection {
         case .reading:
             guard output.isEmpty, !input.isEmpty, !hasPeerEnded else { return disconnect() }
             refuse(.requestTimeout)
-            writeOut()
+            pump()
         }
     }
 }
