@@ -140,7 +140,7 @@ final class Node {
         isReady = reasons.isEmpty
         if isReady {
             log.info("ready", ["uptime_ms": "\(context.state.uptime.wholeMilliseconds)"])
-        } else {
+        } else if !context.state.isDraining {
             log.warning("not ready", ["reasons": reasons.joined(separator: "; ")])
         }
     }
