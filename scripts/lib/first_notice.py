@@ -1,7 +1,7 @@
 """Usage: first_notice.py HOST:PORT PUBLISHER
 
-Sends one notice through the whole chain and shows it: token and WebSocket through nginx, the notice through the
-publisher (its Redis comes from the environment). Exits 1 with one line when a step fails.
+Sends one notice through the whole chain and shows it: token and WebSocket through nginx, the notice through
+the publisher (its Redis comes from the environment). Exits 1 with one line when a step fails.
 """
 
 import json
@@ -20,7 +20,8 @@ ROOM = "welcome"
 
 def get_token(edge):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://{edge}/get/token?isLogin=false&deviceId=first-notice", timeout=STEP_SECONDS) as answer:
+    url = f"http://{edge}/get/token?isLogin=false&deviceId=first-notice"
+    with opener.open(url, timeout=STEP_SECONDS) as answer:
         return json.load(answer)["data"]
 
 

@@ -1,8 +1,8 @@
 """Usage: free_ports.py COUNT, or: free_ports.py --check ADDRESS PORT
 
-Prints COUNT TCP ports of 127.0.0.1, distinct and free at this moment, one a line. They are taken from below the
-range of ephemeral ports, so that no outgoing connection gets one before its server does. With --check the exit
-status tells whether a server could listen on the port.
+Prints COUNT TCP ports of 127.0.0.1, distinct and free at this moment, one a line. They are taken from below
+the range of ephemeral ports, so that no outgoing connection gets one before its server does. With --check the
+exit status tells whether a server could listen on the port.
 """
 
 import random

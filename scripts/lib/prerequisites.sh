@@ -1,6 +1,6 @@
 # Shell shared by scripts/run and scripts/test: installs what is missing, checks Swift, makes .venv, builds.
-# Sourced by bash with `set -euo pipefail`. A second call of everything here does nothing and needs neither the network
-# nor root.
+# Sourced by bash with `set -euo pipefail`. A second call of everything here does nothing and needs neither
+# the network nor root.
 # shellcheck shell=bash
 
 # nginx lives in sbin, which is not on every user's PATH.
@@ -60,8 +60,8 @@ as_root() {
     fi
 }
 
-# While packages are installed, policy-rc.d forbids to start services; afterwards the services that came with them
-# are disabled, and what stood at policy-rc.d before is put back.
+# While packages are installed, policy-rc.d forbids to start services; afterwards the services that came
+# with them are disabled, and what stood at policy-rc.d before is put back.
 install_packages() {
     local policy=/usr/sbin/policy-rc.d saved='' status=0 package
     if [[ -e $policy ]]; then
@@ -94,7 +94,7 @@ ensure_packages() {
     mapfile -t missing < <(missing_packages)
     if ((${#missing[@]} > 0)); then
         if ! command -v apt-get >/dev/null; then
-            fail "missing, and there is no apt-get: install the equivalents of the Debian packages ${missing[*]}"
+            fail "no apt-get here: install what stands for the Debian packages ${missing[*]}"
         fi
         if ((EUID != 0)) && ! sudo -n true 2>/dev/null; then
             fail "missing: run as root: apt-get install --no-install-recommends ${missing[*]}"
@@ -109,7 +109,7 @@ ensure_packages() {
 }
 
 ensure_swift() {
-    local advice='get Swift 6.0 or later from https://www.swift.org/install/linux/ and put its usr/bin into PATH'
+    local advice='get Swift 6 from https://www.swift.org/install/linux/ and put its usr/bin into PATH'
     local version
     command -v swift >/dev/null || fail "swift is not in PATH: $advice"
     version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p')
@@ -121,7 +121,8 @@ ensure_swift() {
 ensure_venv() {
     exec {venv_lock}>"$root/.run/venv.lock"
     flock "$venv_lock"
-    if ! "$venv_python" -c "import websockets; assert websockets.__version__ == '$websockets_version'" 2>/dev/null; then
+    local check="import websockets; assert websockets.__version__ == '$websockets_version'"
+    if ! "$venv_python" -c "$check" 2>/dev/null; then
         say 'Making .venv with the Python package websockets'
         quietly venv python3 -m venv --clear "$root/.venv"
         quietly pip "$venv_python" -m pip install --quiet "websockets==$websockets_version"
