@@ -36,12 +36,15 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "Publisher", dependencies: ["Redis", "WebSocket", "Notices", "Options"], swiftSettings: settings),
-        tests("EventLoopTests", ["EventLoop"]),
-        tests("RedisTests", ["Redis"]),
+        .target(
+            name: "TestSupport", dependencies: ["EventLoop", "Redis"], path: "Tests/TestSupport",
+            swiftSettings: settings),
+        tests("EventLoopTests", ["EventLoop", "TestSupport"]),
+        tests("RedisTests", ["Redis", "TestSupport"]),
         tests("WebSocketTests", ["WebSocket"]),
         tests("NoticesTests", ["Notices"]),
         tests("OptionsTests", ["Options"]),
-        tests("GatewayTests", ["Gateway"]),
+        tests("GatewayTests", ["Gateway", "TestSupport"]),
         tests("PublisherTests", ["Publisher"]),
         tests("EndToEndTests", [], exclude: ["Support"]),
     ],

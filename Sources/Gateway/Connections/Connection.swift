@@ -4,7 +4,7 @@ import EventLoop
 
 /// Base class of what clients connect to: an HTTP connection, a WebSocket. Its host keeps it alive until it ends.
 class Connection: SocketWatcher, DeadlineEntry {
-    final var deadlineSlot: Int32 = -1
+    final var deadlineTick: Int64 = -1
     final var deadlineIndex: Int32 = 0
     unowned(unsafe) let host: ConnectionHost
 

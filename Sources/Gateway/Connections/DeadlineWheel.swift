@@ -4,14 +4,16 @@ import EventLoop
 
 /// What has one deadline at a time in a wheel.
 protocol DeadlineEntry: AnyObject {
-    /// Where the wheel keeps the entry; the wheel's business. -1: nowhere.
-    var deadlineSlot: Int32 { get set }
+    /// The tick at which the wheel gives the entry out; the wheel's business. -1: it has no deadline.
+    var deadlineTick: Int64 { get set }
+    /// Its place in the tick's slot.
     var deadlineIndex: Int32 { get set }
 }
 
-/// A timing wheel: slots of one tick each, one turn of the wheel longer than the longest delay, so that a slot
-/// never holds entries of two turns. Setting, moving and removing a deadline is O(1) and allocates nothing
-/// but the slot's growth. A deadline is met at its time or up to one tick later, never before.
+/// A timing wheel: slots of one tick each, one turn of the wheel longer than the longest usual delay, so that a slot
+/// seldom holds entries of two turns (a longer delay, or one that is set before missed ticks are looked at). Setting,
+/// moving and removing a deadline is O(1) and allocates nothing but the slot's growth. A deadline is met at its time
+/// or up to one tick later, never before.
 ///
 /// Entries are not retained: who owns one removes it before letting go of it.
 struct DeadlineWheel<Entry: DeadlineEntry> {
@@ -24,7 +26,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
     private var nextTick: Int64 = 0
     private(set) var count = 0
 
-    /// - Parameter maximumDelay: the longest delay that will be set; a longer one is cut to it.
+    /// - Parameter maximumDelay: the longest usual delay. A longer one is looked at once in every turn of the wheel.
     init(maximumDelay: Duration, now: MonotonicInstant) {
         let tickCount = maximumDelay.wholeNanoseconds / Self.tick.wholeNanoseconds
         slots = Array(repeating: [], count: Int(tickCount) + 3)
@@ -37,9 +39,9 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         let due = (now - start + delay).wholeNanoseconds
         let tickNanoseconds = Self.tick.wholeNanoseconds
         let wanted = (due + tickNanoseconds - 1) / tickNanoseconds
-        let tick = min(max(wanted, nextTick), nextTick + Int64(slots.count) - 1)
-        let slot = Int(tick % Int64(slots.count))
-        entry.deadlineSlot = Int32(slot)
+        let tick = max(wanted, nextTick)
+        let slot = slot(of: tick)
+        entry.deadlineTick = tick
         entry.deadlineIndex = Int32(slots[slot].count)
         slots[slot].append(Unmanaged.passUnretained(entry))
         count += 1
@@ -47,15 +49,15 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
 
     /// Forgets the entry's deadline, if it has one.
     mutating func remove(_ entry: Entry) {
-        guard entry.deadlineSlot >= 0 else { return }
-        let slot = Int(entry.deadlineSlot)
+        guard entry.deadlineTick >= 0 else { return }
+        let slot = slot(of: entry.deadlineTick)
         let index = Int(entry.deadlineIndex)
         let last = slots[slot].removeLast()
         if index < slots[slot].count {
             slots[slot][index] = last
             last.takeUnretainedValue().deadlineIndex = Int32(index)
         }
-        entry.deadlineSlot = -1
+        entry.deadlineTick = -1
         count -= 1
     }
 
@@ -66,18 +68,34 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         var due: [Entry] = []
         // After a long pause each slot is looked at once, not once for every turn that was missed.
         let span = min(current - nextTick + 1, Int64(slots.count))
-        for tick in (current - span + 1)...current {
-            let slot = Int(tick % Int64(slots.count))
-            for entry in slots[slot] {
-                let entry = entry.takeUnretainedValue()
-                entry.deadlineSlot = -1
-                due.append(entry)
-            }
-            count -= slots[slot].count
-            slots[slot].removeAll(keepingCapacity: slots[slot].count < 256)
-        }
+        for tick in (current - span + 1)...current { take(slot(of: tick), until: current, into: &due) }
+        count -= due.count
         nextTick = current + 1
         return due
+    }
+
+    private func slot(of tick: Int64) -> Int { Int(tick % Int64(slots.count)) }
+
+    /// Moves a slot's due entries to `due`; those of a later turn close up.
+    private mutating func take(_ slot: Int, until current: Int64, into due: inout [Entry]) {
+        let size = slots[slot].count
+        var kept = 0
+        for index in 0..<size {
+            let entry = slots[slot][index].takeUnretainedValue()
+            if entry.deadlineTick > current {
+                entry.deadlineIndex = Int32(kept)
+                slots[slot][kept] = Unmanaged.passUnretained(entry)
+                kept += 1
+            } else {
+                entry.deadlineTick = -1
+                due.append(entry)
+            }
+        }
+        if kept == 0 {
+            slots[slot].removeAll(keepingCapacity: size < 256)
+        } else {
+            slots[slot].removeLast(size - kept)
+        }
     }
 
     /// Every entry, in no order.

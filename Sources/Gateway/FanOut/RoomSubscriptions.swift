@@ -102,7 +102,9 @@ struct RoomSubscriptions {
     mutating func takeExpired(now: MonotonicInstant) -> [RoomId] {
         var expired: [RoomId] = []
         var seen = 0
-        while seen < idle.count, now - idle[seen].since >= grace {
+        // What is appended below is for a later look, even without any grace.
+        let end = idle.count
+        while seen < end, now - idle[seen].since >= grace {
             let (room, since) = idle[seen]
             seen += 1
             // Joined again, or left again later: another entry of the list speaks for it.

@@ -1,0 +1,121 @@
+import Glibc
+import TestSupport
+import Testing
+
+@testable import EventLoop
+
+/// A blocking connection to a port of 127.0.0.1.
+private func connect(to port: UInt16) throws -> Socket {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    try #require(descriptor >= 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    let result = withUnsafePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        }
+    }
+    try #require(result == 0)
+    return Socket(descriptor: descriptor)
+}
+
+@Suite struct ListenerTests {
+    @Test func acceptsOnThePortThatTheKernelChose() throws {
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        #expect(listening.port != 0)
+        #expect(listening.host == "127.0.0.1")
+        let scenario = try Scenario()
+        var accepted: [(socket: Socket, peer: PeerAddress)] = []
+        let listener = Listener(
+            listening, on: scenario.loop, onError: { Issue.record("\($0)") },
+            onAccept: { accepted.append(($0, $1)) })
+        var client: Socket?
+        scenario.step("a connection", until: { accepted.count == 1 }) {
+            client = try connect(to: listening.port)
+        }
+        try scenario.run()
+        let (socket, peer) = accepted[0]
+        #expect(peer.high == 0)
+        #expect(peer.low == 0xffff_7f00_0001)
+        #expect(read(socket).0 == .wouldBlock, "accepted sockets do not block")
+        #expect(fcntl(socket.descriptor, F_GETFD) == FD_CLOEXEC)
+        #expect(option(socket, Int32(IPPROTO_TCP), TCP_NODELAY) == 1)
+        #expect(option(socket, SOL_SOCKET, SO_KEEPALIVE) == 1)
+        socket.close()
+        client?.close()
+        withExtendedLifetime(listener) {}
+    }
+
+    @Test func severalSocketsShareAPortWhenAsked() throws {
+        let first = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: true)
+        let second = try ListeningSocket(host: "127.0.0.1", port: first.port, reusePort: true)
+        #expect(second.port == first.port)
+        #expect(second.descriptor != first.descriptor)
+        Socket(descriptor: first.descriptor).close()
+        Socket(descriptor: second.descriptor).close()
+    }
+
+    @Test func addressInUseIsNamed() throws {
+        let first = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        defer { Socket(descriptor: first.descriptor).close() }
+        let error = #expect(throws: SystemError.self) {
+            try ListeningSocket(host: "127.0.0.1", port: first.port, reusePort: false)
+        }
+        #expect(error?.code == EADDRINUSE)
+        #expect(error?.description == "bind 127.0.0.1:\(first.port): Address already in use")
+    }
+
+    @Test func hostThatDoesNotResolveIsNamed() throws {
+        // A label over 63 bytes: refused by the resolver itself, no name server is asked.
+        let host = String(repeating: "x", count: 64)
+        let error = #expect(throws: SystemError.self) {
+            try ListeningSocket(host: host, port: 1, reusePort: false)
+        }
+        #expect(error?.description.hasPrefix("resolve \(host):1: ") == true)
+    }
+
+    @Test func addressOfAnotherHostIsNamedWithBrackets() throws {
+        let error = #expect(throws: SystemError.self) {
+            try ListeningSocket(host: "2001:db8::1", port: 1, reusePort: false)
+        }
+        #expect(error?.description.contains("[2001:db8::1]:1: ") == true)
+    }
+
+    @Test func whatTheKernelHasQueuedIsAcceptedAtOnce() throws {
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let loop = try EventLoop()
+        var accepted: [Socket] = []
+        let listener = Listener(
+            listening, on: loop, onError: { Issue.record("\($0)") },
+            onAccept: { socket, _ in accepted.append(socket) })
+        let clients = try (0..<5).map { _ in try connect(to: listening.port) }
+        // The loop does not run at all.
+        listener.acceptQueued()
+        #expect(accepted.count == 5)
+        listener.acceptQueued()
+        #expect(accepted.count == 5)
+        for socket in accepted + clients { socket.close() }
+    }
+
+    @Test func closedListenerTakesNoConnections() throws {
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let loop = try EventLoop()
+        do {
+            let listener = Listener(
+                listening, on: loop, onError: { _ in }, onAccept: { socket, _ in socket.close() })
+            withExtendedLifetime(listener) {}
+        }
+        // The port is free again, for a socket that does not share it.
+        let again = try ListeningSocket(host: "127.0.0.1", port: listening.port, reusePort: false)
+        Socket(descriptor: again.descriptor).close()
+    }
+
+    private func option(_ socket: Socket, _ level: Int32, _ name: Int32) -> Int32 {
+        var value: Int32 = -1
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(socket.descriptor, level, name, &value, &length)
+        return value
+    }
+}

@@ -1,0 +1,128 @@
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import EventLoop
+
+@Suite struct MailboxTests {
+    @Test func eachThreadsMessagesComeInItsOrder() throws {
+        let threadCount = 4
+        let messageCount = 5_000
+        let mailbox = Mailbox<(thread: Int, number: Int)>()
+        let received = Mutex<[[Int]]>(Array(repeating: [], count: threadCount))
+        let thread = try LoopThread(name: "mailbox test") { loop in
+            var total = 0
+            mailbox.open(on: loop) { messages in
+                received.withLock { received in
+                    for message in messages { received[message.thread].append(message.number) }
+                }
+                total += messages.count
+                if total == threadCount * messageCount { loop.stop() }
+            }
+            loop.run()
+        }
+        for index in 0..<threadCount {
+            Thread.detachNewThread {
+                var batch: [(thread: Int, number: Int)] = []
+                for number in 0..<messageCount {
+                    // Half of the messages one by one, half in batches.
+                    guard index % 2 == 1 else {
+                        mailbox.post((index, number))
+                        continue
+                    }
+                    batch.append((index, number))
+                    if batch.count == 7 || number == messageCount - 1 { mailbox.post(draining: &batch) }
+                }
+            }
+        }
+        thread.join()
+        for numbers in received.withLock({ $0 }) { #expect(numbers == Array(0..<messageCount)) }
+    }
+
+    @Test func whatIsPostedBeforeOpeningIsHandled() throws {
+        let loop = try EventLoop()
+        let mailbox = Mailbox<String>()
+        mailbox.post("one")
+        var batch = ["two", "three"]
+        mailbox.post(draining: &batch)
+        #expect(batch.isEmpty)
+        var received: [[String]] = []
+        mailbox.open(on: loop) {
+            received.append($0)
+            loop.stop()
+        }
+        loop.run()
+        #expect(received == [["one", "two", "three"]])
+    }
+
+    @Test func postsBeforeAWakeUpMakeOneBatch() throws {
+        let loop = try EventLoop()
+        let mailbox = Mailbox<Int>()
+        var batchSizes: [Int] = []
+        mailbox.open(on: loop) { messages in
+            batchSizes.append(messages.count)
+            switch batchSizes.count {
+            case 1: for number in 0..<300 { mailbox.post(number) }
+            case 2:
+                var batch = Array(0..<9_000)
+                mailbox.post(draining: &batch)
+                mailbox.post(0)
+            default: loop.stop()
+            }
+        }
+        mailbox.post(0)
+        loop.run()
+        #expect(batchSizes == [1, 300, 9_001])
+    }
+
+    @Test func anEmptyBatchWakesNobody() throws {
+        let loop = try EventLoop()
+        let mailbox = Mailbox<Int>()
+        var batchSizes: [Int] = []
+        mailbox.open(on: loop) { batchSizes.append($0.count) }
+        var batch: [Int] = []
+        mailbox.post(draining: &batch)
+        let timer = Timer(on: loop) { loop.stop() }
+        timer.start(after: .milliseconds(5))
+        loop.run()
+        #expect(batchSizes.isEmpty)
+    }
+
+    @Test func whatIsPostedAfterTheLoopIsGoneIsDropped() throws {
+        final class Witness: Sendable {}
+        let mailbox = Mailbox<Witness>()
+        weak var receiver: Witness?
+        do {
+            let loop = try EventLoop()
+            let held = Witness()
+            receiver = held
+            mailbox.open(on: loop) { _ in withExtendedLifetime(held) {} }
+            #expect(receiver != nil)
+        }
+        #expect(receiver == nil, "the loop lets go of the handler with itself")
+        weak var dropped: Witness?
+        do {
+            let message = Witness()
+            dropped = message
+            mailbox.post(message)
+            var batch = [message]
+            mailbox.post(draining: &batch)
+        }
+        #expect(dropped == nil)
+    }
+
+    @Test func whatWaitsWhenTheLoopGoesIsLetGoOf() throws {
+        final class Witness: Sendable {}
+        let mailbox = Mailbox<Witness>()
+        weak var waiting: Witness?
+        do {
+            let loop = try EventLoop()
+            mailbox.open(on: loop) { _ in }
+            let message = Witness()
+            waiting = message
+            mailbox.post(message)
+        }
+        #expect(waiting == nil)
+    }
+}

@@ -1,0 +1,35 @@
+import Testing
+
+@testable import EventLoop
+
+@Suite struct MonotonicInstantTests {
+    @Test func instantsAndDurationsAddUp() {
+        let instant = MonotonicInstant(nanoseconds: 5_000)
+        #expect((instant + .microseconds(3)).nanoseconds == 8_000)
+        #expect(instant + .microseconds(3) - instant == .microseconds(3))
+        #expect(instant - (instant + .seconds(2)) == .seconds(-2))
+        #expect(instant < instant + .nanoseconds(1))
+    }
+
+    @Test func clockNeverGoesBack() {
+        var last = MonotonicInstant.now
+        for _ in 0..<1_000 {
+            let next = MonotonicInstant.now
+            #expect(next >= last)
+            last = next
+        }
+    }
+
+    @Test func whatIsFinerThanTheUnitIsCutOff() {
+        #expect(Duration.milliseconds(1_234).wholeNanoseconds == 1_234_000_000)
+        let fraction = Duration(secondsComponent: 0, attosecondsComponent: 999)
+        #expect((Duration.nanoseconds(7) + fraction).wholeNanoseconds == 7)
+        #expect(Duration.nanoseconds(1_999_999).wholeMilliseconds == 1)
+        #expect(Duration.seconds(3_600).wholeMilliseconds == 3_600_000)
+        #expect(Duration.zero.wholeNanoseconds == 0)
+    }
+
+    @Test func systemErrorTellsCallAndReason() {
+        #expect(SystemError(2, "open x").description == "open x: No such file or directory")
+    }
+}

@@ -1,0 +1,42 @@
+// Two connected sockets, one of them watched.
+
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+/// Two connected, non-blocking stream sockets; the caller closes them.
+func socketPair() throws -> (Socket, Socket) {
+    var descriptors: [Int32] = [0, 0]
+    let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    try #require(socketpair(AF_UNIX, type, 0, &descriptors) == 0)
+    return (Socket(descriptor: descriptors[0]), Socket(descriptor: descriptors[1]))
+}
+
+func write(_ text: String, to socket: Socket) -> Socket.Transfer {
+    Array(text.utf8).withUnsafeBytes { socket.write($0) }
+}
+
+/// What one read brings.
+func read(_ socket: Socket) -> (Socket.Transfer, String) {
+    withUnsafeTemporaryAllocation(byteCount: 65536, alignment: 1) { buffer in
+        let transfer = socket.read(into: buffer)
+        guard case .bytes(let count) = transfer else { return (transfer, "") }
+        return (transfer, String(decoding: buffer[..<count], as: UTF8.self))
+    }
+}
+
+/// A watcher whose callbacks are a test's.
+final class TestWatcher: SocketWatcher {
+    var onReadable: () -> Void = {}
+    var onWritable: () -> Void = {}
+
+    override func socketIsReadable() { onReadable() }
+    override func socketIsWritable() { onWritable() }
+
+    /// Forgets and closes the socket.
+    func end() {
+        stopWatching()
+        socket.close()
+    }
+}

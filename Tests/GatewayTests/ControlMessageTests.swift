@@ -1,0 +1,25 @@
+import Notices
+import Testing
+
+@testable import Gateway
+
+@Suite struct ControlMessageTests {
+    private let token = "AAAAbbbbCCCCdddd0000-_-_"
+
+    @Test func replacementNamesTokenAndConnection() throws {
+        let expected = ControlMessage.replaced(try #require(Token(token)), connection: 42)
+        #expect(ControlMessage("replaced \(token) 42") == expected)
+        let highest = ControlMessage("replaced \(token) \(UInt64.max)")
+        #expect(highest == .replaced(try #require(Token(token)), connection: .max))
+    }
+
+    @Test func anythingElseIsNone() {
+        let texts = [
+            "", " ", "replaced", "replaced \(token)", "replaced \(token) ", "replaced \(token) x",
+            "replaced \(token) -1", "replaced \(token) 18446744073709551616", "replaced \(token) 42 ",
+            " replaced \(token) 42", "replaced  \(token) 42", "Replaced \(token) 42", "removed \(token) 42",
+            "replaced short 42", "replaced \(token)x 42", "replaced \(token) 42\n", "replaced \(token) 4\u{0}2",
+        ]
+        for text in texts { #expect(ControlMessage(text) == nil, "\(text)") }
+    }
+}

@@ -1,0 +1,77 @@
+import Options
+import Testing
+
+@testable import Gateway
+
+@Suite struct ConnectionLimitsTests {
+    @Test(arguments: [100, 1_024, 20_000, 1_048_576, Int.max])
+    func connectionsAndReserveFitTheDescriptors(descriptors: Int) throws {
+        let limits = try ConnectionLimits(configuration(), descriptors: descriptors)
+        #expect(limits.descriptors == descriptors)
+        #expect(limits.clients >= 1)
+        #expect(limits.httpConnections >= 16)
+        // 32, and 6 for each of two workers, stay for the rest.
+        #expect(limits.clients + limits.httpConnections == descriptors - 44)
+    }
+
+    @Test func mostOfTheDescriptorsAreForClients() throws {
+        #expect(try ConnectionLimits(configuration(), descriptors: 20_000).clients == 18_000)
+    }
+
+    @Test func askedForNumberIsTaken() throws {
+        let limits = try ConnectionLimits(configuration(["--maximum-connections", "7"]), descriptors: 20_000)
+        #expect(limits.clients == 7)
+        #expect(limits.httpConnections == 20_000 - 44 - 7)
+    }
+
+    @Test func moreThanTheDescriptorsAllowIsRefused() throws {
+        let most = 1_024 - 44 - 16
+        let fits = try configuration(["--maximum-connections", "\(most)"])
+        #expect(try ConnectionLimits(fits, descriptors: 1_024).clients == most)
+        let over = try configuration(["--maximum-connections", "\(most + 1)"])
+        let error = #expect(throws: UsageError.self) { try ConnectionLimits(over, descriptors: 1_024) }
+        #expect(error?.description.contains("--maximum-connections: \(most + 1)") == true)
+        #expect(error?.description.contains("at most \(most)") == true)
+    }
+
+    @Test(arguments: [0, 1, 59, 60])
+    func tooFewDescriptorsForAnyClientAreRefused(descriptors: Int) throws {
+        let configuration = try configuration()
+        #expect(throws: UsageError.self) { try ConnectionLimits(configuration, descriptors: descriptors) }
+    }
+
+    @Test func softLimitIsRaisedToTheHardOne() {
+        let raised = DescriptorLimit.raise()
+        #expect(raised > 0)
+        #expect(DescriptorLimit.raise() == raised)
+    }
+}
+
+@Suite struct ProcessArgumentsTests {
+    private func hidden(_ text: String) -> String {
+        var bytes = text.utf8.map { CChar(bitPattern: $0) }
+        bytes.withUnsafeMutableBufferPointer { ProcessArguments.hidePassword(in: $0) }
+        return String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    @Test(arguments: [
+        ("redis://user:secret@host:6379/1", "redis://user:******@host:6379/1"),
+        ("redis://:secret@host", "redis://:******@host"),
+        ("--redis=redis://u:secret@host", "--redis=redis://u:******@host"),
+        ("redis://u:se:cr@et@host", "redis://u:********@host"),
+        ("redis://u:p%40ss@[::1]:6379", "redis://u:******@[::1]:6379"),
+        ("redis://u:é@h", "redis://u:**@h"),
+        ("redis://u:@h", "redis://u:@h"),
+    ])
+    func passwordIsOverwrittenByStars(text: String, expected: String) {
+        #expect(hidden(text) == expected)
+    }
+
+    @Test(arguments: [
+        "", "--workers", "redis://host:6379", "redis://user@host", "redis://@host", "unix:///run/redis.sock",
+        "a:b@c", "://", "x://@",
+    ])
+    func whatHasNoPasswordIsLeftAsItIs(text: String) {
+        #expect(hidden(text) == text)
+    }
+}

@@ -1,0 +1,158 @@
+import EventLoop
+import Foundation
+import Testing
+
+@testable import Gateway
+
+@Suite struct LogTests {
+    private let hostile = [
+        "plain", "two words", "", "a=b", "say \"hi\"", "line\nfeed", "carriage\rreturn", "tab\there", "nul\u{0}",
+        "\u{1B}[31mred", "del\u{7F}", "back\\slash", "\\\"", "x\" level=error y=\"", "房间", "\u{2028}", "}",
+        "{\"a\":1}", "\n2026-01-01T00:00:00.000Z error forged node=n1",
+    ]
+
+    private func text(_ message: String, _ fields: Log.Fields) -> String {
+        String(decoding: Log.text("T", .warning, message, fields, "n1"), as: UTF8.self)
+    }
+
+    private func json(_ message: String, _ fields: Log.Fields) throws -> [String: String] {
+        let line = Log.json("T", .error, message, fields, "n1")
+        #expect(line.last == UInt8(ascii: "\n"))
+        #expect(line.count { $0 == UInt8(ascii: "\n") } == 1)
+        return try #require(JSONSerialization.jsonObject(with: Data(line)) as? [String: String])
+    }
+
+    @Test func textLineIsTimeLevelMessageAndFields() {
+        #expect(text("it is so", ["a": "1", "b": "x/y:z"]) == "T warning it is so a=1 b=x/y:z node=n1\n")
+        #expect(text("alone", [:]) == "T warning alone node=n1\n")
+    }
+
+    @Test func valuesThatAreNoWordAreQuoted() {
+        #expect(text("m", ["v": "two words"]) == "T warning m v=\"two words\" node=n1\n")
+        #expect(text("m", ["v": ""]) == "T warning m v=\"\" node=n1\n")
+        #expect(text("m", ["v": "a\nb\"c"]) == "T warning m v=\"a\\nb\\\"c\" node=n1\n")
+    }
+
+    /// A value can neither end its line nor begin a field of its own.
+    @Test func noValueForgesAFieldOrALine() {
+        for value in hostile {
+            let line = text("m", ["v": value, "w": "end"])
+            #expect(line.utf8.count { $0 == UInt8(ascii: "\n") } == 1, "\(value.debugDescription)")
+            #expect(line.utf8.allSatisfy { $0 >= 0x20 || $0 == 0x0A }, "\(value.debugDescription)")
+            #expect(fields(line) == ["v", "w", "node"], "\(value.debugDescription)")
+        }
+    }
+
+    @Test func jsonLineIsOneObjectWithTheValuesAsTheyWere() throws {
+        for value in hostile {
+            let object = try json(value, ["v": value, "reason": value])
+            #expect(object["v"] == value)
+            #expect(object["reason"] == value)
+            #expect(object["message"] == value)
+            #expect(object["node"] == "n1")
+            #expect(object["level"] == "error")
+            #expect(object["time"] == "T")
+            #expect(object.count == 6)
+        }
+    }
+
+    @Test func linesBelowTheLevelAreNotWritten() {
+        let log = Log(level: .warning, format: .text, nodeID: "n")
+        #expect(!log.isEnabled(.debug))
+        #expect(!log.isEnabled(.info))
+        #expect(log.isEnabled(.warning))
+        #expect(log.isEnabled(.error))
+    }
+
+    @Test func linesGoToStderrWithAnRfc3339Time() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            let log = Log(level: .info, format: .text, nodeID: "n1")
+            log.debug("not this")
+            log.info("this", ["a": "1"])
+            log.error("and this")
+            exit(0)
+        }
+        let lines = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
+            .split(separator: "\n").filter { $0.hasSuffix("node=n1") }
+        #expect(lines.count == 2)
+        #expect(lines.first?.hasSuffix("Z info this a=1 node=n1") == true)
+        #expect(lines.last?.hasSuffix("Z error and this node=n1") == true)
+        let time = try #require(lines.first?.prefix { $0 != " " })
+        let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+        let age = try Date(String(time), strategy: style).timeIntervalSinceNow
+        #expect(abs(age) < 60)
+    }
+
+    @Test func oneWarningASecondAndTheOthersCounted() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var log = RateLimitedLog(Log(level: .info, format: .text, nodeID: "n1"))
+            let start = MonotonicInstant(nanoseconds: 10_000_000_000)
+            log.warning("w", ["i": "0"], now: start)
+            for number in 1...9 { log.warning("w", ["i": "\(number)"], now: start + .milliseconds(99 * number)) }
+            log.flush(now: start + .milliseconds(999))
+            log.flush(now: start + .milliseconds(1_000))
+            log.flush(now: start + .milliseconds(5_000))
+            log.warning("w", ["i": "10"], now: start + .milliseconds(5_001))
+            log.warning("w", ["i": "11"], now: start + .milliseconds(5_002))
+            log.warning("w", ["i": "12"], now: start + .milliseconds(6_001))
+            log.flush(now: start + .milliseconds(9_000))
+            exit(0)
+        }
+        let lines = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
+            .split(separator: "\n").filter { $0.hasSuffix("node=n1") }
+            .map { $0.drop { $0 != " " }.dropFirst() }
+        #expect(
+            lines == [
+                "warning w i=0 node=n1",
+                "warning similar warnings left out count=9 node=n1",
+                "warning w i=10 node=n1",
+                "warning w i=12 node=n1",
+                "warning similar warnings left out count=1 node=n1",
+            ])
+    }
+
+    @Test func lossAndReturnOfRedisAreToldOnce() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var log = LinkLog(Log(level: .info, format: .text, nodeID: "n1"), role: "r")
+            for reason in ["refused", "refused", "refused", "timeout"] { log.down(reason) }
+            log.up()
+            for reason in ["timeout", "timeout"] { log.down(reason) }
+            log.up()
+            exit(0)
+        }
+        let lines = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
+            .split(separator: "\n").filter { $0.hasSuffix("node=n1") }
+            .map { $0.drop { $0 != " " }.dropFirst() }
+        #expect(
+            lines == [
+                "warning redis not reached role=r reason=refused node=n1",
+                "warning redis not reached role=r reason=timeout node=n1",
+                "info redis connected role=r node=n1",
+                "warning redis connection lost role=r reason=timeout node=n1",
+                "info redis connection restored role=r node=n1",
+            ])
+    }
+
+    /// The names of a line's fields, read as a collector would: a value is a word or a quoted string.
+    private func fields(_ line: String) -> [String] {
+        var names: [String] = []
+        var word = ""
+        var isQuoted = false
+        var isEscaped = false
+        for character in line {
+            if isEscaped {
+                isEscaped = false
+            } else if isQuoted, character == "\\" {
+                isEscaped = true
+            } else if character == "\"" {
+                isQuoted.toggle()
+            } else if !isQuoted, character == " " || character == "\n" {
+                if let equals = word.firstIndex(of: "=") { names.append(String(word[..<equals])) }
+                word = ""
+                continue
+            }
+            word.append(isQuoted ? "." : character)
+        }
+        return names
+    }
+}

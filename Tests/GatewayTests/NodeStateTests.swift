@@ -1,0 +1,91 @@
+import EventLoop
+import Synchronization
+import Testing
+
+@testable import Gateway
+
+@Suite struct NodeStateTests {
+    private func state(workers: Int = 3) -> NodeState {
+        NodeState(workerCount: workers, maximumClientCount: 100, maximumHttpConnectionCount: 10)
+    }
+
+    @Test func nodeIsReadyWhenAllLinksAreUp() {
+        let state = state()
+        #expect(
+            state.reasonsNotReady == [
+                "redis subscriber connection is down", "3 of 3 redis command connections are down",
+            ])
+        state.setSubscriberUp(true)
+        state.setCommandsUp(true, worker: 0)
+        state.setCommandsUp(true, worker: 0)
+        state.setCommandsUp(true, worker: 2)
+        #expect(state.reasonsNotReady == ["1 of 3 redis command connections are down"])
+        state.setCommandsUp(true, worker: 1)
+        #expect(state.reasonsNotReady.isEmpty)
+        state.setCommandsUp(false, worker: 2)
+        state.setCommandsUp(false, worker: 2)
+        #expect(state.reasonsNotReady == ["1 of 3 redis command connections are down"])
+        state.setCommandsUp(true, worker: 2)
+        state.setSubscriberUp(false)
+        #expect(state.reasonsNotReady == ["redis subscriber connection is down"])
+    }
+
+    @Test func drainingNodeIsNotReady() {
+        let state = state(workers: 1)
+        state.setSubscriberUp(true)
+        state.setCommandsUp(true, worker: 0)
+        #expect(!state.isDraining)
+        state.setDraining()
+        #expect(state.isDraining)
+        #expect(state.reasonsNotReady == ["draining"])
+    }
+
+    @Test func everyWorkerCounts() {
+        let count = RoomSubscriptions.maximumWorkerCount
+        let state = state(workers: count)
+        state.setSubscriberUp(true)
+        for worker in 0..<count {
+            #expect(!state.reasonsNotReady.isEmpty)
+            state.setCommandsUp(true, worker: worker)
+        }
+        #expect(state.reasonsNotReady.isEmpty)
+    }
+
+    @Test func placesAreTakenAndGivenBack() {
+        let state = state()
+        for _ in 0..<100 { #expect(state.admitClient()) }
+        for _ in 0..<5 { #expect(!state.admitClient()) }
+        state.releaseClient()
+        #expect(state.admitClient())
+        #expect(!state.admitClient())
+        for _ in 0..<10 { #expect(state.admitHttpConnection()) }
+        #expect(!state.admitHttpConnection())
+        state.releaseHttpConnection()
+        #expect(state.admitHttpConnection())
+    }
+
+    /// Threads that take and give back places at the same time: never are more taken than there are.
+    @Test func threadsNeverTakeMoreThanTheLimit() throws {
+        let limit = 3
+        let state = NodeState(workerCount: 1, maximumClientCount: limit, maximumHttpConnectionCount: 1)
+        let taken = Atomic<Int>(0)
+        let most = Atomic<Int>(0)
+        let admissions = Atomic<Int>(0)
+        let threads = try (0..<6).map { index in
+            try LoopThread(name: "taker \(index)") { _ in
+                for _ in 0..<20_000 where state.admitClient() {
+                    let now = taken.add(1, ordering: .sequentiallyConsistent).newValue
+                    most.max(now, ordering: .sequentiallyConsistent)
+                    admissions.add(1, ordering: .relaxed)
+                    taken.subtract(1, ordering: .sequentiallyConsistent)
+                    state.releaseClient()
+                }
+            }
+        }
+        for thread in threads { thread.join() }
+        #expect(most.load(ordering: .relaxed) <= limit)
+        #expect(admissions.load(ordering: .relaxed) > 0)
+        for _ in 0..<limit { #expect(state.admitClient(), "every place was given back") }
+        #expect(!state.admitClient())
+    }
+}

@@ -1,0 +1,111 @@
+import Testing
+
+@testable import Gateway
+
+@Suite struct PrometheusTextTests {
+    private struct Sample {
+        let name: String
+        let labels: [String: String]
+        let value: Double
+    }
+
+    private func lines(_ prepare: (Metrics, NodeState) -> Void = { _, _ in }) -> [Substring] {
+        let metrics = Metrics(workerCount: 2)
+        let state = NodeState(workerCount: 2, maximumClientCount: 500, maximumHttpConnectionCount: 9)
+        prepare(metrics, state)
+        return PrometheusText(metrics, state: state, nodeID: "n.1_x-y").text
+            .split(separator: "\n", omittingEmptySubsequences: false)
+    }
+
+    /// `name{label="value",…} number`; nil for anything else.
+    private func sample(_ line: Substring) throws -> Sample? {
+        let grammar =
+            #/([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})? ([^ ]+)/#
+        guard let match = try grammar.wholeMatch(in: line), let value = Double(match.3) else { return nil }
+        var labels: [String: String] = [:]
+        for label in (match.2 ?? "").matches(of: #/([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/#) {
+            labels[String(label.1)] = String(label.2)
+        }
+        return Sample(name: String(match.1), labels: labels, value: value)
+    }
+
+    private func samples(_ lines: [Substring], _ name: String) throws -> [Sample] {
+        try lines.compactMap { $0.hasPrefix("#") ? nil : try sample($0) }.filter { $0.name == name }
+    }
+
+    @Test func everyLineMatchesTheExpositionFormat() throws {
+        var lines = lines()
+        #expect(lines.last == "", "the last line ends with a line feed")
+        lines.removeLast()
+        var types: [String: String] = [:]
+        var family = ""
+        var seen: Set<String> = []
+        for line in lines {
+            if let match = line.wholeMatch(of: #/# HELP ([a-z_]+) ([^\\]+)/#) {
+                family = String(match.1)
+                #expect(types[family] == nil, "\(family) comes twice")
+            } else if let match = line.wholeMatch(of: #/# TYPE ([a-z_]+) (counter|gauge|histogram)/#) {
+                #expect(match.1 == family, "HELP and TYPE belong together")
+                types[family] = String(match.2)
+            } else {
+                let sample = try #require(try sample(line), "no sample: \(line)")
+                let suffixes = types[family] == "histogram" ? ["_bucket", "_sum", "_count"] : [""]
+                #expect(suffixes.contains { sample.name == family + $0 }, "\(line) stands in \(family)")
+                #expect(sample.value >= 0)
+                #expect(seen.insert(String(line.prefix { $0 != " " })).inserted, "\(line) comes twice")
+            }
+        }
+        for (name, type) in types {
+            #expect(name.hasPrefix("roomcast_"))
+            #expect((type == "counter") == name.hasSuffix("_total"), "\(name)")
+        }
+        #expect(types.count > 20)
+    }
+
+    @Test func histogramBucketsAreCumulative() throws {
+        let lines = lines { metrics, _ in
+            metrics.workers[0].publishToFlush.record(nanoseconds: 50_000)
+            metrics.workers[0].publishToFlush.record(nanoseconds: 600_000)
+            metrics.workers[1].publishToFlush.record(nanoseconds: 600_000)
+            metrics.workers[1].publishToFlush.record(nanoseconds: 60_000_000_000)
+        }
+        let buckets = try samples(lines, "roomcast_publish_to_flush_seconds_bucket")
+        #expect(buckets.map(\.value) == buckets.map(\.value).sorted())
+        let bounds = buckets.map { Double($0.labels["le"] ?? "") ?? .nan }
+        #expect(bounds == Histogram.bounds + [.infinity])
+        #expect(buckets.first?.value == 1)
+        #expect(buckets.first { $0.labels["le"] == "0.0005" }?.value == 1)
+        #expect(buckets.first { $0.labels["le"] == "0.001" }?.value == 3)
+        #expect(buckets.dropLast().last?.value == 3)
+        #expect(buckets.last?.labels["le"] == "+Inf")
+        #expect(buckets.last?.value == 4)
+        #expect(try samples(lines, "roomcast_publish_to_flush_seconds_count").map(\.value) == [4])
+        let sum = try #require(try samples(lines, "roomcast_publish_to_flush_seconds_sum").first).value
+        #expect(abs(sum - 60.00125) < 1e-9)
+    }
+
+    @Test func workersAreSummedAndReasonsKeptApart() throws {
+        let lines = lines { metrics, state in
+            metrics.workers[0].clients.set(3)
+            metrics.workers[1].clients.set(4)
+            metrics.workers[0].close(.replaced)
+            metrics.workers[1].close(.replaced)
+            metrics.workers[1].close(.lost)
+            metrics.workers[0].reject(.missingToken)
+            state.setSubscriberUp(true)
+            state.setCommandsUp(true, worker: 0)
+            state.setCommandsUp(true, worker: 1)
+        }
+        #expect(try samples(lines, "roomcast_connections").map(\.value) == [7])
+        #expect(try samples(lines, "roomcast_connections_limit").map(\.value) == [500])
+        #expect(try samples(lines, "roomcast_ready").map(\.value) == [1])
+        let closes = try samples(lines, "roomcast_closes_total")
+        #expect(closes.first { $0.labels["code"] == "4001" }?.value == 2)
+        #expect(closes.first { $0.labels["code"] == "lost" }?.value == 1)
+        #expect(closes.first { $0.labels["code"] == "1013" }?.value == 0)
+        let rejected = try samples(lines, "roomcast_handshakes_rejected_total")
+        #expect(rejected.first { $0.labels["reason"] == "missing_token" }?.value == 1)
+        #expect(rejected.map(\.value).reduce(0, +) == 1)
+        #expect(try samples(lines, "roomcast_info").map { $0.labels["node"] } == ["n.1_x-y"])
+    }
+}

@@ -1,0 +1,92 @@
+// A private redis-server: on a free port of loopback and on a Unix socket in a directory of its own, with nothing
+// kept on disk. It can be stopped, started again, and frozen.
+
+import EventLoop
+import Foundation
+import Redis
+
+/// A running server; it ends, and its directory goes, with this object. Confined to one thread.
+package final class RedisServer {
+    package let port: Int
+    package let socketPath: String
+    private let directory: URL
+    private let password: String?
+    private var process: Process?
+    private var processID: pid_t = 0
+
+    /// - Parameter password: what `requirepass` is set to.
+    package init(password: String? = nil) throws {
+        self.password = password
+        // Bound to find a port that is free, and closed again: Redis takes it over.
+        let socket = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        port = Int(socket.port)
+        Socket(descriptor: socket.descriptor).close()
+        directory = URL(fileURLWithPath: "/tmp/roomcast-test-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        socketPath = directory.appendingPathComponent("redis.sock").path
+        try start()
+    }
+
+    deinit {
+        stop()
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    /// Where it listens on TCP, with its password.
+    package var url: RedisURL {
+        get throws { try url() }
+    }
+
+    package func url(credentials: String? = nil, database: Int = 0) throws -> RedisURL {
+        let login = credentials ?? password.map { ":\($0)@" } ?? ""
+        return try RedisURL("redis://\(login)127.0.0.1:\(port)" + (database == 0 ? "" : "/\(database)"))
+    }
+
+    package func start() throws {
+        let process = Process()
+        // `timeout` bounds the server's life even when the tests are killed.
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = [
+            "timeout", "-k", "1", "300", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
+            "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
+        ] + (password.map { ["--requirepass", $0] } ?? [])
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        self.process = process
+        try eventually("redis-server answers") { (try? command("PING")) == .bytes(Array("PONG".utf8)) }
+        guard case .bytes(let information) = try command("INFO", "server") else { return }
+        let line = String(decoding: information, as: UTF8.self).split(whereSeparator: \.isNewline)
+            .first { $0.hasPrefix("process_id:") }
+        processID = pid_t(line?.dropFirst("process_id:".count) ?? "") ?? 0
+        precondition(processID > 1, "redis-server tells its process id")
+    }
+
+    /// Ends the server at once, as a crash would, and waits for its end.
+    package func stop() {
+        guard let process else { return }
+        self.process = nil
+        if processID > 1 { kill(processID, SIGKILL) } else { process.terminate() }
+        process.waitUntilExit()
+        processID = 0
+    }
+
+    /// The server stops to do anything; its connections stay.
+    package func freeze() { kill(processID, SIGSTOP) }
+
+    /// The server goes on.
+    package func thaw() { kill(processID, SIGCONT) }
+
+    /// One command over a connection of its own.
+    @discardableResult
+    package func command(_ arguments: String...) throws -> RedisPipeline.Reply {
+        let pipeline = try RedisPipeline(to: url, timeout: .seconds(10))
+        try pipeline.append(arguments.map { Array($0.utf8) })
+        return try pipeline.nextReply()
+    }
+
+    /// How many clients of this type are connected: `normal` or `pubsub`.
+    package func clientCount(type: String) throws -> Int {
+        guard case .bytes(let list) = try command("CLIENT", "LIST", "TYPE", type) else { return 0 }
+        return String(decoding: list, as: UTF8.self).split(whereSeparator: \.isNewline).count
+    }
+}

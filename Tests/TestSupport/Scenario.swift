@@ -1,0 +1,86 @@
+// A loop that is led through steps in the test's own thread. Confined to that thread.
+
+import EventLoop
+
+/// What a test waited for in vain.
+package struct NeverHappened: Error, CustomStringConvertible {
+    package let description: String
+}
+
+/// Runs a loop step by step: each step does something and waits for what it brings about.
+package final class Scenario {
+    private struct Step {
+        let name: String
+        let action: () throws -> Void
+        let isDone: () throws -> Bool
+    }
+
+    /// Far beyond any healthy wait: it turns a hang into a failure.
+    private static let patience = Duration.seconds(20)
+
+    package let loop: EventLoop
+    private var steps: [Step] = []
+    private var next = 0
+    private var deadline = MonotonicInstant.now
+    private var failure: (any Error)?
+
+    package init() throws {
+        loop = try EventLoop()
+    }
+
+    /// Adds a step.
+    ///
+    /// - Parameters:
+    ///   - name: what is waited for, as the failure tells it.
+    ///   - isDone: asked at the end of each turn until it is true.
+    ///   - action: run on the loop when the step before is done.
+    package func step(
+        _ name: String, until isDone: @escaping () throws -> Bool = { true },
+        _ action: @escaping () throws -> Void = {}
+    ) {
+        steps.append(Step(name: name, action: action, isDone: isDone))
+    }
+
+    /// Runs the steps that were added. Once for each scenario.
+    ///
+    /// - Throws: what a step throws, or `NeverHappened`.
+    package func run() throws {
+        loop.onTurnEnd = { [unowned self] in
+            self.advance()
+            return false
+        }
+        // Makes turns, for conditions that nothing on this loop announces.
+        let pulse = Timer(on: loop, repeating: true) {}
+        pulse.start(after: .milliseconds(5))
+        begin()
+        if failure == nil, next < steps.count { loop.run() }
+        pulse.cancel()
+        loop.onTurnEnd = nil
+        if let failure { throw failure }
+    }
+
+    private func begin() {
+        guard next < steps.count else { return loop.stop() }
+        deadline = .now + Scenario.patience
+        do { try steps[next].action() } catch { fail(error) }
+    }
+
+    private func advance() {
+        guard failure == nil, next < steps.count else { return }
+        do {
+            if try steps[next].isDone() {
+                next += 1
+                begin()
+            } else if .now > deadline {
+                fail(NeverHappened(description: "never: \(steps[next].name)"))
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func fail(_ error: any Error) {
+        failure = error
+        loop.stop()
+    }
+}
