@@ -39,7 +39,7 @@ final class Driver: Sendable {
         process.executableURL = URL(filePath: try Installation.python())
         // -B: no cache files in the source tree.
         let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/driver.py").path
-        process.arguments = ["-B", script]
+        process.arguments = ["-B", script, directory.path]
         input.withLock { process.standardInput = $0 }
         process.standardOutput = output
         try process.run()
@@ -83,7 +83,7 @@ final class Driver: Sendable {
         }
     }
 
-    /// Ends the driver, which kills every process that it started, and removes the directory.
+    /// Ends the driver, which kills every process that it started and removes the directory.
     func stop() async {
         input.withLock { try? $0.fileHandleForWriting.close() }
         await withCheckedContinuation { continuation in
@@ -94,7 +94,6 @@ final class Driver: Sendable {
             if ended { continuation.resume() }
         }
         process.waitUntilExit()
-        try? FileManager.default.removeItem(at: directory)
     }
 
     private func receive(_ piece: Data) {

@@ -12,7 +12,7 @@ final class GatewayNode: Sendable {
     init(
         _ driver: Driver, id: String, redis: RedisServer, options: [String] = [],
         environment: [String: String] = [:],
-        awaitReady: Bool = true
+        url: String? = nil, awaitReady: Bool = true
     ) async throws {
         self.driver = driver
         self.id = id
@@ -20,7 +20,7 @@ final class GatewayNode: Sendable {
             [
                 try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen",
                 "127.0.0.1:0",
-                "--node-id", id, "--redis", redis.url, "--workers", "2",
+                "--node-id", id, "--redis", url ?? redis.url, "--workers", "2",
             ] + options
         var variables = environment
         if let password = redis.password { variables["GATEWAY_REDIS_PASSWORD"] = password }

@@ -4,9 +4,9 @@ processes.
 Reads one JSON request a line on stdin, `{"i": 1, "op": "...", ...}`, and answers each, in any order, with
 `{"i": 1, "ok": ...}` or `{"i": 1, "error": "..."}` on stdout. Requests run at the same time. Every process
 of a test is a child of this one, so that nothing can outlive the tests: when stdin closes, or this process
-dies, they are killed.
+dies, they are killed. The argument is the directory of their files, which is removed then.
 """
-import asyncio, json, os, signal, sys
+import asyncio, json, os, shutil, signal, sys
 
 import clients, processes
 
@@ -39,6 +39,7 @@ async def main():
             task.add_done_callback(running.discard)
     finally:
         processes.kill_all()
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
         # Without the loop's own end, which would wait for connections and complain about the children.
         os._exit(0)
 
