@@ -126,7 +126,8 @@ final class RedisContext: SocketWatcher {
             RedisContext.from(pointer).stopWatching()
             Unmanaged<RedisContext>.fromOpaque(pointer!).release()
         }
-        redisEnableKeepAlive(&context.pointee.c)
+        // On a unix socket it fails, and hiredis then takes the whole context for failed.
+        if context.pointee.c.connection_type == REDIS_CONN_TCP { redisEnableKeepAlive(&context.pointee.c) }
         redisAsyncSetDisconnectCallback(context) { context, _ in
             RedisContext.from(context!.pointee.data).disconnected(context!)
         }
