@@ -7,15 +7,19 @@ import Glibc
 /// `SocketWatcher` is subclassed by the targets above; it is of no use by itself.
 open class EventHandler {
     private(set) var event: OpaquePointer?
+    /// Held, because an event must be freed before its base.
+    final let loop: EventLoop
 
-    public init() {}
+    public init(on loop: EventLoop) {
+        self.loop = loop
+    }
 
     /// Creates and adds nothing yet: `add` does. libevent holds an unretained pointer to this object, which is
     /// sound because the event is freed by `freeEvent` or `deinit` at the latest.
-    final func makeEvent(on base: OpaquePointer, descriptor: Int32, flags: Int32, priority: Int32) {
+    final func makeEvent(descriptor: Int32, flags: Int32, priority: Int32) {
         precondition(event == nil, "an event handler owns one event")
         let context = Unmanaged.passUnretained(self).toOpaque()
-        event = event_new(base, descriptor, Int16(flags), EventHandler.trampoline, context)
+        event = event_new(loop.base, descriptor, Int16(flags), EventHandler.trampoline, context)
         precondition(event != nil, "event_new: out of memory")
         event_priority_set(event, priority)
     }

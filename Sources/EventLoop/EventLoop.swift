@@ -19,7 +19,7 @@ public final class EventLoop {
     let base: OpaquePointer
     private var isStopping = false
     private var socketCallbackCount = 0
-    /// What the loop keeps alive and lets go of before its base: mailbox receivers and the like.
+    /// The loop's ends of mailboxes, until `run` ends. They hold the loop, as every handler does.
     private var attachments: [EventHandler] = []
 
     /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
@@ -37,11 +37,10 @@ public final class EventLoop {
     }
 
     deinit {
-        attachments.removeAll()
         event_base_free(base)
     }
 
-    /// Turns until `stop()` is called on this thread.
+    /// Turns until `stop()` is called on this thread; once in the loop's life, as its mailboxes are closed then.
     package func run() {
         var hasWorkLeft = false
         while !isStopping {
@@ -50,6 +49,8 @@ public final class EventLoop {
             event_base_loop(base, wait | EVLOOP_NO_EXIT_ON_EMPTY)
             hasWorkLeft = onTurnEnd?() ?? false
         }
+        onTurnEnd = nil
+        attachments.removeAll()
     }
 
     /// Ends `run()` after the present turn.

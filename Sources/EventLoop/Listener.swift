@@ -24,11 +24,20 @@ package struct ListeningSocket: Sendable {
     /// The kernel caps this at net.core.somaxconn (4096 by default); a storm of reconnections needs all of it.
     private static let backlog: Int32 = 4096
 
-    /// Binds and listens. With `reusePort`, several sockets share the address and the kernel spreads connections.
+    /// Whether other sockets may listen on the same address, over which the kernel then spreads connections.
+    package enum Sharing {
+        case exclusive
+        /// The first of several: fails if anybody listens on the address already, another process of ours included.
+        case first
+        /// One more beside the first.
+        case further
+    }
+
+    /// Binds and listens.
     ///
     /// - Parameter host: an IPv4 or IPv6 address, or a name that resolves to one (blocks while it is resolved).
     /// - Throws: the failing call with the address in its name.
-    package init(host: String, port: UInt16, reusePort: Bool) throws(SystemError) {
+    package init(host: String, port: UInt16, sharing: Sharing) throws(SystemError) {
         let name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
@@ -46,13 +55,15 @@ package struct ListeningSocket: Sendable {
         guard descriptor >= 0 else { throw SystemError(errno, "socket \(name)") }
         do throws(SystemError) {
             try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
-            if reusePort { try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
+            if sharing == .further { try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
             for option in ListeningSocket.inheritedOptions {
                 try ListeningSocket.set(descriptor, option.level, option.name, option.value)
             }
             guard bind(descriptor, address.ai_addr, address.ai_addrlen) == 0 else {
                 throw SystemError(errno, "bind \(name)")
             }
+            // Set between bind and listen it admits others without having been admitted itself.
+            if sharing == .first { try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
             guard listen(descriptor, ListeningSocket.backlog) == 0 else {
                 throw SystemError(errno, "listen \(name)")
             }

@@ -80,8 +80,8 @@ private final class MailboxReceiver<Message: Sendable>: EventHandler {
     init(mailbox: Mailbox<Message>, loop: EventLoop, onMessages: @escaping ([Message]) -> Void) {
         self.mailbox = mailbox
         self.onMessages = onMessages
-        super.init()
-        makeEvent(on: loop.base, descriptor: -1, flags: 0, priority: EventLoop.urgentPriority)
+        super.init(on: loop)
+        makeEvent(descriptor: -1, flags: 0, priority: EventLoop.urgentPriority)
     }
 
     deinit {

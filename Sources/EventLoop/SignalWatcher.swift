@@ -8,9 +8,9 @@ package final class SignalWatcher: EventHandler {
 
     package init(on loop: EventLoop, signal: Int32, onSignal: @escaping () -> Void) {
         self.onSignal = onSignal
-        super.init()
+        super.init(on: loop)
         makeEvent(
-            on: loop.base, descriptor: signal, flags: EV_SIGNAL | EV_PERSIST,
+            descriptor: signal, flags: EV_SIGNAL | EV_PERSIST,
             priority: EventLoop.urgentPriority)
         addEvent()
     }

@@ -10,18 +10,15 @@ import CLibevent
 /// closure or delegate: no further allocation for a connection, one virtual call for an event.
 open class SocketWatcher: EventHandler {
     package let socket: Socket
-    private unowned(unsafe) let loop: EventLoop
     private var writeWatcher: WriteWatcher?
     private var isReadabilityWatched = true
 
     /// Starts to watch `socket`, which stays the subclass's to close after `stopWatching()`.
-    /// The loop outlives every watcher on it.
     public init(socket: Socket, loop: EventLoop) {
         self.socket = socket
-        self.loop = loop
-        super.init()
+        super.init(on: loop)
         makeEvent(
-            on: loop.base, descriptor: socket.descriptor, flags: EV_READ | EV_PERSIST,
+            descriptor: socket.descriptor, flags: EV_READ | EV_PERSIST,
             priority: EventLoop.socketPriority)
         addEvent()
     }
@@ -41,7 +38,7 @@ open class SocketWatcher: EventHandler {
 
     package final func watchWritability(_ isWatched: Bool) {
         if isWatched, writeWatcher == nil, event != nil {
-            writeWatcher = WriteWatcher(owner: self, loop: loop)
+            writeWatcher = WriteWatcher(owner: self)
         } else if !isWatched {
             writeWatcher = nil
         }
@@ -64,17 +61,17 @@ open class SocketWatcher: EventHandler {
         /// The owner holds this watcher, so it is there whenever the event fires.
         private unowned(unsafe) let owner: SocketWatcher
 
-        init(owner: SocketWatcher, loop: EventLoop) {
+        init(owner: SocketWatcher) {
             self.owner = owner
-            super.init()
+            super.init(on: owner.loop)
             makeEvent(
-                on: loop.base, descriptor: owner.socket.descriptor, flags: EV_WRITE | EV_PERSIST,
+                descriptor: owner.socket.descriptor, flags: EV_WRITE | EV_PERSIST,
                 priority: EventLoop.socketPriority)
             addEvent()
         }
 
         override func handleEvent(_ flags: Int32) {
-            owner.loop.countSocketCallback()
+            loop.countSocketCallback()
             owner.socketIsWritable()
         }
     }

@@ -11,9 +11,9 @@ package final class Timer: EventHandler {
     package init(on loop: EventLoop, repeating: Bool = false, onFire: @escaping () -> Void) {
         self.isRepeating = repeating
         self.onFire = onFire
-        super.init()
+        super.init(on: loop)
         let flags = repeating ? EV_PERSIST : 0
-        makeEvent(on: loop.base, descriptor: -1, flags: flags, priority: EventLoop.urgentPriority)
+        makeEvent(descriptor: -1, flags: flags, priority: EventLoop.urgentPriority)
     }
 
     /// Starts the timer, or starts it anew: it fires `delay` from now (and every `delay`, if repeating).

@@ -56,15 +56,15 @@ final class Node {
     private func bind() throws(SystemError) {
         let endpoint = configuration.listen
         var port = UInt16(endpoint.port)
-        for _ in 0..<configuration.workerCount {
+        for index in 0..<configuration.workerCount {
             // One socket each, all on one port; the kernel spreads connections over them.
             let socket = try ListeningSocket(
-                host: endpoint.host, port: port, reusePort: configuration.workerCount > 1)
+                host: endpoint.host, port: port, sharing: index == 0 ? .first : .further)
             port = socket.port
             sockets.append(socket)
         }
         guard let admin = configuration.adminListen else { return }
-        let socket = try ListeningSocket(host: admin.host, port: UInt16(admin.port), reusePort: false)
+        let socket = try ListeningSocket(host: admin.host, port: UInt16(admin.port), sharing: .exclusive)
         serveAdmin(socket)
     }
 
@@ -140,7 +140,7 @@ final class Node {
         isReady = reasons.isEmpty
         if isReady {
             log.info("ready", ["uptime_ms": "\(context.state.uptime.wholeMilliseconds)"])
-        } else {
+        } else if !context.state.isDraining {
             log.warning("not ready", ["reasons": reasons.joined(separator: "; ")])
         }
     }

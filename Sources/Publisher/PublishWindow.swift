@@ -64,7 +64,7 @@ struct PublishWindow<Tag> {
                 switch try redis.nextReply() {
                 case .integer(let count): .nodes(Int(count))
                 case .refused(let text): .refused(text)
-                case .bytes, .other: .refused("unexpected answer to PUBLISH")
+                case .bytes, .array, .null: .refused("unexpected answer to PUBLISH")
                 }
             answers.append((inFlight[answeredCount].tag, answer))
             inFlightBytes -= inFlight[answeredCount].bytes

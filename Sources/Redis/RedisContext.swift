@@ -166,8 +166,12 @@ final class RedisContext: SocketWatcher {
     }
 
     private static func message(of context: UnsafePointer<redisAsyncContext>) -> String {
-        guard context.pointee.err != 0, let text = context.pointee.errstr else { return "connection closed" }
-        return String(cString: text)
+        if context.pointee.err != 0, let text = context.pointee.errstr { return String(cString: text) }
+        // A failed connect stands only in the synchronous part, which is copied after the callback.
+        guard context.pointee.c.err != 0 else { return "connection closed" }
+        return withUnsafeBytes(of: context.pointee.c.errstr) { text in
+            String(decoding: text.prefix { $0 != 0 }, as: UTF8.self)
+        }
     }
 
     private static let replyCallback: redisCallbackFnPointer = { _, reply, pending in

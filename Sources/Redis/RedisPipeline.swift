@@ -31,8 +31,8 @@ package final class RedisPipeline {
         case bytes([UInt8])
         /// The text of an error reply: `NOPERM this user has no permissions …`.
         case refused(String)
-        /// Nil or an array, of which this client has no use.
-        case other
+        case array([Reply])
+        case null
     }
 
     /// Owned from `init` to `deinit`; `init` frees it itself where it throws.
@@ -123,7 +123,10 @@ package final class RedisPipeline {
         case REDIS_REPLY_INTEGER: .integer(reply.integer)
         case REDIS_REPLY_STRING, REDIS_REPLY_STATUS: .bytes(Array(text))
         case REDIS_REPLY_ERROR: .refused(String(decoding: text, as: UTF8.self))
-        default: .other
+        case REDIS_REPLY_ARRAY:
+            // hiredis ends a connection whose replies nest deeper than seven.
+            .array((0..<Int(reply.elements)).map { reply.element[$0].map { copy($0.pointee) } ?? .null })
+        default: .null
         }
     }
 

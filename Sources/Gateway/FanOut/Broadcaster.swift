@@ -142,9 +142,9 @@ final class Broadcaster {
         guard isReady, let lostAt else { return }
         // Every room is subscribed again: the gap is over.
         self.lostAt = nil
-        setUp(true)
         let gap = MonotonicInstant.now - lostAt
         linkLog.up()
+        setUp(true)
         if subscriptions.count > 0 {
             node.log.info(
                 "rooms subscribed again", ["count": "\(subscriptions.count)", "after_ms": "\(gap.wholeMilliseconds)"])

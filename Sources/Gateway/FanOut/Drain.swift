@@ -6,17 +6,21 @@ import EventLoop
 final class Drain {
     private static let interval = Duration.milliseconds(50)
 
-    private let deadline: MonotonicInstant
+    private let startedAt = MonotonicInstant.now
+    private let time: Duration
     private let loop: EventLoop
     private var timer: Timer?
     private var isReported = false
+    private var startCount = 0
+    private var closedCount = 0
 
     init(over time: Duration, loop: EventLoop) {
         self.loop = loop
-        deadline = .now + time
+        self.time = time
     }
 
     func start(_ worker: Worker) {
+        startCount = worker.clients.count
         let timer = Timer(on: loop, repeating: true) { [unowned self, unowned worker] in self.closeSlice(of: worker) }
         timer.start(after: Drain.interval)
         self.timer = timer
@@ -32,16 +36,20 @@ final class Drain {
     }
 
     private func closeSlice(of worker: Worker) {
-        let count = Drain.sliceCount(
-            clients: worker.clients.count, timeLeft: deadline - .now, interval: Drain.interval)
+        let elapsed = MonotonicInstant.now - startedAt
+        let due = Drain.dueCount(clients: startCount, elapsed: elapsed, of: time)
+        // At the end go also those whose handshakes were on their way when the drain began.
+        let count = elapsed >= time ? worker.clients.count : max(0, due - closedCount)
+        closedCount += count
         for client in Array(worker.clients.values.prefix(count)) { client.close(.goingAway) }
         check(worker)
     }
 
-    /// How many clients to close now, so that an even slice goes at each interval and none is left at the end.
-    static func sliceCount(clients: Int, timeLeft: Duration, interval: Duration) -> Int {
-        guard timeLeft > .zero else { return clients }
-        let slices = timeLeft.wholeNanoseconds / interval.wholeNanoseconds + 1
-        return (clients + Int(slices) - 1) / Int(slices)
+    /// How many of the clients are to be closed by now: one each `time / clients`, the first half a step after the
+    /// start and the last half a step before the end.
+    static func dueCount(clients: Int, elapsed: Duration, of time: Duration) -> Int {
+        guard elapsed < time else { return clients }
+        let share = Double(elapsed.wholeNanoseconds) / Double(time.wholeNanoseconds)
+        return min(clients, Int(Double(clients) * share + 0.5))
     }
 }

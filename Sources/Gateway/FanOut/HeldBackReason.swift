@@ -1,0 +1,29 @@
+// The check that a published payload has to pass. Pure; runs on the subscriber's loop.
+
+import WebSocket
+
+/// Why a published payload reached nobody.
+enum HeldBackReason: Int, CaseIterable, CustomStringConvertible {
+    case notUtf8, notJson, tooLarge
+
+    /// nil when nothing speaks against the payload.
+    init?(_ payload: UnsafeRawBufferPointer, maximumBytes: Int) {
+        guard payload.count <= maximumBytes else {
+            self = .tooLarge
+            return
+        }
+        switch PayloadCheck(payload) {
+        case .valid: return nil
+        case .notUtf8: self = .notUtf8
+        case .notJson: self = .notJson
+        }
+    }
+
+    var description: String {
+        switch self {
+        case .notUtf8: "not_utf8"
+        case .notJson: "not_json"
+        case .tooLarge: "too_large"
+        }
+    }
+}

@@ -1,0 +1,22 @@
+// The reasons by which refused handshakes are counted. Pure.
+
+/// Why a handshake was refused.
+enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
+    case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError
+    case upgradeFailed, tooManyConnections, draining, abandoned
+
+    var description: String {
+        switch self {
+        case .invalidHandshake: "invalid_handshake"
+        case .missingToken: "missing_token"
+        case .missingRoom: "missing_room"
+        case .invalidParameters: "invalid_parameters"
+        case .originNotAllowed: "origin_not_allowed"
+        case .tokenError: "token_error"
+        case .upgradeFailed: "upgrade_failed"
+        case .tooManyConnections: "too_many_connections"
+        case .draining: "draining"
+        case .abandoned: "abandoned"
+        }
+    }
+}

@@ -1,0 +1,25 @@
+// The process's own memory of its command line. Used once, at the start, before any thread.
+
+import Glibc
+
+/// The arguments as `ps` shows them.
+enum ProcessArguments {
+    /// Overwrites the password of every Redis URL among the arguments, in the process's own memory.
+    static func hidePasswords() {
+        for index in 1..<max(1, Int(CommandLine.argc)) {
+            guard let argument = CommandLine.unsafeArgv[index] else { continue }
+            let bytes = UnsafeMutableBufferPointer(start: argument, count: strlen(argument))
+            hidePassword(in: bytes)
+        }
+    }
+
+    /// Stars in place of what stands between the user and the last `@` of a URL's authority.
+    static func hidePassword(in text: UnsafeMutableBufferPointer<CChar>) {
+        let bytes = text.map { UInt8(bitPattern: $0) }
+        guard let scheme = bytes.firstRange(of: "://".utf8), let at = bytes.lastIndex(of: UInt8(ascii: "@")),
+            at > scheme.upperBound,
+            let colon = bytes[scheme.upperBound..<at].firstIndex(of: UInt8(ascii: ":"))
+        else { return }
+        for index in (colon + 1)..<at { text[index] = CChar(UInt8(ascii: "*")) }
+    }
+}
