@@ -23,7 +23,7 @@ private func connect(to port: UInt16) throws -> Socket {
 
 @Suite struct ListenerTests {
     @Test func acceptsOnThePortThatTheKernelChose() throws {
-        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         #expect(listening.port != 0)
         #expect(listening.host == "127.0.0.1")
         let scenario = try Scenario()
@@ -49,19 +49,32 @@ private func connect(to port: UInt16) throws -> Socket {
     }
 
     @Test func severalSocketsShareAPortWhenAsked() throws {
-        let first = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: true)
-        let second = try ListeningSocket(host: "127.0.0.1", port: first.port, reusePort: true)
-        #expect(second.port == first.port)
-        #expect(second.descriptor != first.descriptor)
-        Socket(descriptor: first.descriptor).close()
-        Socket(descriptor: second.descriptor).close()
+        let first = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .first)
+        defer { Socket(descriptor: first.descriptor).close() }
+        let others = try (0..<3).map { _ in
+            try ListeningSocket(host: "127.0.0.1", port: first.port, sharing: .further)
+        }
+        #expect(others.allSatisfy { $0.port == first.port })
+        #expect(Set(others.map(\.descriptor) + [first.descriptor]).count == 4)
+        for other in others { Socket(descriptor: other.descriptor).close() }
+    }
+
+    @Test func firstOfSeveralSocketsSharesWithNobodyBefore() throws {
+        let others = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .first)
+        defer { Socket(descriptor: others.descriptor).close() }
+        for sharing in [ListeningSocket.Sharing.exclusive, .first] {
+            let error = #expect(throws: SystemError.self) {
+                try ListeningSocket(host: "127.0.0.1", port: others.port, sharing: sharing)
+            }
+            #expect(error?.code == EADDRINUSE)
+        }
     }
 
     @Test func addressInUseIsNamed() throws {
-        let first = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let first = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         defer { Socket(descriptor: first.descriptor).close() }
         let error = #expect(throws: SystemError.self) {
-            try ListeningSocket(host: "127.0.0.1", port: first.port, reusePort: false)
+            try ListeningSocket(host: "127.0.0.1", port: first.port, sharing: .exclusive)
         }
         #expect(error?.code == EADDRINUSE)
         #expect(error?.description == "bind 127.0.0.1:\(first.port): Address already in use")
@@ -71,20 +84,20 @@ private func connect(to port: UInt16) throws -> Socket {
         // A label over 63 bytes: refused by the resolver itself, no name server is asked.
         let host = String(repeating: "x", count: 64)
         let error = #expect(throws: SystemError.self) {
-            try ListeningSocket(host: host, port: 1, reusePort: false)
+            try ListeningSocket(host: host, port: 1, sharing: .exclusive)
         }
         #expect(error?.description.hasPrefix("resolve \(host):1: ") == true)
     }
 
     @Test func addressOfAnotherHostIsNamedWithBrackets() throws {
         let error = #expect(throws: SystemError.self) {
-            try ListeningSocket(host: "2001:db8::1", port: 1, reusePort: false)
+            try ListeningSocket(host: "2001:db8::1", port: 1, sharing: .exclusive)
         }
         #expect(error?.description.contains("[2001:db8::1]:1: ") == true)
     }
 
     @Test func whatTheKernelHasQueuedIsAcceptedAtOnce() throws {
-        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         let loop = try EventLoop()
         var accepted: [Socket] = []
         let listener = Listener(
@@ -100,7 +113,7 @@ private func connect(to port: UInt16) throws -> Socket {
     }
 
     @Test func closedListenerTakesNoConnections() throws {
-        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         let loop = try EventLoop()
         do {
             let listener = Listener(
@@ -108,7 +121,7 @@ private func connect(to port: UInt16) throws -> Socket {
             withExtendedLifetime(listener) {}
         }
         // The port is free again, for a socket that does not share it.
-        let again = try ListeningSocket(host: "127.0.0.1", port: listening.port, reusePort: false)
+        let again = try ListeningSocket(host: "127.0.0.1", port: listening.port, sharing: .exclusive)
         Socket(descriptor: again.descriptor).close()
     }
 

@@ -89,7 +89,7 @@ import Testing
         #expect(batchSizes.isEmpty)
     }
 
-    @Test func whatIsPostedAfterTheLoopIsGoneIsDropped() throws {
+    @Test func whatIsPostedAfterTheLoopHasEndedIsDropped() throws {
         final class Witness: Sendable {}
         let mailbox = Mailbox<Witness>()
         weak var receiver: Witness?
@@ -99,8 +99,10 @@ import Testing
             receiver = held
             mailbox.open(on: loop) { _ in withExtendedLifetime(held) {} }
             #expect(receiver != nil)
+            loop.stop()
+            loop.run()
         }
-        #expect(receiver == nil, "the loop lets go of the handler with itself")
+        #expect(receiver == nil, "the loop lets go of the handler")
         weak var dropped: Witness?
         do {
             let message = Witness()
@@ -112,17 +114,27 @@ import Testing
         #expect(dropped == nil)
     }
 
-    @Test func whatWaitsWhenTheLoopGoesIsLetGoOf() throws {
+    @Test func whatWaitsWhenTheLoopEndsIsLetGoOf() throws {
         final class Witness: Sendable {}
         let mailbox = Mailbox<Witness>()
         weak var waiting: Witness?
+        weak var loopItself: EventLoop?
         do {
             let loop = try EventLoop()
+            loopItself = loop
             mailbox.open(on: loop) { _ in }
-            let message = Witness()
-            waiting = message
-            mailbox.post(message)
+            loop.onTurnEnd = {
+                let message = Witness()
+                waiting = message
+                mailbox.post(message)
+                loop.stop()
+                return false
+            }
+            let timer = Timer(on: loop) {}
+            timer.start(after: .zero)
+            loop.run()
         }
         #expect(waiting == nil)
+        #expect(loopItself == nil)
     }
 }

@@ -3,43 +3,43 @@ import Testing
 @testable import Gateway
 
 @Suite struct DrainTests {
-    private let interval = Duration.milliseconds(50)
-
-    private func slices(clients: Int, time: Duration, late: Duration = .zero) -> [Int] {
-        var left = clients
+    private func slices(clients: Int, time: Duration, interval: Duration = .milliseconds(50)) -> [Int] {
+        var closed = 0
         var slices: [Int] = []
-        var timeLeft = time
-        repeat {
-            let count = min(left, Drain.sliceCount(clients: left, timeLeft: timeLeft, interval: interval))
-            left -= count
-            slices.append(count)
-            timeLeft -= interval + late
-        } while timeLeft + interval > .zero
-        return slices
+        var elapsed = Duration.zero
+        while true {
+            let due = Drain.dueCount(clients: clients, elapsed: elapsed, of: time)
+            slices.append(due - closed)
+            closed = due
+            if elapsed >= time { return slices }
+            elapsed += interval
+        }
     }
 
-    @Test(arguments: [0, 1, 7, 100, 201, 202, 10_000, 19_999])
+    @Test(arguments: [0, 1, 2, 7, 100, 200, 201, 10_000, 19_999])
     func slicesAreEvenAndLeaveNobody(clients: Int) {
         let slices = slices(clients: clients, time: .seconds(10))
         #expect(slices.reduce(0, +) == clients)
         #expect(slices.count == 201)
-        #expect(slices.max()! - slices.min()! <= 1)
+        // The first slice is at the start, where nobody or half a step is due; the others are alike.
+        let even = clients / 200
+        #expect(slices.dropFirst().dropLast().allSatisfy { $0 == even || $0 == even + 1 })
+        #expect((0...even + 1).contains(slices[0]))
+        #expect((0...even + 1).contains(slices[200]))
+    }
+
+    @Test func fewClientsAreSpreadOverTheWholeTime() {
+        let slices = slices(clients: 4, time: .seconds(8), interval: .seconds(1))
+        #expect(slices == [0, 1, 0, 1, 0, 1, 0, 1, 0])
     }
 
     @Test func intervalsThatComeLateAreMadeUpFor() {
-        let slices = slices(clients: 1_000, time: .seconds(10), late: .milliseconds(450))
-        #expect(slices.reduce(0, +) == 1_000)
-        #expect(slices.count < 30)
+        let slices = slices(clients: 1_000, time: .seconds(10), interval: .milliseconds(2_500))
+        #expect(slices == [0, 250, 250, 250, 250])
     }
 
     @Test func noTimeClosesAllAtOnce() {
-        #expect(Drain.sliceCount(clients: 5_000, timeLeft: .zero, interval: interval) == 5_000)
-        #expect(Drain.sliceCount(clients: 5_000, timeLeft: .seconds(-3), interval: interval) == 5_000)
-        #expect(slices(clients: 77, time: .zero) == [77])
-    }
-
-    @Test func lastSliceTakesWhatIsLeft() {
-        #expect(Drain.sliceCount(clients: 9, timeLeft: .milliseconds(20), interval: interval) == 9)
-        #expect(slices(clients: 9, time: .milliseconds(50)) == [5, 4])
+        #expect(Drain.dueCount(clients: 5_000, elapsed: .zero, of: .zero) == 5_000)
+        #expect(Drain.dueCount(clients: 5_000, elapsed: .seconds(11), of: .seconds(10)) == 5_000)
     }
 }

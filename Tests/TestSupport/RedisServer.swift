@@ -1,5 +1,5 @@
-// A private redis-server: on a free port of loopback and on a Unix socket in a directory of its own, with nothing
-// kept on disk. It can be stopped, started again, and frozen.
+// A private redis-server: on a free port of loopback and on a Unix socket in a directory of its own, with
+// nothing kept on disk. It can be stopped, started again, and frozen.
 
 import EventLoop
 import Foundation
@@ -18,7 +18,7 @@ package final class RedisServer {
     package init(password: String? = nil) throws {
         self.password = password
         // Bound to find a port that is free, and closed again: Redis takes it over.
-        let socket = try ListeningSocket(host: "127.0.0.1", port: 0, reusePort: false)
+        let socket = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         port = Int(socket.port)
         Socket(descriptor: socket.descriptor).close()
         directory = URL(fileURLWithPath: "/tmp/roomcast-test-\(UUID().uuidString)")
@@ -54,10 +54,7 @@ package final class RedisServer {
         try process.run()
         self.process = process
         try eventually("redis-server answers") { (try? command("PING")) == .bytes(Array("PONG".utf8)) }
-        guard case .bytes(let information) = try command("INFO", "server") else { return }
-        let line = String(decoding: information, as: UTF8.self).split(whereSeparator: \.isNewline)
-            .first { $0.hasPrefix("process_id:") }
-        processID = pid_t(line?.dropFirst("process_id:".count) ?? "") ?? 0
+        processID = pid_t(try information("server", "process_id") ?? "") ?? 0
         precondition(processID > 1, "redis-server tells its process id")
     }
 
@@ -79,14 +76,22 @@ package final class RedisServer {
     /// One command over a connection of its own.
     @discardableResult
     package func command(_ arguments: String...) throws -> RedisPipeline.Reply {
+        try command(bytes: arguments.map { Array($0.utf8) })
+    }
+
+    /// The same for arguments of any bytes.
+    @discardableResult
+    package func command(bytes arguments: [[UInt8]]) throws -> RedisPipeline.Reply {
         let pipeline = try RedisPipeline(to: url, timeout: .seconds(10))
-        try pipeline.append(arguments.map { Array($0.utf8) })
+        try pipeline.append(arguments)
         return try pipeline.nextReply()
     }
 
-    /// How many clients of this type are connected: `normal` or `pubsub`.
-    package func clientCount(type: String) throws -> Int {
-        guard case .bytes(let list) = try command("CLIENT", "LIST", "TYPE", type) else { return 0 }
-        return String(decoding: list, as: UTF8.self).split(whereSeparator: \.isNewline).count
+    /// What stands behind `name` in a section of INFO; nil if it is not there.
+    package func information(_ section: String, _ name: String) throws -> String? {
+        guard case .bytes(let information) = try command("INFO", section) else { return nil }
+        let line = String(decoding: information, as: UTF8.self).split(whereSeparator: \.isNewline)
+            .first { $0.hasPrefix(name + ":") }
+        return line.map { String($0.dropFirst(name.utf8.count + 1)) }
     }
 }

@@ -1,0 +1,293 @@
+import EventLoop
+import TestSupport
+import Testing
+
+@testable import Redis
+
+/// A connection under test, and what it has reported.
+private final class Rig {
+    let connection: RedisConnection
+    let scenario: Scenario
+    var servers: [RedisConnection.Server] = []
+    var reasons: [String] = []
+    var replies: [String] = []
+
+    init(_ url: RedisURL, timeout: Duration = .seconds(5)) throws {
+        scenario = try Scenario()
+        connection = RedisConnection(url: url, clientName: "rig", timeout: timeout, loop: scenario.loop)
+        connection.onUp = { [unowned self] in self.servers.append($0) }
+        connection.onDown = { [unowned self] in self.reasons.append($0) }
+    }
+
+    deinit { connection.stop() }
+
+    /// Sends a command whose outcome is added to `replies` as text.
+    func send(_ arguments: String...) {
+        connection.send(arguments.map { [UInt8]($0) }) { [unowned self] result in
+            switch result {
+            case .success(let reply): self.replies.append(reply.string ?? reply.integer.map(String.init) ?? "?")
+            case .failure(.refused(let message)): self.replies.append("refused: \(message)")
+            case .failure(.unavailable(let message)): self.replies.append("unavailable: \(message)")
+            }
+        }
+    }
+
+    func start() {
+        scenario.step("the connection is up", until: { [unowned self] in self.servers.count == 1 }) {
+            [unowned self] in self.connection.start()
+        }
+    }
+
+    /// Waits until there are so many replies.
+    func await(_ count: Int, _ action: @escaping () throws -> Void = {}) {
+        scenario.step("\(count) replies", until: { [unowned self] in self.replies.count >= count }, action)
+    }
+}
+
+@Suite(.serialized) struct RedisConnectionTests {
+    @Test func repliesComeInTheOrderOfTheCommands() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(1_000) {
+            for number in 0..<500 { rig.send("ECHO", "\(number)") }
+            // Sent by a reply: behind all that were sent before.
+            rig.connection.send([[UInt8]("PING")]) { _ in
+                for number in 500..<1_000 { rig.send("ECHO", "\(number)") }
+            }
+        }
+        try rig.scenario.run()
+        #expect(rig.replies == (0..<1_000).map(String.init))
+        #expect(rig.reasons.isEmpty)
+        #expect(rig.connection.isUp)
+    }
+
+    @Test func serverTellsItsRunAndLearnsTheName() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(1) { rig.send("CLIENT", "GETNAME") }
+        try rig.scenario.run()
+        #expect(rig.replies == ["rig"])
+        let runID = try server.information("server", "run_id")
+        #expect(rig.servers.first?.runID == runID)
+        #expect(runID?.count == 40)
+    }
+
+    @Test func argumentsAndRepliesAreAnyBytes() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        let value = (0...255).map { UInt8($0) } + Array("\r\n$5\r\n".utf8)
+        var received: [UInt8]?
+        rig.start()
+        rig.scenario.step("the value", until: { received != nil }) {
+            rig.connection.send([[UInt8]("SET"), [], value]) { _ in }
+            rig.connection.send([[UInt8]("GET"), []]) { result in
+                if case .success(let reply) = result { received = reply.bytes.map { Array($0) } }
+            }
+        }
+        try rig.scenario.run()
+        #expect(received == value)
+    }
+
+    @Test func refusedCommandTellsTheServersWordsAndTheNextWorks() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(3) {
+            rig.send("GET")
+            rig.send("HSET", "h", "f", "v")
+            rig.send("GET", "h")
+        }
+        try rig.scenario.run()
+        #expect(
+            rig.replies == [
+                "refused: ERR wrong number of arguments for 'get' command", "1",
+                "refused: WRONGTYPE Operation against a key holding the wrong kind of value",
+            ])
+        #expect(rig.connection.isUp)
+    }
+
+    @Test func commandsFailAtOnceWhileTheConnectionIsDown() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.send("PING")
+        #expect(rig.replies == ["unavailable: not connected"])
+        rig.start()
+        try rig.scenario.run()
+        rig.connection.stop()
+        rig.send("PING")
+        #expect(rig.replies == ["unavailable: not connected", "unavailable: not connected"])
+    }
+
+    @Test func frozenServerIsGivenUpAfterTheTimeoutAndFoundAgain() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url, timeout: .milliseconds(200))
+        var sentAt = MonotonicInstant.now
+        var waited = Duration.zero
+        rig.start()
+        rig.await(3) {
+            server.freeze()
+            sentAt = .now
+            for _ in 0..<3 { rig.send("PING") }
+        }
+        rig.scenario.step("the loss is told", until: { !rig.reasons.isEmpty }) {
+            waited = .now - sentAt
+            server.thaw()
+        }
+        rig.scenario.step("the connection is back", until: { rig.servers.count == 2 })
+        rig.await(4) { rig.send("PING") }
+        defer { server.thaw() }
+        try rig.scenario.run()
+        let lost = Array(repeating: "unavailable: connection lost", count: 3)
+        #expect(rig.replies == lost + ["PONG"])
+        #expect(rig.reasons.first == "no answer within 0.2 seconds")
+        #expect(waited >= .milliseconds(199))
+        #expect(rig.servers[0] == rig.servers[1], "it is the same run of the server")
+    }
+
+    @Test func allPendingCommandsFailOnceWhenTheServerDies() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(1) { rig.send("PING") }
+        rig.scenario.step("all outcomes and the loss", until: { rig.replies.count >= 51 && !rig.reasons.isEmpty }) {
+            server.freeze()
+            for _ in 0..<49 { rig.send("PING") }
+            // A failure's handler may send again: that fails too, at once.
+            rig.connection.send([[UInt8]("PING")]) { _ in rig.send("PING") }
+            server.stop()
+        }
+        try rig.scenario.run()
+        #expect(rig.replies.count == 51)
+        #expect(rig.replies.dropFirst().allSatisfy { $0.hasPrefix("unavailable: ") })
+        #expect(!rig.connection.isUp)
+        #expect(rig.servers.count == 1)
+    }
+
+    @Test func restartedServerIsFoundAndHasAnotherRun() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.scenario.step("several attempts have failed", until: { rig.reasons.count >= 3 }) { server.stop() }
+        rig.scenario.step("the connection is back", until: { rig.servers.count == 2 }) {
+            #expect(!rig.connection.isUp)
+            try server.start()
+        }
+        rig.await(1) { rig.send("PING") }
+        try rig.scenario.run()
+        #expect(rig.servers[0] != rig.servers[1])
+        #expect(rig.reasons.dropFirst().contains("Connection refused"))
+        #expect(rig.replies == ["PONG"])
+    }
+
+    @Test func killedConnectionComesBack() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.scenario.step("the connection is back", until: { rig.servers.count == 2 }) {
+            try server.command("CLIENT", "KILL", "TYPE", "normal")
+        }
+        try rig.scenario.run()
+        #expect(rig.reasons == ["Server closed the connection"])
+        #expect(rig.servers[0] == rig.servers[1])
+    }
+
+    @Test func stoppedConnectionStaysAway() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(2) {
+            rig.send("PING")
+            rig.send("PING")
+            rig.connection.stop()
+        }
+        rig.scenario.step("the server sees nobody", until: {
+            try server.information("clients", "connected_clients") == "1"
+        })
+        try rig.scenario.run()
+        #expect(rig.replies.allSatisfy { $0.hasPrefix("unavailable: ") })
+        #expect(rig.servers.count == 1)
+        #expect(rig.reasons.isEmpty, "what was wanted is no loss")
+    }
+
+    // MARK: Logging in
+
+    @Test func rightPasswordLogsIn() throws {
+        let server = try RedisServer(password: "s3cret")
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(1) { rig.send("PING") }
+        try rig.scenario.run()
+        #expect(rig.replies == ["PONG"])
+        #expect(rig.reasons.isEmpty)
+    }
+
+    @Test func wrongOrMissingPasswordIsTheReason() throws {
+        let server = try RedisServer(password: "s3cret")
+        for (credentials, reason) in [
+            (":wrong@", "AUTH: WRONGPASS invalid username-password pair or user is disabled."),
+            ("", "CLIENT SETNAME: NOAUTH Authentication required."),
+        ] {
+            let rig = try Rig(server.url(credentials: credentials))
+            rig.scenario.step("two attempts", until: { rig.reasons.count >= 2 }) { rig.connection.start() }
+            try rig.scenario.run()
+            #expect(rig.reasons.allSatisfy { $0 == reason })
+            #expect(rig.servers.isEmpty)
+        }
+    }
+
+    @Test func databaseIsSelected() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url(database: 3))
+        rig.start()
+        rig.await(1) { rig.send("SET", "k", "v") }
+        try rig.scenario.run()
+        #expect(try server.information("keyspace", "db3")?.hasPrefix("keys=1,") == true)
+        #expect(try server.information("keyspace", "db0") == nil)
+    }
+
+    @Test func missingDatabaseIsTheReason() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url(database: 99))
+        rig.scenario.step("an attempt", until: { !rig.reasons.isEmpty }) { rig.connection.start() }
+        try rig.scenario.run()
+        #expect(rig.reasons.first == "SELECT: ERR DB index is out of range")
+    }
+
+    // MARK: Addresses
+
+    @Test func unixSocketConnects() throws {
+        let server = try RedisServer()
+        let rig = try Rig(RedisURL("unix://\(server.socketPath)?db=2"))
+        rig.start()
+        rig.await(1) { rig.send("SET", "k", "v") }
+        try rig.scenario.run()
+        #expect(rig.replies == ["OK"])
+        #expect(try server.information("keyspace", "db2")?.hasPrefix("keys=1,") == true)
+    }
+
+    @Test func missingUnixSocketIsTheReason() throws {
+        let rig = try Rig(RedisURL("unix:///nonexistent/redis.sock"))
+        rig.scenario.step("two attempts", until: { rig.reasons.count >= 2 }) { rig.connection.start() }
+        try rig.scenario.run()
+        #expect(rig.reasons.allSatisfy { $0 == "No such file or directory" })
+    }
+
+    @Test func hostNameIsResolved() throws {
+        let server = try RedisServer()
+        let rig = try Rig(RedisURL("redis://localhost:\(server.port)"))
+        rig.start()
+        rig.await(1) { rig.send("PING") }
+        try rig.scenario.run()
+        #expect(rig.replies == ["PONG"])
+    }
+
+    @Test func unknownHostNameIsTheReason() throws {
+        let host = String(repeating: "x", count: 64)
+        let rig = try Rig(RedisURL("redis://\(host):1"))
+        rig.scenario.step("two attempts", until: { rig.reasons.count >= 2 }) { rig.connection.start() }
+        try rig.scenario.run()
+        #expect(rig.reasons.allSatisfy { $0 == "cannot resolve host name \(host)" })
+    }
+}

@@ -1,0 +1,247 @@
+import EventLoop
+import TestSupport
+import Testing
+
+@testable import Redis
+
+/// A subscriber under test, and what it has reported.
+private final class Rig {
+    let subscriber: RedisSubscriber
+    let scenario: Scenario
+    var upCount = 0
+    var reasons: [String] = []
+    var subscribed: [String] = []
+    var unsubscribed: [String] = []
+    var messages: [Message] = []
+
+    struct Message: Equatable {
+        let channel: [UInt8]
+        let payload: [UInt8]
+    }
+
+    init(_ server: RedisServer, silenceTimeout: Duration = .seconds(10)) throws {
+        scenario = try Scenario()
+        subscriber = RedisSubscriber(
+            url: try server.url, clientName: "rig", anchor: [UInt8]("anchor"), silenceTimeout: silenceTimeout,
+            loop: scenario.loop)
+        subscriber.onUp = { [unowned self] in self.upCount += 1 }
+        subscriber.onDown = { [unowned self] in self.reasons.append($0) }
+        subscriber.onSubscribed = { [unowned self] in
+            self.subscribed.append(String(decoding: $0, as: UTF8.self))
+        }
+        subscriber.onUnsubscribed = { [unowned self] in
+            self.unsubscribed.append(String(decoding: $0, as: UTF8.self))
+        }
+        subscriber.onMessage = { [unowned self] in
+            self.messages.append(Message(channel: Array($0), payload: Array($1)))
+        }
+    }
+
+    deinit { subscriber.stop() }
+
+    /// Starts and waits until the anchor and these channels are confirmed.
+    func start(_ channels: String...) {
+        scenario.step(
+            "the subscriber is up", until: { [unowned self] in upCount == 1 && subscribed.count == channels.count }
+        ) { [unowned self] in
+            for channel in channels { self.subscriber.subscribe([UInt8](channel)) }
+            self.subscriber.start()
+        }
+    }
+
+    func await(messages count: Int, _ action: @escaping () throws -> Void = {}) {
+        scenario.step("\(count) messages", until: { [unowned self] in self.messages.count >= count }, action)
+    }
+
+    var texts: [String] { messages.map { String(decoding: $0.payload, as: UTF8.self) } }
+}
+
+@Suite(.serialized) struct RedisSubscriberTests {
+    @Test func messagesComeWithTheirExactBytes() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        let channels = ["room:a", "room:zwei Worte", "room:房间", "room:*"].map { [UInt8]($0) }
+        let payloads: [[UInt8]] = [
+            [], [0], Array(0...255), Array("\r\n*3\r\n".utf8), Array(repeating: 0x2A, count: 100_000),
+        ]
+        rig.scenario.step("the channels", until: { rig.subscribed.count == channels.count }) {
+            for channel in channels { rig.subscriber.subscribe(channel) }
+            rig.subscriber.start()
+        }
+        rig.await(messages: channels.count * payloads.count) {
+            for channel in channels {
+                for payload in payloads {
+                    let reply = try server.command(bytes: [[UInt8]("PUBLISH"), channel, payload])
+                    #expect(reply == .integer(1))
+                }
+            }
+        }
+        try rig.scenario.run()
+        let expected = channels.flatMap { channel in
+            payloads.map { Rig.Message(channel: channel, payload: $0) }
+        }
+        #expect(rig.messages == expected)
+    }
+
+    @Test func onlyHeldChannelsAreHeard() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        rig.start("room:a")
+        rig.await(messages: 2) {
+            #expect(try server.command("PUBLISH", "room:b", "no") == .integer(0))
+            #expect(try server.command("PUBLISH", "anchor", "to the anchor") == .integer(1))
+            #expect(try server.command("PUBLISH", "room:a", "yes") == .integer(1))
+        }
+        try rig.scenario.run()
+        #expect(rig.texts == ["to the anchor", "yes"])
+        #expect(rig.subscribed == ["room:a"], "the anchor is its own business")
+    }
+
+    @Test func channelIsLeftAndTakenAgain() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        let channel = [UInt8]("room:a")
+        rig.start("room:a")
+        for round in 1...3 {
+            rig.scenario.step("left", until: { rig.unsubscribed.count == round }) {
+                rig.subscriber.unsubscribe(channel)
+            }
+            rig.scenario.step("taken again", until: { rig.subscribed.count == round + 1 }) {
+                #expect(try server.command("PUBLISH", "room:a", "lost") == .integer(0))
+                rig.subscriber.subscribe(channel)
+            }
+            rig.await(messages: round) {
+                #expect(try server.command("PUBLISH", "room:a", "round \(round)") == .integer(1))
+            }
+        }
+        try rig.scenario.run()
+        #expect(rig.texts == ["round 1", "round 2", "round 3"])
+        #expect(rig.unsubscribed == ["room:a", "room:a", "room:a"])
+        #expect(rig.reasons.isEmpty)
+    }
+
+    @Test func lastChannelMayBeLeft() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        rig.start("room:a")
+        rig.scenario.step("left", until: { rig.unsubscribed == ["room:a"] }) {
+            rig.subscriber.unsubscribe([UInt8]("room:a"))
+        }
+        rig.await(messages: 1) { try server.command("PUBLISH", "anchor", "still here") }
+        try rig.scenario.run()
+        #expect(rig.texts == ["still here"])
+        #expect(rig.upCount == 1)
+    }
+
+    @Test func killedConnectionComesBackWithItsChannels() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        rig.start("room:a", "room:b", "room:c")
+        rig.scenario.step("left", until: { rig.unsubscribed == ["room:b"] }) {
+            rig.subscriber.unsubscribe([UInt8]("room:b"))
+        }
+        rig.scenario.step("the channels are back", until: { rig.upCount == 2 && rig.subscribed.count == 5 }) {
+            try server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        }
+        rig.await(messages: 1) {
+            #expect(try server.command("PUBLISH", "room:b", "no") == .integer(0))
+            #expect(try server.command("PUBLISH", "room:c", "yes") == .integer(1))
+        }
+        try rig.scenario.run()
+        #expect(Set(rig.subscribed.dropFirst(3)) == ["room:a", "room:c"])
+        #expect(rig.reasons == ["Server closed the connection"])
+        #expect(rig.texts == ["yes"])
+    }
+
+    @Test func whatChangesWhileTheServerIsAwayHoldsOnItsReturn() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        rig.start("room:a", "room:b")
+        rig.scenario.step("the loss", until: { rig.reasons.count >= 2 }) { server.stop() }
+        rig.scenario.step("the channels are back", until: { rig.upCount == 2 && rig.subscribed.count == 4 }) {
+            #expect(!rig.subscriber.isUp)
+            rig.subscriber.unsubscribe([UInt8]("room:b"))
+            rig.subscriber.subscribe([UInt8]("room:c"))
+            try server.start()
+        }
+        rig.await(messages: 2) {
+            #expect(try server.command("PUBLISH", "room:a", "a") == .integer(1))
+            #expect(try server.command("PUBLISH", "room:b", "b") == .integer(0))
+            #expect(try server.command("PUBLISH", "room:c", "c") == .integer(1))
+        }
+        try rig.scenario.run()
+        #expect(rig.texts == ["a", "c"])
+        #expect(rig.unsubscribed.isEmpty)
+    }
+
+    @Test func twoThousandChannelsComeBackAfterARestart() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        let names = Set((0..<2_000).map { "room:\($0)" })
+        rig.scenario.step("all channels", until: { rig.subscribed.count == names.count }) {
+            for name in names { rig.subscriber.subscribe([UInt8](name)) }
+            rig.subscriber.start()
+        }
+        rig.scenario.step("all channels are back", until: { rig.subscribed.count == 2 * names.count }) {
+            server.stop()
+            try server.start()
+        }
+        rig.await(messages: 3) {
+            for name in ["room:0", "room:1234", "room:1999"] {
+                #expect(try server.command("PUBLISH", name, name) == .integer(1))
+            }
+        }
+        try rig.scenario.run()
+        #expect(Set(rig.subscribed.prefix(names.count)) == names)
+        #expect(Set(rig.subscribed.suffix(names.count)) == names)
+        #expect(rig.texts == ["room:0", "room:1234", "room:1999"])
+        #expect(rig.upCount == 2)
+    }
+
+    @Test func silentLinkIsFoundWithinTheTimeout() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        rig.start("room:a")
+        rig.scenario.step("the loss", until: { !rig.reasons.isEmpty }) { server.freeze() }
+        rig.scenario.step("the channel is back", until: { rig.upCount == 2 && rig.subscribed.count == 2 }) {
+            #expect(!rig.subscriber.isUp)
+            server.thaw()
+        }
+        rig.await(messages: 1) { try server.command("PUBLISH", "room:a", "yes") }
+        defer { server.thaw() }
+        try rig.scenario.run()
+        #expect(rig.reasons.first?.hasPrefix("no answer for ") == true)
+        #expect(rig.texts == ["yes"])
+    }
+
+    @Test func idleLinkIsKeptByItsEcho() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        rig.start("room:a")
+        // Ten echoes are two and a half timeouts.
+        rig.scenario.step("ten echoes", until: {
+            let statistics = try server.information("commandstats", "cmdstat_subscribe") ?? ""
+            let calls = statistics.dropFirst("calls=".count).prefix { $0 != "," }
+            return (Int(calls) ?? 0) >= 12
+        })
+        try rig.scenario.run()
+        #expect(rig.reasons.isEmpty)
+        #expect(rig.upCount == 1)
+        #expect(rig.subscribed == ["room:a"], "an echo is no confirmation of a channel")
+    }
+
+    @Test func messagesKeepTheirOrder() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        let publisher = try RedisPipeline(to: server.url, timeout: .seconds(10))
+        rig.start("room:a", "room:b")
+        rig.await(messages: 4_000) {
+            for number in 0..<4_000 {
+                try publisher.append(["PUBLISH", number % 2 == 0 ? "room:a" : "room:b", "\(number)"].map { [UInt8]($0) })
+            }
+            for _ in 0..<4_000 { #expect(try publisher.nextReply() == .integer(1)) }
+        }
+        try rig.scenario.run()
+        #expect(rig.texts == (0..<4_000).map(String.init))
+    }
+}
