@@ -46,6 +46,7 @@ let package = Package(
         tests("OptionsTests", ["Options"]),
         tests("GatewayTests", ["Gateway", "TestSupport"]),
         tests("PublisherTests", ["Publisher"]),
+        tests("EndToEndTests", [], exclude: ["Support"]),
     ],
     swiftLanguageModes: [.v6]
 )

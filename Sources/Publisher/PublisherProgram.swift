@@ -18,7 +18,10 @@ enum PublisherProgram {
                 Console.write(text, to: STDOUT_FILENO)
                 return 0
             case .run(let values):
-                return try publish(Job(values))
+                let job = try Job(values)
+                // A long file is published for hours, in which `ps` would show it.
+                ProcessArguments.hidePasswords()
+                return try publish(job)
             }
         } catch {
             Console.write("publisher: \(error)\n", to: STDERR_FILENO)

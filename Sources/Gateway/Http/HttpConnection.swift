@@ -154,14 +154,14 @@ final class HttpConnection: Connection {
     /// Takes requests and writes answers until nothing moves.
     private func pump() {
         while isWatching {
-            let before = input.count
             if mayProcess, !input.isEmpty {
                 let bytes = input
                 let used = bytes.withUnsafeBytes { process($0) }
                 if isWatching { input.removeFirst(min(used, input.count)) }
             }
             guard isWatching, !output.isEmpty else { break }
-            guard flush(), mayProcess, input.count < before else { break }
+            // Requests that waited behind an answer that came later are next.
+            guard flush(), mayProcess, !input.isEmpty else { break }
         }
         guard isWatching, state != .lingering else { return }
         watchWritability(!output.isEmpty)

@@ -3,9 +3,9 @@
 import Glibc
 
 /// The arguments as `ps` shows them.
-enum ProcessArguments {
+package enum ProcessArguments {
     /// Overwrites the password of every Redis URL among the arguments, in the process's own memory.
-    static func hidePasswords() {
+    package static func hidePasswords() {
         for index in 1..<max(1, Int(CommandLine.argc)) {
             guard let argument = CommandLine.unsafeArgv[index] else { continue }
             let bytes = UnsafeMutableBufferPointer(start: argument, count: strlen(argument))

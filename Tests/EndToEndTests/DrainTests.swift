@@ -1,0 +1,96 @@
+// The end of a node: drained by SIGTERM, ended at once by a second one, or killed while another goes on.
+import Foundation
+import Testing
+
+@Suite struct DrainTests {
+    /// 3 s of drain for 12 clients: they must go one after another, not all at once.
+    @Test func sigtermSendsEveryClientAwayOverTheDrainTime() async throws {
+        try await Cluster.with(options: ["--drain-time", "3s"]) { cluster in
+            let node = cluster.node
+            var clients: [Client] = []
+            for _ in 0..<12 { clients.append(try await node.connect(cluster.room())) }
+            let clock = ContinuousClock()
+            let started = clock.now
+            try await node.child.signal(SIGTERM)
+            try await eventually("readiness is off", within: .seconds(2)) {
+                try await node.ready().status == 503
+            }
+            try await eventually("no new connection", within: .seconds(2)) {
+                (try? await RawConnection(cluster.driver, port: node.port)) == nil
+            }
+            var ends: [ContinuousClock.Instant] = []
+            try await withThrowingTaskGroup(of: (Int?, ContinuousClock.Instant).self) { group in
+                for client in clients {
+                    group.addTask { (try await client.closed(within: .seconds(8))?.code, clock.now) }
+                }
+                for try await (code, end) in group {
+                    #expect(code == 1001)
+                    ends.append(end)
+                }
+            }
+            ends.sort()
+            #expect(ends[11] - ends[0] > .seconds(1), "spread over the drain time")
+            #expect(ends[11] - started < .seconds(4.5))
+            #expect(try await node.child.exitCode(within: .seconds(5)) == 0)
+        }
+    }
+
+    @Test func nodeWithoutClientsEndsSoon() async throws {
+        try await Cluster.with(options: ["--drain-time", "20s"]) { cluster in
+            try await cluster.node.child.signal(SIGTERM)
+            #expect(try await cluster.node.child.exitCode(within: .seconds(6)) == 0)
+        }
+    }
+
+    /// A client that had not read yet: what was queued for it comes first, then the 1001.
+    @Test func queuedMessagesComeBeforeTheClose() async throws {
+        try await Cluster.with(options: ["--drain-time", "2s"]) { cluster in
+            let room = cluster.room()
+            let slow = try await cluster.node.rawSocket(room, receiveBufferBytes: 4096)
+            let fast = try await cluster.node.connect(room)
+            try await cluster.redis.publishSequence(room: room, count: 50, paddingBytes: 10000)
+            #expect(
+                try await cluster.driver.sequences([fast], count: 50)
+                    == [ReceivedSequence(count: 50, firstWrong: nil)])
+            try await cluster.node.child.signal(SIGTERM)
+            try await eventually("readiness is off") { try await cluster.node.ready().status == 503 }
+            let (bytes, _) = try await slow.receive()
+            let frames = try Frame.parse(bytes)
+            #expect(frames.count == 51)
+            #expect(
+                frames.dropLast().enumerated().allSatisfy { JSON(parsing: $1.text)?["data"]["n"].int == $0 })
+            #expect(frames.last?.closeCode == 1001)
+            try await slow.close()
+            #expect(try await cluster.node.child.exitCode(within: .seconds(6)) == 0)
+        }
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT])
+    func secondSignalEndsAtOnce(second: Int32) async throws {
+        try await Cluster.with(options: ["--drain-time", "60s"]) { cluster in
+            for _ in 0..<4 { _ = try await cluster.node.connect(cluster.room()) }
+            try await cluster.node.child.signal(SIGTERM)
+            try await eventually("the drain has begun") { try await cluster.node.ready().status == 503 }
+            try await cluster.node.child.signal(second)
+            #expect(try await cluster.node.child.exitCode(within: .seconds(2)) != nil)
+        }
+    }
+
+    @Test func killedNodeTakesNobodyElseWithIt() async throws {
+        try await Cluster.with(nodes: 2) { cluster in
+            let room = cluster.room()
+            let token = try await cluster.nodes[1].token()
+            let staying = try await cluster.nodes[0].connect(room)
+            let orphan = try await cluster.nodes[1].connect(room, token: token)
+            try await cluster.nodes[1].child.signal(SIGKILL)
+            #expect(try await cluster.nodes[1].child.exitCode(within: .seconds(5)) == Int(-SIGKILL))
+            #expect(try await orphan.closed()?.code == 1006)
+            // The same token goes on where there is a node.
+            let again = try await cluster.nodes[0].connect(room, token: token)
+            #expect(try await cluster.redis.publish(room: room, "1") == 1)
+            for client in [staying, again] { #expect(try await client.next() == .text("1")) }
+            #expect(try await cluster.nodes[0].heartbeat(token).status == 200)
+            #expect(try await cluster.nodes[0].ready().status == 200)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+// Where the programs under test and their companions are. A missing one is a failure that says how to get it:
+// a run that skips the end-to-end tests would look like a run that passed them.
+import Foundation
+
+/// A condition of the tests themselves that does not hold.
+struct HarnessError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+enum Installation {
+    /// The directory of Package.swift, from this file's place in it.
+    static let root = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    static func binary(_ name: String) throws -> String {
+        let directory = environment("ROOMCAST_BIN") ?? root.appending(path: ".build/release").path
+        return try executable("\(directory)/\(name)", advice: "swift build -c release, or set ROOMCAST_BIN")
+    }
+
+    static func python() throws -> String {
+        let path = environment("ROOMCAST_PYTHON") ?? root.appending(path: ".venv/bin/python").path
+        return try executable(
+            path, advice: "python3 -m venv .venv && .venv/bin/pip install websockets, or set ROOMCAST_PYTHON")
+    }
+
+    /// A program of the system, also where the PATH of an ordinary user does not look (nginx is in
+    /// /usr/sbin).
+    static func system(_ name: String, package: String) throws -> String {
+        let places =
+            (environment("PATH") ?? "").split(separator: ":").map(String.init) + ["/usr/sbin", "/usr/bin"]
+        let found = places.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+        guard let found else { throw HarnessError("\(name) is missing: apt-get install \(package)") }
+        return found
+    }
+
+    private static func executable(_ path: String, advice: String) throws -> String {
+        guard FileManager.default.isExecutableFile(atPath: path) else {
+            throw HarnessError("\(path) is missing: \(advice)")
+        }
+        return path
+    }
+
+    private static func environment(_ name: String) -> String? {
+        ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
+    }
+}

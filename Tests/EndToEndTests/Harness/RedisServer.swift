@@ -1,0 +1,75 @@
+// A private redis-server on a free port; nothing is written to disk, so a restart comes back empty.
+import Foundation
+import Testing
+
+final class RedisServer: Sendable {
+    let driver: Driver
+    let port: Int
+    let password: String?
+    private let command: [String]
+    let first: Child
+
+    init(_ driver: Driver, password: String? = nil, options: [String] = []) async throws {
+        self.driver = driver
+        self.password = password
+        port = try await driver.freePort()
+        command =
+            [
+                try Installation.system("redis-server", package: "redis-server"), "--port", "\(port)",
+                "--bind", "127.0.0.1", "--save", "", "--dir", driver.directory.path,
+            ] + (password.map { ["--requirepass", $0] } ?? []) + options
+        first = try await Child(driver, name: "redis-\(port)", command)
+        try await ready()
+    }
+
+    var url: String { "redis://127.0.0.1:\(port)" }
+
+    /// Ends the first process and waits for its end.
+    func stop(_ signal: Int32 = SIGKILL) async throws {
+        try await first.signal(signal)
+        guard try await first.exitCode(within: .seconds(5)) != nil else {
+            throw HarnessError("redis-server did not end on signal \(signal)")
+        }
+    }
+
+    /// Starts again, empty, on the same port.
+    func restart() async throws -> Child {
+        let child = try await Child(driver, name: "redis-\(port)", command)
+        try await ready()
+        return child
+    }
+
+    @discardableResult
+    func command(_ arguments: JSON...) async throws -> JSON {
+        var request: [String: JSON] = ["port": .number(Double(port)), "args": .array(arguments)]
+        if let password { request["password"] = .string(password) }
+        return try await driver.call("redis", request)
+    }
+
+    /// The fields of a hash.
+    func hash(_ key: String) async throws -> [String: String] {
+        let flat = (try await command("HGETALL", .string(key)).array ?? []).compactMap(\.string)
+        return Dictionary(
+            uniqueKeysWithValues: stride(from: 0, to: flat.count, by: 2).map { (flat[$0], flat[$0 + 1]) })
+    }
+
+    /// Publishes and returns how many subscribed connections (one a node) took it.
+    @discardableResult
+    func publish(room: String, _ text: String) async throws -> Int {
+        try await command("PUBLISH", .string("room:\(room)"), .string(text)).int ?? -1
+    }
+
+    /// Numbered notices `{"type":"notice","data":{"n":0...}}`, pipelined.
+    func publishSequence(room: String, count: Int, paddingBytes: Int = 0) async throws {
+        let arguments: [String: JSON] = [
+            "port": .number(Double(port)), "channel": .string("room:\(room)"),
+            "count": .number(Double(count)),
+            "padding": .number(Double(paddingBytes)),
+        ]
+        try await driver.call("publish_sequence", arguments)
+    }
+
+    private func ready() async throws {
+        try await eventually("redis-server answers on port \(port)") { try await command("PING") == "PONG" }
+    }
+}

@@ -1,0 +1,63 @@
+// Limits that protect a node and its other clients: slow consumers and the number of connections.
+import Foundation
+import Testing
+
+@Suite struct LimitTests {
+    /// 4 MB for a client that reads nothing, of which the kernel's buffers take a part and its queue 64 KiB.
+    @Test func slowConsumerIsClosedWhileOthersGetEverything() async throws {
+        try await Cluster.with(options: ["--maximum-queue-bytes", "64KiB"]) { cluster in
+            let room = cluster.room()
+            let slow = try await cluster.node.rawSocket(room, receiveBufferBytes: 4096)
+            var others: [Client] = []
+            for _ in 0..<3 { others.append(try await cluster.node.connect(room)) }
+            // In portions that the others have taken before the next comes, so that only one is slow.
+            for _ in 0..<40 {
+                let start = try await others[0].receivedCount()
+                try await cluster.redis.publishSequence(room: room, count: 10, paddingBytes: 10000)
+                for client in others {
+                    try await eventually("the portion has arrived") {
+                        try await client.receivedCount() == start + 10
+                    }
+                }
+            }
+            try await eventually("the slow consumer is counted") {
+                try await cluster.node.metrics().samples[#"roomcast_closes_total{code="1013"}"#] == 1
+            }
+            let (bytes, end) = try await slow.receive()
+            let frames = try Frame.parse(bytes)
+            #expect(frames.last?.closeCode == 1013)
+            #expect(frames.dropLast().allSatisfy { $0.isText })
+            let numbers = frames.dropLast().map { JSON(parsing: $0.text)?["data"]["n"].int }
+            #expect(numbers.enumerated().allSatisfy { $1 == $0 % 10 }, "a gap before the close")
+            #expect(numbers.count < 400)
+            #expect(end != nil)
+            try await slow.close()
+            for client in others {
+                #expect(try await client.closed(within: .zero) == nil)
+                #expect(try await client.receivedCount() == 400)
+            }
+            try await eventually("its queue is given back") {
+                try await cluster.node.metrics()["roomcast_queue_bytes"] == 0
+            }
+        }
+    }
+
+    @Test func connectionsOverTheMaximumAreTurnedAwayUntilOneLeaves() async throws {
+        try await Cluster.with(options: ["--maximum-connections", "4"]) { cluster in
+            let room = cluster.room()
+            let token = try await cluster.node.token()
+            var clients: [Client] = []
+            for _ in 0..<4 { clients.append(try await cluster.node.connect(room)) }
+            let target = "/ws?token=\(token)&roomIds=\(room)"
+            let refused = try await cluster.node.get(target, headers: handshakeHeaders())
+            #expect(refused.status == 503)
+            #expect(refused.headers["retry-after"].flatMap { Int($0) } != nil)
+            #expect(refused.body == #"{"data":"service unavailable"}"#)
+            for client in clients { #expect(try await client.ping("kept")) }
+            _ = try await clients[0].close()
+            try await eventually("there is room again") {
+                (try? await cluster.node.connect(room, token: token)) != nil
+            }
+        }
+    }
+}
