@@ -22,6 +22,7 @@ let package = Package(
     products: [
         .executable(name: "gateway", targets: ["Gateway"]),
         .executable(name: "publisher", targets: ["Publisher"]),
+        .executable(name: "loadtest", targets: ["LoadTest"]),
     ],
     targets: [
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent_core", providers: [.apt(["libevent-dev"])]),
@@ -36,6 +37,9 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "Publisher", dependencies: ["Redis", "WebSocket", "Notices", "Options"], swiftSettings: settings),
+        .executableTarget(
+            name: "LoadTest", dependencies: ["EventLoop", "Redis", "WebSocket", "Notices", "Options"],
+            swiftSettings: settings),
         .target(
             name: "TestSupport", dependencies: ["EventLoop", "Redis"], path: "Tests/TestSupport",
             swiftSettings: settings),
@@ -46,6 +50,7 @@ let package = Package(
         tests("OptionsTests", ["Options"]),
         tests("GatewayTests", ["Gateway", "TestSupport"]),
         tests("PublisherTests", ["Publisher"]),
+        tests("LoadTestTests", ["LoadTest"]),
         tests("EndToEndTests", [], exclude: ["Support"]),
     ],
     swiftLanguageModes: [.v6]

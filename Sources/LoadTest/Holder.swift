@@ -1,0 +1,190 @@
+// One load process: holds its share of the clients, on one loop and one thread, as the coordinator orders.
+
+import EventLoop
+import Glibc
+import Options
+
+/// The clients of one process and what they have received.
+final class Holder {
+    /// A client's place: it outlives the connections of a client that leaves and comes back.
+    struct Seat {
+        /// The client's number in the whole run.
+        let number: Int
+        let rooms: [Int]
+        /// Path and query of its handshake; nil without a token.
+        var target: String?
+        var client: LoadClient?
+    }
+
+    let loop: EventLoop
+    let plan: HolderPlan
+    let board: SharedBoard
+    let check: DeliveryCheck
+    /// Every connection reads into this; frames are decoded in place.
+    let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+    let destinations: [Destination]
+    var seats: [Seat]
+    /// What ended connections have come to.
+    var endedDeliveries = DeliveryCounts()
+    var report = HolderReport()
+    private(set) var openCount = 0
+
+    private let onNews: (HolderNews) -> Void
+    private let httpClients: [HttpClient]
+    private var tokenFetch: TokenFetch?
+    private var heartbeats: HeartbeatRing?
+    private var connecting: ConnectPhase?
+    private(set) var churn: Churn?
+    private var settling: SettlePhase?
+
+    var assignment: RoomAssignment { plan.load.assignment }
+
+    /// - Throws: when a gateway's name cannot be resolved.
+    init(
+        _ plan: HolderPlan, board: SharedBoard, loop: EventLoop, onNews: @escaping (HolderNews) -> Void
+    ) throws(SystemError) {
+        self.plan = plan
+        self.board = board
+        self.loop = loop
+        self.onNews = onNews
+        check = DeliveryCheck(plan, board: board)
+        var destinations: [Destination] = []
+        for text in plan.load.gateways {
+            guard let endpoint = Endpoint(text) else { throw SystemError(EINVAL, "resolve \(text)") }
+            destinations.append(try Destination(endpoint))
+        }
+        self.destinations = destinations
+        httpClients = (destinations + destinations).map { HttpClient($0, loop: loop) }
+        let numbers = stride(from: plan.process, to: plan.clientCount, by: plan.processCount)
+        seats = numbers.map { Seat(number: $0, rooms: plan.load.assignment.rooms(ofClient: $0)) }
+        loop.onTurnEnd = { [unowned self] in
+            self.check.publish()
+            return false
+        }
+    }
+
+    deinit { readBuffer.deallocate() }
+
+    /// Fetches the tokens, or makes the targets of servers that want none.
+    func prepare() {
+        guard plan.load.tokenRule == .gateway, !seats.isEmpty else {
+            for index in seats.indices {
+                seats[index].target = RoomName.path(plan.load.path, rooms: seats[index].rooms, run: plan.run)
+            }
+            return onNews(.prepared(TokenReport()))
+        }
+        let run = String(plan.run, radix: 16)
+        let fetch = TokenFetch(names: seats.map { "load-\(run)-\($0.number)" }, clients: httpClients) {
+            [unowned self] in
+            self.takeTokens()
+        }
+        tokenFetch = fetch
+        fetch.start()
+    }
+
+    func connect() {
+        let tokens = (tokenFetch?.tokens ?? []).compactMap { $0 }
+        if plan.load.hasHeartbeats, !tokens.isEmpty {
+            heartbeats = HeartbeatRing(tokens: tokens, clients: httpClients, loop: loop)
+        }
+        tokenFetch = nil
+        let phase = ConnectPhase(self) { [unowned self] report in
+            self.connecting = nil
+            if self.plan.load.window > 0 {
+                self.check.reportCompletions(
+                    window: self.plan.load.window, receiverCounts: report.receiverCounts)
+            }
+            self.onNews(.connected(report))
+        }
+        connecting = phase
+        phase.start()
+    }
+
+    func startRun() {
+        guard plan.load.churnRate > 0 else { return }
+        churn = Churn(self, ratePerSecond: Double(plan.load.churnRate) / Double(plan.processCount))
+    }
+
+    func settle(publishedCount: Int) {
+        churn?.stop()
+        let phase = SettlePhase(self, publishedCount: publishedCount) { [unowned self] in
+            self.onNews(.settled(self.finalReport(publishedCount)))
+        }
+        settling = phase
+        phase.start()
+    }
+
+    /// Opens a new connection for a seat.
+    ///
+    /// - Throws: when no descriptor or port is left.
+    func dial(_ seatIndex: Int) throws(SystemError) {
+        let seat = seats[seatIndex]
+        guard let target = seat.target else { return }
+        let destination = destinations[seat.number % destinations.count]
+        let socket = try destination.dial(number: seat.number / destinations.count)
+        seats[seatIndex].client = LoadClient(
+            socket, seat: seatIndex, rooms: seat.rooms, isSlow: seat.number < plan.load.slowCount,
+            target: target, host: destination.host, holder: self)
+    }
+
+    /// A connection stands.
+    func opened(_ client: LoadClient) {
+        openCount += 1
+        board.setOpenCount(openCount, process: plan.process)
+        if let connecting { connecting.opened(client) } else { churn?.returned(client) }
+    }
+
+    /// A connection, or the attempt at one, is over.
+    func ended(_ client: LoadClient, in phase: LoadClient.Phase, reason: String) {
+        switch phase {
+        case .connecting, .handshaking:
+            seats[client.seat].client = nil
+            if let connecting { connecting.refused(reason) } else { churn?.refused(reason) }
+        case .leaving:
+            countClosed()
+            churn?.left(client)
+        case .open:
+            // It stays in its seat: what it does not receive from now on is lost.
+            countClosed()
+            report.serverCloses[reason, default: 0] += 1
+        case .ended: break
+        }
+    }
+
+    private func countClosed() {
+        openCount -= 1
+        board.setOpenCount(openCount, process: plan.process)
+    }
+
+    private func takeTokens() {
+        guard let tokenFetch else { return }
+        for index in seats.indices {
+            guard let token = tokenFetch.tokens[index] else { continue }
+            let rooms = seats[index].rooms.map { RoomName.text(room: $0, run: plan.run) }
+            let names = rooms.joined(separator: ",")
+            seats[index].target = "\(plan.load.path)?token=\(token)&roomIds=\(names)"
+        }
+        onNews(.prepared(tokenFetch.report))
+    }
+
+    private func finalReport(_ publishedCount: Int) -> HolderReport {
+        report.deliveries = check.strays
+        report.deliveries += endedDeliveries
+        for seat in seats {
+            guard let client = seat.client else { continue }
+            if client.isSlow {
+                report.slowCount += 1
+                if client.isClosedByPeer { report.slowClosedCount += 1 }
+            } else {
+                // Of one that is on its way out only the gaps count.
+                report.deliveries += client.counts(
+                    ofMessages: client.phase == .leaving || client.isPending ? 0 : publishedCount)
+            }
+        }
+        report.measuredCount = check.measuredCount
+        report.latency = check.latency
+        report.heartbeatCount = heartbeats?.count ?? 0
+        report.heartbeatFailures = heartbeats?.failures ?? [:]
+        return report
+    }
+}

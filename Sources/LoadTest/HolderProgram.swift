@@ -1,0 +1,78 @@
+// A load process from start to end: takes its orders over the inherited socket. Main thread.
+
+import EventLoop
+import Glibc
+
+/// The program that the coordinator starts for each share of the clients.
+enum HolderProgram {
+    /// The argument that tells a load process from the program that a user calls.
+    static let argument = "--holder"
+
+    /// Runs until the coordinator closes the control socket; its end is this process's end too.
+    static func run() -> Int32 {
+        signal(SIGPIPE, SIG_IGN)
+        _ = DescriptorLimit.raise()
+        do throws(SystemError) {
+            let loop = try EventLoop()
+            let session = HolderSession(loop)
+            session.start()
+            // The loop holds its watchers unretained: the session that owns them must outlive it.
+            withExtendedLifetime(session) { loop.run() }
+            return 0
+        } catch {
+            return 1
+        }
+    }
+}
+
+/// The conversation with the coordinator.
+private final class HolderSession {
+    private let loop: EventLoop
+    private var control: JsonLines<HolderOrder>?
+    private var holder: Holder?
+
+    init(_ loop: EventLoop) { self.loop = loop }
+
+    func start() {
+        control = JsonLines(
+            Socket(descriptor: HolderDescriptors.control), on: loop,
+            onEnd: { _ in
+                // Thousands of connections: the kernel ends them faster than we could.
+                exit(0)
+            },
+            onValue: { [unowned self] in self.take($0) })
+    }
+
+    private func take(_ order: HolderOrder) {
+        switch order {
+        case .prepare(let plan): prepare(plan)
+        case .connect: holder?.connect()
+        case .run: holder?.startRun()
+        case .settle(let publishedCount): holder?.settle(publishedCount: publishedCount)
+        }
+    }
+
+    private func prepare(_ plan: HolderPlan) {
+        do throws(SystemError) {
+            let board = try SharedBoard(
+                inherited: HolderDescriptors.board, processCount: plan.processCount)
+            holder = try Holder(plan, board: board, loop: loop) { [unowned self] in self.control?.send($0) }
+            holder?.prepare()
+        } catch {
+            control?.send(HolderNews.failed(error.description))
+        }
+    }
+}
+
+/// The process's limit of open descriptors.
+enum DescriptorLimit {
+    /// Raises the soft limit to the hard one, which any process may; returns what holds then.
+    static func raise() -> Int {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return Int(clamping: limit.rlim_cur)
+    }
+}

@@ -1,0 +1,227 @@
+// One WebSocket connection of the load test, from the first packet to the end. Loop-confined.
+
+import EventLoop
+import Glibc
+import WebSocket
+
+/// A client that reads what its rooms receive and books it.
+///
+///     connecting → handshaking → open → [leaving] → ended
+///
+/// `leaving`: the Close frame is sent; what still comes is booked, and the server's end of the connection awaited.
+final class LoadClient: SocketWatcher {
+    enum Phase { case connecting, handshaking, open, leaving, ended }
+
+    private static let maximumHeadBytes = 16 << 10
+    /// Messages of our own have one size; anything longer than this is not ours.
+    private static let maximumMessageBytes = 2 << 20
+
+    /// The number of its place in the process.
+    let seat: Int
+    let startedAt: MonotonicInstant
+    private(set) var phase = Phase.connecting
+    private(set) var first: RoomLedger
+    private(set) var second: RoomLedger?
+    /// Whether it stops reading once it is open.
+    let isSlow: Bool
+
+    private unowned(unsafe) let holder: Holder
+    private let check: DeliveryCheck
+    private var request: [UInt8] = []
+    private var handshake: ClientHandshake?
+    private var decoder = FrameDecoder(.client, maximumMessageBytes: LoadClient.maximumMessageBytes)
+    /// A response head, or a message that did not come in one piece.
+    private var partial: [UInt8] = []
+
+    /// - Parameters:
+    ///   - socket: on its way to be connected; closed by this object.
+    ///   - rooms: one or two.
+    init(_ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String, holder: Holder) {
+        self.seat = seat
+        self.holder = holder
+        self.isSlow = isSlow
+        check = holder.check
+        startedAt = .now
+        first = RoomLedger(room: rooms[0], firstRequired: 0)
+        second = rooms.count > 1 ? RoomLedger(room: rooms[1], firstRequired: 0) : nil
+        var generator = SystemRandomNumberGenerator()
+        let nonce = (generator.next(), generator.next())
+        let handshake = withUnsafeBytes(of: nonce) { ClientHandshake(nonce: $0) }
+        handshake.appendRequest(target: target, host: host, to: &request)
+        self.handshake = handshake
+        super.init(socket: socket, loop: holder.loop)
+        watchWritability(true)
+    }
+
+    /// Sends the Close frame; the holder hears of the end.
+    func leave() {
+        phase = .leaving
+        var frame: [UInt8] = []
+        FrameEncoder.appendClose(.normal, maskingKey: MaskingKey(networkOrder: 0x5A17_C0DE), to: &frame)
+        send(frame)
+    }
+
+    /// Ends the connection at once, without a word to the holder.
+    func drop() {
+        guard phase != .ended else { return }
+        phase = .ended
+        stopWatching()
+        socket.close()
+    }
+
+    /// How many of the messages 0..<`count` have not come.
+    func missingCount(ofMessages count: Int) -> Int {
+        let assignment = holder.assignment
+        let missing = first.missingCount(before: assignment.messageCount(before: count, in: first.room))
+        guard let second else { return missing }
+        return missing + second.missingCount(before: assignment.messageCount(before: count, in: second.room))
+    }
+
+    /// The verdict, if the messages 0..<`count` had to come from the moment that the connection was open.
+    func counts(ofMessages count: Int) -> DeliveryCounts {
+        let assignment = holder.assignment
+        var counts = first.counts(requiredBefore: assignment.messageCount(before: count, in: first.room))
+        if let second {
+            counts += second.counts(requiredBefore: assignment.messageCount(before: count, in: second.room))
+        }
+        return counts
+    }
+
+    /// Whether the kernel has seen the end of the connection, for a client that does not read it.
+    var isClosedByPeer: Bool {
+        // The first byte of tcp_info is the state; 1 is TCP_ESTABLISHED.
+        var state: UInt8 = 0
+        var length: socklen_t = 1
+        let result = getsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &state, &length)
+        return result == 0 && state != 1
+    }
+
+    override func socketIsWritable() {
+        guard phase == .connecting else { return watchWritability(false) }
+        let code = Destination.connectError(socket)
+        guard code == 0 else { return end(SystemError.message(of: code)) }
+        watchWritability(false)
+        phase = .handshaking
+        send(request)
+        request = []
+    }
+
+    override func socketIsReadable() {
+        while isWatching {
+            switch socket.read(into: holder.readBuffer) {
+            case .bytes(let count):
+                let bytes = UnsafeMutableRawBufferPointer(rebasing: holder.readBuffer[..<count])
+                take(bytes)
+                // The socket is empty, or will be reported again.
+                if count < holder.readBuffer.count || isSlow { return }
+            case .wouldBlock: return
+            case .endOfStream: return end("end of stream")
+            case .failed(let code): return end(SystemError.message(of: code))
+            }
+        }
+    }
+
+    private func take(_ bytes: UnsafeMutableRawBufferPointer) {
+        guard phase == .handshaking else { return decode(bytes) }
+        partial += bytes
+        let parsed = partial.withUnsafeBytes {
+            HttpResponseHead.parse($0, maximumBytes: LoadClient.maximumHeadBytes)
+        }
+        switch parsed {
+        case .incomplete: return
+        case .failed: return end("malformed answer")
+        case .complete(let head):
+            do throws(ClientHandshakeError) {
+                try handshake?.verify(head)
+            } catch {
+                return end(LoadClient.name(of: error))
+            }
+            open()
+            // Frames may stand right behind the head.
+            let behind = bytes.count - (partial.count - head.headBytes)
+            partial = []
+            decode(UnsafeMutableRawBufferPointer(rebasing: bytes[behind...]))
+        }
+    }
+
+    private func open() {
+        handshake = nil
+        phase = .open
+        let published = holder.board.publishedCount
+        first = ledger(first.room, published)
+        if let second { self.second = ledger(second.room, published) }
+        holder.opened(self)
+        if isSlow { watchReadability(false) }
+    }
+
+    /// What is published from now on has to arrive.
+    private func ledger(_ room: Int, _ published: Int) -> RoomLedger {
+        RoomLedger(room: room, firstRequired: holder.assignment.messageCount(before: published, in: room))
+    }
+
+    private func decode(_ bytes: UnsafeMutableRawBufferPointer) {
+        guard !isSlow, !bytes.isEmpty else { return }
+        let now = MonotonicInstant.now.nanoseconds
+        var rest = bytes
+        var hasWholeMessage = false
+        while isWatching, let event = decoder.next(&rest) {
+            switch event {
+            case .messageStart: hasWholeMessage = false
+            case .messageBytes(let piece):
+                if partial.isEmpty, !hasWholeMessage, piece.count == check.payload.bytes {
+                    hasWholeMessage = true
+                    deliver(piece, at: now)
+                } else {
+                    partial += piece
+                }
+            case .messageEnd:
+                if !partial.isEmpty { partial.withUnsafeBytes { deliver($0, at: now) } }
+                partial.removeAll()
+            case .ping(let piece): pong(piece)
+            case .pong: break
+            case .close(let code, _): end("\(code?.rawValue ?? 1005)")
+            case .failure(let code): end("protocol failure \(code.rawValue)")
+            }
+        }
+    }
+
+    private func deliver(_ bytes: UnsafeRawBufferPointer, at now: Int64) {
+        guard let stamp = check.payload.decode(bytes) else { return check.countCorrupt() }
+        let room = Int(stamp.room)
+        let arrival: RoomLedger.Arrival
+        if room == first.room, stamp.run == check.run {
+            arrival = first.receive(Int(stamp.sequence))
+        } else if room == second?.room, stamp.run == check.run {
+            arrival = second?.receive(Int(stamp.sequence)) ?? .duplicate
+        } else {
+            return check.countMisrouted()
+        }
+        if arrival != .duplicate { check.count(stamp, at: now) }
+    }
+
+    private func pong(_ payload: UnsafeRawBufferPointer) {
+        var frame: [UInt8] = []
+        FrameEncoder.append(
+            .pong, payload: payload, maskingKey: MaskingKey(networkOrder: 0x0C0F_FEE5), to: &frame)
+        send(frame)
+    }
+
+    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the connection is
+    /// as good as gone, which reading finds.
+    private func send(_ bytes: [UInt8]) {
+        _ = bytes.withUnsafeBytes { socket.write($0) }
+    }
+
+    private func end(_ reason: String) {
+        let phase = phase
+        drop()
+        holder.ended(self, in: phase, reason: reason)
+    }
+
+    private static func name(of error: ClientHandshakeError) -> String {
+        switch error {
+        case .refused(let statusCode): "\(statusCode)"
+        case .malformed: "malformed answer"
+        }
+    }
+}

@@ -1,0 +1,226 @@
+// What one call of the load test is to do: the options, checked against each other. Pure.
+
+import Notices
+import Options
+import Redis
+
+/// A checked call.
+struct LoadPlan: Sendable {
+    /// How clients get in.
+    enum TokenRule: String, CaseIterable, Codable, Sendable { case gateway, none }
+
+    /// What sets the pace of publishing.
+    enum Pace: Equatable, Sendable {
+        /// Nothing is published.
+        case idle
+        /// Messages a second.
+        case rate(Int)
+        /// The most messages in flight.
+        case window(Int)
+    }
+
+    /// Where messages go.
+    enum Target: Sendable {
+        case redis(RedisURL, Channels)
+        case http(HttpPublishURL)
+    }
+
+    /// What the load processes need to know.
+    struct Load: Codable, Sendable {
+        /// HOST:PORT.
+        var gateways: [String]
+        var tokenRule: TokenRule
+        /// `/ws` or a path with `{room}` in it.
+        var path: String
+        var assignment: RoomAssignment
+        var payloadBytes: Int
+        /// 0 when publishing does not wait for receivers.
+        var window: Int
+        var connectRate: Int
+        var hasHeartbeats: Bool
+        var slowCount: Int
+        var churnRate: Int
+        var settleMilliseconds: Int64
+    }
+
+    let load: Load
+    let clientCount: Int
+    let processCount: Int
+    let pace: Pace
+    let target: Target
+    let messageCount: Int?
+    let warmup: Duration
+    let duration: Duration
+    let settle: Duration
+    let pids: [Int]
+    let isJson: Bool
+    let isQuiet: Bool
+
+    /// One process holds this many unless told otherwise.
+    static let clientsPerProcess = 15_000
+    /// Descriptors of a load process that are no clients: requests, pipes, the loop's own.
+    static let reservedDescriptorCount = 128
+    /// Bounds the memory of a window's counters.
+    private static let maximumWindowSlots = 16 << 20
+
+    /// Checks the options.
+    ///
+    /// - Parameter descriptorLimit: open descriptors that one process may have.
+    /// - Throws: `UsageError`, one line that names the option.
+    init(_ values: OptionValues, descriptorLimit: Int) throws(UsageError) {
+        clientCount = try values.value("clients", IntegerConverter(1...1_000_000))
+        let processes = try values.optional("processes", IntegerConverter(1...64))
+        processCount = processes ?? max(1, (clientCount + Self.clientsPerProcess - 1) / Self.clientsPerProcess)
+        pace = try Self.pace(values)
+        load = try Self.load(values, pace: pace)
+        target = try Self.target(values)
+        messageCount = try values.optional("messages", IntegerConverter(1...1_000_000_000))
+        warmup = try values.value("warmup", DurationConverter(.zero ... .seconds(3600)))
+        duration = try values.value("duration", DurationConverter(.milliseconds(100) ... .seconds(86_400)))
+        settle = .milliseconds(load.settleMilliseconds)
+        pids = try values.value("pids", ListConverter(IntegerConverter(1...Int(Int32.max))))
+        isJson = try values.flag("json")
+        isQuiet = try values.flag("quiet")
+        try checkCounts(descriptorLimit)
+    }
+
+    private func checkCounts(_ descriptorLimit: Int) throws(UsageError) {
+        let share = (clientCount + processCount - 1) / processCount
+        guard share + Self.reservedDescriptorCount <= descriptorLimit else {
+            let available = max(1, descriptorLimit - Self.reservedDescriptorCount)
+            throw UsageError(
+                "--clients: \(clientCount) in \(processCount) processes need "
+                    + "\(share + Self.reservedDescriptorCount) descriptors each and the limit is "
+                    + "\(descriptorLimit), expected --processes \((clientCount + available - 1) / available) or more "
+                    + "(or a higher limit: ulimit -n)")
+        }
+        guard load.assignment.roomCount >= load.assignment.roomsPerClient else {
+            throw UsageError("--rooms-per-client: 2 needs two rooms, expected --rooms 2 or more")
+        }
+        guard load.slowCount < clientCount else {
+            throw UsageError("--slow: \(load.slowCount) leaves no client that reads, expected less than --clients")
+        }
+        if case .window(let window) = pace {
+            guard load.churnRate == 0 else {
+                throw UsageError("--window: cannot stand with --churn, which changes who has to receive a message")
+            }
+            guard window * load.assignment.roomCount <= Self.maximumWindowSlots else {
+                throw UsageError("--window: times --rooms is too large, expected at most \(Self.maximumWindowSlots)")
+            }
+        }
+        guard messageCount == nil || pace != .idle else {
+            throw UsageError("--messages: nothing is published, expected --rate or --window with it")
+        }
+    }
+
+    private static func pace(_ values: OptionValues) throws(UsageError) -> Pace {
+        let rate = try values.optional("rate", IntegerConverter(1...1_000_000))
+        let window = try values.optional("window", IntegerConverter(1...65_536))
+        switch (rate, window) {
+        case (nil, nil): return .idle
+        case (let rate?, nil): return .rate(rate)
+        case (nil, let window?): return .window(window)
+        default: throw UsageError("--window: cannot stand with --rate, expected one of them")
+        }
+    }
+
+    private static func load(_ values: OptionValues, pace: Pace) throws(UsageError) -> Load {
+        guard let gateways = try values.optional("gateway", ListConverter(EndpointConverter())),
+            !gateways.isEmpty
+        else { throw UsageError("--gateway: missing, expected --gateway HOST:PORT") }
+        let tokenRule = try values.value("token", ChoiceConverter(TokenRule.self))
+        var window = 0
+        if case .window(let count) = pace { window = count }
+        return Load(
+            gateways: gateways.map(\.description),
+            tokenRule: tokenRule,
+            path: try path(values, tokenRule),
+            assignment: RoomAssignment(
+                roomCount: try values.value("rooms", IntegerConverter(1...1_000_000)),
+                roomsPerClient: try values.value("rooms-per-client", IntegerConverter(1...2))),
+            payloadBytes: try values.value(
+                "payload", ByteSizeConverter(LoadPayload.minimumBytes...(1 << 20))),
+            window: window,
+            connectRate: try values.value("connect-rate", IntegerConverter(1...1_000_000)),
+            hasHeartbeats: try values.value("heartbeats", SwitchConverter()) && tokenRule == .gateway,
+            slowCount: try values.value("slow", IntegerConverter(0...1_000_000)),
+            churnRate: try values.value("churn", IntegerConverter(0...100_000)),
+            settleMilliseconds: try values.value(
+                "settle", DurationConverter(.milliseconds(100) ... .seconds(600))
+            ).settleMilliseconds)
+    }
+
+    private static func path(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError) -> String {
+        let form = "a path of visible ASCII such as /sub/{room}"
+        let path = try values.optional(
+            "path",
+            TextConverter(expected: form) {
+                $0.hasPrefix("/") && $0.utf8.allSatisfy { (0x21...0x7E).contains($0) } ? $0 : nil
+            })
+        switch (tokenRule, path) {
+        case (.gateway, nil): return "/ws"
+        case (.none, let path?): return path
+        case (.gateway, .some): throw UsageError("--path: is for --token none only")
+        case (.none, nil): throw UsageError("--path: missing, expected --path with --token none")
+        }
+    }
+
+    private static func target(_ values: OptionValues) throws(UsageError) -> Target {
+        let url = try values.optional(
+            "publish-url",
+            TextConverter(expected: "http://HOST:PORT/path with {room} in it") { HttpPublishURL($0) })
+        if let url { return .http(url) }
+        let redis = try values.value(
+            "redis",
+            TextConverter(expected: RedisURL.expectedForm) { text -> RedisURL? in
+                do { return try RedisURL(text) } catch { return nil }
+            })
+        let prefix = try values.value(
+            "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
+        return .redis(redis, Channels(prefix: prefix))
+    }
+}
+
+/// Where a message of a room is posted.
+struct HttpPublishURL: Sendable {
+    let endpoint: Endpoint
+    /// With `{room}` in it.
+    let path: String
+
+    /// - Returns: nil for what is not `http://HOST:PORT/…{room}…`.
+    init?(_ text: String) {
+        let scheme = "http://"
+        guard text.hasPrefix(scheme), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
+        let rest = text.dropFirst(scheme.count)
+        guard let slash = rest.firstIndex(of: "/"), rest.contains("{room}"),
+            let endpoint = Endpoint(rest[..<slash])
+        else { return nil }
+        self.endpoint = endpoint
+        path = String(rest[slash...])
+    }
+}
+
+/// Room names, the same in every process of a run and in no other run.
+enum RoomName {
+    static func text(room: Int, run: UInt32) -> String { "load-\(String(run, radix: 16))-\(room)" }
+
+    /// A path with the names of rooms in place of `{room}`, joined by commas.
+    static func path(_ template: String, rooms: [Int], run: UInt32) -> String {
+        let names = rooms.map { text(room: $0, run: run) }.joined(separator: ",")
+        guard let place = template.firstRange(of: "{room}") else { return template }
+        return template.replacingCharacters(in: place, with: names)
+    }
+}
+
+extension String {
+    /// The text with a part of it exchanged.
+    func replacingCharacters(in range: Range<String.Index>, with text: String) -> String {
+        self[..<range.lowerBound] + text + self[range.upperBound...]
+    }
+}
+
+extension Duration {
+    fileprivate var settleMilliseconds: Int64 {
+        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+    }
+}

@@ -1,0 +1,80 @@
+// A run's results for people. Pure.
+
+import Foundation
+
+/// The table that stands at the end of a run.
+enum ReportTable {
+    static func text(_ report: RunReport) -> String {
+        var lines = ["loadtest \(report.version), run \(report.run)\(report.isInterrupted ? ", interrupted" : "")"]
+        func row(_ title: String, _ text: String) {
+            lines.append(title.padding(toLength: 14, withPad: " ", startingAt: 0) + text)
+        }
+        let handshakes = report.handshakes
+        row("clients", "\(handshakes.opened) open of \(report.setting.clients) in \(report.setting.rooms) rooms")
+        row("handshakes", "\(number(handshakes.perSecond))/s   " + percentiles(handshakes.latencyMicroseconds))
+        if report.messages.published > 0 {
+            let messages = report.messages
+            row(
+                "messages",
+                "\(messages.measured) of \(report.setting.payloadBytes) B in \(number(report.measuredSeconds)) s = "
+                    + "\(number(messages.perSecond))/s")
+            if messages.lagMicroseconds.count > 0 {
+                row("  sent late", percentiles(messages.lagMicroseconds))
+            }
+            row("deliveries", "\(report.deliveries.measured) = \(number(report.deliveries.perSecond))/s")
+            row("  latency", percentiles(report.deliveries.latencyMicroseconds))
+        }
+        let checked = report.deliveries.checked
+        row(
+            "checked",
+            "\(checked.received) of \(checked.expected) arrived; lost \(checked.lost), "
+                + "duplicated \(checked.duplicated), out of order \(checked.outOfOrder), "
+                + "misrouted \(checked.misrouted), corrupt \(checked.corrupt)")
+        if report.heartbeats.sent > 0 { row("heartbeats", "\(report.heartbeats.sent)") }
+        if report.connections.slow > 0 {
+            row("slow", "\(report.connections.slow), of these closed by the server \(report.connections.slowClosed)")
+        }
+        if report.connections.churned > 0 { row("churn", "\(report.connections.churned) left and came back") }
+        if let server = report.server {
+            row("server CPU", cpu(server.cpu))
+            if let cost = server.handshakeCpuMicroseconds { row("  handshake", "\(number(cost)) us CPU each") }
+            row("server memory", memory(server))
+        }
+        if let tool = report.tool { row("tool CPU", cpu(tool)) }
+        for problem in report.problems { row("PROBLEM", problem) }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func percentiles(_ latency: LatencyReport) -> String {
+        [
+            ("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p99.9", latency.p999),
+            ("max", latency.max),
+        ].map { "\($0) \(number($1 / 1000)) ms" }.joined(separator: "  ")
+    }
+
+    private static func cpu(_ cpu: CpuReport) -> String {
+        let text = "user \(number(cpu.userSeconds)) s, system \(number(cpu.systemSeconds)) s"
+        guard let user = cpu.userSecondsPerMillionDeliveries, let system = cpu.systemSecondsPerMillionDeliveries
+        else { return text }
+        return text + "; a million deliveries: user \(number(user)) s, system \(number(system)) s"
+    }
+
+    private static func memory(_ server: RunReport.Server) -> String {
+        func mebibytes(_ bytes: Int) -> String { number(Double(bytes) / Double(1 << 20)) }
+        var text = "\(mebibytes(server.residentBytesBefore)) MiB before, "
+            + "\(mebibytes(server.residentBytesConnected)) MiB connected, "
+            + "\(mebibytes(server.residentBytesAtEnd)) MiB at the end"
+        if let each = server.residentBytesPerConnection { text += "; \(number(each / 1024)) KiB a connection" }
+        return text
+    }
+
+    /// Three significant digits or all whole ones.
+    static func number(_ value: Double) -> String {
+        switch abs(value) {
+        case 100...: String(format: "%.0f", value)
+        case 10...: String(format: "%.1f", value)
+        case 1...: String(format: "%.2f", value)
+        default: String(format: "%.3f", value)
+        }
+    }
+}

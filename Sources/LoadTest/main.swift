@@ -1,0 +1,3 @@
+import Glibc
+
+exit(LoadTestProgram.run(Array(CommandLine.arguments.dropFirst())))
