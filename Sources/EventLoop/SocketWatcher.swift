@@ -40,14 +40,20 @@ open class SocketWatcher: EventHandler {
         if isWatched, writeWatcher == nil, event != nil {
             writeWatcher = WriteWatcher(owner: self)
         } else if !isWatched {
-            writeWatcher = nil
+            dropWriteWatcher()
         }
     }
 
     /// Forgets the socket: no callback comes after this. Call before closing the descriptor.
     package final func stopWatching() {
-        writeWatcher = nil
+        dropWriteWatcher()
         freeEvent()
+    }
+
+    /// Frees the event at once: in its own callback the watcher outlives this call, and perhaps the descriptor.
+    private func dropWriteWatcher() {
+        writeWatcher?.freeEvent()
+        writeWatcher = nil
     }
 
     package final var isWatching: Bool { event != nil }

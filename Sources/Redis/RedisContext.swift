@@ -108,7 +108,13 @@ final class RedisContext: SocketWatcher {
     }
 
     override func socketIsWritable() {
-        if let context { redisAsyncHandleWrite(context) }
+        guard let context else { return }
+        // A Unix socket is connected at once, which hiredis reports by no callback.
+        if !isConnected, context.pointee.c.flags & REDIS_CONNECTED != 0 {
+            isConnected = true
+            onConnect()
+        }
+        redisAsyncHandleWrite(context)
     }
 
     private func adopt(_ context: UnsafeMutablePointer<redisAsyncContext>) {
@@ -126,7 +132,8 @@ final class RedisContext: SocketWatcher {
             RedisContext.from(pointer).stopWatching()
             Unmanaged<RedisContext>.fromOpaque(pointer!).release()
         }
-        redisEnableKeepAlive(&context.pointee.c)
+        // On a Unix socket it fails, which hiredis would take for the end of the connection.
+        if context.pointee.c.connection_type == REDIS_CONN_TCP { redisEnableKeepAlive(&context.pointee.c) }
         redisAsyncSetDisconnectCallback(context) { context, _ in
             RedisContext.from(context!.pointee.data).disconnected(context!)
         }

@@ -18,7 +18,8 @@ import Testing
             "", " ", "replaced", "replaced \(token)", "replaced \(token) ", "replaced \(token) x",
             "replaced \(token) -1", "replaced \(token) 18446744073709551616", "replaced \(token) 42 ",
             " replaced \(token) 42", "replaced  \(token) 42", "Replaced \(token) 42", "removed \(token) 42",
-            "replaced short 42", "replaced \(token)x 42", "replaced \(token) 42\n", "replaced \(token) 4\u{0}2",
+            "replaced short 42", "replaced \(token)x 42", "replaced \(token) 42\n",
+            "replaced \(token) 4\u{0}2",
         ]
         for text in texts { #expect(ControlMessage(text) == nil, "\(text)") }
     }

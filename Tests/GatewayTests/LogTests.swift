@@ -6,9 +6,9 @@ import Testing
 
 @Suite struct LogTests {
     private let hostile = [
-        "plain", "two words", "", "a=b", "say \"hi\"", "line\nfeed", "carriage\rreturn", "tab\there", "nul\u{0}",
-        "\u{1B}[31mred", "del\u{7F}", "back\\slash", "\\\"", "x\" level=error y=\"", "房间", "\u{2028}", "}",
-        "{\"a\":1}", "\n2026-01-01T00:00:00.000Z error forged node=n1",
+        "plain", "two words", "", "a=b", "say \"hi\"", "line\nfeed", "carriage\rreturn", "tab\there",
+        "nul\u{0}", "\u{1B}[31mred", "del\u{7F}", "back\\slash", "\\\"", "x\" level=error y=\"", "房间",
+        "\u{2028}", "}", "{\"a\":1}", "\n2026-01-01T00:00:00.000Z error forged node=n1",
     ]
 
     private func text(_ message: String, _ fields: Log.Fields) -> String {
@@ -88,7 +88,9 @@ import Testing
             var log = RateLimitedLog(Log(level: .info, format: .text, nodeID: "n1"))
             let start = MonotonicInstant(nanoseconds: 10_000_000_000)
             log.warning("w", ["i": "0"], now: start)
-            for number in 1...9 { log.warning("w", ["i": "\(number)"], now: start + .milliseconds(99 * number)) }
+            for number in 1...9 {
+                log.warning("w", ["i": "\(number)"], now: start + .milliseconds(99 * number))
+            }
             log.flush(now: start + .milliseconds(999))
             log.flush(now: start + .milliseconds(1_000))
             log.flush(now: start + .milliseconds(5_000))

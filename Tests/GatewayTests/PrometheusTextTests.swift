@@ -19,8 +19,11 @@ import Testing
 
     /// `name{label="value",…} number`; nil for anything else.
     private func sample(_ line: Substring) throws -> Sample? {
-        let grammar =
-            #/([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})? ([^ ]+)/#
+        let grammar = #/
+            ([a-zA-Z_:][a-zA-Z0-9_:]*)
+            (?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})?
+            \ ([^\ ]+)
+            /#
         guard let match = try grammar.wholeMatch(in: line), let value = Double(match.3) else { return nil }
         var labels: [String: String] = [:]
         for label in (match.2 ?? "").matches(of: #/([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/#) {

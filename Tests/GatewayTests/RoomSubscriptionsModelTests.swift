@@ -31,8 +31,8 @@ private struct Model {
 }
 
 @Suite struct RoomSubscriptionsModelTests {
-    /// Random joins, leaves, confirmations, sweeps and losses: a worker is told that a room is subscribed only
-    /// when Redis holds it, no channel is subscribed or left twice, and in the end all is as it is wanted.
+    /// Random joins, leaves, confirmations, sweeps and losses: a worker is told that a room is subscribed
+    /// only when Redis holds it, no channel is subscribed or left twice, and in the end all is as it is wanted.
     @Test(arguments: SeededRandom.seeds)
     func randomUseAgreesWithAModelOfRedis(seed: UInt64) {
         var random = SeededRandom(seed: seed)
@@ -139,8 +139,12 @@ private struct Run {
         model.confirmed = []
         model.told = [:]
         let (forgotten, rejoined) = rooms.linkLost()
-        for room in forgotten where !model.unsubscribe(room, isUp: false) { fault = "\(room) was forgotten twice" }
-        for room in rejoined where !model.subscribe(room, isUp: false) { fault = "\(room) was rejoined twice" }
+        for room in forgotten where !model.unsubscribe(room, isUp: false) {
+            fault = "\(room) was forgotten twice"
+        }
+        for room in rejoined where !model.subscribe(room, isUp: false) {
+            fault = "\(room) was rejoined twice"
+        }
     }
 
     private mutating func comeBack() {

@@ -3,8 +3,13 @@ import Testing
 
 @testable import Redis
 
-/// The lowest or the highest of all random numbers.
-private struct ExtremeGenerator: RandomNumberGenerator {
+/// The same number for ever.
+private struct FixedGenerator: RandomNumberGenerator {
+    /// Gives the lowest number of a range below 2 to the 32. (Zero itself is rejected for ever, for fairness.)
+    static let lowest = FixedGenerator(number: 1 << 32)
+    /// Gives the highest number of every range.
+    static let highest = FixedGenerator(number: .max)
+
     let number: UInt64
 
     mutating func next() -> UInt64 { number }
@@ -13,7 +18,7 @@ private struct ExtremeGenerator: RandomNumberGenerator {
 @Suite struct ReconnectBackoffTests {
     @Test func longestWaitsDoubleUpToTheMaximum() {
         var backoff = ReconnectBackoff(initialCeiling: .milliseconds(100), maximumCeiling: .seconds(1))
-        var highest = ExtremeGenerator(number: .max)
+        var highest = FixedGenerator.highest
         let waits = (0..<6).map { _ in backoff.next(using: &highest) }
         #expect(waits == [100, 200, 400, 800, 1_000, 1_000].map { Duration.milliseconds($0) })
         backoff.reset()
@@ -22,13 +27,13 @@ private struct ExtremeGenerator: RandomNumberGenerator {
 
     @Test func shortestWaitIsTheFloor() {
         var backoff = ReconnectBackoff()
-        var lowest = ExtremeGenerator(number: 0)
+        var lowest = FixedGenerator.lowest
         for _ in 0..<10 { #expect(backoff.next(using: &lowest) == ReconnectBackoff.floor) }
     }
 
     @Test func ceilingBelowTheFloorWaitsForTheFloor() {
         var backoff = ReconnectBackoff(initialCeiling: .milliseconds(1), maximumCeiling: .milliseconds(5))
-        var highest = ExtremeGenerator(number: .max)
+        var highest = FixedGenerator.highest
         for _ in 0..<10 { #expect(backoff.next(using: &highest) == ReconnectBackoff.floor) }
     }
 

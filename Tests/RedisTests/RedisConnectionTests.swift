@@ -25,7 +25,8 @@ private final class Rig {
     func send(_ arguments: String...) {
         connection.send(arguments.map { [UInt8]($0) }) { [unowned self] result in
             switch result {
-            case .success(let reply): self.replies.append(reply.string ?? reply.integer.map(String.init) ?? "?")
+            case .success(let reply):
+                self.replies.append(reply.string ?? reply.integer.map(String.init) ?? "?")
             case .failure(.refused(let message)): self.replies.append("refused: \(message)")
             case .failure(.unavailable(let message)): self.replies.append("unavailable: \(message)")
             }
@@ -151,7 +152,8 @@ private final class Rig {
         let rig = try Rig(server.url)
         rig.start()
         rig.await(1) { rig.send("PING") }
-        rig.scenario.step("all outcomes and the loss", until: { rig.replies.count >= 51 && !rig.reasons.isEmpty }) {
+        let isLost = { rig.replies.count >= 51 && !rig.reasons.isEmpty }
+        rig.scenario.step("all outcomes and the loss", until: isLost) {
             server.freeze()
             for _ in 0..<49 { rig.send("PING") }
             // A failure's handler may send again: that fails too, at once.

@@ -23,6 +23,7 @@ package final class Scenario {
     private var next = 0
     private var deadline = MonotonicInstant.now
     private var failure: (any Error)?
+    private var hasEnded: Bool { failure != nil || next == steps.count }
 
     package init() throws {
         loop = try EventLoop()
@@ -53,9 +54,11 @@ package final class Scenario {
         let pulse = Timer(on: loop, repeating: true) {}
         pulse.start(after: .milliseconds(5))
         begin()
-        if failure == nil, next < steps.count { loop.run() }
+        if hasEnded { loop.stop() }
+        loop.run()
         pulse.cancel()
-        loop.onTurnEnd = nil
+        // The steps hold what they work on, which may hold this object.
+        steps = []
         if let failure { throw failure }
     }
 
@@ -66,7 +69,7 @@ package final class Scenario {
     }
 
     private func advance() {
-        guard failure == nil, next < steps.count else { return }
+        guard !hasEnded else { return }
         do {
             if try steps[next].isDone() {
                 next += 1
