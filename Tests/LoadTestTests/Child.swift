@@ -3,6 +3,11 @@ import Foundation
 import Synchronization
 import TestSupport
 
+/// What keeps a test from going on.
+struct Hopeless: Error, CustomStringConvertible {
+    let description: String
+}
+
 /// Where the built programs are.
 enum Installation {
     static func binary(_ name: String) throws -> String {
@@ -11,7 +16,7 @@ enum Installation {
         let given = ProcessInfo.processInfo.environment["ROOMCAST_BIN"].flatMap { $0.isEmpty ? nil : $0 }
         let path = (given ?? root.appending(path: ".build/release").path) + "/\(name)"
         guard FileManager.default.isExecutableFile(atPath: path) else {
-            throw NeverHappened(description: "\(path) is missing: swift build -c release, or set ROOMCAST_BIN")
+            throw Hopeless(description: "\(path) is missing: swift build -c release, or set ROOMCAST_BIN")
         }
         return path
     }
@@ -55,7 +60,7 @@ final class Child {
     func finish() throws -> Int32 {
         let deadline = ContinuousClock.now + .seconds(60)
         while process.isRunning || !output.isComplete || !errors.isComplete {
-            guard ContinuousClock.now < deadline else { throw NeverHappened(description: "it does not end") }
+            guard ContinuousClock.now < deadline else { throw Hopeless(description: "it does not end") }
             usleep(5_000)
         }
         return process.terminationStatus
@@ -112,7 +117,7 @@ final class GatewayNode {
             ] + options)
         let words = "listening on "
         try eventually("the gateway is ready") {
-            guard child.isRunning else { throw NeverHappened(description: "gateway: \(child.errorText)") }
+            guard child.isRunning else { throw Hopeless(description: "gateway: \(child.errorText)") }
             let log = child.errorText
             guard log.contains("info ready"), let start = log.range(of: words)?.upperBound else { return false }
             endpoint = String(log[start...].prefix { !$0.isWhitespace && $0 != "\"" && $0 != "," })

@@ -3,20 +3,23 @@ import Testing
 @testable import LoadTest
 
 struct PacerTests {
+    /// What is taken at each of the times, in turn.
+    private func taken(_ pacer: Pacer, _ calls: [(now: Int64, limit: Int)]) -> [Range<Int>] {
+        var pacer = pacer
+        return calls.map { pacer.take(at: $0.now, limit: $0.limit) }
+    }
+
     @Test func thingsAreDueEvenly() {
-        var pacer = Pacer(start: 1000, ratePerSecond: 4)
-        #expect(pacer.take(at: 999, limit: 10).isEmpty)
-        #expect(pacer.take(at: 1000, limit: 10) == 0..<1)
-        #expect(pacer.nextDue == 250_001_000)
-        #expect(pacer.take(at: 250_000_999, limit: 10).isEmpty)
-        #expect(pacer.take(at: 750_001_000, limit: 10) == 1..<4)
+        let pacer = Pacer(start: 1000, ratePerSecond: 4)
+        let times: [Int64] = [999, 1000, 250_000_999, 750_001_000]
+        #expect(taken(pacer, times.map { ($0, 10) }) == [0..<0, 0..<1, 1..<1, 1..<4])
+        #expect(pacer.nextDue == 1000)
     }
 
     @Test func theLimitPutsOffAndForgetsNothing() {
-        var pacer = Pacer(start: 0, ratePerSecond: 1000)
-        #expect(pacer.take(at: 10_000_000, limit: 4) == 0..<4)
-        #expect(pacer.take(at: 10_000_000, limit: 0).isEmpty)
-        #expect(pacer.take(at: 10_000_000, limit: 100) == 4..<11)
+        let pacer = Pacer(start: 0, ratePerSecond: 1000)
+        let now: Int64 = 10_000_000
+        #expect(taken(pacer, [(now, 4), (now, 0), (now, 100)]) == [0..<4, 4..<4, 4..<11])
     }
 
     @Test func itDoesNotDriftOverALongRun() {
@@ -30,21 +33,22 @@ struct PacerTests {
 }
 
 struct WindowCounterTests {
+    /// Which of the arrivals, each a room and a sequence number, complete a message.
+    private func completed(_ counter: WindowCounter, _ arrivals: [(room: Int, sequence: Int)]) -> [Bool] {
+        var counter = counter
+        return arrivals.map { counter.complete(room: $0.room, sequence: $0.sequence) }
+    }
+
     @Test func aMessageIsCompleteWithItsLastReceiver() {
-        var counter = WindowCounter(window: 2, receiverCounts: [3, 1])
-        #expect(!counter.complete(room: 0, sequence: 0))
-        #expect(!counter.complete(room: 0, sequence: 1))
-        #expect(counter.complete(room: 1, sequence: 0))
-        #expect(!counter.complete(room: 0, sequence: 0))
-        #expect(counter.complete(room: 0, sequence: 0))
+        let counter = WindowCounter(window: 2, receiverCounts: [3, 1])
+        let arrivals = [(0, 0), (0, 1), (1, 0), (0, 0), (0, 0)]
+        #expect(completed(counter, arrivals) == [false, false, true, false, true])
     }
 
     @Test func aPlaceIsUsedAgainByTheMessageAWindowLater() {
-        var counter = WindowCounter(window: 1, receiverCounts: [2])
-        for sequence in 0..<3 {
-            #expect(!counter.complete(room: 0, sequence: sequence))
-            #expect(counter.complete(room: 0, sequence: sequence))
-        }
+        let counter = WindowCounter(window: 1, receiverCounts: [2])
+        let arrivals = [(0, 0), (0, 0), (0, 1), (0, 1), (0, 2), (0, 2)]
+        #expect(completed(counter, arrivals) == [false, true, false, true, false, true])
     }
 }
 

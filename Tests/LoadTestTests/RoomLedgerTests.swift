@@ -9,6 +9,10 @@ struct RoomLedgerTests {
         return ledger
     }
 
+    private func arrivals(_ sequences: [Int], at ledger: inout RoomLedger) -> [RoomLedger.Arrival] {
+        sequences.map { ledger.receive($0) }
+    }
+
     @Test func allInOrderIsPerfect() {
         let counts = ledger([0, 1, 2, 3]).counts(requiredBefore: 4)
         #expect(counts.isPerfect)
@@ -41,19 +45,17 @@ struct RoomLedgerTests {
 
     @Test func twiceIsDuplicated() {
         var ledger = ledger([0, 1, 2])
-        #expect(ledger.receive(1) == .duplicate)
-        #expect(ledger.receive(2) == .duplicate)
+        #expect(arrivals([1, 2], at: &ledger) == [.duplicate, .duplicate])
         let counts = ledger.counts(requiredBefore: 3)
         #expect(counts.duplicated == 2 && counts.lost == 0 && counts.received == 3)
     }
 
     @Test func behindItsPlaceIsOutOfOrderAndNotLost() {
         var ledger = ledger([0, 2])
-        #expect(ledger.receive(1) == .late)
-        #expect(ledger.receive(3) == .new)
+        #expect(arrivals([1, 3], at: &ledger) == [.late, .new])
         let counts = ledger.counts(requiredBefore: 4)
         #expect(counts.outOfOrder == 1 && counts.lost == 0 && counts.duplicated == 0)
-        #expect(ledger.receive(1) == .duplicate)
+        #expect(arrivals([1], at: &ledger) == [.duplicate])
     }
 
     @Test func whatWasSentBeforeTheConnectionStoodMayCome() {
