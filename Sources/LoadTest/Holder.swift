@@ -16,8 +16,8 @@ final class Holder {
         var client: LoadClient?
     }
 
-    /// A server that answers pipelined requests one by one, one a turn of a busy loop, still keeps up with the
-    /// heartbeats of so many.
+    /// A server that answers pipelined requests one by one, one a turn of a busy loop, still keeps up with
+    /// the heartbeats of so many.
     private static let clientsPerHttpConnection = 128
     private static let maximumHttpConnectionCount = 64
 

@@ -8,7 +8,8 @@ import WebSocket
 ///
 ///     connecting → handshaking → open → [leaving] → ended
 ///
-/// `leaving`: the Close frame is sent; what still comes is booked, and the server's end of the connection awaited.
+/// `leaving`: the Close frame is sent; what still comes is booked, and the server's end of the connection
+/// awaited.
 final class LoadClient: SocketWatcher {
     enum Phase { case connecting, handshaking, open, leaving, ended }
 
@@ -36,7 +37,9 @@ final class LoadClient: SocketWatcher {
     /// - Parameters:
     ///   - socket: on its way to be connected; closed by this object.
     ///   - rooms: one or two.
-    init(_ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String, holder: Holder) {
+    init(
+        _ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String, holder: Holder
+    ) {
         self.seat = seat
         self.holder = holder
         self.isSlow = isSlow
@@ -206,8 +209,8 @@ final class LoadClient: SocketWatcher {
         send(frame)
     }
 
-    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the connection is
-    /// as good as gone, which reading finds.
+    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the connection
+    /// is as good as gone, which reading finds.
     private func send(_ bytes: [UInt8]) {
         _ = bytes.withUnsafeBytes { socket.write($0) }
     }

@@ -156,8 +156,8 @@ struct RunReport: Codable, Equatable, Sendable {
         deliveries.latencyMicroseconds = LatencyReport(latency)
     }
 
-    /// Adds what can be said once everything is known: sentences for what went wrong, and the exit code unless a
-    /// graver one was found before.
+    /// Adds what can be said once everything is known: sentences for what went wrong, and the exit code
+    /// unless a graver one was found before.
     mutating func judge() {
         func name(_ failures: [String: Int], _ what: String) {
             for (reason, count) in failures.sorted(by: { $0.key < $1.key }) {

@@ -1,4 +1,5 @@
-// A program of a test: started, waited for, and ended with the object. Confined to one thread but for its output.
+// A program of a test: started, waited for, and ended with the object. Confined to one thread but for its
+// output.
 import Foundation
 import Synchronization
 import TestSupport
@@ -119,7 +120,9 @@ final class GatewayNode {
         try eventually("the gateway is ready") {
             guard child.isRunning else { throw Hopeless(description: "gateway: \(child.errorText)") }
             let log = child.errorText
-            guard log.contains("info ready"), let start = log.range(of: words)?.upperBound else { return false }
+            guard log.contains("info ready"), let start = log.range(of: words)?.upperBound else {
+                return false
+            }
             endpoint = String(log[start...].prefix { !$0.isWhitespace && $0 != "\"" && $0 != "," })
             return true
         }

@@ -16,7 +16,9 @@ struct LoadPlanTests {
         _ location: SourceLocation = #_sourceLocation
     ) {
         do {
-            guard case .run(let values) = try LoadTestOptions.program.parse(arguments, environment: { _ in nil })
+            guard
+                case .run(let values) = try LoadTestOptions.program.parse(
+                    arguments, environment: { _ in nil })
             else { return }
             _ = try LoadPlan(values, descriptorLimit: descriptorLimit)
             Issue.record("was accepted", sourceLocation: location)
@@ -68,7 +70,8 @@ struct LoadPlanTests {
 
     @Test func anotherServerIsReachedByItsPath() throws {
         let plan = try plan(
-            "--gateway", "h:1", "--token", "none", "--path", "/sub/{room}", "--publish-url", "http://h:2/pub/{room}")
+            "--gateway", "h:1", "--token", "none", "--path", "/sub/{room}", "--publish-url",
+            "http://h:2/pub/{room}")
         #expect(!plan.load.hasHeartbeats)
         #expect(RoomName.path(plan.load.path, rooms: [4], run: 0xab) == "/sub/load-ab-4")
         guard case .http(let url) = plan.target else {

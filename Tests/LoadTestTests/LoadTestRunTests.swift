@@ -13,7 +13,10 @@ import Testing
     private func start(_ gateway: String, _ arguments: String...) throws -> Child {
         try Child(
             "loadtest",
-            ["--gateway", gateway, "--redis", "redis://127.0.0.1:\(redis.port)", "--json", "--warmup", "200ms"]
+            [
+                "--gateway", gateway, "--redis", "redis://127.0.0.1:\(redis.port)", "--json", "--warmup",
+                "200ms",
+            ]
                 + arguments)
     }
 
@@ -55,7 +58,8 @@ import Testing
         let gateway = try GatewayNode(redis)
         for window in ["1", "16"] {
             let child = try start(
-                gateway.endpoint, "--clients", "50", "--window", window, "--messages", "300", "--payload", "512B",
+                gateway.endpoint, "--clients", "50", "--window", window, "--messages", "300", "--payload",
+                "512B",
                 "--processes", "2")
             #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
             let report = try report(child)
@@ -122,7 +126,9 @@ import Testing
         let holders = try children(of: pid, count: 2)
         try eventually("messages flow") { try published(redis) > 10 }
         kill(pid_t(pid), SIGKILL)
-        try eventually("they end") { holders.allSatisfy { !FileManager.default.fileExists(atPath: "/proc/\($0)") } }
+        try eventually("they end") {
+            holders.allSatisfy { !FileManager.default.fileExists(atPath: "/proc/\($0)") }
+        }
     }
 
     @Test func aServerThatIsNotThereIsToldApart() throws {
@@ -139,7 +145,9 @@ import Testing
         let child = try Child("loadtest", ["--gateway", "127.0.0.1:1", "--pids", "\(Int32.max)"])
         #expect(try child.finish() == 2)
         #expect(child.outputText == "")
-        #expect(child.errorText.hasPrefix("loadtest: --pids: ") && child.errorText.split(separator: "\n").count == 1)
+        #expect(
+            child.errorText.hasPrefix("loadtest: --pids: ")
+                && child.errorText.split(separator: "\n").count == 1)
     }
 
     private func children(of pid: Int, count: Int) throws -> [Int] {

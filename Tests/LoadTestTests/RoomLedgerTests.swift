@@ -101,6 +101,7 @@ struct DeliveryCountsTests {
         #expect(
             sum
                 == DeliveryCounts(
-                    expected: 2, received: 4, lost: 6, duplicated: 8, outOfOrder: 10, misrouted: 12, corrupt: 14))
+                    expected: 2, received: 4, lost: 6, duplicated: 8, outOfOrder: 10, misrouted: 12,
+                    corrupt: 14))
     }
 }
