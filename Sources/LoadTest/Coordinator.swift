@@ -7,7 +7,7 @@ import Glibc
 /// Leads one run.
 ///
 ///     preparing → connecting → warming → measuring → publishing ends → settling → done
-///     any       → done         a load process is gone, a phase takes too long, or interrupted before warming
+///     any       → done         a load process is gone, a phase takes too long, or interrupted early
 final class Coordinator {
     enum Phase: String { case preparing, connecting, warming, measuring, ending, settling, done }
 
@@ -297,7 +297,8 @@ final class Coordinator {
         let openCount = range.reduce(0) { $0 + board.openCount(process: $1) }
         let delivered = range.reduce(0) { $0 + board.deliveredCount(process: $1) }
         console.progress(
-            "\(phase.rawValue): \(openCount) of \(plan.clientCount) clients, \(board.publishedCount) messages, "
+            "\(phase.rawValue): \(openCount) of \(plan.clientCount) clients, "
+                + "\(board.publishedCount) messages, "
                 + "\(delivered - lastDelivered) deliveries/s")
         lastDelivered = delivered
     }

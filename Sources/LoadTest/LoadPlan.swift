@@ -89,10 +89,11 @@ struct LoadPlan: Sendable {
         let share = (clientCount + processCount - 1) / processCount
         guard share + Self.reservedDescriptorCount <= descriptorLimit else {
             let available = max(1, descriptorLimit - Self.reservedDescriptorCount)
+            let enough = (clientCount + available - 1) / available
             throw UsageError(
                 "--clients: \(clientCount) in \(processCount) processes need "
                     + "\(share + Self.reservedDescriptorCount) descriptors each and the limit is "
-                    + "\(descriptorLimit), expected --processes \((clientCount + available - 1) / available) or more "
+                    + "\(descriptorLimit), expected --processes \(enough) or more "
                     + "(or a higher limit: ulimit -n)")
         }
         guard load.assignment.roomCount >= load.assignment.roomsPerClient else {

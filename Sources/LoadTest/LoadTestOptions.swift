@@ -9,20 +9,21 @@ enum LoadTestOptions {
         name: "loadtest", version: Roomcast.version,
         summary: "holds WebSocket clients, publishes, checks every delivery and measures",
         usage: [
-            "--gateway HOST:PORT[,HOST:PORT ...] [--redis URL] [--clients N] [--rate N | --window N] [options]"
+            "--gateway HOST:PORT[,HOST:PORT ...] [--redis URL] [--clients N] [--rate N | --window N] "
+                + "[options]"
         ],
         variablePrefix: "LOADTEST_",
         options: targetOptions + clientOptions + messageOptions + timeOptions + outputOptions,
         notes: [
             "Without --rate and --window nothing is published: idle connections are measured.",
-            "Exit: 0 every message arrived once, in order and intact, and every connection stood; 1 one did not; "
-                + "2 wrong usage; 3 no client could connect, or Redis could not be reached.",
+            "Exit: 0 every message arrived once, in order and intact, and every connection stood; "
+                + "1 one did not; 2 wrong usage; 3 no client could connect, or Redis could not be reached.",
         ])
 
     private static let targetOptions = [
         Option(
             "gateway", .value(placeholder: "LIST"), section: "Target",
-            help: "Addresses of the gateways, HOST:PORT, separated by commas; clients go round them in turn."),
+            help: "Addresses of the gateways, HOST:PORT, separated by commas; clients go round them."),
         // Where a Redis that was just installed listens.
         Option(
             "redis", .value(placeholder: "URL"), section: "Target", default: .text("redis://127.0.0.1:6379"),

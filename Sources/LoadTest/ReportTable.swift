@@ -22,7 +22,8 @@ enum ReportTable {
             let messages = report.messages
             row(
                 "messages",
-                "\(messages.measured) of \(report.setting.payloadBytes) B in \(number(report.measuredSeconds)) s = "
+                "\(messages.measured) of \(report.setting.payloadBytes) B in "
+                    + "\(number(report.measuredSeconds)) s = "
                     + "\(number(messages.perSecond))/s")
             if messages.lagMicroseconds.count > 0 {
                 row("  sent late", percentiles(messages.lagMicroseconds))
