@@ -155,7 +155,11 @@ final class Holder {
         case .open:
             // It stays in its seat: what it does not receive from now on is lost.
             countClosed()
-            report.serverCloses[reason, default: 0] += 1
+            if client.isSlow {
+                report.slowCloses[reason, default: 0] += 1
+            } else {
+                report.serverCloses[reason, default: 0] += 1
+            }
         case .ended: break
         }
     }
@@ -183,7 +187,6 @@ final class Holder {
             guard let client = seat.client else { continue }
             if client.isSlow {
                 report.slowCount += 1
-                if client.isClosedByPeer { report.slowClosedCount += 1 }
             } else {
                 // Of one that is on its way out only the gaps count.
                 report.deliveries += client.counts(

@@ -25,6 +25,7 @@ final class LoadClient: SocketWatcher {
     private(set) var second: RoomLedger?
     /// Whether it stops reading once it is open.
     let isSlow: Bool
+    private var isResumed = false
 
     private unowned(unsafe) let holder: Holder
     private let check: DeliveryCheck
@@ -90,13 +91,10 @@ final class LoadClient: SocketWatcher {
         return counts
     }
 
-    /// Whether the kernel has seen the end of the connection, for a client that does not read it.
-    var isClosedByPeer: Bool {
-        // The first byte of tcp_info is the state; 1 is TCP_ESTABLISHED.
-        var state: UInt8 = 0
-        var length: socklen_t = 1
-        let result = getsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &state, &length)
-        return result == 0 && state != 1
+    /// A slow client reads again, to find out what has become of it.
+    func resume() {
+        isResumed = true
+        watchReadability(true)
     }
 
     override func socketIsWritable() {
@@ -116,7 +114,7 @@ final class LoadClient: SocketWatcher {
                 let bytes = UnsafeMutableRawBufferPointer(rebasing: holder.readBuffer[..<count])
                 take(bytes)
                 // The socket is empty, or will be reported again.
-                if count < holder.readBuffer.count || isSlow { return }
+                if count < holder.readBuffer.count || (isSlow && !isResumed) { return }
             case .wouldBlock: return
             case .endOfStream: return end("end of stream")
             case .failed(let code): return end(SystemError.message(of: code))
@@ -163,7 +161,7 @@ final class LoadClient: SocketWatcher {
     }
 
     private func decode(_ bytes: UnsafeMutableRawBufferPointer) {
-        guard !isSlow, !bytes.isEmpty else { return }
+        guard !bytes.isEmpty else { return }
         let now = MonotonicInstant.now.nanoseconds
         var rest = bytes
         var hasWholeMessage = false
@@ -199,7 +197,8 @@ final class LoadClient: SocketWatcher {
         } else {
             return check.countMisrouted()
         }
-        if arrival != .duplicate { check.count(stamp, at: now) }
+        // What a slow client catches up with is no delivery to measure.
+        if arrival != .duplicate, !isSlow { check.count(stamp, at: now) }
     }
 
     private func pong(_ payload: UnsafeRawBufferPointer) {

@@ -39,9 +39,9 @@ enum ReportTable {
                 + "misrouted \(checked.misrouted), corrupt \(checked.corrupt)")
         if report.heartbeats.sent > 0 { row("heartbeats", "\(report.heartbeats.sent)") }
         if report.connections.slow > 0 {
-            row(
-                "slow",
-                "\(report.connections.slow), of these closed by the server \(report.connections.slowClosed)")
+            let closes = report.connections.slowCloses.sorted { $0.key < $1.key }
+            let text = closes.map { "; \($0.value) ended: \($0.key)" }.joined()
+            row("slow", "\(report.connections.slow)\(text)")
         }
         if report.connections.churned > 0 { row("churn", "\(report.connections.churned) left and came back") }
         if let server = report.server {

@@ -83,6 +83,20 @@ import Testing
         #expect((atMost / 2...atMost + 100).contains(checked.received))
     }
 
+    @Test func clientsThatDoNotReadAreCutOffAndTheOthersLoseNothing() throws {
+        let gateway = try GatewayNode(redis, options: ["--maximum-queue-bytes", "256KiB"])
+        let child = try start(
+            gateway.endpoint, "--clients", "6", "--slow", "2", "--rate", "200", "--payload", "64KiB",
+            "--messages", "400")
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.connections.slow == 2)
+        #expect(report.connections.slowCloses.values.reduce(0, +) == 2)
+        #expect(report.connections.serverCloses == [:])
+        #expect(report.deliveries.checked.expected == report.messages.published * 4)
+        #expect(report.deliveries.measured == report.messages.measured * 4)
+    }
+
     @Test func aGatewayThatDiesIsFound() throws {
         let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
         let child = try start(
