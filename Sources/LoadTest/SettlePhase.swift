@@ -38,8 +38,8 @@ final class SettlePhase {
         onDone()
     }
 
-    /// Connections that have ended cannot get what they miss, and are not waited for. Slow ones have caught up or
-    /// have ended.
+    /// Connections that have ended cannot get what they miss, and are not waited for. Slow ones have caught
+    /// up or have ended.
     private var isAnythingMissing: Bool {
         holder.seats.contains { seat in
             guard let client = seat.client, client.phase == .open else { return false }
