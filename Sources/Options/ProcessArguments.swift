@@ -14,7 +14,7 @@ package enum ProcessArguments {
     }
 
     /// Stars in place of what stands between the user and the last `@` of a URL's authority.
-    static func hidePassword(in text: UnsafeMutableBufferPointer<CChar>) {
+    package static func hidePassword(in text: UnsafeMutableBufferPointer<CChar>) {
         let bytes = text.map { UInt8(bitPattern: $0) }
         guard let scheme = bytes.firstRange(of: "://".utf8), let at = bytes.lastIndex(of: UInt8(ascii: "@")),
             at > scheme.upperBound,

@@ -94,8 +94,8 @@ import Testing
             let room = cluster.room()
             let token = try await cluster.node.token()
             let client = try await cluster.node.connect(room, token: token)
-            // Not the token of the connection: what Redis had received before it fell silent it does afterwards,
-            // and a newer connection, though given up meanwhile, would replace the older.
+            // Not the token of the connection: what Redis had received before it fell silent it does
+            // afterwards, and a newer connection, though given up meanwhile, would replace the older.
             let other = try await cluster.node.token()
             try await cluster.redis.first.signal(SIGSTOP)
             try await expectUnavailable(cluster.node, token: other)
@@ -126,6 +126,22 @@ import Testing
             let client = try await node.connect("room")
             try await cluster.redis.publish(room: "room", "1")
             #expect(try await client.next() == .text("1"))
+        }
+    }
+
+    /// A refused login is no crash and no busy loop: the node says so, keeps trying, and shows no password.
+    @Test func nodeThatRedisRefusesIsNotReadyUntilItIsLetIn() async throws {
+        try await Cluster.with(nodes: 0, password: "right-Pa55word") { cluster in
+            let node = try await GatewayNode(
+                cluster.driver, id: "locked-out", redis: cluster.redis,
+                environment: ["GATEWAY_REDIS_PASSWORD": "wrong-Pa55word"], awaitReady: false)
+            try await eventually("the log tells why") { node.child.errorOutput.contains("WRONGPASS") }
+            #expect(try await node.ready().status == 503)
+            #expect(try await node.get("/get/token?isLogin=true&userId=a").status == 503)
+            try await cluster.redis.command("CONFIG", "SET", "requirepass", "wrong-Pa55word")
+            try await eventually("it is let in") { try await node.ready().status == 200 }
+            #expect(!node.child.errorOutput.contains("Pa55word"))
+            #expect(node.child.errorOutput.split(separator: "\n").count < 40)
         }
     }
 

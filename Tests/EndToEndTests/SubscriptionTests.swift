@@ -25,8 +25,8 @@ import Testing
         }
     }
 
-    /// Without grace each round leaves the room just when the next one joins it: whichever comes first in Redis,
-    /// what is published after the 101 must arrive.
+    /// Without grace each round leaves the room just when the next one joins it: whichever comes first in
+    /// Redis, what is published after the 101 must arrive.
     @Test func joiningWhileLeavingLosesNothing() async throws {
         try await Cluster.with(options: ["--unsubscribe-grace", "0s"]) { cluster in
             let (node, room) = (cluster.node, cluster.room())

@@ -5,7 +5,7 @@ import Testing
 
 /// The same number for ever.
 private struct FixedGenerator: RandomNumberGenerator {
-    /// Gives the lowest number of a range below 2 to the 32. (Zero itself is rejected for ever, for fairness.)
+    /// Gives the lowest number of a range below 2 to the 32. (Zero is rejected for ever, for fairness.)
     static let lowest = FixedGenerator(number: 1 << 32)
     /// Gives the highest number of every range.
     static let highest = FixedGenerator(number: .max)

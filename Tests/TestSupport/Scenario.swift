@@ -36,19 +36,26 @@ package final class Scenario {
     ///   - isDone: asked at the end of each turn until it is true.
     ///   - action: run on the loop when the step before is done.
     package func step(
-        _ name: String, until isDone: @escaping () throws -> Bool = { true },
+        _ name: String, until isDone: @escaping () throws -> Bool,
         _ action: @escaping () throws -> Void = {}
     ) {
         steps.append(Step(name: name, action: action, isDone: isDone))
     }
 
-    /// Runs the steps that were added. Once for each scenario.
+    /// Adds a step that waits for nothing.
+    package func then(_ action: @escaping () throws -> Void) {
+        step("a turn", until: { true }, action)
+    }
+
+    /// Runs the steps that were added. Once for each scenario; an `onTurnEnd` set before stays in force.
     ///
     /// - Throws: what a step throws, or `NeverHappened`.
     package func run() throws {
+        let turnEnd = loop.onTurnEnd
         loop.onTurnEnd = { [unowned self] in
+            let hasWorkLeft = turnEnd?() ?? false
             self.advance()
-            return false
+            return hasWorkLeft
         }
         // Makes turns, for conditions that nothing on this loop announces.
         let pulse = Timer(on: loop, repeating: true) {}

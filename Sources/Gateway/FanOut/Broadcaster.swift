@@ -26,7 +26,10 @@ final class Broadcaster {
     private var sweepTimer: Timer?
     private var heldBackLog: RateLimitedLog
     private var linkLog: LinkLog
+    /// Since when not every room is subscribed.
     private var lostAt: MonotonicInstant?
+    /// Whether the present connection may have confirmed rooms.
+    private var isLinkUp = false
 
     init(node: NodeContext, loop: EventLoop) {
         self.node = node
@@ -157,7 +160,10 @@ final class Broadcaster {
     private func connectCallbacks() {
         lostAt = .now
         subscriber.onMessage = { [unowned self] in self.receive($0, $1) }
-        subscriber.onUp = { [unowned self] in self.publishRoomCount() }
+        subscriber.onUp = { [unowned self] in
+            self.isLinkUp = true
+            self.publishRoomCount()
+        }
         subscriber.onDown = { [unowned self] in self.linkLost($0) }
         subscriber.onSubscribed = { [unowned self] in self.confirmed($0) }
         subscriber.onUnsubscribed = { [unowned self] channel in
@@ -179,10 +185,14 @@ final class Broadcaster {
 
     private func linkLost(_ reason: String) {
         linkLog.down(reason)
-        guard lostAt == nil else { return }
-        lostAt = .now
-        setUp(false)
-        metrics.reconnects.add(1)
+        // A failed attempt loses nothing; a connection does, even one lost before every room was back.
+        guard isLinkUp else { return }
+        isLinkUp = false
+        if lostAt == nil {
+            lostAt = .now
+            setUp(false)
+            metrics.reconnects.add(1)
+        }
         let (forgotten, rejoined) = subscriptions.linkLost()
         for room in forgotten { subscriber.unsubscribe(channels.room(room)) }
         for room in rejoined { subscriber.subscribe(channels.room(room)) }

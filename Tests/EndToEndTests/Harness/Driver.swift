@@ -12,8 +12,8 @@ final class Driver: Sendable {
         var ended = false
         var onEnd: [CheckedContinuation<Void, Never>] = []
 
-        /// Takes the lines that `piece` completes. Only `piece` is searched: an answer with a payload of 1 MiB
-        /// comes in many pieces.
+        /// Takes the lines that `piece` completes. Only `piece` is searched: an answer with a payload of 1
+        /// MiB comes in many pieces.
         mutating func lines(adding piece: Data) -> [Data] {
             let parts = piece.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
             var lines: [Data] = []
@@ -43,8 +43,8 @@ final class Driver: Sendable {
         input.withLock { process.standardInput = $0 }
         process.standardOutput = output
         try process.run()
-        // A thread that blocks, not a readability handler: libdispatch can fall over a descriptor that is closed
-        // and used again by another pipe while its event is under way.
+        // A thread that blocks, not a readability handler: libdispatch can fall over a descriptor that is
+        // closed and used again by another pipe while its event is under way.
         Thread.detachNewThread { [self] in
             var isOpen = true
             while isOpen {

@@ -14,8 +14,9 @@ struct Hopeless: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// Asks `condition` again and again until it holds; records a failure when it does not within `patience`.
-/// An error that `condition` throws counts as "not yet" (but for `Hopeless`); the last one is part of the failure.
+/// Asks `condition` again and again until it holds; records a failure when it does not within `patience`. An
+/// error that `condition` throws counts as "not yet" (but for `Hopeless`); the last one is part of the
+/// failure.
 @discardableResult
 func eventually(
     _ what: String, within patience: Duration = .seconds(10),

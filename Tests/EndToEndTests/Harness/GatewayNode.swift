@@ -23,7 +23,9 @@ final class GatewayNode: Sendable {
                 "--node-id", id, "--redis", url ?? redis.url, "--workers", "2",
             ] + options
         var variables = environment
-        if let password = redis.password { variables["GATEWAY_REDIS_PASSWORD"] = password }
+        if let password = redis.password, variables["GATEWAY_REDIS_PASSWORD"] == nil {
+            variables["GATEWAY_REDIS_PASSWORD"] = password
+        }
         let child = try await Child(driver, name: id, command, environment: variables)
         self.child = child
         var ports: (Int?, Int?)

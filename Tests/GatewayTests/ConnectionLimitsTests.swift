@@ -46,32 +46,3 @@ import Testing
         #expect(DescriptorLimit.raise() == raised)
     }
 }
-
-@Suite struct ProcessArgumentsTests {
-    private func hidden(_ text: String) -> String {
-        var bytes = text.utf8.map { CChar(bitPattern: $0) }
-        bytes.withUnsafeMutableBufferPointer { ProcessArguments.hidePassword(in: $0) }
-        return String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    @Test(arguments: [
-        ("redis://user:secret@host:6379/1", "redis://user:******@host:6379/1"),
-        ("redis://:secret@host", "redis://:******@host"),
-        ("--redis=redis://u:secret@host", "--redis=redis://u:******@host"),
-        ("redis://u:se:cr@et@host", "redis://u:********@host"),
-        ("redis://u:p%40ss@[::1]:6379", "redis://u:******@[::1]:6379"),
-        ("redis://u:é@h", "redis://u:**@h"),
-        ("redis://u:@h", "redis://u:@h"),
-    ])
-    func passwordIsOverwrittenByStars(text: String, expected: String) {
-        #expect(hidden(text) == expected)
-    }
-
-    @Test(arguments: [
-        "", "--workers", "redis://host:6379", "redis://user@host", "redis://@host", "unix:///run/redis.sock",
-        "a:b@c", "://", "x://@",
-    ])
-    func whatHasNoPasswordIsLeftAsItIs(text: String) {
-        #expect(hidden(text) == text)
-    }
-}

@@ -1,0 +1,142 @@
+import EventLoop
+import Notices
+import Redis
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+/// A broadcaster on a real Redis, and what it has posted to its two workers.
+private final class Rig {
+    let server: RedisServer
+    let scenario: Scenario
+    let node: NodeContext
+    private let broadcaster: Broadcaster
+    private(set) var received: [[String]] = [[], []]
+
+    init(_ options: String...) throws {
+        server = try RedisServer()
+        scenario = try Scenario()
+        let configuration = try configuration(
+            ["--redis", "redis://127.0.0.1:\(server.port)", "--node-id", "n1", "--workers", "2"] + options)
+        let state = NodeState(workerCount: 2, maximumClientCount: 1, maximumHttpConnectionCount: 1)
+        // Nothing is logged: warnings are what these tests bring about.
+        let log = Log(level: .error, format: .text, nodeID: "n1")
+        node = NodeContext(configuration: configuration, log: log, state: state)
+        broadcaster = Broadcaster(node: node, loop: scenario.loop)
+        for worker in 0...1 {
+            node.workerMailboxes[worker].open(on: scenario.loop) { [unowned self] messages in
+                self.received[worker] += messages.map(Rig.text)
+            }
+        }
+        broadcaster.start()
+    }
+
+    func join(_ room: String, worker: Int) {
+        node.subscriberMailbox.post(.join(room: RoomId(room)!, worker: worker))
+    }
+
+    /// Waits until a worker has received a message so many times.
+    func await(
+        _ message: String, worker: Int = 0, count: Int = 1, _ action: @escaping () throws -> Void = {}
+    ) {
+        let isThere = { [unowned self] in self.received[worker].count { $0 == message } >= count }
+        scenario.step("\(message) for \(worker)", until: isThere, action)
+    }
+
+    func run() throws {
+        scenario.then { [unowned self] in self.node.subscriberMailbox.post(.stop) }
+        try scenario.run()
+    }
+
+    private static func text(_ message: WorkerMessage) -> String {
+        switch message {
+        case .deliver(let room, let frame):
+            "\(room): " + String(decoding: frame.bytes.dropFirst(2), as: UTF8.self)
+        case .subscribed(let room): "subscribed \(room)"
+        case .subscriptionsLost: "lost"
+        case .subscriptionsRestored: "restored"
+        case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
+        case .drain, .stop: "?"
+        }
+    }
+}
+
+@Suite(.serialized) struct BroadcasterTests {
+    @Test func messagesGoToTheWorkersThatHaveTheRoom() throws {
+        let rig = try Rig()
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await("subscribed b", worker: 1) { rig.join("b", worker: 1) }
+        rig.await("subscribed a", worker: 1) { rig.join("a", worker: 1) }
+        rig.await("b: 3", worker: 1) {
+            for (room, payload) in [("a", "1"), ("c", "2"), ("a", "no JSON"), ("b", "3")] {
+                try rig.server.command("PUBLISH", "room:\(room)", payload)
+            }
+        }
+        try rig.run()
+        #expect(rig.received[0].filter { $0.contains(": ") } == ["a: 1"])
+        #expect(rig.received[1].filter { $0.contains(": ") } == ["a: 1", "b: 3"])
+        #expect(rig.node.metrics.subscriber.messagesReceived.value == 3)
+        #expect(rig.node.metrics.subscriber.heldBack[HeldBackReason.notJson.rawValue].value == 1)
+    }
+
+    @Test func replacementIsToldToEveryWorker() throws {
+        let rig = try Rig()
+        let text = "replaced AAAAbbbbCCCCdddd0000-_-_ 42"
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await(text) { try rig.server.command("PUBLISH", "gateway:n1", text) }
+        rig.await(text, worker: 1)
+        try rig.run()
+        #expect(rig.node.metrics.subscriber.messagesReceived.value == 0, "it is no room's message")
+    }
+
+    @Test func lossAndReturnAreToldToEveryWorker() throws {
+        let rig = try Rig()
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await("restored", worker: 1, count: 2) {
+            try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        }
+        rig.await("restored", count: 2)
+        try rig.run()
+        #expect(rig.received[0].filter { $0 != "restored" } == ["subscribed a", "lost", "subscribed a"])
+        #expect(rig.received[1].suffix(2) == ["lost", "restored"])
+        #expect(rig.node.metrics.subscriber.reconnects.value == 1)
+    }
+
+    /// A connection that is lost before every room is back was a connection all the same: what it confirmed
+    /// holds no longer.
+    @Test func lossBeforeAllRoomsAreBackIsALossToo() throws {
+        let rig = try Rig()
+        rig.await("subscribed a") {
+            // A channel that Redis refuses ends the connection.
+            try rig.server.command("ACL", "SETUSER", "default", "resetchannels", "&gateway:*", "&room:a")
+            rig.join("a", worker: 0)
+        }
+        rig.await("lost", count: 3) { rig.join("b", worker: 1) }
+        rig.await("subscribed b", worker: 1) {
+            #expect(!rig.received[1].contains("subscribed b"))
+            try rig.server.command("ACL", "SETUSER", "default", "allchannels")
+        }
+        rig.await("restored", count: 2)
+        try rig.run()
+        // Told to be subscribed once for each connection at most, and for the last one.
+        let told = rig.received[0].filter { $0 != "restored" }
+        for (message, next) in zip(told, told.dropFirst()) where message == "subscribed a" {
+            #expect(next == "lost")
+        }
+        #expect(told.last == "subscribed a")
+        #expect(rig.node.metrics.subscriber.reconnects.value == 1, "the node was away once")
+    }
+
+    @Test func roomIsLeftWhenItsGraceIsOver() throws {
+        let rig = try Rig("--unsubscribe-grace", "0s")
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        let nobody = RedisPipeline.Reply.array([.bytes(Array("room:a".utf8)), .integer(0)])
+        rig.scenario.step("the room is left", until: {
+            try rig.server.command("PUBSUB", "NUMSUB", "room:a") == nobody
+        }) { rig.node.subscriberMailbox.post(.leave(room: RoomId("a")!, worker: 0)) }
+        rig.await("subscribed a", count: 2) { rig.join("a", worker: 0) }
+        try rig.run()
+        #expect(rig.received[0].filter { $0 == "lost" } == [])
+    }
+}
