@@ -50,7 +50,7 @@ let package = Package(
         tests("OptionsTests", ["Options"]),
         tests("GatewayTests", ["Gateway", "TestSupport"]),
         tests("PublisherTests", ["Publisher"]),
-        tests("LoadTestTests", ["LoadTest"]),
+        tests("LoadTestTests", ["LoadTest", "TestSupport"]),
         tests("EndToEndTests", [], exclude: ["Support"]),
     ],
     swiftLanguageModes: [.v6]

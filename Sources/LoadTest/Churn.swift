@@ -2,8 +2,8 @@
 
 import EventLoop
 
-/// Takes the clients in turn. Each one, before it goes, waits for what was published when its turn came: that is
-/// what its connection has to receive; whatever else reaches it is booked and not required.
+/// Takes the clients in turn. Each one, before it goes, waits for what was published when its turn came: that
+/// is what its connection has to receive; whatever else reaches it is booked and not required.
 final class Churn {
     private static let tick = Duration.milliseconds(20)
     /// For the messages before leaving, for the server's Close, and for the new handshake.
@@ -30,7 +30,9 @@ final class Churn {
     }
 
     /// Whether a client is on its way out or in.
-    var isBusy: Bool { departures.contains { $0.client.phase == .leaving } || arrivals.contains(where: \.isPending) }
+    var isBusy: Bool {
+        departures.contains { $0.client.phase == .leaving } || arrivals.contains(where: \.isPending)
+    }
 
     /// Nobody leaves any more; who has not yet left stays.
     func stop() {
@@ -70,7 +72,8 @@ final class Churn {
             holder.report.churnFailures["no Close from the server", default: 0] += 1
             holder.ended(departure.client, in: .leaving, reason: "timeout")
         }
-        for client in arrivals where client.isPending && now - client.startedAt > ConnectPhase.handshakeTimeout {
+        for client in arrivals
+        where client.isPending && now - client.startedAt > ConnectPhase.handshakeTimeout {
             client.drop()
             holder.seats[client.seat].client = nil
             refused("timeout")

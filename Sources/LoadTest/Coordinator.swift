@@ -1,5 +1,5 @@
-// A run from start to end: starts the load processes, leads them and the publisher through the phases, measures
-// the servers, and adds everything up. Main thread, one loop.
+// A run from start to end: starts the load processes, leads them and the publisher through the phases,
+// measures the servers, and adds everything up. Main thread, one loop.
 
 import EventLoop
 import Glibc
@@ -7,7 +7,7 @@ import Glibc
 /// Leads one run.
 ///
 ///     preparing → connecting → warming → measuring → publishing ends → settling → done
-///     any       → done         a load process is gone, a phase takes too long, or interrupted before warming
+///     any       → done         a load process is gone, a phase takes too long, or interrupted early
 final class Coordinator {
     enum Phase: String { case preparing, connecting, warming, measuring, ending, settling, done }
 
@@ -156,7 +156,9 @@ final class Coordinator {
         if plan.pace != .idle {
             var participants = Array(repeating: 0, count: plan.load.assignment.roomCount)
             for connect in connectReports.values {
-                for (room, count) in connect.receiverCounts.enumerated() where count > 0 { participants[room] += 1 }
+                for (room, count) in connect.receiverCounts.enumerated() where count > 0 {
+                    participants[room] += 1
+                }
             }
             let job = job(participantCounts: participants)
             let publisher = publisher
@@ -254,7 +256,8 @@ final class Coordinator {
 
     private func job(participantCounts: [Int]) -> PublishJob {
         PublishJob(
-            run: runNumber, assignment: plan.load.assignment, payload: LoadPayload(bytes: plan.load.payloadBytes),
+            run: runNumber, assignment: plan.load.assignment,
+            payload: LoadPayload(bytes: plan.load.payloadBytes),
             pace: plan.pace, target: plan.target, messageCount: plan.messageCount, settle: plan.settle,
             participantCounts: participantCounts, board: board, completions: completions.read)
     }
@@ -265,7 +268,7 @@ final class Coordinator {
         guard !report.isInterrupted else { return finish() }
         report.isInterrupted = true
         switch phase {
-        case .preparing, .connecting: finish()
+        case .preparing, .connecting: fail("interrupted before anything was measured")
         case .warming:
             startMeasuring()
             endPublishing()
@@ -294,7 +297,8 @@ final class Coordinator {
         let openCount = range.reduce(0) { $0 + board.openCount(process: $1) }
         let delivered = range.reduce(0) { $0 + board.deliveredCount(process: $1) }
         console.progress(
-            "\(phase.rawValue): \(openCount) of \(plan.clientCount) clients, \(board.publishedCount) messages, "
+            "\(phase.rawValue): \(openCount) of \(plan.clientCount) clients, "
+                + "\(board.publishedCount) messages, "
                 + "\(delivered - lastDelivered) deliveries/s")
         lastDelivered = delivered
     }

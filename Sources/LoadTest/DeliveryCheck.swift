@@ -25,7 +25,8 @@ final class DeliveryCheck {
         self.board = board
     }
 
-    /// Begins to tell which messages have reached all of `receiverCounts`, at most `window` being on their way.
+    /// Begins to tell which messages have reached all of `receiverCounts`, at most `window` being on their
+    /// way.
     func reportCompletions(window: Int, receiverCounts: [Int]) {
         self.window = WindowCounter(window: window, receiverCounts: receiverCounts)
     }

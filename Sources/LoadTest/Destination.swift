@@ -12,8 +12,8 @@ struct Destination {
     private let length: socklen_t
     private let isLoopback: Bool
 
-    /// Ephemeral ports run out at 28,232 for one pair of addresses (net.ipv4.ip_local_port_range), less those that
-    /// wait after a close; on loopback every address of 127/8 is ours to connect from.
+    /// Ephemeral ports run out at 28,232 for one pair of addresses (net.ipv4.ip_local_port_range), less those
+    /// that wait after a close; on loopback every address of 127/8 is ours to connect from.
     private static let connectionsPerSource = 20_000
     /// The first source is 127.0.0.2: 127.0.0.1 stays free for everything else.
     private static let firstSource: UInt32 = 0x7F00_0002
@@ -45,8 +45,8 @@ struct Destination {
 
     /// Begins to connect; the socket becomes writable when it has, or has failed.
     ///
-    /// - Parameter number: the connection's number among those to this address; on loopback it chooses the source.
-    ///   nil leaves it to the kernel.
+    /// - Parameter number: the connection's number among those to this address; on loopback it chooses the
+    ///   source. nil leaves it to the kernel.
     /// - Throws: when no descriptor, no port or no route is left.
     func dial(number: Int?) throws(SystemError) -> Socket {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)

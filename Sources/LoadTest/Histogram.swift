@@ -2,8 +2,8 @@
 
 /// A histogram of non-negative 64-bit values with a relative error below 1 %.
 ///
-/// Every power of two is cut into 128 buckets of equal width, so a bucket is at most 1/128 of its values wide;
-/// values below 256 have a bucket of their own:
+/// Every power of two is cut into 128 buckets of equal width, so a bucket is at most 1/128 of its values
+/// wide; values below 256 have a bucket of their own:
 ///
 ///     bucket  0 … 255       256 … 383        384 … 511        …
 ///     values  0 … 255       256, 258 … 510   512, 516 … 1020  …

@@ -16,6 +16,11 @@ final class Holder {
         var client: LoadClient?
     }
 
+    /// A server that answers pipelined requests one by one, one a turn of a busy loop, still keeps up with
+    /// the heartbeats of so many.
+    private static let clientsPerHttpConnection = 128
+    private static let maximumHttpConnectionCount = 64
+
     let loop: EventLoop
     let plan: HolderPlan
     let board: SharedBoard
@@ -54,9 +59,13 @@ final class Holder {
             destinations.append(try Destination(endpoint))
         }
         self.destinations = destinations
-        httpClients = (destinations + destinations).map { HttpClient($0, loop: loop) }
         let numbers = stride(from: plan.process, to: plan.clientCount, by: plan.processCount)
         seats = numbers.map { Seat(number: $0, rooms: plan.load.assignment.rooms(ofClient: $0)) }
+        let wanted = seats.count / Holder.clientsPerHttpConnection
+        let httpClientCount = min(Holder.maximumHttpConnectionCount, max(destinations.count, wanted))
+        httpClients = (0..<httpClientCount).map {
+            HttpClient(destinations[$0 % destinations.count], loop: loop)
+        }
         loop.onTurnEnd = { [unowned self] in
             self.check.publish()
             return false
@@ -146,7 +155,11 @@ final class Holder {
         case .open:
             // It stays in its seat: what it does not receive from now on is lost.
             countClosed()
-            report.serverCloses[reason, default: 0] += 1
+            if client.isSlow {
+                report.slowCloses[reason, default: 0] += 1
+            } else {
+                report.serverCloses[reason, default: 0] += 1
+            }
         case .ended: break
         }
     }
@@ -174,7 +187,6 @@ final class Holder {
             guard let client = seat.client else { continue }
             if client.isSlow {
                 report.slowCount += 1
-                if client.isClosedByPeer { report.slowClosedCount += 1 }
             } else {
                 // Of one that is on its way out only the gaps count.
                 report.deliveries += client.counts(

@@ -67,7 +67,8 @@ struct HolderReport: Codable, Sendable {
     /// Connections that the server ended, by close code or error.
     var serverCloses: [String: Int] = [:]
     var slowCount = 0
-    var slowClosedCount = 0
+    /// Of the slow ones, found when they read again in the end.
+    var slowCloses: [String: Int] = [:]
     /// Connections that left and came back.
     var churnedCount = 0
     var churnFailures: [String: Int] = [:]

@@ -8,7 +8,8 @@ import WebSocket
 ///
 ///     connecting → handshaking → open → [leaving] → ended
 ///
-/// `leaving`: the Close frame is sent; what still comes is booked, and the server's end of the connection awaited.
+/// `leaving`: the Close frame is sent; what still comes is booked, and the server's end of the connection
+/// awaited.
 final class LoadClient: SocketWatcher {
     enum Phase { case connecting, handshaking, open, leaving, ended }
 
@@ -24,6 +25,7 @@ final class LoadClient: SocketWatcher {
     private(set) var second: RoomLedger?
     /// Whether it stops reading once it is open.
     let isSlow: Bool
+    private var isResumed = false
 
     private unowned(unsafe) let holder: Holder
     private let check: DeliveryCheck
@@ -36,7 +38,9 @@ final class LoadClient: SocketWatcher {
     /// - Parameters:
     ///   - socket: on its way to be connected; closed by this object.
     ///   - rooms: one or two.
-    init(_ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String, holder: Holder) {
+    init(
+        _ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String, holder: Holder
+    ) {
         self.seat = seat
         self.holder = holder
         self.isSlow = isSlow
@@ -87,13 +91,10 @@ final class LoadClient: SocketWatcher {
         return counts
     }
 
-    /// Whether the kernel has seen the end of the connection, for a client that does not read it.
-    var isClosedByPeer: Bool {
-        // The first byte of tcp_info is the state; 1 is TCP_ESTABLISHED.
-        var state: UInt8 = 0
-        var length: socklen_t = 1
-        let result = getsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &state, &length)
-        return result == 0 && state != 1
+    /// A slow client reads again, to find out what has become of it.
+    func resume() {
+        isResumed = true
+        watchReadability(true)
     }
 
     override func socketIsWritable() {
@@ -113,7 +114,7 @@ final class LoadClient: SocketWatcher {
                 let bytes = UnsafeMutableRawBufferPointer(rebasing: holder.readBuffer[..<count])
                 take(bytes)
                 // The socket is empty, or will be reported again.
-                if count < holder.readBuffer.count || isSlow { return }
+                if count < holder.readBuffer.count || (isSlow && !isResumed) { return }
             case .wouldBlock: return
             case .endOfStream: return end("end of stream")
             case .failed(let code): return end(SystemError.message(of: code))
@@ -160,7 +161,7 @@ final class LoadClient: SocketWatcher {
     }
 
     private func decode(_ bytes: UnsafeMutableRawBufferPointer) {
-        guard !isSlow, !bytes.isEmpty else { return }
+        guard !bytes.isEmpty else { return }
         let now = MonotonicInstant.now.nanoseconds
         var rest = bytes
         var hasWholeMessage = false
@@ -196,7 +197,8 @@ final class LoadClient: SocketWatcher {
         } else {
             return check.countMisrouted()
         }
-        if arrival != .duplicate { check.count(stamp, at: now) }
+        // What a slow client catches up with is no delivery to measure.
+        if arrival != .duplicate, !isSlow { check.count(stamp, at: now) }
     }
 
     private func pong(_ payload: UnsafeRawBufferPointer) {
@@ -206,8 +208,8 @@ final class LoadClient: SocketWatcher {
         send(frame)
     }
 
-    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the connection is
-    /// as good as gone, which reading finds.
+    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the connection
+    /// is as good as gone, which reading finds.
     private func send(_ bytes: [UInt8]) {
         _ = bytes.withUnsafeBytes { socket.write($0) }
     }

@@ -69,7 +69,8 @@ struct LoadPayload: Sendable {
     /// - Complexity: O(bytes), eight bytes a step.
     func decode(_ payload: UnsafeRawBufferPointer) -> LoadStamp? {
         guard payload.count == bytes,
-            Hexadecimal.read(payload, at: LoadPayload.checksumOffset) == LoadPayload.checksum(payload)
+            Hexadecimal.isWritten(
+                LoadPayload.checksum(payload), in: payload, at: LoadPayload.checksumOffset)
         else { return nil }
         let high = UInt64(Hexadecimal.read(payload, at: LoadPayload.sentAtOffset))
         let low = UInt64(Hexadecimal.read(payload, at: LoadPayload.sentAtOffset + 8))
@@ -111,16 +112,29 @@ struct LoadPayload: Sendable {
 enum Hexadecimal {
     /// Writes 8 lower-case digits.
     static func write(_ value: UInt32, to bytes: UnsafeMutableRawBufferPointer, at offset: Int) {
-        for position in 0..<8 {
-            let nibble = UInt8(value >> UInt32(28 - 4 * position) & 15)
-            bytes[offset + position] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
-        }
+        bytes.storeBytes(of: digits(of: value).bigEndian, toByteOffset: offset, as: UInt64.self)
+    }
+
+    /// Whether exactly these 8 digits stand there.
+    static func isWritten(_ value: UInt32, in bytes: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+        digits(of: value).bigEndian == bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+    }
+
+    /// The digits as a word whose most significant byte is the first digit.
+    private static func digits(of value: UInt32) -> UInt64 {
+        var nibbles = UInt64(value)
+        nibbles = (nibbles | nibbles << 16) & 0x0000_FFFF_0000_FFFF
+        nibbles = (nibbles | nibbles << 8) & 0x00FF_00FF_00FF_00FF
+        nibbles = (nibbles | nibbles << 4) & 0x0F0F_0F0F_0F0F_0F0F
+        // 6 carries a nibble of 10 or more into the next four bits; 'a' is 0x27 more than '0' + 10.
+        let letters = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 0x27
     }
 
     /// Reads 8 digits; what other bytes come to is unspecified.
     static func read(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> UInt32 {
-        // A letter has bit 6 set and its low nibble is 9 less than its value. The first digit in memory is the
-        // most significant one.
+        // A letter has bit 6 set and its low nibble is 9 less than its value. The first digit in memory is
+        // the most significant one.
         let word = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
         var digits = (word & 0x0F0F_0F0F_0F0F_0F0F) &+ (word >> 6 & 0x0101_0101_0101_0101) &* 9
         digits = (digits | digits >> 4) & 0x00FF_00FF_00FF_00FF

@@ -70,7 +70,8 @@ struct LoadPlan: Sendable {
     init(_ values: OptionValues, descriptorLimit: Int) throws(UsageError) {
         clientCount = try values.value("clients", IntegerConverter(1...1_000_000))
         let processes = try values.optional("processes", IntegerConverter(1...64))
-        processCount = processes ?? max(1, (clientCount + Self.clientsPerProcess - 1) / Self.clientsPerProcess)
+        processCount =
+            processes ?? max(1, (clientCount + Self.clientsPerProcess - 1) / Self.clientsPerProcess)
         pace = try Self.pace(values)
         load = try Self.load(values, pace: pace)
         target = try Self.target(values)
@@ -88,24 +89,29 @@ struct LoadPlan: Sendable {
         let share = (clientCount + processCount - 1) / processCount
         guard share + Self.reservedDescriptorCount <= descriptorLimit else {
             let available = max(1, descriptorLimit - Self.reservedDescriptorCount)
+            let enough = (clientCount + available - 1) / available
             throw UsageError(
                 "--clients: \(clientCount) in \(processCount) processes need "
                     + "\(share + Self.reservedDescriptorCount) descriptors each and the limit is "
-                    + "\(descriptorLimit), expected --processes \((clientCount + available - 1) / available) or more "
+                    + "\(descriptorLimit), expected --processes \(enough) or more "
                     + "(or a higher limit: ulimit -n)")
         }
         guard load.assignment.roomCount >= load.assignment.roomsPerClient else {
             throw UsageError("--rooms-per-client: 2 needs two rooms, expected --rooms 2 or more")
         }
         guard load.slowCount < clientCount else {
-            throw UsageError("--slow: \(load.slowCount) leaves no client that reads, expected less than --clients")
+            throw UsageError(
+                "--slow: \(load.slowCount) leaves no client that reads, expected less than --clients")
         }
         if case .window(let window) = pace {
             guard load.churnRate == 0 else {
-                throw UsageError("--window: cannot stand with --churn, which changes who has to receive a message")
+                throw UsageError(
+                    "--window: cannot stand with --churn, which changes who has to receive a message, "
+                        + "expected --rate with it")
             }
             guard window * load.assignment.roomCount <= Self.maximumWindowSlots else {
-                throw UsageError("--window: times --rooms is too large, expected at most \(Self.maximumWindowSlots)")
+                throw UsageError(
+                    "--window: times --rooms is too large, expected at most \(Self.maximumWindowSlots)")
             }
         }
         guard messageCount == nil || pace != .idle else {
@@ -160,7 +166,7 @@ struct LoadPlan: Sendable {
         switch (tokenRule, path) {
         case (.gateway, nil): return "/ws"
         case (.none, let path?): return path
-        case (.gateway, .some): throw UsageError("--path: is for --token none only")
+        case (.gateway, .some): throw UsageError("--path: expected only with --token none")
         case (.none, nil): throw UsageError("--path: missing, expected --path with --token none")
         }
     }

@@ -8,19 +8,22 @@ enum LoadTestOptions {
     static let program = Program(
         name: "loadtest", version: Roomcast.version,
         summary: "holds WebSocket clients, publishes, checks every delivery and measures",
-        usage: ["--gateway HOST:PORT[,HOST:PORT ...] [--redis URL] [--clients N] [--rate N | --window N] [options]"],
+        usage: [
+            "--gateway HOST:PORT[,HOST:PORT ...] [--redis URL] [--clients N] [--rate N | --window N] "
+                + "[options]"
+        ],
         variablePrefix: "LOADTEST_",
         options: targetOptions + clientOptions + messageOptions + timeOptions + outputOptions,
         notes: [
             "Without --rate and --window nothing is published: idle connections are measured.",
-            "Exit: 0 every message arrived once, in order and intact, and every connection stood; 1 one did not; "
-                + "2 wrong usage; 3 no client could connect, or Redis could not be reached.",
+            "Exit: 0 every message arrived once, in order and intact, and every connection stood; "
+                + "1 one did not; 2 wrong usage; 3 no client could connect, or Redis could not be reached.",
         ])
 
     private static let targetOptions = [
         Option(
             "gateway", .value(placeholder: "LIST"), section: "Target",
-            help: "Addresses of the gateways, HOST:PORT, separated by commas; clients go round them in turn."),
+            help: "Addresses of the gateways, HOST:PORT, separated by commas; clients go round them."),
         // Where a Redis that was just installed listens.
         Option(
             "redis", .value(placeholder: "URL"), section: "Target", default: .text("redis://127.0.0.1:6379"),
@@ -48,48 +51,63 @@ enum LoadTestOptions {
 
     private static let clientOptions = [
         // Enough to see something, small enough for any laptop.
-        Option("clients", .value(placeholder: "N"), section: "Clients", default: .text("1000"),
+        Option(
+            "clients", .value(placeholder: "N"), section: "Clients", default: .text("1000"),
             help: "Connections to hold, 1 to 1000000."),
-        Option("rooms", .value(placeholder: "N"), section: "Clients", default: .text("1"),
+        Option(
+            "rooms", .value(placeholder: "N"), section: "Clients", default: .text("1"),
             help: "Rooms; client i is in room i mod N."),
-        Option("rooms-per-client", .value(placeholder: "1|2"), section: "Clients", default: .text("1"),
+        Option(
+            "rooms-per-client", .value(placeholder: "1|2"), section: "Clients", default: .text("1"),
             help: "With 2, also in room (i + 1) mod N."),
         // Below what one gateway worker takes, so that connecting does not fail by itself.
-        Option("connect-rate", .value(placeholder: "N"), section: "Clients", default: .text("2000"),
+        Option(
+            "connect-rate", .value(placeholder: "N"), section: "Clients", default: .text("2000"),
             help: "New connections a second, over all processes."),
         // A process holds 20,000 descriptors in many an installation.
-        Option("processes", .value(placeholder: "N"), section: "Clients",
+        Option(
+            "processes", .value(placeholder: "N"), section: "Clients",
             default: .described("one for each 15000 clients"),
             help: "Processes that hold the clients, 1 to 64."),
         // As the API asks of every client; a run beyond 30 s would lose its connections without.
-        Option("heartbeats", .value(placeholder: "on|off"), section: "Clients", default: .text("on"),
+        Option(
+            "heartbeats", .value(placeholder: "on|off"), section: "Clients", default: .text("on"),
             help: "Each client with a token beats every 25 s."),
-        Option("slow", .value(placeholder: "N"), section: "Clients", default: .text("0"),
+        Option(
+            "slow", .value(placeholder: "N"), section: "Clients", default: .text("0"),
             help: "The first N clients stop reading once connected."),
-        Option("churn", .value(placeholder: "N"), section: "Clients", default: .text("0"),
+        Option(
+            "churn", .value(placeholder: "N"), section: "Clients", default: .text("0"),
             help: "Clients a second that leave and come back."),
     ]
 
     private static let messageOptions = [
         // A short notice.
-        Option("payload", .value(placeholder: "SIZE"), section: "Messages", default: .text("128B"),
+        Option(
+            "payload", .value(placeholder: "SIZE"), section: "Messages", default: .text("128B"),
             help: "Size of each message, \(LoadPayload.minimumBytes)B at least."),
-        Option("rate", .value(placeholder: "N"), section: "Messages",
+        Option(
+            "rate", .value(placeholder: "N"), section: "Messages",
             help: "Publish N messages a second, evenly spaced, over all rooms in turn."),
-        Option("window", .value(placeholder: "N"), section: "Messages",
+        Option(
+            "window", .value(placeholder: "N"), section: "Messages",
             help: "Publish as fast as the clients keep up: at most N messages that not all receivers have."),
-        Option("messages", .value(placeholder: "N"), section: "Messages",
+        Option(
+            "messages", .value(placeholder: "N"), section: "Messages",
             help: "End after N messages instead of --duration (warm-up not counted)."),
     ]
 
     private static let timeOptions = [
         // Caches, page faults and TCP windows settle within it.
-        Option("warmup", .value(placeholder: "TIME"), section: "Times", default: .text("2s"),
+        Option(
+            "warmup", .value(placeholder: "TIME"), section: "Times", default: .text("2s"),
             help: "Time to publish before the figures count; deliveries are checked all the same."),
-        Option("duration", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
+        Option(
+            "duration", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
             help: "Length of the measured phase, 100ms to 24h."),
         // Many times the latency of a healthy gateway.
-        Option("settle", .value(placeholder: "TIME"), section: "Times", default: .text("5s"),
+        Option(
+            "settle", .value(placeholder: "TIME"), section: "Times", default: .text("5s"),
             help: "Longest wait for what is missing at the end, and for a full window to move."),
     ]
 

@@ -5,18 +5,25 @@ import Foundation
 /// The table that stands at the end of a run.
 enum ReportTable {
     static func text(_ report: RunReport) -> String {
-        var lines = ["loadtest \(report.version), run \(report.run)\(report.isInterrupted ? ", interrupted" : "")"]
+        var lines = [
+            "loadtest \(report.version), run \(report.run)\(report.isInterrupted ? ", interrupted" : "")"
+        ]
         func row(_ title: String, _ text: String) {
             lines.append(title.padding(toLength: 14, withPad: " ", startingAt: 0) + text)
         }
         let handshakes = report.handshakes
-        row("clients", "\(handshakes.opened) open of \(report.setting.clients) in \(report.setting.rooms) rooms")
-        row("handshakes", "\(number(handshakes.perSecond))/s   " + percentiles(handshakes.latencyMicroseconds))
+        row(
+            "clients",
+            "\(handshakes.opened) open of \(report.setting.clients) in \(report.setting.rooms) rooms")
+        row(
+            "handshakes", "\(number(handshakes.perSecond))/s   " + percentiles(handshakes.latencyMicroseconds)
+        )
         if report.messages.published > 0 {
             let messages = report.messages
             row(
                 "messages",
-                "\(messages.measured) of \(report.setting.payloadBytes) B in \(number(report.measuredSeconds)) s = "
+                "\(messages.measured) of \(report.setting.payloadBytes) B in "
+                    + "\(number(report.measuredSeconds)) s = "
                     + "\(number(messages.perSecond))/s")
             if messages.lagMicroseconds.count > 0 {
                 row("  sent late", percentiles(messages.lagMicroseconds))
@@ -32,12 +39,16 @@ enum ReportTable {
                 + "misrouted \(checked.misrouted), corrupt \(checked.corrupt)")
         if report.heartbeats.sent > 0 { row("heartbeats", "\(report.heartbeats.sent)") }
         if report.connections.slow > 0 {
-            row("slow", "\(report.connections.slow), of these closed by the server \(report.connections.slowClosed)")
+            let closes = report.connections.slowCloses.sorted { $0.key < $1.key }
+            let text = closes.map { "; \($0.value) ended: \($0.key)" }.joined()
+            row("slow", "\(report.connections.slow)\(text)")
         }
         if report.connections.churned > 0 { row("churn", "\(report.connections.churned) left and came back") }
         if let server = report.server {
             row("server CPU", cpu(server.cpu))
-            if let cost = server.handshakeCpuMicroseconds { row("  handshake", "\(number(cost)) us CPU each") }
+            if let cost = server.handshakeCpuMicroseconds {
+                row("  handshake", "\(number(cost)) us CPU each")
+            }
             row("server memory", memory(server))
         }
         if let tool = report.tool { row("tool CPU", cpu(tool)) }
@@ -54,17 +65,21 @@ enum ReportTable {
 
     private static func cpu(_ cpu: CpuReport) -> String {
         let text = "user \(number(cpu.userSeconds)) s, system \(number(cpu.systemSeconds)) s"
-        guard let user = cpu.userSecondsPerMillionDeliveries, let system = cpu.systemSecondsPerMillionDeliveries
+        guard let user = cpu.userSecondsPerMillionDeliveries,
+            let system = cpu.systemSecondsPerMillionDeliveries
         else { return text }
         return text + "; a million deliveries: user \(number(user)) s, system \(number(system)) s"
     }
 
     private static func memory(_ server: RunReport.Server) -> String {
         func mebibytes(_ bytes: Int) -> String { number(Double(bytes) / Double(1 << 20)) }
-        var text = "\(mebibytes(server.residentBytesBefore)) MiB before, "
+        var text =
+            "\(mebibytes(server.residentBytesBefore)) MiB before, "
             + "\(mebibytes(server.residentBytesConnected)) MiB connected, "
             + "\(mebibytes(server.residentBytesAtEnd)) MiB at the end"
-        if let each = server.residentBytesPerConnection { text += "; \(number(each / 1024)) KiB a connection" }
+        if let each = server.residentBytesPerConnection {
+            text += "; \(number(each / 1024)) KiB a connection"
+        }
         return text
     }
 

@@ -1,4 +1,5 @@
-// What one connection must receive of one room, and what it did receive. A pure value, owned by the connection.
+// What one connection must receive of one room, and what it did receive. A pure value, owned by the
+// connection.
 
 /// What has become of the deliveries, added up over connections.
 struct DeliveryCounts: Codable, Equatable, Sendable {
@@ -30,8 +31,8 @@ struct DeliveryCounts: Codable, Equatable, Sendable {
 
 /// Follows the sequence numbers of one room on one connection.
 ///
-/// Required is what was sent from the moment the connection stood. What was sent just before may come too: the
-/// gateway had subscribed by then. So the first number may be any up to the first required one.
+/// Required is what was sent from the moment the connection stood. What was sent just before may come too:
+/// the gateway had subscribed by then. So the first number may be any up to the first required one.
 struct RoomLedger: Sendable {
     /// What an arrival was.
     enum Arrival: Equatable {

@@ -74,7 +74,7 @@ struct RunReport: Codable, Equatable, Sendable {
     struct Connections: Codable, Equatable, Sendable {
         var serverCloses: [String: Int] = [:]
         var slow = 0
-        var slowClosed = 0
+        var slowCloses: [String: Int] = [:]
         var churned = 0
         var churnFailures: [String: Int] = [:]
     }
@@ -147,7 +147,7 @@ struct RunReport: Codable, Equatable, Sendable {
             deliveries.measured += report.measuredCount
             connections.serverCloses += report.serverCloses
             connections.slow += report.slowCount
-            connections.slowClosed += report.slowClosedCount
+            connections.slowCloses += report.slowCloses
             connections.churned += report.churnedCount
             connections.churnFailures += report.churnFailures
             heartbeats.sent += report.heartbeatCount
@@ -156,8 +156,8 @@ struct RunReport: Codable, Equatable, Sendable {
         deliveries.latencyMicroseconds = LatencyReport(latency)
     }
 
-    /// Adds what can be said once everything is known: sentences for what went wrong, and the exit code unless a
-    /// graver one was found before.
+    /// Adds what can be said once everything is known: sentences for what went wrong, and the exit code
+    /// unless a graver one was found before.
     mutating func judge() {
         func name(_ failures: [String: Int], _ what: String) {
             for (reason, count) in failures.sorted(by: { $0.key < $1.key }) {

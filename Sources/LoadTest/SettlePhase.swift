@@ -21,6 +21,9 @@ final class SettlePhase {
     }
 
     func start() {
+        for client in holder.seats.compactMap(\.client) where client.isSlow && client.phase == .open {
+            client.resume()
+        }
         timer = Timer(on: holder.loop, repeating: true) { [unowned self] in self.look() }
         look()
         timer?.start(after: SettlePhase.tick)
@@ -35,10 +38,11 @@ final class SettlePhase {
         onDone()
     }
 
-    /// Connections that have ended cannot get what they miss, and are not waited for.
+    /// Connections that have ended cannot get what they miss, and are not waited for. Slow ones have caught
+    /// up or have ended.
     private var isAnythingMissing: Bool {
         holder.seats.contains { seat in
-            guard let client = seat.client, client.phase == .open, !client.isSlow else { return false }
+            guard let client = seat.client, client.phase == .open else { return false }
             return client.missingCount(ofMessages: publishedCount) > 0
         }
     }

@@ -2,8 +2,8 @@
 
 /// Counts the arrivals of the messages that are in flight.
 ///
-/// At most `window` messages are in flight over all rooms, so those of one room are told apart by their sequence
-/// number modulo the window.
+/// At most `window` messages are in flight over all rooms, so those of one room are told apart by their
+/// sequence number modulo the window.
 struct WindowCounter: Sendable {
     private let window: Int
     private let receiverCounts: [Int]

@@ -1,0 +1,120 @@
+import Glibc
+import Options
+import Testing
+
+@testable import LoadTest
+
+struct LoadPlanTests {
+    private func plan(_ arguments: String..., descriptorLimit: Int = 20_000) throws -> LoadPlan {
+        guard case .run(let values) = try LoadTestOptions.program.parse(arguments, environment: { _ in nil })
+        else { throw CancellationError() }
+        return try LoadPlan(values, descriptorLimit: descriptorLimit)
+    }
+
+    private func expectRefused(
+        _ arguments: [String], descriptorLimit: Int = 20_000, naming option: String,
+        _ location: SourceLocation = #_sourceLocation
+    ) {
+        do {
+            guard
+                case .run(let values) = try LoadTestOptions.program.parse(
+                    arguments, environment: { _ in nil })
+            else { return }
+            _ = try LoadPlan(values, descriptorLimit: descriptorLimit)
+            Issue.record("was accepted", sourceLocation: location)
+        } catch {
+            #expect(
+                "\(error)".contains(option) && "\(error)".contains("expected"), "\(error)",
+                sourceLocation: location)
+        }
+    }
+
+    @Test func everyDefaultHasItsOwnForm() throws {
+        let plan = try plan("--gateway", "127.0.0.1:1")
+        #expect(plan.clientCount == 1000 && plan.processCount == 1)
+        #expect(plan.pace == .idle)
+        #expect(plan.load.hasHeartbeats && plan.load.path == "/ws")
+    }
+
+    @Test func oneProcessHoldsFifteenThousand() throws {
+        #expect(try plan("--gateway", "h:1", "--clients", "15000").processCount == 1)
+        #expect(try plan("--gateway", "h:1", "--clients", "15001").processCount == 2)
+        #expect(try plan("--gateway", "h:1", "--clients", "15000", "--processes", "3").processCount == 3)
+    }
+
+    @Test func tooFewDescriptorsAreRefusedWithTheNumberThatDoes() {
+        expectRefused(
+            ["--gateway", "h:1", "--clients", "2000"], descriptorLimit: 1024, naming: "--processes 3")
+        #expect(throws: Never.self) {
+            try plan("--gateway", "h:1", "--clients", "2000", "--processes", "3", descriptorLimit: 1024)
+        }
+    }
+
+    @Test func wrongUsageNamesTheOption() {
+        let gateway = ["--gateway", "h:1"]
+        expectRefused([], naming: "--gateway")
+        expectRefused(["--gateway", "h"], naming: "--gateway")
+        expectRefused(gateway + ["--clients", "0"], naming: "--clients")
+        expectRefused(gateway + ["--rate", "5", "--window", "5"], naming: "--window")
+        expectRefused(gateway + ["--window", "5", "--churn", "1"], naming: "--churn")
+        expectRefused(gateway + ["--window", "65536", "--rooms", "1000000"], naming: "--window")
+        expectRefused(gateway + ["--payload", "\(LoadPayload.minimumBytes - 1)B"], naming: "--payload")
+        expectRefused(gateway + ["--rooms-per-client", "2"], naming: "--rooms")
+        expectRefused(gateway + ["--slow", "1000"], naming: "--slow")
+        expectRefused(gateway + ["--messages", "10"], naming: "--messages")
+        expectRefused(gateway + ["--token", "none"], naming: "--path")
+        expectRefused(gateway + ["--path", "/x"], naming: "--path")
+        expectRefused(gateway + ["--publish-url", "http://h:1/pub"], naming: "--publish-url")
+        expectRefused(gateway + ["--redis", "http://h"], naming: "--redis")
+    }
+
+    @Test func anotherServerIsReachedByItsPath() throws {
+        let plan = try plan(
+            "--gateway", "h:1", "--token", "none", "--path", "/sub/{room}", "--publish-url",
+            "http://h:2/pub/{room}")
+        #expect(!plan.load.hasHeartbeats)
+        #expect(RoomName.path(plan.load.path, rooms: [4], run: 0xab) == "/sub/load-ab-4")
+        guard case .http(let url) = plan.target else {
+            Issue.record("not by HTTP")
+            return
+        }
+        #expect(url.endpoint == Endpoint("h:2") && url.path == "/pub/{room}")
+    }
+
+    @Test func theSmallestPayloadIsAccepted() throws {
+        let size = LoadPayload.minimumBytes
+        #expect(try plan("--gateway", "h:1", "--payload", "\(size)B").load.payloadBytes == size)
+    }
+}
+
+struct ProcessUsageTests {
+    @Test func aNameWithBlanksAndParenthesesDoesNotShiftTheFields() throws {
+        let fields = (3...52).map { $0 == 3 ? "S" : "\($0)" }.joined(separator: " ")
+        let usage = try #require(ProcessUsage.parse(stat: "12 (a) b (c)) \(fields)\n"))
+        let ticks = Double(sysconf(Int32(_SC_CLK_TCK)))
+        #expect(usage.userSeconds == 14 / ticks && usage.systemSeconds == 15 / ticks)
+        #expect(usage.residentBytes == 24 * sysconf(Int32(_SC_PAGESIZE)))
+    }
+
+    @Test func malformedIsNothing() {
+        #expect(ProcessUsage.parse(stat: "") == nil)
+        #expect(ProcessUsage.parse(stat: "1 (a) S 1 2") == nil)
+        #expect(ProcessUsage.parse(rollup: "Rss: 1 kB\n") == nil)
+        #expect(ProcessUsage.parse(rollup: "Rss: 1 kB\nPss:      12 kB\n") == 12 * 1024)
+    }
+
+    @Test func thisProcessHasFigures() throws {
+        let usage = try #require(ProcessUsage.read(pid: Int(getpid())))
+        #expect(usage.residentBytes > 1 << 20)
+        #expect(ProcessUsage.read(pid: Int(Int32.max)) == nil)
+    }
+}
+
+struct TokenFetchTests {
+    @Test func theTokenStandsInData() {
+        #expect(TokenFetch.token(in: #"{"data":"ab-_9"}"#) == "ab-_9")
+        for text in ["", "{}", #"{"data":""}"#, #"{"error":"x"}"#, #"{"data":"a b"}"#] {
+            #expect(TokenFetch.token(in: text) == nil)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+// The built load test against the built gateway and a real Redis.
+import Foundation
+import TestSupport
+import Testing
+
+@testable import LoadTest
+
+@Suite(.serialized) struct LoadTestRunTests {
+    private let redis: RedisServer
+
+    init() throws { redis = try RedisServer() }
+
+    private func start(_ gateway: String, _ arguments: String...) throws -> Child {
+        try Child(
+            "loadtest",
+            [
+                "--gateway", gateway, "--redis", "redis://127.0.0.1:\(redis.port)", "--json", "--warmup",
+                "200ms",
+            ]
+                + arguments)
+    }
+
+    private func report(_ child: Child) throws -> RunReport {
+        try JSONDecoder().decode(RunReport.self, from: Data(child.outputText.utf8))
+    }
+
+    /// Processes that this run has left behind.
+    private func holderCount(of parent: Int) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { Int($0) }.filter { pid in
+            let stat = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
+            let fields = stat.split(separator: ")").last?.split(separator: " ") ?? []
+            return fields.count > 1 && fields[1] == "\(parent)"
+        }.count
+    }
+
+    @Test func aHealthyGatewayLosesNothing() throws {
+        let gateway = try GatewayNode(redis)
+        let child = try start(
+            gateway.endpoint, "--clients", "200", "--rooms", "10", "--rate", "200", "--duration", "1s",
+            "--processes", "2", "--pids", "\(gateway.child.programID())")
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.problems == [] && report.exitCode == 0)
+        #expect(report.handshakes.opened == 200 && report.tokens.issued == 200)
+        let checked = report.deliveries.checked
+        #expect(checked.isPerfect)
+        #expect(checked.expected == report.messages.published * 20 && checked.received == checked.expected)
+        // A second at 200 a second, and what a busy machine shifts over its edges.
+        #expect((150...250).contains(report.messages.measured))
+        #expect(report.deliveries.measured == report.messages.measured * 20)
+        #expect(report.deliveries.latencyMicroseconds.count == UInt64(report.deliveries.measured))
+        #expect(report.deliveries.latencyMicroseconds.p50 > 0)
+        #expect(try #require(report.server).residentBytesConnected > 1 << 20)
+        #expect(report.messages.reachedNoNode == 0)
+    }
+
+    @Test func theWindowEndsAfterItsMessages() throws {
+        let gateway = try GatewayNode(redis)
+        for window in ["1", "16"] {
+            let child = try start(
+                gateway.endpoint, "--clients", "50", "--window", window, "--messages", "300", "--payload",
+                "512B",
+                "--processes", "2")
+            #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+            let report = try report(child)
+            #expect((300..<320).contains(report.messages.measured))
+            #expect(report.deliveries.measured == report.messages.measured * 50)
+        }
+    }
+
+    @Test func clientsInTwoRoomsThatComeAndGoAreOwedWhatTheyWereThereFor() throws {
+        let gateway = try GatewayNode(redis)
+        let child = try start(
+            gateway.endpoint, "--clients", "60", "--rooms", "6", "--rooms-per-client", "2", "--rate", "500",
+            "--churn", "40", "--slow", "3", "--duration", "2s")
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.connections.churned > 20 && report.connections.slow == 3)
+        let checked = report.deliveries.checked
+        #expect(checked.isPerfect && checked.received == checked.expected)
+        // All of them in two rooms, less the slow ones and the gaps of those who left.
+        let atMost = report.messages.published * 57 * 2 / 6
+        #expect((atMost / 2...atMost + 100).contains(checked.received))
+    }
+
+    @Test func clientsThatDoNotReadAreCutOffAndTheOthersLoseNothing() throws {
+        let gateway = try GatewayNode(redis, options: ["--maximum-queue-bytes", "256KiB"])
+        let child = try start(
+            gateway.endpoint, "--clients", "6", "--slow", "2", "--rate", "200", "--payload", "64KiB",
+            "--messages", "400")
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.connections.slow == 2)
+        #expect(report.connections.slowCloses.values.reduce(0, +) == 2)
+        #expect(report.connections.serverCloses == [:])
+        #expect(report.deliveries.checked.expected == report.messages.published * 4)
+        #expect(report.deliveries.measured == report.messages.measured * 4)
+    }
+
+    @Test func aGatewayThatDiesIsFound() throws {
+        let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
+        let child = try start(
+            gateways.map(\.endpoint).joined(separator: ","), "--clients", "40", "--rate", "100", "--duration",
+            "60s", "--settle", "500ms")
+        try eventually("messages flow") { try published(redis) > 50 }
+        try gateways[0].crash()
+        try eventually("its subscriber is gone") { try subscriberCount(redis) == 1 }
+        let already = try published(redis)
+        try eventually("more is published") { try published(redis) > already + 20 }
+        kill(pid_t(try child.programID()), SIGINT)
+        #expect(try child.finish() == 1)
+        let report = try report(child)
+        #expect(report.isInterrupted)
+        #expect(report.connections.serverCloses.values.reduce(0, +) == 20)
+        // Half of the clients have lost 20 messages each at least; the others have all of theirs.
+        #expect(report.deliveries.checked.lost >= 20 * 20)
+        #expect(report.deliveries.checked.lost % 20 == 0)
+        #expect(report.deliveries.checked.duplicated == 0)
+    }
+
+    @Test func interruptedItReportsAndLeavesNobodyBehind() throws {
+        let gateway = try GatewayNode(redis)
+        let child = try start(
+            gateway.endpoint, "--clients", "20", "--rate", "100", "--duration", "60s", "--processes", "3")
+        let pid = try child.programID()
+        try eventually("messages flow") { try published(redis) > 50 }
+        #expect(try holderCount(of: pid) == 3)
+        kill(pid_t(pid), SIGINT)
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.isInterrupted && report.deliveries.checked.received > 50 * 20)
+        #expect(try holderCount(of: pid) == 0)
+    }
+
+    @Test func loadProcessesEndWithTheirParent() throws {
+        let gateway = try GatewayNode(redis)
+        let child = try start(
+            gateway.endpoint, "--clients", "20", "--rate", "100", "--duration", "60s", "--processes", "2")
+        let pid = try child.programID()
+        let holders = try children(of: pid, count: 2)
+        try eventually("messages flow") { try published(redis) > 10 }
+        kill(pid_t(pid), SIGKILL)
+        try eventually("they end") {
+            holders.allSatisfy { !FileManager.default.fileExists(atPath: "/proc/\($0)") }
+        }
+    }
+
+    @Test func aServerThatIsNotThereIsToldApart() throws {
+        let gateway = try GatewayNode(redis)
+        let nowhere = try start("127.0.0.1:1", "--clients", "10", "--duration", "100ms")
+        #expect(try nowhere.finish() == 3)
+        redis.stop()
+        let noRedis = try start(gateway.endpoint, "--clients", "10", "--rate", "10", "--duration", "100ms")
+        #expect(try noRedis.finish() == 3)
+        #expect(try report(noRedis).problems.first?.contains("Redis") == true)
+    }
+
+    @Test func wrongUsageIsOneLineOnStandardError() throws {
+        let child = try Child("loadtest", ["--gateway", "127.0.0.1:1", "--pids", "\(Int32.max)"])
+        #expect(try child.finish() == 2)
+        #expect(child.outputText == "")
+        #expect(
+            child.errorText.hasPrefix("loadtest: --pids: ")
+                && child.errorText.split(separator: "\n").count == 1)
+    }
+
+    private func children(of pid: Int, count: Int) throws -> [Int] {
+        var found: [Int] = []
+        try eventually("\(count) load processes run") {
+            found = try String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
+                .split(separator: " ").compactMap { Int($0) }
+            return found.count == count
+        }
+        return found
+    }
+
+    /// How many PUBLISH commands Redis has seen.
+    private func published(_ redis: RedisServer) throws -> Int {
+        let text = try redis.information("commandstats", "cmdstat_publish") ?? ""
+        return Int(text.dropFirst("calls=".count).prefix { $0.isNumber }) ?? 0
+    }
+
+    /// How many connections subscribe to the rooms of a run with one room.
+    private func subscriberCount(_ redis: RedisServer) throws -> Int {
+        guard case .bytes(let list) = try redis.command("CLIENT", "LIST", "TYPE", "pubsub") else { return -1 }
+        return String(decoding: list, as: UTF8.self).split(separator: "\n").count
+    }
+}
