@@ -7,8 +7,9 @@
 #include <event2/util.h>
 
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
-// Swift's Glibc module is built without _GNU_SOURCE and does not see these two.
+// Swift's Glibc module is built without _GNU_SOURCE and does not see these two, nor epoll.
 extern int pthread_setname_np(pthread_t thread, const char *name);
 extern int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);

@@ -3,14 +3,13 @@
 import CLibevent
 import Glibc
 
-/// Owns one libevent event that calls `handleEvent(_:)`, and frees it when the object goes. Open only because
-/// `SocketWatcher` is subclassed by the targets above; it is of no use by itself.
-open class EventHandler {
+/// Owns one libevent event that calls `handleEvent(_:)`, and frees it when the object goes.
+package class EventHandler {
     private(set) var event: OpaquePointer?
     /// Held, because an event must be freed before its base.
-    final let loop: EventLoop
+    private let loop: EventLoop
 
-    public init(on loop: EventLoop) {
+    init(on loop: EventLoop) {
         self.loop = loop
     }
 
@@ -46,7 +45,7 @@ open class EventHandler {
     }
 
     /// What became ready, as libevent's EV_ flags. The object is kept alive during the call.
-    open func handleEvent(_ flags: Int32) {}
+    func handleEvent(_ flags: Int32) {}
 
     private static let trampoline: event_callback_fn = { _, flags, context in
         Unmanaged<EventHandler>.fromOpaque(context!).takeUnretainedValue().handleEvent(Int32(flags))

@@ -9,16 +9,12 @@ import Glibc
 /// A *turn* is: wait until something is ready, run the callbacks of what is ready (mailboxes and timers before
 /// sockets), then `onTurnEnd`. Work that came in many small pieces during the turn is finished there at once.
 public final class EventLoop {
-    /// How many socket callbacks one turn may run. What is beyond waits for the next turn, behind the mailboxes,
-    /// so that a storm of connections delays a message by a few milliseconds at most.
-    static let maximumSocketCallbacksPerTurn = 256
-
     static let urgentPriority: Int32 = 0
     static let socketPriority: Int32 = 1
 
     let base: OpaquePointer
+    let sockets: SocketSet
     private var isStopping = false
-    private var socketCallbackCount = 0
     /// The loop's ends of mailboxes, until `run` ends. They hold the loop, as every handler does.
     private var attachments: [EventHandler] = []
 
@@ -34,9 +30,16 @@ public final class EventLoop {
         guard let base = event_base_new() else { throw SystemError(errno, "event_base_new") }
         self.base = base
         event_base_priority_init(base, 2)
+        do throws(SystemError) {
+            sockets = try SocketSet(base: base, priority: EventLoop.socketPriority)
+        } catch {
+            event_base_free(base)
+            throw error
+        }
     }
 
     deinit {
+        sockets.close()
         event_base_free(base)
     }
 
@@ -44,7 +47,6 @@ public final class EventLoop {
     package func run() {
         var hasWorkLeft = false
         while !isStopping {
-            socketCallbackCount = 0
             let wait = hasWorkLeft ? EVLOOP_NONBLOCK : EVLOOP_ONCE
             event_base_loop(base, wait | EVLOOP_NO_EXIT_ON_EMPTY)
             hasWorkLeft = onTurnEnd?() ?? false
@@ -57,12 +59,6 @@ public final class EventLoop {
     package func stop() {
         isStopping = true
         event_base_loopbreak(base)
-    }
-
-    /// Called before each socket callback; ends the turn when it has run its share of them.
-    func countSocketCallback() {
-        socketCallbackCount += 1
-        if socketCallbackCount >= EventLoop.maximumSocketCallbacksPerTurn { event_base_loopbreak(base) }
     }
 
     func keep(_ handler: EventHandler) {

@@ -90,7 +90,7 @@ private final class MailboxReceiver<Message: Sendable>: EventHandler {
 
     var wakeup: LoopWakeup { LoopWakeup(event: event!) }
 
-    override package func handleEvent(_ flags: Int32) {
+    override func handleEvent(_ flags: Int32) {
         mailbox.take(into: &batch)
         onMessages(batch)
         batch.removeAll(keepingCapacity: batch.count <= 4096)

@@ -15,7 +15,7 @@ package final class SignalWatcher: EventHandler {
         addEvent()
     }
 
-    override package func handleEvent(_ flags: Int32) {
+    override func handleEvent(_ flags: Int32) {
         onSignal()
     }
 }

@@ -1,26 +1,34 @@
 // A socket on a loop. Loop-confined.
 
-import CLibevent
-
 /// Base class of what lives on a non-blocking socket: calls `socketIsReadable` whenever there is something to read
 /// (or the connection has ended), and `socketIsWritable` while it is asked for.
 ///
-/// The read event is persistent and always armed (an ended connection is only reported reliably to a reader); the
-/// write event exists only while a backlog waits, so an idle socket costs one `struct event`. A subclass instead of a
-/// closure or delegate: no further allocation for a connection, one virtual call for an event.
-open class SocketWatcher: EventHandler {
+/// A subclass instead of a closure or delegate: no further allocation for a connection, one virtual call for an event.
+open class SocketWatcher {
     package let socket: Socket
-    private var writeWatcher: WriteWatcher?
-    private var isReadabilityWatched = true
+    private var interest = SocketInterest.read
+    package private(set) final var isWatching = true
+    package final let loop: EventLoop
 
     /// Starts to watch `socket`, which stays the subclass's to close after `stopWatching()`.
     public init(socket: Socket, loop: EventLoop) {
         self.socket = socket
-        super.init(on: loop)
-        makeEvent(
-            descriptor: socket.descriptor, flags: EV_READ | EV_PERSIST,
-            priority: EventLoop.socketPriority)
-        addEvent()
+        self.loop = loop
+        loop.sockets.change(self, from: [], to: interest)
+    }
+
+    /// Goes on with the socket of another watcher, which stops watching.
+    public init(takingOver other: SocketWatcher) {
+        precondition(other.isWatching, "only a watched socket can be taken over")
+        socket = other.socket
+        loop = other.loop
+        if other.interest.isEmpty {
+            loop.sockets.change(self, from: [], to: interest)
+        } else {
+            loop.sockets.transfer(from: other, to: self, interest)
+        }
+        other.interest = []
+        other.isWatching = false
     }
 
     /// There is something to read, or the end of the connection to be found by reading.
@@ -30,55 +38,29 @@ open class SocketWatcher: EventHandler {
     open func socketIsWritable() {}
 
     /// Stops (or resumes) reading, so that a peer that sends faster than it is served waits in the kernel.
-    package final func watchReadability(_ isWatched: Bool) {
-        guard let event, isWatched != isReadabilityWatched else { return }
-        isReadabilityWatched = isWatched
-        if isWatched { event_add(event, nil) } else { event_del(event) }
-    }
+    package final func watchReadability(_ isWatched: Bool) { watch(.read, isWatched) }
 
-    package final func watchWritability(_ isWatched: Bool) {
-        if isWatched, writeWatcher == nil, event != nil {
-            writeWatcher = WriteWatcher(owner: self)
-        } else if !isWatched {
-            dropWriteWatcher()
-        }
-    }
+    package final func watchWritability(_ isWatched: Bool) { watch(.write, isWatched) }
 
     /// Forgets the socket: no callback comes after this. Call before closing the descriptor.
     package final func stopWatching() {
-        dropWriteWatcher()
-        freeEvent()
+        guard isWatching else { return }
+        isWatching = false
+        loop.sockets.change(self, from: interest, to: [])
+        interest = []
     }
 
-    /// Frees the event at once: in its own callback the watcher outlives this call, and perhaps the descriptor.
-    private func dropWriteWatcher() {
-        writeWatcher?.freeEvent()
-        writeWatcher = nil
+    private func watch(_ part: SocketInterest, _ isWatched: Bool) {
+        guard isWatching, interest.contains(part) != isWatched else { return }
+        let changed = isWatched ? interest.union(part) : interest.subtracting(part)
+        loop.sockets.change(self, from: interest, to: changed)
+        interest = changed
     }
 
-    package final var isWatching: Bool { event != nil }
-
-    public final override func handleEvent(_ flags: Int32) {
-        loop.countSocketCallback()
-        socketIsReadable()
-    }
-
-    private final class WriteWatcher: EventHandler {
-        /// The owner holds this watcher, so it is there whenever the event fires.
-        private unowned(unsafe) let owner: SocketWatcher
-
-        init(owner: SocketWatcher) {
-            self.owner = owner
-            super.init(on: owner.loop)
-            makeEvent(
-                descriptor: owner.socket.descriptor, flags: EV_WRITE | EV_PERSIST,
-                priority: EventLoop.socketPriority)
-            addEvent()
-        }
-
-        override func handleEvent(_ flags: Int32) {
-            loop.countSocketCallback()
-            owner.socketIsWritable()
-        }
+    /// Called by the set. An error or the end of both directions is found by reading, whether reading is watched or
+    /// not: a socket without any interest is not in the set.
+    final func socketIsReady(_ ready: SocketInterest) {
+        if !ready.isDisjoint(with: [.read, .ended]) { socketIsReadable() }
+        if ready.contains(.write), interest.contains(.write) { socketIsWritable() }
     }
 }

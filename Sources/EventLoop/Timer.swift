@@ -26,7 +26,7 @@ package final class Timer: EventHandler {
         event_del(event)
     }
 
-    override package func handleEvent(_ flags: Int32) {
+    override func handleEvent(_ flags: Int32) {
         onFire()
     }
 }

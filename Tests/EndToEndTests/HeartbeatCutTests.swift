@@ -61,7 +61,7 @@ struct HeartbeatCutTests {
 @Suite struct TokenLifetimeTests {
     private func nodes(_ body: (Cluster) async throws -> Void) async throws {
         try await Cluster.with(
-            nodes: 2, options: ["--heartbeat-timeout", "2s"],
+            nodes: 2, options: ["--heartbeat-timeout", "5s"],
             optionsOfNode: { ["--token-ttl", $0 == 0 ? "60s" : "30m"] }, body)
     }
 
@@ -86,8 +86,9 @@ struct HeartbeatCutTests {
             for (issuer, holder) in [(0, 1), (1, 0)] {
                 let token = try await cluster.nodes[issuer].token()
                 let client = try await cluster.nodes[holder].connect(cluster.room(), token: token)
+                // Six seconds of beats at the other node, with room for a machine that is busy.
                 for _ in 0..<4 {
-                    #expect(try await client.closed(within: .seconds(1)) == nil)
+                    #expect(try await client.closed(within: .milliseconds(1_500)) == nil)
                     #expect(try await cluster.nodes[issuer].heartbeat(token).status == 200)
                 }
                 let clock = ContinuousClock()
@@ -95,7 +96,7 @@ struct HeartbeatCutTests {
                 #expect(try await cluster.nodes[issuer].heartbeat(token).status == 200)
                 let closing = try await client.closed(within: .seconds(10))
                 #expect(closing?.code == 4000)
-                #expect((.seconds(2)..<(.seconds(4))).contains(clock.now - beat))
+                #expect((.seconds(5)..<(.seconds(7))).contains(clock.now - beat))
             }
         }
     }

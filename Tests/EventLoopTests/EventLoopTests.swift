@@ -64,7 +64,7 @@ import Testing
     /// A turn takes its share of socket callbacks, and what is left of them is not lost.
     @Test func turnRunsABoundedNumberOfSocketCallbacks() throws {
         let loop = try EventLoop()
-        let count = EventLoop.maximumSocketCallbacksPerTurn + 10
+        let count = SocketSet.maximumBatchCount + 10
         var readyCounts = [0]
         var watchers: [TestWatcher] = []
         var peers: [Socket] = []
@@ -86,7 +86,7 @@ import Testing
         loop.run()
         for watcher in watchers { watcher.end() }
         for peer in peers { peer.close() }
-        #expect(readyCounts.allSatisfy { $0 <= EventLoop.maximumSocketCallbacksPerTurn })
+        #expect(readyCounts.allSatisfy { $0 <= SocketSet.maximumBatchCount })
         #expect(readyCounts.reduce(0, +) == count)
     }
 }

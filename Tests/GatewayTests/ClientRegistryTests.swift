@@ -101,7 +101,8 @@ private final class Rig {
             var descriptors: [Int32] = [0, 0]
             try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
             let client = Client(
-                socket: Socket(descriptor: descriptors[0]), worker: rig.worker, token: rig.token,
+                takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: rig.worker.host),
+                worker: rig.worker, token: rig.token,
                 connectionID: 7, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
                 record: ClientRecord(identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90))
             rig.registry.confirm(client, restoring: restoring) { confirmation in

@@ -114,7 +114,6 @@ import Testing
         #expect(report.connections.serverCloses.values.reduce(0, +) == 20)
         // Half of the clients have lost 20 messages each at least; the others have all of theirs.
         #expect(report.deliveries.checked.lost >= 20 * 20)
-        #expect(report.deliveries.checked.lost % 20 == 0)
         #expect(report.deliveries.checked.duplicated == 0)
     }
 

@@ -18,6 +18,15 @@ class Connection: SocketWatcher, DeadlineEntry {
     /// The deadline set with `setDeadline` has come.
     func deadlinePassed() {}
 
+    /// Goes on with another connection's socket; the other one ends without closing it.
+    init(takingOver other: Connection) {
+        host = other.host
+        super.init(takingOver: other)
+        host.adopt(self)
+        other.didEnd()
+        host.forget(other)
+    }
+
     /// The connection has let go of its socket; nothing comes after this.
     func didEnd() {}
 
@@ -28,14 +37,9 @@ class Connection: SocketWatcher, DeadlineEntry {
     /// Closes the socket.
     final func disconnect() {
         guard isWatching else { return }
-        release().close()
-    }
-
-    /// Lets go of the socket without closing it: it goes on in another connection.
-    final func release() -> Socket {
         stopWatching()
+        socket.close()
         didEnd()
         host.forget(self)
-        return socket
     }
 }

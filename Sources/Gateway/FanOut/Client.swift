@@ -49,9 +49,11 @@ final class Client: Connection {
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
 
-    /// - Parameter worker: outlives its clients.
+    /// - Parameters:
+    ///   - connection: over which the handshake came; its socket becomes the client's.
+    ///   - worker: outlives its clients.
     init(
-        socket: Socket, worker: Worker, token: Token, connectionID: UInt64, connectedAt: Int64,
+        takingOver connection: Connection, worker: Worker, token: Token, connectionID: UInt64, connectedAt: Int64,
         address: IPAddress, record: ClientRecord
     ) {
         self.worker = worker
@@ -60,7 +62,8 @@ final class Client: Connection {
         self.connectedAt = connectedAt
         self.address = address
         self.record = record
-        super.init(socket: socket, host: worker.host)
+        worker.clientBegins()
+        super.init(takingOver: connection)
     }
 
     // MARK: The road

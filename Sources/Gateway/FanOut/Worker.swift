@@ -180,7 +180,6 @@ final class Worker {
 
     /// Takes in the client of a finished handshake.
     func add(_ client: Client, _ pending: PendingJoin) {
-        clientConnectionCount += 1
         if let other = clients[client.token] {
             // Both are in Redis; the younger is the one that registered later.
             guard other.connectionID < client.connectionID else {
@@ -210,6 +209,11 @@ final class Worker {
     /// A client that cannot go on, found while rooms are walked through.
     func clientFailed(_ client: Client, _ reason: CloseReason) {
         failed.append((client, reason))
+    }
+
+    /// A client takes a connection over: counted before that one is gone, as a drain waits for the last of both.
+    func clientBegins() {
+        clientConnectionCount += 1
     }
 
     /// A client's socket is closed.

@@ -86,7 +86,10 @@ final class HttpConnection: Connection {
         setDeadline(after: limits.requestTimeout)
     }
 
-    override func didEnd() { onEnd() }
+    override func didEnd() {
+        onAbandon = nil
+        onEnd()
+    }
 
     // MARK: For handlers
 
@@ -110,11 +113,8 @@ final class HttpConnection: Connection {
         if !isProcessing { pump() }
     }
 
-    /// Hands the socket on, with what the peer has sent behind the request.
-    func handOver() -> (socket: Socket, rest: [UInt8]) {
-        onAbandon = nil
-        return (release(), input)
-    }
+    /// What the peer has sent behind the present request: for who takes the connection over.
+    var unread: [UInt8] { input }
 
     /// Ends the connection after the answers that it owes; one that is new may still bring its request.
     func closeWhenIdle() {

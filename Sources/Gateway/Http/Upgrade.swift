@@ -158,9 +158,9 @@ final class Upgrade {
         worker.finish(self)
         var response: [UInt8] = []
         handshake.appendResponse(to: &response)
-        var (socket, rest) = connection.handOver()
+        var rest = connection.unread
         let client = Client(
-            socket: socket, worker: worker, token: token, connectionID: connectionID, connectedAt: connectedAt,
+            takingOver: connection, worker: worker, token: token, connectionID: connectionID, connectedAt: connectedAt,
             address: address, record: record)
         client.send(SharedFrame.raw(response))
         worker.metrics.handshakes.add(1)

@@ -1,0 +1,105 @@
+// The sockets of a loop: one epoll set, which the loop watches as if it were one socket. Loop-confined.
+
+import CLibevent
+import Glibc
+
+/// Watches a loop's sockets and calls their watchers.
+///
+/// A socket in libevent's own set costs a `struct event`, a map entry and their allocations, some 180 bytes, and work
+/// to make and free them. In a set of its own it costs the kernel's entry only, which points to the watcher. What a
+/// node holds by the ten thousand are sockets, so they are kept here; timers, signals, listeners and mailboxes are
+/// libevent's.
+///
+/// Level-triggered: what is not dealt with in one turn is reported again in the next, in rotation.
+final class SocketSet {
+    /// How many sockets one turn serves. Those beyond wait for the next turn, behind the mailboxes, so that a storm of
+    /// connections delays a message by a few milliseconds at most.
+    static let maximumBatchCount = 256
+
+    private let descriptor: Int32
+    private let batch: UnsafeMutableBufferPointer<epoll_event>
+    /// The part of the batch whose watchers are still to be called.
+    private var pending = 0..<0
+    private var event: OpaquePointer?
+
+    /// - Throws: when no descriptor is left.
+    init(base: OpaquePointer, priority: Int32) throws(SystemError) {
+        descriptor = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard descriptor >= 0 else { throw SystemError(errno, "epoll_create1") }
+        batch = .allocate(capacity: SocketSet.maximumBatchCount)
+        batch.initialize(repeating: epoll_event())
+        // Unretained: the event is freed in `close`, which the loop calls before it lets go of this object.
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        event = event_new(
+            base, descriptor, Int16(EV_READ | EV_PERSIST),
+            { _, _, context in Unmanaged<SocketSet>.fromOpaque(context!).takeUnretainedValue().dispatch() }, context)
+        precondition(event != nil, "event_new: out of memory")
+        event_priority_set(event, priority)
+        event_add(event, nil)
+    }
+
+    /// Frees the event, before its base goes.
+    func close() {
+        event_free(event)
+        event = nil
+    }
+
+    deinit {
+        precondition(event == nil, "a socket set is closed before it goes")
+        batch.deallocate()
+        Glibc.close(descriptor)
+    }
+
+    /// Brings the kernel's entry of a socket from one set of interests to another; none means no entry.
+    func change(_ watcher: SocketWatcher, from old: SocketInterest, to new: SocketInterest) {
+        guard old != new else { return }
+        let operation = old.isEmpty ? EPOLL_CTL_ADD : new.isEmpty ? EPOLL_CTL_DEL : EPOLL_CTL_MOD
+        control(operation, watcher, new)
+        if new.isEmpty { forget(watcher) }
+    }
+
+    /// Gives the entry of one watcher to another one of the same socket.
+    func transfer(from watcher: SocketWatcher, to successor: SocketWatcher, _ interest: SocketInterest) {
+        control(EPOLL_CTL_MOD, successor, interest)
+        forget(watcher)
+    }
+
+    private func control(_ operation: Int32, _ watcher: SocketWatcher, _ interest: SocketInterest) {
+        var event = epoll_event()
+        event.events = interest.rawValue
+        // Unretained: a watcher stops watching before it goes.
+        event.data.ptr = Unmanaged.passUnretained(watcher).toOpaque()
+        let result = epoll_ctl(descriptor, operation, watcher.socket.descriptor, &event)
+        // For want of kernel memory a socket may stay unwatched, until its deadline ends it; anything else means that
+        // the descriptor is not ours any more.
+        precondition(
+            result == 0 || errno == ENOMEM || errno == ENOSPC, "epoll_ctl: \(SystemError.message(of: errno))")
+    }
+
+    /// Takes a watcher out of what is still to be called in this turn.
+    private func forget(_ watcher: SocketWatcher) {
+        let pointer = Unmanaged.passUnretained(watcher).toOpaque()
+        for index in pending where batch[index].data.ptr == pointer { batch[index].data.ptr = nil }
+    }
+
+    private func dispatch() {
+        let count = epoll_wait(descriptor, batch.baseAddress, Int32(batch.count), 0)
+        pending = 0..<max(0, Int(count))
+        while let index = pending.first {
+            pending = pending.dropFirst()
+            guard let pointer = batch[index].data.ptr else { continue }
+            let ready = SocketInterest(rawValue: batch[index].events)
+            Unmanaged<SocketWatcher>.fromOpaque(pointer).takeUnretainedValue().socketIsReady(ready)
+        }
+    }
+}
+
+/// What a watcher wants to know of its socket, and what the set tells it, in the kernel's bits.
+struct SocketInterest: OptionSet {
+    let rawValue: UInt32
+
+    static let read = SocketInterest(rawValue: UInt32(EPOLLIN.rawValue))
+    static let write = SocketInterest(rawValue: UInt32(EPOLLOUT.rawValue))
+    /// Reported whether asked for or not.
+    static let ended = SocketInterest(rawValue: UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue))
+}
