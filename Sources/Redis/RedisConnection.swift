@@ -12,9 +12,7 @@ package final class RedisConnection {
 
     private let link: RedisLink
     private let timeout: Duration
-    /// When each command that waits for a reply must have it, oldest first, from `firstPending` on.
-    private var deadlines: [MonotonicInstant] = []
-    private var firstPending = 0
+    private var deadlines = ReplyDeadlines()
     private var deadlineTimer: Timer?
 
     /// Whether commands are sent; otherwise they fail at once.
@@ -57,7 +55,7 @@ package final class RedisConnection {
             return
         }
         deadlines.append(.now + timeout)
-        if deadlines.count - firstPending == 1 { deadlineTimer?.start(after: timeout) }
+        if deadlines.count == 1 { deadlineTimer?.start(after: timeout) }
         context.send(arguments) { [weak self] result in
             self?.replied()
             onReply(result)
@@ -86,25 +84,20 @@ package final class RedisConnection {
 
     private func lost(_ reason: String) {
         isUp = false
-        deadlines.removeAll(keepingCapacity: true)
-        firstPending = 0
+        deadlines.removeAll()
         deadlineTimer?.cancel()
         onDown?(reason)
     }
 
     /// Replies come in the order of the commands, so the oldest deadline is the one that is met.
     private func replied() {
-        guard firstPending < deadlines.count else { return }
-        firstPending += 1
-        if firstPending == deadlines.count {
-            deadlines.removeAll(keepingCapacity: true)
-            firstPending = 0
-        }
+        // Commands that fail because the link is lost may do so after the deadlines are forgotten.
+        if deadlines.count > 0 { deadlines.removeFirst() }
     }
 
     private func checkDeadlines() {
-        guard firstPending < deadlines.count else { return }
-        let left = deadlines[firstPending] - .now
+        guard let first = deadlines.first else { return }
+        let left = first - .now
         if left > .zero {
             deadlineTimer?.start(after: left)
         } else {

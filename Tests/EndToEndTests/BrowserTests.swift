@@ -10,6 +10,46 @@ struct AnyOriginTests {
         #expect(answer.headers["access-control-allow-origin"] == "*")
     }
 
+    private static let preflight = [
+        "Origin": "https://any.example", "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization",
+    ]
+
+    @Test(arguments: ["/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x"])
+    func preflightIsAnswered(target: String) async throws {
+        let cluster = try Cluster.current
+        let text = requestText(target, method: "OPTIONS", headers: Self.preflight)
+        let exchange = try await cluster.driver.exchange(
+            cluster.node.port, text + requestText("/nowhere"), count: 2)
+        let answer = exchange.answers[0]
+        #expect(answer.status == 204)
+        #expect(answer.headers["access-control-allow-origin"] == "*")
+        #expect(answer.headers["access-control-allow-methods"]?.contains("GET") == true)
+        #expect(answer.headers["access-control-allow-headers"]?.lowercased().contains("authorization") == true)
+        #expect(exchange.answers[1].status == 404, "a 204 has no body")
+    }
+
+    @Test(arguments: ["Origin", "Access-Control-Request-Method"])
+    func optionsWithoutAPreflightsFieldsIsNotAllowed(missing: String) async throws {
+        let cluster = try Cluster.current
+        for target in ["/get/token", "/heartbeat"] {
+            let answer = try await cluster.driver.request(
+                cluster.node.port, target, method: "OPTIONS",
+                headers: Self.preflight.filter { $0.key != missing })
+            #expect(answer.status == 405)
+            #expect(answer.headers["allow"] == "GET")
+        }
+    }
+
+    /// A WebSocket needs no preflight.
+    @Test func optionsOfTheWebSocketIsNotAllowed() async throws {
+        let cluster = try Cluster.current
+        let answer = try await cluster.driver.request(
+            cluster.node.port, "/ws?token=x&roomIds=a", method: "OPTIONS", headers: Self.preflight)
+        #expect(answer.status == 405)
+        #expect(answer.headers["access-control-allow-methods"] == nil)
+    }
+
     @Test func everyPageMayConnect() async throws {
         let cluster = try Cluster.current
         let client = try await cluster.node.connect(
@@ -52,6 +92,17 @@ struct AllowedOriginTests {
         #expect(read.headers["access-control-allow-origin"] == nil)
         // The refusal costs the token nothing.
         #expect(try await cluster.node.heartbeat(token).status == 200)
+    }
+
+    @Test(arguments: [("https://app.example", true), ("https://evil.example", false)])
+    func preflightNamesAListedOriginOnly(origin: String, isListed: Bool) async throws {
+        let cluster = try Cluster.current
+        let answer = try await cluster.driver.request(
+            cluster.node.port, "/heartbeat", method: "OPTIONS",
+            headers: ["Origin": origin, "Access-Control-Request-Method": "GET"])
+        #expect(answer.status == 204)
+        #expect(answer.headers["access-control-allow-origin"] == (isListed ? origin : nil))
+        #expect(answer.headers["vary"]?.lowercased().contains("origin") == true)
     }
 
     @Test func clientsWithoutOriginAreNoBrowsersAndConnect() async throws {

@@ -104,15 +104,57 @@ import Testing
         #expect(completed.errors.split(separator: "\n").count == 1)
     }
 
-    @Test func addressInUseStopsTheNodeAtItsStart() async throws {
+    /// The other is a gateway of two workers, whose sockets share their port with each other only.
+    @Test(arguments: [1, 3])
+    func addressInUseStopsTheNodeAtItsStart(workerCount: Int) async throws {
         try await Cluster.with { cluster in
-            let command = [
-                try Installation.binary("gateway"), "--listen", "127.0.0.1:\(cluster.node.adminPort)",
-                "--admin-listen", "off", "--redis", cluster.redis.url,
+            let (port, adminPort) = (cluster.node.port, cluster.node.adminPort)
+            let gateway = [
+                try Installation.binary("gateway"), "--redis", cluster.redis.url, "--workers", "\(workerCount)",
             ]
-            let completed = try await cluster.driver.run(command)
-            #expect(completed.code != 0)
-            #expect(completed.errors.contains("\(cluster.node.adminPort)"))
+            for (listen, admin, taken) in [
+                (port, "off", port), (adminPort, "off", adminPort), (0, "127.0.0.1:\(adminPort)", adminPort),
+                (0, "127.0.0.1:\(port)", port),
+            ] {
+                let completed = try await cluster.driver.run(
+                    gateway + ["--listen", "127.0.0.1:\(listen)", "--admin-listen", admin])
+                #expect(completed.code == 1)
+                #expect(completed.errors.contains("127.0.0.1:\(taken)"))
+                #expect(completed.errors.contains("Address already in use"))
+            }
+            // The one that was there is none the worse for it.
+            #expect(try await cluster.node.token().isEmpty == false)
+        }
+    }
+
+    @Test func addressMayBeIPv6() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            let child = try await Child(
+                cluster.driver, name: "six",
+                [
+                    try Installation.binary("gateway"), "--listen", "[::1]:0", "--admin-listen", "off",
+                    "--node-id", "six", "--workers", "2", "--redis", cluster.redis.url,
+                ])
+            var port: Int?
+            try await eventually("it logs where it listens") {
+                port = child.errorOutput.firstMatch(of: /listening on \[::1\]:(\d+)/).flatMap { Int($0.1) }
+                return port != nil
+            }
+            let six = try #require(port)
+            var token: String?
+            try await eventually("it issues tokens") {
+                token = try await cluster.driver.request(six, "/get/token?isLogin=true&userId=a", host: "::1").data
+                return token?.count == 24 || token?.count == 32
+            }
+            let issued = try #require(token)
+            let room = cluster.room()
+            guard
+                case .open(let client) = try await cluster.driver.handshake(
+                    "ws://[::1]:\(six)/ws?token=\(issued)&roomIds=\(room)")
+            else { throw HarnessError("refused") }
+            try await cluster.redis.publish(room: room, "1")
+            #expect(try await client.next() == .text("1"))
+            #expect(try await cluster.redis.hash("client:\(issued)")["ip"] == "::1")
         }
     }
 

@@ -35,6 +35,16 @@ import Testing
         }
     }
 
+    @Test func sigintDrainsAsSigtermDoes() async throws {
+        try await Cluster.with(options: ["--drain-time", "1s"]) { cluster in
+            let room = cluster.room()
+            let clients = [try await cluster.node.connect(room), try await cluster.node.connect(room)]
+            try await cluster.node.child.signal(SIGINT)
+            for client in clients { #expect(try await client.closed()?.code == 1001) }
+            #expect(try await cluster.node.child.exitCode(within: .seconds(6)) == 0)
+        }
+    }
+
     @Test func nodeWithoutClientsEndsSoon() async throws {
         try await Cluster.with(options: ["--drain-time", "20s"]) { cluster in
             try await cluster.node.child.signal(SIGTERM)

@@ -129,6 +129,46 @@ struct HttpTests {
         }
     }
 
+    @Test(arguments: ["/get/token?isLogin=true&userId=a", "/heartbeat?token=x", "/nowhere"])
+    func headIsAnsweredWithoutBody(target: String) async throws {
+        let cluster = try Cluster.current
+        let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+        try await raw.send(requestText(target, method: "HEAD"))
+        let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
+        #expect(head.hasPrefix("HTTP/1.1 \(target == "/nowhere" ? 404 : 405) "))
+        #expect(!head.contains("Content-Length: 0\r\n"), "the length is that of the body left out")
+        // What follows at once is the next answer.
+        try await raw.send(requestText("/heartbeat?token=x"))
+        let next = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
+        #expect(next.hasPrefix("HTTP/1.1 500 "))
+        try await raw.close()
+    }
+
+    @Test func smallBodyIsSkippedAndTheConnectionGoesOn() async throws {
+        let cluster = try Cluster.current
+        let withBody = requestText("/heartbeat?token=x", headers: ["Content-Length": "5"])
+        let next = requestText("/nowhere")
+        let together = try await send(withBody + "hello" + next, count: 2)
+        #expect(together.answers.map(\.status) == [500, 404])
+        let pieces = [withBody, "he", "ll", "o" + next].map { Array($0.utf8) }
+        let apart = try await cluster.driver.exchange(cluster.node.port, pieces, count: 2)
+        #expect(apart.answers.map(\.status) == [500, 404])
+    }
+
+    @Test(arguments: [
+        (["Content-Length: 100000"], 413), (["Content-Length: 999999999999999999999"], 400),
+        (["Content-Length: 5", "Content-Length: 5"], 400), (["Content-Length: 5", "Content-Length: 6"], 400),
+        (["Content-Length: +5"], 400), (["Content-Length: 5, 5"], 400), (["Content-Length:"], 400),
+        (["Transfer-Encoding: chunked"], 400), (["Transfer-Encoding: chunked", "Content-Length: 5"], 400),
+    ])
+    func bodyThatIsTooLargeOrOfUnclearLengthIsRefused(lines: [String], status: Int) async throws {
+        let head = (["GET /heartbeat?token=x HTTP/1.1", "Host: a"] + lines).joined(separator: "\r\n")
+        let exchange = try await send(head + "\r\n\r\nhello", patience: .seconds(3))
+        #expect(exchange.answers[0].status == status)
+        #expect(JSON(parsing: exchange.answers[0].body)?["data"].string != nil)
+        #expect(exchange.closed, "where the next request begins is not known")
+    }
+
     @Test func connectionCloseIsHonoured() async throws {
         let text = requestText("/heartbeat?token=x", headers: ["Connection": "close"])
         let exchange = try await send(text, patience: .seconds(3))

@@ -42,6 +42,21 @@ import Testing
         }
     }
 
+    @Test func payloadOverTheMaximumReachesNobodyAndTheNextOneArrives() async throws {
+        try await Cluster.with(options: ["--maximum-payload-bytes", "1KiB"]) { cluster in
+            let room = cluster.room()
+            let client = try await cluster.node.connect(room)
+            func text(bytes: Int) -> String { "\"" + String(repeating: "x", count: bytes - 2) + "\"" }
+            for size in [1025, 1024, 100_000, 2] { try await cluster.redis.publish(room: room, text(bytes: size)) }
+            #expect(try await client.next() == .text(text(bytes: 1024)))
+            #expect(try await client.next() == .text(text(bytes: 2)))
+            #expect(try await client.receivedCount() == 2)
+            let samples = try await cluster.node.metrics().samples
+            #expect(samples[#"roomcast_payloads_held_back_total{reason="too_large"}"#] == 2)
+            #expect(samples[#"roomcast_payloads_held_back_total{reason="not_json"}"#] == 0)
+        }
+    }
+
     @Test func connectionsOverTheMaximumAreTurnedAwayUntilOneLeaves() async throws {
         try await Cluster.with(options: ["--maximum-connections", "4"]) { cluster in
             let room = cluster.room()

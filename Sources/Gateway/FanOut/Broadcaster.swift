@@ -136,7 +136,6 @@ final class Broadcaster {
 
     private func sweep() {
         for room in subscriptions.takeExpired(now: .now) { subscriber.unsubscribe(channels.room(room)) }
-        heldBackLog.flush()
     }
 
     private func publishRoomCount() {

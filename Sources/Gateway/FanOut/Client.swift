@@ -227,10 +227,11 @@ final class Client: Connection {
 
     private func peerClosed(_ code: CloseCode?) {
         peerEnd = .closed
-        if state == .open {
-            close(.closedByPeer, answering: code)
-        } else if queue == nil {
-            disconnect()
+        switch state {
+        case .open: close(.closedByPeer, answering: code)
+        case .closing: if queue == nil { disconnect() }
+        // Still a member of its rooms, and the worker's to close: `finishFailure` is on its way.
+        case .failed: break
         }
     }
 

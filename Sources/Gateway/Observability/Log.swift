@@ -7,7 +7,16 @@ import Notices
 /// Writes lines of a level or above, as text (`key=value`) or as JSON. A line is one write(2), so lines of several
 /// threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.
 struct Log: Sendable {
-    typealias Fields = KeyValuePairs<String, String>
+    /// What a line says besides its message, in order.
+    struct Fields: ExpressibleByDictionaryLiteral {
+        fileprivate private(set) var pairs: [(key: String, value: String)]
+
+        init(dictionaryLiteral pairs: (String, String)...) {
+            self.pairs = pairs.map { (key: $0.0, value: $0.1) }
+        }
+
+        mutating func append(_ key: String, _ value: String) { pairs.append((key, value)) }
+    }
 
     private let level: LogLevel
     private let format: LogFormat
@@ -41,7 +50,7 @@ struct Log: Sendable {
     ) -> [UInt8] {
         var line = Array("\(time) \(level.rawValue) ".utf8)
         line += message.utf8
-        for (key, value) in fields {
+        for (key, value) in fields.pairs {
             line += " \(key)=".utf8
             appendValue(value, to: &line)
         }
@@ -54,7 +63,7 @@ struct Log: Sendable {
     ) -> [UInt8] {
         var line = Array(#"{"time":"\#(time)","level":"\#(level.rawValue)","message":"#.utf8)
         NoticeEnvelope.appendString(message, to: &line)
-        for (key, value) in [("node", nodeID)] + fields.map({ ($0.key, $0.value) }) {
+        for (key, value) in [(key: "node", value: nodeID)] + fields.pairs {
             line += #","\#(key)":"#.utf8
             NoticeEnvelope.appendString(value, to: &line)
         }

@@ -2,13 +2,13 @@
 
 import EventLoop
 
-/// Lets one line a second through and counts the others, which the next line mentions.
+/// Lets one line a second through and counts the others: the next line tells how many were left out since the last.
 struct RateLimitedLog {
     private static let interval = Duration.seconds(1)
 
     private let log: Log
     private var nextAllowed = MonotonicInstant(nanoseconds: 0)
-    private var suppressedCount = 0
+    private var leftOutCount = 0
 
     init(_ log: Log) {
         self.log = log
@@ -16,19 +16,14 @@ struct RateLimitedLog {
 
     mutating func warning(_ message: String, _ fields: Log.Fields, now: MonotonicInstant = .now) {
         guard now >= nextAllowed else {
-            suppressedCount += 1
+            leftOutCount += 1
             return
         }
         nextAllowed = now + RateLimitedLog.interval
+        var fields = fields
+        if leftOutCount > 0 { fields.append("left_out", "\(leftOutCount)") }
+        leftOutCount = 0
         log.warning(message, fields)
-    }
-
-    /// Tells how many lines were left out, if the last let through is old enough. Called now and then.
-    mutating func flush(now: MonotonicInstant = .now) {
-        guard suppressedCount > 0, now >= nextAllowed else { return }
-        nextAllowed = now + RateLimitedLog.interval
-        log.warning("similar warnings left out", ["count": "\(suppressedCount)"])
-        suppressedCount = 0
     }
 }
 

@@ -35,12 +35,12 @@ extension Driver {
     /// - Parameter patience: how long to wait for the server to close after them; zero: `closed` is false.
     func exchange(
         _ port: Int, _ pieces: [[UInt8]], count: Int = 1, within: Duration = .seconds(15),
-        patience: Duration = .zero
+        patience: Duration = .zero, host: String = "127.0.0.1"
     ) async throws -> Exchange {
         let reply = try await call(
             "exchange",
             [
-                "port": .number(Double(port)), "count": .number(Double(count)),
+                "port": .number(Double(port)), "host": .string(host), "count": .number(Double(count)),
                 "pieces": .array(pieces.map { .string(Data($0).base64EncodedString()) }),
                 "timeout": .number(within.seconds), "patience": .number(patience.seconds),
             ])
@@ -57,10 +57,11 @@ extension Driver {
     }
 
     func request(
-        _ port: Int, _ target: String, method: String = "GET", headers: [String: String] = [:]
+        _ port: Int, _ target: String, method: String = "GET", headers: [String: String] = [:],
+        host: String = "127.0.0.1"
     ) async throws -> Answer {
         let text = requestText(target, method: method, headers: headers)
-        return try await exchange(port, text).answers[0]
+        return try await exchange(port, [Array(text.utf8)], host: host).answers[0]
     }
 }
 

@@ -5,13 +5,18 @@ import Testing
 final class RedisServer: Sendable {
     let driver: Driver
     let port: Int
+    /// The user of `command`; nil is Redis' user `default`.
+    private let user: String?
     let password: String?
     private let command: [String]
+    private let environment: [String: String]
     let first: Child
 
     init(_ driver: Driver, password: String? = nil, options: [String] = []) async throws {
         self.driver = driver
         self.password = password
+        user = nil
+        environment = [:]
         port = try await driver.freePort()
         command =
             [
@@ -19,6 +24,24 @@ final class RedisServer: Sendable {
                 "--bind", "127.0.0.1", "--save", "", "--dir", driver.directory.path,
             ] + (password.map { ["--requirepass", $0] } ?? []) + options
         first = try await Child(driver, name: "redis-\(port)", command)
+        try await ready()
+    }
+
+    /// As it is deployed: with deploy/redis.conf and its users, started by deploy/redis-start.
+    /// - Parameter passwords: of the users gateway, publisher and operator; `command` is the operator's.
+    init(_ driver: Driver, passwords: [String: String]) async throws {
+        self.driver = driver
+        user = "operator"
+        password = passwords["operator"]
+        port = try await driver.freePort()
+        _ = try Installation.system("redis-server", package: "redis-server")
+        command = [
+            "sh", Installation.root.appending(path: "deploy/redis-start").path, driver.directory.path,
+            "--port", "\(port)", "--dir", driver.directory.path,
+        ]
+        environment = Dictionary(
+            uniqueKeysWithValues: passwords.map { ("ROOMCAST_\($0.uppercased())_PASSWORD", $1) })
+        first = try await Child(driver, name: "redis-\(port)", command, environment: environment)
         try await ready()
     }
 
@@ -34,14 +57,21 @@ final class RedisServer: Sendable {
 
     /// Starts again, empty, on the same port.
     func restart() async throws -> Child {
-        let child = try await Child(driver, name: "redis-\(port)", command)
+        let child = try await Child(driver, name: "redis-\(port)", command, environment: environment)
         try await ready()
         return child
     }
 
     @discardableResult
     func command(_ arguments: JSON...) async throws -> JSON {
+        try await command(arguments, user: user, password: password)
+    }
+
+    /// A command of any user, over a connection of that user; an error reply is `{"error": …}`.
+    @discardableResult
+    func command(_ arguments: [JSON], user: String?, password: String?) async throws -> JSON {
         var request: [String: JSON] = ["port": .number(Double(port)), "args": .array(arguments)]
+        if let user { request["user"] = .string(user) }
         if let password { request["password"] = .string(password) }
         return try await driver.call("redis", request)
     }

@@ -188,11 +188,12 @@ async def tcp_close(id):
     streams.pop(id).close()
 
 
-async def exchange(port, pieces, count=1, timeout=15, patience=0):
+async def exchange(port, pieces, count=1, timeout=15, patience=0, host="127.0.0.1"):
     """Sends raw bytes to an HTTP server, piece by piece, and reads `count` answers, then looks whether the
     server closes within `patience` seconds (0: not asked)."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    # Before the server's time for the request begins.
     answers, started = [], time.monotonic()
+    reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
     try:
         async with asyncio.timeout(timeout):
             for piece in pieces:
@@ -220,21 +221,22 @@ async def read_answer(reader):
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     version, status, *_ = head[0].split(" ", 2)
     headers = lower(line.split(": ", 1) for line in head[1:] if line)
-    body = b"" if int(status) < 200 else await reader.readexactly(int(headers["content-length"]))
+    has_body = int(status) >= 200 and int(status) != 204
+    body = b"" if not has_body else await reader.readexactly(int(headers["content-length"]))
     return {"version": version, "status": int(status), "headers": headers, "body": body.decode()}
 
 
-async def redis(port, args, password=None):
+async def redis(port, args, password=None, user=None):
     """One command on a kept connection, which is opened again when Redis was restarted; errors come as
     {"error"}."""
-    kept = redis_connections.setdefault((port, password), {"lock": asyncio.Lock(), "pair": None})
+    kept = redis_connections.setdefault((port, user, password), {"lock": asyncio.Lock(), "pair": None})
     async with kept["lock"]:
         for attempt in (1, 2):
             try:
                 if kept["pair"] is None:
                     kept["pair"] = await asyncio.open_connection("127.0.0.1", port, limit=1 << 26)
                     if password:
-                        await redis_call(kept["pair"], ["AUTH", password])
+                        await redis_call(kept["pair"], ["AUTH", *([user] if user else []), password])
                 return await redis_call(kept["pair"], args)
             except (ConnectionError, asyncio.IncompleteReadError):
                 kept["pair"] = None

@@ -1,0 +1,143 @@
+// The users of deploy/redis.conf, on a server started by deploy/redis-start: each can do its work and no more.
+import Foundation
+import Testing
+
+@Suite struct RedisUserTests {
+    private static let passwords = [
+        "gateway": "gateway-Pa55word", "publisher": "publisher-Pa55word", "operator": "operator-Pa55word",
+    ]
+
+    /// A cluster that provides the driver only, and the deployed Redis.
+    private func withRedis(_ body: (Cluster, RedisServer) async throws -> Void) async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            try await body(cluster, try await RedisServer(cluster.driver, passwords: Self.passwords))
+        }
+    }
+
+    private func url(_ redis: RedisServer, user: String, password: String? = nil) -> String {
+        "redis://\(user):\(password ?? Self.passwords[user] ?? "")@127.0.0.1:\(redis.port)"
+    }
+
+    private func startNode(
+        _ cluster: Cluster, _ redis: RedisServer, id: String, password: String? = nil
+    ) async throws -> GatewayNode {
+        let url = url(redis, user: "gateway", password: password)
+        return try await GatewayNode(
+            cluster.driver, id: id, redis: redis,
+            options: ["--heartbeat-timeout", "5s", "--unsubscribe-grace", "0s"],
+            environment: ["GATEWAY_REDIS_PASSWORD": ""], url: url, awaitReady: password == nil)
+    }
+
+    /// What Redis has refused since its start.
+    private func denials(_ redis: RedisServer) async throws -> [JSON] {
+        try #require(try await redis.command("ACL", "LOG").array)
+    }
+
+    @Test func gatewayUserDoesEverythingThatANodeNeeds() async throws {
+        try await withRedis { cluster, redis in
+            let nodes = [
+                try await startNode(cluster, redis, id: "one"), try await startNode(cluster, redis, id: "two"),
+            ]
+            let room = cluster.room()
+            let token = try await nodes[0].token()
+            #expect(try await nodes[1].heartbeat(token).status == 200)
+            let older = try await nodes[0].connect(room, token: token)
+            let newer = try await nodes[1].connect(room, token: token)
+            #expect(try await older.closed()?.code == 4001)
+            try await eventually("the older's node has left the room") {
+                try await redis.command("PUBSUB", "NUMSUB", .string("room:\(room)")) == [.string("room:\(room)"), 1]
+            }
+            try await redis.publish(room: room, "1")
+            #expect(try await newer.next() == .text("1"))
+            #expect(try await denials(redis).isEmpty)
+
+            try await redis.stop()
+            for node in nodes {
+                try await eventually("\(node.id) is not ready") { try await node.ready().status == 503 }
+            }
+            _ = try await redis.restart()
+            for node in nodes {
+                try await eventually("\(node.id) is ready again") { try await node.ready().status == 200 }
+            }
+            try await eventually("the record is written again") {
+                try await redis.hash("client:\(token)")["node"] == "two"
+            }
+            #expect(try await nodes[0].heartbeat(token).status == 200)
+            try await redis.publish(room: room, "2")
+            #expect(try await newer.next() == .text("2"))
+            try await redis.command("DEL", .string("client:\(token)"))
+            #expect(try await newer.closed(within: .seconds(15))?.code == 4003)
+            #expect(try await denials(redis).isEmpty)
+            for node in nodes { #expect(try await node.child.exitCode(within: .zero) == nil) }
+        }
+    }
+
+    @Test func publisherUserPublishesAndIsRefusedEverythingElse() async throws {
+        try await withRedis { cluster, redis in
+            let node = try await startNode(cluster, redis, id: "one")
+            let room = cluster.room()
+            let client = try await node.connect(room)
+            let completed = try await cluster.driver.run([
+                try Installation.binary("publisher"), "--redis", url(redis, user: "publisher"), "--room", room,
+                "--data", "1",
+            ])
+            #expect(completed.code == 0, "\(completed.errors)")
+            #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))
+            let refused: [[JSON]] = [
+                ["GET", "client:a"], ["SET", "client:a", "1"], ["HGETALL", "client:a"], ["DEL", "client:a"],
+                ["KEYS", "*"], ["SCAN", "0"], ["EVAL", "return 1", "0"], ["SUBSCRIBE", "room:a"],
+                ["PSUBSCRIBE", "*"], ["PUBSUB", "CHANNELS"], ["PUBLISH", "gateway:one", "replaced a 1"],
+                ["PUBLISH", "other", "1"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["FLUSHALL"], ["SHUTDOWN"],
+                ["CLIENT", "LIST"], ["INFO"], ["MONITOR"],
+            ]
+            for command in refused {
+                let reply = try await redis.command(
+                    command, user: "publisher", password: Self.passwords["publisher"])
+                #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
+            }
+        }
+    }
+
+    /// Who may log in and not publish is told so; nothing is said of a password.
+    @Test func publisherOfTheWrongUserIsOneClearError() async throws {
+        try await withRedis { cluster, redis in
+            let made = try await redis.command(
+                "ACL", "SETUSER", "reader", "on", ">reader-Pa55word", "allchannels", "+ping")
+            #expect(made == "OK")
+            for (user, password, options, expected) in [
+                ("reader", "reader-Pa55word", [String](), "NOPERM"),
+                ("publisher", nil, ["--prefix", "elsewhere:"], "NOPERM"),
+                ("publisher", "wrong-Pa55word", [], "WRONGPASS"), ("nobody", "any-Pa55word", [], "WRONGPASS"),
+            ] {
+                let completed = try await cluster.driver.run(
+                    [
+                        try Installation.binary("publisher"), "--redis",
+                        url(redis, user: user, password: password), "--room", "a", "--data", "1",
+                    ] + options)
+                #expect(completed.code == 1, "\(user)")
+                #expect(completed.errors.contains(expected), "\(user): \(completed.errors)")
+                #expect(completed.output.isEmpty)
+                #expect(!completed.errors.contains("Pa55word"))
+            }
+        }
+    }
+
+    /// However often it tries: one line for each of its three connections.
+    @Test func nodeOfTheWrongPasswordSaysSoOnce() async throws {
+        try await withRedis { cluster, redis in
+            let node = try await startNode(cluster, redis, id: "locked-out", password: "wrong-Pa55word")
+            try await eventually("each connection has been refused several times", within: .seconds(20)) {
+                let log = try await redis.command("ACL", "LOG").array ?? []
+                let counts = log.compactMap { $0.array?[1].int }
+                return counts.reduce(0, +) >= 12
+            }
+            let lines = node.child.errorOutput.split(separator: "\n").filter { $0.contains("WRONGPASS") }
+            let roles = ["role=subscriber", "role=\"worker 0\"", "role=\"worker 1\""]
+            let counts = roles.map { role in lines.count { $0.contains(role) } }
+            #expect(counts == [1, 1, 1])
+            #expect(lines.count == 3)
+            #expect(try await node.ready().status == 503)
+            #expect(!node.child.errorOutput.contains("Pa55word"))
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import EventLoop
+import Redis
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+/// Two clients whose records a real Redis has not (any more).
+private final class Rig {
+    let server: RedisServer
+    let workers: WorkerRig
+    let confirmation: RecordConfirmation
+    let peers: [TestPeer]
+    private var upCount = 0
+
+    private var registry: ClientRegistry { workers.worker.registry }
+    private var clients: [Client] { peers.map(\.client) }
+
+    init() throws {
+        server = try RedisServer()
+        workers = try WorkerRig("--redis", "redis://127.0.0.1:\(server.port)")
+        confirmation = RecordConfirmation(
+            registry: workers.worker.registry, timeout: .seconds(30), loop: workers.scenario.loop)
+        peers = [try workers.connect("a"), try workers.connect("a", "b")]
+        registry.onUp = { [unowned self] _ in self.upCount += 1 }
+        step("redis is up", until: { $0.upCount == 1 }) { $0.registry.start() }
+    }
+
+    func step(
+        _ name: String, until isDone: @escaping (Rig) throws -> Bool, _ action: @escaping (Rig) throws -> Void
+    ) {
+        workers.scenario.step(
+            name, until: { [unowned self] in try isDone(self) }, { [unowned self] in try action(self) })
+    }
+
+    func start(restoring: Bool) { confirmation.start(clients, restoring: restoring) }
+
+    /// Redis dies with the commands that were just given to it, and comes back empty.
+    func restartAfter(_ action: @escaping (Rig) -> Void) {
+        step("the loss is noticed", until: { !$0.isConnected() }) {
+            $0.server.freeze()
+            action($0)
+            $0.server.stop()
+        }
+        step("redis is back", until: { $0.upCount == 2 }) { try $0.server.start() }
+    }
+
+    /// A walk, and behind it everything that it has asked for.
+    func walk(restoring: Bool, after action: @escaping (Rig) throws -> Void = { _ in }) {
+        var isDone = false
+        step("the walk is done", until: { _ in isDone }) { rig in
+            try action(rig)
+            rig.start(restoring: restoring)
+            rig.registry.afterCommandsSent { isDone = true }
+        }
+    }
+
+    func recordCount() throws -> Int {
+        try clients.count { try server.command("EXISTS", "client:\($0.token.text)") == .integer(1) }
+    }
+
+    func forget(_ peer: TestPeer) throws {
+        try server.command("DEL", "client:\(peer.client.token.text)")
+    }
+
+    private func isConnected() -> Bool {
+        var isUp = true
+        registry.remaining(peers[0].client.token) { if case .unavailable = $0 { isUp = false } }
+        return isUp
+    }
+}
+
+@Suite(.serialized) struct RecordConfirmationTests {
+    @Test func missingRecordsAreWrittenAgainWhenRestoring() throws {
+        let rig = try Rig()
+        rig.walk(restoring: true)
+        try rig.workers.scenario.run()
+        #expect(try rig.recordCount() == 2)
+        #expect(rig.peers.allSatisfy { $0.client.state == .open })
+        #expect(!rig.confirmation.isRunning)
+    }
+
+    /// A restoration that has reached everybody is over: what is missing afterwards was revoked.
+    @Test func restorationEndsWithItsWalk() throws {
+        let rig = try Rig()
+        rig.walk(restoring: true)
+        rig.walk(restoring: false) { try $0.forget($0.peers[0]) }
+        try rig.workers.scenario.run()
+        rig.peers[0].read()
+        #expect(rig.peers[0].received == TestPeer.closing(.revoked))
+        #expect(rig.peers[1].client.state == .open)
+        #expect(try rig.recordCount() == 1)
+    }
+
+    /// The loss may come with the restoration under way; the next walk, whatever it was for, owes it.
+    @Test func interruptedRestorationIsOwed() throws {
+        let rig = try Rig()
+        rig.restartAfter { $0.start(restoring: true) }
+        rig.walk(restoring: false)
+        rig.walk(restoring: false) { try $0.forget($0.peers[1]) }
+        try rig.workers.scenario.run()
+        #expect(rig.peers[0].client.state == .open)
+        #expect(rig.workers.closedCount(.revoked) == 1, "only the one whose record was deleted afterwards")
+        #expect(rig.peers[1].client.state == .closing)
+        #expect(try rig.recordCount() == 1)
+    }
+
+    @Test func clientThatHasLeftIsNotWrittenAgain() throws {
+        let rig = try Rig()
+        rig.walk(restoring: true) { $0.peers[0].client.close(.goingAway) }
+        try rig.workers.scenario.run()
+        #expect(try rig.recordCount() == 1)
+    }
+}

@@ -1,0 +1,180 @@
+import EventLoop
+import Notices
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+@Suite struct RoomTableTests {
+    private func room(_ name: String) -> RoomId { RoomId(name)! }
+
+    /// What a client gets for these one-byte messages.
+    private func frames(_ payloads: UInt8...) -> [UInt8] { payloads.flatMap { [0x81, 1, $0] } }
+
+    // MARK: Joining and leaving
+
+    @Test func firstClientSubscribesAndTheLastOneUnsubscribes() throws {
+        let rig = try WorkerRig()
+        let first = try rig.connect("a", "b")
+        let second = try rig.connect("b")
+        first.client.close(.goingAway)
+        #expect(rig.worker.metrics.rooms.value == 1)
+        second.client.close(.goingAway)
+        #expect(rig.worker.metrics.rooms.value == 0)
+        _ = try rig.connect("a")
+        #expect(try rig.subscriberMessages() == ["join a", "join b", "leave a", "leave b", "join a"])
+    }
+
+    /// Whoever leaves, the last member takes the seat over: all others stay reachable, and can leave themselves.
+    @Test(arguments: SeededRandom.seeds)
+    func membersAreThoseWhoHaveJoinedAndNotLeft(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let rig = try WorkerRig()
+        let names = ["a", "b", "c"]
+        var present: [(peer: TestPeer, rooms: Set<String>)] = []
+        for step in 0..<120 {
+            if present.count < 12, Bool.random(using: &random) || present.isEmpty {
+                let chosen = Array(names.shuffled(using: &random).prefix(Int.random(in: 1...2, using: &random)))
+                let peer = try chosen.count == 1 ? rig.connect(chosen[0]) : rig.connect(chosen[0], chosen[1])
+                present.append((peer, Set(chosen)))
+            } else {
+                present.remove(at: Int.random(in: 0..<present.count, using: &random)).peer.client.close(.goingAway)
+            }
+            let name = names[step % 3]
+            let byte = UInt8(step)
+            rig.worker.rooms.deliver(message([byte]), to: room(name))
+            rig.worker.rooms.flush()
+            for (peer, rooms) in present {
+                let before = peer.received.count
+                peer.read()
+                let got = Array(peer.received[before...])
+                #expect(got == (rooms.contains(name) ? frames(byte) : []), "seed \(seed), step \(step)")
+            }
+            #expect(rig.worker.metrics.rooms.value == Set(present.flatMap(\.rooms)).count, "seed \(seed)")
+        }
+    }
+
+    // MARK: The road
+
+    @Test func messagesOfATurnAreWrittenAtOnceAndInOrder() throws {
+        let rig = try WorkerRig()
+        let peers = [try rig.connect("a"), try rig.connect("a")]
+        let before = rig.worker.writeCount
+        for number in 1...3 { rig.worker.rooms.deliver(message([UInt8(number)]), to: room("a")) }
+        rig.worker.rooms.flush()
+        rig.worker.rooms.flush()
+        #expect(rig.worker.writeCount - before == 2)
+        for peer in peers {
+            peer.read()
+            #expect(peer.received == frames(1, 2, 3))
+        }
+        #expect(rig.worker.metrics.framesDelivered.value == 6)
+    }
+
+    @Test func clientOfTwoRoomsGetsBothInTheOrderOfTheirComing() throws {
+        let rig = try WorkerRig()
+        let both = try rig.connect("b", "a")
+        let single = try rig.connect("a")
+        for (number, name) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
+            let frame = message([UInt8(number)], sequence: UInt64(number))
+            rig.worker.rooms.deliver(frame, to: room(name))
+        }
+        rig.worker.rooms.flush()
+        both.read()
+        single.read()
+        #expect(both.received == frames(1, 2, 3, 4))
+        #expect(single.received == frames(1, 3))
+        rig.worker.rooms.deliver(message([5]), to: room("b"))
+        rig.worker.rooms.flush()
+        both.read()
+        #expect(both.received == frames(1, 2, 3, 4, 5))
+    }
+
+    @Test func messageForARoomThatHasNobodyIsDropped() throws {
+        let rig = try WorkerRig()
+        let pending = rig.worker.rooms.prepare([room("a")])
+        rig.worker.rooms.deliver(message([1]), to: room("a"))
+        rig.worker.rooms.deliver(message([2]), to: room("b"))
+        rig.worker.rooms.flush()
+        #expect(rig.worker.metrics.framesDelivered.value == 0)
+        rig.worker.rooms.cancel(pending)
+    }
+
+    // MARK: Handshakes on their way
+
+    @Test func joinIsReadyWhenEveryRoomIsConfirmed() throws {
+        let rig = try WorkerRig()
+        let table = rig.worker.rooms
+        let join = table.prepare([room("a"), room("b")])
+        var readyCount = 0
+        join.onReady = { readyCount += 1 }
+        table.subscribed(room("a"))
+        table.subscribed(room("a"))
+        table.subscribed(room("elsewhere"))
+        #expect(!join.isReady)
+        #expect(readyCount == 0)
+        table.subscribed(room("b"))
+        #expect(join.isReady)
+        #expect(readyCount == 1)
+        #expect(table.prepare([room("b"), room("a")]).isReady, "who comes later need not wait")
+        #expect(!table.prepare([room("a"), room("c")]).isReady)
+    }
+
+    @Test func roomStaysWhileAHandshakeIsOnItsWay() throws {
+        let rig = try WorkerRig()
+        let client = try rig.connect("a")
+        let join = rig.worker.rooms.prepare([room("a")])
+        client.client.close(.goingAway)
+        #expect(rig.worker.metrics.rooms.value == 1)
+        rig.worker.rooms.cancel(join)
+        #expect(rig.worker.metrics.rooms.value == 0)
+        #expect(try rig.subscriberMessages() == ["join a", "leave a"])
+    }
+
+    @Test func cancelledJoinIsForgottenAndTheOthersAreNot() throws {
+        let rig = try WorkerRig()
+        let table = rig.worker.rooms
+        let (cancelled, kept) = (table.prepare([room("a"), room("b")]), table.prepare([room("a")]))
+        var ready: [String] = []
+        cancelled.onReady = { ready.append("cancelled") }
+        kept.onReady = { ready.append("kept") }
+        table.subscribed(room("b"))
+        table.cancel(cancelled)
+        table.subscribed(room("a"))
+        #expect(ready == ["kept"])
+        table.cancel(kept)
+        #expect(try rig.subscriberMessages() == ["join a", "join b", "leave b", "leave a"])
+    }
+
+    /// A confirmation that came before the loss is worth nothing after it.
+    @Test func lossWhilePendingMakesEveryRoomWaitAgain() throws {
+        let rig = try WorkerRig()
+        let table = rig.worker.rooms
+        let join = table.prepare([room("a"), room("b")])
+        var readyCount = 0
+        join.onReady = { readyCount += 1 }
+        table.subscribed(room("a"))
+        table.subscriptionsLost(pending: [join])
+        table.subscriptionsLost(pending: [join])
+        table.subscribed(room("b"))
+        #expect(!join.isReady)
+        #expect(readyCount == 0)
+        #expect(!table.prepare([room("a")]).isReady)
+        table.subscribed(room("a"))
+        #expect(join.isReady)
+        #expect(readyCount == 1)
+    }
+
+    /// A room whose subscription is lost keeps its clients: they get what comes when it is back.
+    @Test func lossKeepsTheMembers() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        rig.worker.rooms.subscribed(room("a"))
+        rig.worker.rooms.subscriptionsLost(pending: [])
+        rig.worker.rooms.subscribed(room("a"))
+        rig.worker.rooms.deliver(message([7]), to: room("a"))
+        rig.worker.rooms.flush()
+        peer.read()
+        #expect(peer.received == frames(7))
+    }
+}

@@ -1,0 +1,153 @@
+// A worker that serves no port, and clients of it whose other ends a test holds. Confined to one thread.
+
+import EventLoop
+import Glibc
+import Notices
+import Options
+import TestSupport
+import Testing
+import WebSocket
+
+@testable import Gateway
+
+/// A worker, its loop and its clients. Nothing is connected to Redis unless a test starts the registry.
+final class WorkerRig {
+    let scenario: Scenario
+    let node: NodeContext
+    let worker: Worker
+    private var peers: [TestPeer] = []
+
+    init(_ options: String...) throws {
+        scenario = try Scenario()
+        let configuration = try configuration(["--node-id", "n1", "--workers", "1"] + options)
+        let state = NodeState(workerCount: 1, maximumClientCount: 1_000, maximumHttpConnectionCount: 1)
+        let log = Log(level: .error, format: .text, nodeID: "n1")
+        node = NodeContext(configuration: configuration, log: log, state: state)
+        worker = Worker(index: 0, node: node, loop: scenario.loop)
+    }
+
+    deinit {
+        for peer in peers {
+            peer.client.disconnect()
+            peer.socket.close()
+        }
+        worker.registry.stop()
+    }
+
+    /// A client that has its rooms, as after a finished handshake.
+    ///
+    /// - Parameter bufferBytes: how much its socket takes before it is full; 0 is the system's default.
+    func connect(_ rooms: String..., bufferBytes: Int32 = 0) throws -> TestPeer {
+        let pair = try socketPair(bufferBytes: bufferBytes)
+        let number = UInt64(peers.count + 1)
+        let text = String(number)
+        let token = try #require(Token(String(repeating: "A", count: 24 - text.count) + text))
+        try #require(node.state.admitClient())
+        let client = Client(
+            socket: pair.0, worker: worker, token: token, connectionID: number, connectedAt: 1_000,
+            address: try #require(IPAddress("192.0.2.1")),
+            record: ClientRecord(identity: "me", isLogin: true, issuedAt: 5, ttlSeconds: 90))
+        let peer = TestPeer(client: client, socket: pair.1)
+        peers.append(peer)
+        worker.add(client, worker.rooms.prepare(rooms.compactMap { RoomId($0) }))
+        return peer
+    }
+
+    func closedCount(_ reason: CloseReason) -> UInt64 { worker.metrics.closed[reason.rawValue].value }
+
+    /// What the worker has told the subscriber so far, as text. Runs the scenario: once, at a test's end.
+    func subscriberMessages() throws -> [String] {
+        var texts: [String] = []
+        node.subscriberMailbox.open(on: scenario.loop) { messages in
+            for message in messages {
+                switch message {
+                case .join(let room, _): texts.append("join \(room)")
+                case .leave(let room, _): texts.append("leave \(room)")
+                case .stop: texts.append("stop")
+                }
+            }
+        }
+        // The mailbox is read before anything else of its turn.
+        scenario.then {}
+        scenario.then {}
+        try scenario.run()
+        return texts
+    }
+
+    private func socketPair(bufferBytes: Int32) throws -> (Socket, Socket) {
+        var descriptors: [Int32] = [0, 0]
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        try #require(socketpair(AF_UNIX, type, 0, &descriptors) == 0)
+        if bufferBytes > 0 {
+            var size = bufferBytes
+            setsockopt(descriptors[0], SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+        }
+        return (Socket(descriptor: descriptors[0]), Socket(descriptor: descriptors[1]))
+    }
+}
+
+/// A client and the other end of its socket.
+final class TestPeer {
+    let client: Client
+    let socket: Socket
+    /// Everything that has come so far.
+    private(set) var received: [UInt8] = []
+    /// The gateway has ended its side.
+    private(set) var hasEnded = false
+
+    init(client: Client, socket: Socket) {
+        self.client = client
+        self.socket = socket
+    }
+
+    /// The client reads these bytes now.
+    func send(_ bytes: [UInt8]) {
+        var bytes = bytes
+        bytes.withUnsafeMutableBytes { client.receive($0) }
+    }
+
+    func send(_ opcode: Opcode, _ payload: [UInt8] = []) { send(TestPeer.frame(opcode, payload)) }
+
+    /// Reads what is there.
+    func read() {
+        withUnsafeTemporaryAllocation(byteCount: 65536, alignment: 1) { buffer in
+            while true {
+                switch socket.read(into: buffer) {
+                case .bytes(let count): received += buffer[..<count]
+                case .wouldBlock: return
+                case .endOfStream, .failed:
+                    hasEnded = true
+                    return
+                }
+            }
+        }
+    }
+
+    /// A masked frame, as a client sends it.
+    static func frame(_ opcode: Opcode, _ payload: [UInt8] = []) -> [UInt8] {
+        var output: [UInt8] = []
+        payload.withUnsafeBytes {
+            FrameEncoder.append(
+                opcode, payload: $0, maskingKey: MaskingKey(networkOrder: 0x37FA_213D), to: &output)
+        }
+        return output
+    }
+
+    /// An unmasked frame, as the gateway sends it.
+    static func answer(_ opcode: Opcode, _ payload: [UInt8]) -> [UInt8] {
+        var output: [UInt8] = []
+        payload.withUnsafeBytes { FrameEncoder.append(opcode, payload: $0, to: &output) }
+        return output
+    }
+
+    static func closing(_ reason: CloseReason) -> [UInt8] {
+        var output: [UInt8] = []
+        FrameEncoder.appendClose(reason.code, reason: reason.text, to: &output)
+        return output
+    }
+}
+
+/// A message's frame.
+func message(_ payload: [UInt8], sequence: UInt64 = 1) -> SharedFrame {
+    payload.withUnsafeBytes { SharedFrame.text($0, receivedAt: .now, sequence: sequence) }
+}
