@@ -14,7 +14,7 @@ struct LoadPlan: Sendable {
         /// Nothing is published.
         case idle
         /// Messages a second.
-        case rate(Int)
+        case rate(Double)
         /// The most messages in flight.
         case window(Int)
     }
@@ -120,7 +120,7 @@ struct LoadPlan: Sendable {
     }
 
     private static func pace(_ values: OptionValues) throws(UsageError) -> Pace {
-        let rate = try values.optional("rate", IntegerConverter(1...1_000_000))
+        let rate = try values.optional("rate", rateConverter)
         let window = try values.optional("window", IntegerConverter(1...65_536))
         switch (rate, window) {
         case (nil, nil): return .idle
@@ -128,6 +128,15 @@ struct LoadPlan: Sendable {
         case (nil, let window?): return .window(window)
         default: throw UsageError("--window: cannot stand with --rate, expected one of them")
         }
+    }
+
+    /// Digits with or without a fraction: what else `Double` reads (exponents, `nan`) is no rate.
+    private static let rateConverter = TextConverter(expected: "a number from 0.01 to 1000000") {
+        (text: String) -> Double? in
+        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2E }), let rate = Double(text),
+            (0.01...1_000_000).contains(rate)
+        else { return nil }
+        return rate
     }
 
     private static func load(_ values: OptionValues, pace: Pace) throws(UsageError) -> Load {

@@ -88,7 +88,7 @@ enum LoadTestOptions {
             help: "Size of each message, \(LoadPayload.minimumBytes)B at least."),
         Option(
             "rate", .value(placeholder: "N"), section: "Messages",
-            help: "Publish N messages a second, evenly spaced, over all rooms in turn."),
+            help: "Publish N messages a second (0.2: one each 5 s), evenly spaced, over all rooms in turn."),
         Option(
             "window", .value(placeholder: "N"), section: "Messages",
             help: "Publish as fast as the clients keep up: at most N messages that not all receivers have."),

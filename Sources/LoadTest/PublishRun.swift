@@ -90,8 +90,8 @@ struct PublishRun {
         job.board.isPublishingOver || job.messageCount.map { outcome.measuredCount >= $0 } ?? false
     }
 
-    private mutating func publishSteadily(_ rate: Int) throws(PublishFailure) {
-        var pacer = Pacer(start: MonotonicInstant.now.nanoseconds, ratePerSecond: Double(rate))
+    private mutating func publishSteadily(_ rate: Double) throws(PublishFailure) {
+        var pacer = Pacer(start: MonotonicInstant.now.nanoseconds, ratePerSecond: rate)
         while !isOver {
             let now = MonotonicInstant.now.nanoseconds
             let due = pacer.take(at: now, limit: PublishRun.maximumBatchCount)

@@ -39,7 +39,8 @@ struct RunReport: Codable, Equatable, Sendable {
     struct Setting: Codable, Equatable, Sendable {
         let gateways: [String]
         let clients, processes, rooms, roomsPerClient, payloadBytes: Int
-        let ratePerSecond, window: Int?
+        let ratePerSecond: Double?
+        let window: Int?
     }
 
     struct Tokens: Codable, Equatable, Sendable {
@@ -114,7 +115,7 @@ struct RunReport: Codable, Equatable, Sendable {
     init(_ plan: LoadPlan, run: UInt32) {
         version = Roomcast.version
         self.run = String(run, radix: 16)
-        var rate: Int?
+        var rate: Double?
         if case .rate(let count) = plan.pace { rate = count }
         setting = Setting(
             gateways: plan.load.gateways, clients: plan.clientCount, processes: plan.processCount,

@@ -36,6 +36,16 @@ struct LoadPlanTests {
         #expect(plan.load.hasHeartbeats && plan.load.path == "/ws")
     }
 
+    @Test(arguments: [("0.01", 0.01), ("0.2", 0.2), ("2000", 2000), ("1000000", 1_000_000)])
+    func ratesMayHaveAFraction(text: String, rate: Double) throws {
+        #expect(try plan("--gateway", "h:1", "--rate", text).pace == .rate(rate))
+    }
+
+    @Test(arguments: ["0", "0.009", "1000000.1", "-1", "1e3", "nan", "1.2.3", ".", ""])
+    func otherRatesAreRefused(text: String) {
+        expectRefused(["--gateway", "h:1", "--rate", text], naming: "--rate")
+    }
+
     @Test func oneProcessHoldsFifteenThousand() throws {
         #expect(try plan("--gateway", "h:1", "--clients", "15000").processCount == 1)
         #expect(try plan("--gateway", "h:1", "--clients", "15001").processCount == 2)

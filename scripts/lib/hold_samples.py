@@ -1,0 +1,99 @@
+"""What processes and kernel use at a moment, from /proc, and what gateways count, from their /metrics."""
+
+import os
+import time
+import urllib.request
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+# A gateway answers from memory; a busy machine can keep it waiting.
+METRICS_SECONDS = 10
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def cpu_seconds(pids):
+    total = 0
+    for pid in pids:
+        # The name, in parentheses, may hold blanks.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS_PER_SECOND
+
+
+def memory(pids):
+    """Resident and proportional bytes (a shared page counted in part), added up."""
+    total = {"residentBytes": 0, "proportionalBytes": 0}
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            words = line.split()
+            if words[0] == "Rss:":
+                total["residentBytes"] += int(words[1]) * 1024
+            elif words[0] == "Pss:":
+                total["proportionalBytes"] += int(words[1]) * 1024
+    return total
+
+
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kernel_memory():
+    """Slab of the whole machine (sockets, descriptors, epoll entries), and bytes queued in TCP sockets."""
+    slab = 0
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Slab:"):
+            slab = int(line.split()[1]) * 1024
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            words = line.split()
+            return {
+                "slabBytes": slab,
+                "socketBufferBytes": int(words[words.index("mem") + 1]) * PAGE_BYTES,
+                "tcpSockets": int(words[words.index("inuse") + 1]),
+            }
+    raise OSError("/proc/net/sockstat has no line for TCP")
+
+
+def metrics(port):
+    """The samples of a gateway without labels, by name."""
+    with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=METRICS_SECONDS) as answer:
+        text = answer.read().decode()
+    values = {}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name and not line.startswith("#") and "{" not in name:
+            values[name] = float(value)
+    return values
+
+
+class Sample:
+    """Gateways at one moment: CPU time, open connections, deliveries."""
+
+    def __init__(self, pids, admin_ports):
+        self.cpu_seconds = cpu_seconds(pids)
+        self.time = time.monotonic()
+        answers = [metrics(port) for port in admin_ports]
+        self.connections = int(sum(answer["roomcast_connections"] for answer in answers))
+        self.deliveries = int(sum(answer["roomcast_frames_delivered_total"] for answer in answers))
+
+
+def quiet_and_busy(samples):
+    """Splits the gateways' CPU time between two samples each into spans with and without deliveries.
+
+    Returns (seconds, CPU seconds) of the quiet spans, and (seconds, CPU seconds, deliveries) of the others. The span
+    before and after one with deliveries is none of the quiet ones: it may hold the end of a delivery.
+    """
+    spans = list(zip(samples, samples[1:]))
+    is_busy = [after.deliveries > before.deliveries for before, after in spans]
+    quiet, busy = [0.0, 0.0], [0.0, 0.0, 0]
+    for index, (before, after) in enumerate(spans):
+        seconds, cpu = after.time - before.time, after.cpu_seconds - before.cpu_seconds
+        if any(is_busy[max(0, index - 1):index + 2]):
+            busy[0] += seconds
+            busy[1] += cpu
+            busy[2] += after.deliveries - before.deliveries
+        else:
+            quiet[0] += seconds
+            quiet[1] += cpu
+    return quiet, busy
