@@ -1,0 +1,1 @@
+def own_lines(results): return []
