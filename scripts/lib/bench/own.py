@@ -16,6 +16,10 @@ REQUESTS = 100_000
 STARTS = 10
 SATURATION_LATENCY_MS = 1000
 SATURATION_SHARE = 0.98
+# Deliveries a second: where the search begins, and below which it is given up.
+FIRST_TARGET, LEAST_TARGET = 100_000, 1000
+# A rate that is a tenth too high leaves a second's worth of messages behind in this time.
+CONFIRMING_SECONDS = 10
 ROOM_COUNTS = [1, 10, 100, 1000, 5000]
 HELD_OPTIONS = ["--heartbeat-timeout", "1h", "--token-ttl", "2h", "--maximum-connections", "19600"]
 
@@ -91,26 +95,32 @@ def idle(bench, say, clients, seconds):
 
 
 def throughput(bench, say, seconds):
-    """Raises the rate by doubling until it is not held, then tries once between the last two."""
+    """Raises the rate fourfold until it is not held, halves the distance twice, and holds the result longer."""
     return [step for rooms in ROOM_COUNTS for step in _climb(bench, say, rooms, seconds)]
 
 
 def _climb(bench, say, rooms, seconds):
-    receivers = 10_000 // rooms
-    steps, held, target = [], None, 100_000 if rooms <= 100 else 25_000
-    while True:
-        step = _step(bench, say, rooms, max(1, round(target / receivers)), seconds)
-        steps.append(step)
-        if step["limit"]:
-            break
-        held, target = target, target * 2
-    if held is None:
-        target /= 2
-        while steps[-1]["limit"] and target > 1000:
-            steps.append(_step(bench, say, rooms, max(1, round(target / receivers)), seconds))
-            target /= 2
+    steps = []
+
+    def is_held(target, length=seconds):
+        """Whether so many deliveries a second are held."""
+        steps.append(_step(bench, say, rooms, max(1, round(target * rooms / 10_000)), length))
+        return not steps[-1]["limit"]
+
+    target = FIRST_TARGET
+    if is_held(target):
+        while is_held(target * 4):
+            target *= 4
     else:
-        steps.append(_step(bench, say, rooms, round(held * math.sqrt(2) / receivers), seconds))
+        target /= 4
+        while not is_held(target) and target > LEAST_TARGET:
+            target /= 4
+    for factor in [2, math.sqrt(2)]:
+        if is_held(target * factor):
+            target *= factor
+    while not is_held(target, CONFIRMING_SECONDS) and target > LEAST_TARGET:
+        target /= math.sqrt(2)
+    steps[-1]["isConfirmed"] = not steps[-1]["limit"]
     return steps
 
 
@@ -123,7 +133,6 @@ def _step(bench, say, rooms, rate, seconds):
     limit = ""
     if report["messages"]["perSecond"] < SATURATION_SHARE * rate:
         limit = "publishing"
-    # The last message comes a latency after the last PUBLISH; a second's grace is the other limit's matter.
     elif report["deliveries"]["measured"] / report["measuredSeconds"] < SATURATION_SHARE * offered:
         limit = "arrivals"
     elif values["p99"] > SATURATION_LATENCY_MS:
