@@ -113,7 +113,7 @@ def draw_throughput(steps, path):
     """The highest rate that was held, for each number of rooms."""
     height, top, bottom, left = 400, 90, 340, 70
     page = Page(WIDTH, height, "Throughput against rooms",
-                "Deliveries a second of one worker, 10,000 clients: dark held, light the lowest rate that was not.")
+                "Deliveries/s of one worker, 10,000 clients. Dark: held, light: not held.")
     groups = {}
     for step in steps:
         groups.setdefault(step["rooms"], []).append(step)
@@ -130,8 +130,8 @@ def draw_throughput(steps, path):
         for amount, opacity in [(missed, 0.2), (held, 1)]:
             tall = amount / scale[-1] * (bottom - top)
             page.bar(x, bottom - tall, width, tall, COLOURS["ours"], opacity)
-        page.text(x + width / 2, bottom - held / scale[-1] * (bottom - top) - 6, short(held), anchor="middle",
-                  weight="bold")
+        y = bottom - held / scale[-1] * (bottom - top) - 6
+        page.text(x + width / 2, y, short(held), anchor="middle", weight="bold")
         page.text(x + width / 2, bottom + 18, f"{rooms:,} rooms" if rooms > 1 else "1 room", anchor="middle")
         page.text(x + width / 2, bottom + 34, f"{short(held * rooms / 10_000)} messages/s", anchor="middle",
                   size=11, colour=FAINT)

@@ -1,5 +1,5 @@
-"""Two small clients that the load generator has no mode for: keep-alive HTTP requests, and connections that hold
-rooms in which nothing happens."""
+"""Two small clients that the load generator has no mode for: keep-alive HTTP requests, and connections that
+hold rooms in which nothing happens."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def get_token(connection, number):
 
 
 def request(port, paths, count):
-    """Makes `count` requests over one connection for each path, each as soon as the last is answered, without
+    """Makes `count` requests over one connection for each path, each as soon as the last is answered: no
     pipelining."""
     selector = selectors.DefaultSelector()
     connections = []
@@ -83,8 +83,8 @@ def request(port, paths, count):
 
 
 class HeldRooms:
-    """Connections in two rooms each, all different, in which nothing is published. They send no heartbeats: the
-    gateway must have a long --heartbeat-timeout."""
+    """Connections in two rooms each, all different, in which nothing is published. They send no heartbeats:
+    the gateway must have a long --heartbeat-timeout."""
 
     def __init__(self, port, client_count):
         self.sockets = []
@@ -106,9 +106,9 @@ class HeldRooms:
         client = socket.create_connection(("127.0.0.1", port), 10, source_address=(address, 0))
         key = base64.b64encode(os.urandom(16)).decode()
         client.sendall((
-            f"GET /ws?token={token}&roomIds=held-{2 * number},held-{2 * number + 1} HTTP/1.1\r\nHost: bench\r\n"
-            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: {key}\r\n\r\n").encode())
+            f"GET /ws?token={token}&roomIds=held-{2 * number},held-{2 * number + 1} HTTP/1.1\r\n"
+            f"Host: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
         answer = client.recv(4096)
         if not answer.startswith(b"HTTP/1.1 101 "):
             client.close()

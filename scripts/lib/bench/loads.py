@@ -22,14 +22,16 @@ ROWS = {
     "A1": Row("1,000 clients, 1 room, 512 B, 1 message on its way", 1000, "512B", "--window", 1),
     "B": Row("10,000 clients, 1 room, 128 B, 20 messages/s", 10000, "128B", "--rate", 20),
     "B5": Row("10,000 clients, 1 room, 128 B, 5 messages/s", 10000, "128B", "--rate", 5),
-    "C": Row("10,000 clients, 1,000 rooms, 128 B, 2,000 messages/s", 10000, "128B", "--rate", 2000, rooms=1000),
+    "C": Row("10,000 clients, 1,000 rooms, 128 B, 2,000 messages/s", 10000, "128B", "--rate", 2000,
+             rooms=1000),
 }
 
 
 def command_line(bench, server, options):
     return [
         bench.binaries / "loadtest", "--gateway", f"127.0.0.1:{server.port}", *server.load_options,
-        "--pids", ",".join(map(str, server.pids)), "--connect-rate", CONNECT_RATE, "--json", "--quiet", *options,
+        "--pids", ",".join(map(str, server.pids)), "--connect-rate", CONNECT_RATE,
+        "--json", "--quiet", *options,
     ]
 
 
@@ -61,7 +63,7 @@ def measure(bench, name, options, workers=1, gateway_options=()):
 
 
 def figures(report):
-    """The figures of the table. CPU: seconds for a million deliveries; latencies: ms; handshake: µs of CPU."""
+    """The figures of the table. CPU: seconds for a million deliveries; latencies: ms; handshake: µs."""
     server, latency = report["server"], report["deliveries"]["latencyMicroseconds"]
     cpu = server["cpu"]
     user = cpu.get("userSecondsPerMillionDeliveries")

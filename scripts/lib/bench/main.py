@@ -14,6 +14,7 @@ import machine
 import own
 import report
 import summary
+import terminal
 from loads import ROWS, figures, measure
 from processes import BenchError, Processes, use_all_descriptors
 from servers import NAMES, Bench
@@ -33,7 +34,7 @@ def listed(allowed):
     return parse
 
 
-def run_count(text):
+def positive(text):
     if not text.isdigit() or not 1 <= int(text) <= 99:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 99")
     return int(text)
@@ -42,8 +43,10 @@ def run_count(text):
 def read_options():
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Measures the gateway against the floor and nginx with nchan.")
-    parser.add_argument("--quick", action="store_true", help="rows A, A1, C of ours and the floor, once, short")
-    parser.add_argument("--runs", type=run_count, help="runs of each row, the table has their medians (3)")
+    parser.add_argument("--quick", action="store_true",
+                        help="rows A, A1, C of ours and the floor, once, short")
+    parser.add_argument("--runs", type=positive, help="runs of each row, the table has their medians (3)")
+    parser.add_argument("--seconds", type=positive, help="length of a run (5)")
     parser.add_argument("--rows", type=listed([*ROWS, *OWN]), metavar="LIST",
                         help=f"of {','.join([*ROWS, *OWN])} (all)")
     parser.add_argument("--servers", type=listed(NAMES), metavar="LIST", help=f"of {','.join(NAMES)} (all)")
@@ -53,7 +56,7 @@ def read_options():
     options.runs = options.runs or (1 if options.quick else 3)
     options.rows = options.rows or (QUICK_ROWS if options.quick else [*ROWS, *OWN])
     options.servers = options.servers or (NAMES[:3] if options.quick else NAMES)
-    options.seconds = 2 if options.quick else 5
+    options.seconds = options.seconds or (2 if options.quick else 5)
     return options
 
 
@@ -86,7 +89,7 @@ def measure_own(bench, options, results):
     clients = 10_000 if options.quick else 15_000
     names = [name for name in ["ours", "floor-send", "nchan"] if name in options.servers]
     steps = {
-        "memory": lambda: own.memory(bench, say, names, [1000, 5000, 10_000, clients]),
+        "memory": lambda: own.memory(bench, say, names, sorted({1000, 5000, 10_000, clients})),
         "requests": lambda: own.requests(bench, say),
         "start": lambda: own.start_times(bench, say),
         "idle": lambda: own.idle(
@@ -137,8 +140,8 @@ def main():
         sys.exit(f"scripts/bench: {error}")
     finally:
         processes.stop_all()
-    print()
-    print("\n".join(summary.terminal_table(summary.medians(results["runs"])) + report.own_lines(results)))
+    lines = ["", *terminal.comparison(summary.medians(results["runs"])), *terminal.own(results)]
+    print("\n".join(lines))
     print(f"\nRaw results: {write_raw(root, results).relative_to(root)}")
     if options.is_whole and not options.no_docs:
         report.write(results, root)

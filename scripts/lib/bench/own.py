@@ -1,8 +1,7 @@
-"""The measurements of the gateway alone: memory, requests, start, idle clients, throughput against rooms, two
-workers, many held rooms. Each returns what goes into the raw results."""
+"""The measurements of the gateway alone: memory, requests, start, idle clients, throughput against rooms,
+two workers, many held rooms. Each returns what goes into the raw results."""
 
 import math
-import statistics
 import time
 
 from clients import CONNECTIONS, HeldRooms, HttpConnection, get_token, request
@@ -95,7 +94,7 @@ def idle(bench, say, clients, seconds):
 
 
 def throughput(bench, say, seconds):
-    """Raises the rate fourfold until it is not held, halves the distance twice, and holds the result longer."""
+    """Raises the rate fourfold until it is not held, halves the distance twice, holds the result longer."""
     return [step for rooms in ROOM_COUNTS for step in _climb(bench, say, rooms, seconds)]
 
 
@@ -171,7 +170,7 @@ def two_workers(bench, say, runs, seconds):
 
 
 def held_rooms(bench, say, runs, seconds):
-    """Rows A and C on a node that has 20,000 rooms, and on one with the same settings that has only theirs."""
+    """Rows A and C on a node that has 20,000 rooms, and on an equal one that has only theirs."""
     results = []
     for run in range(runs):
         for row in ["A", "C"]:
@@ -193,9 +192,3 @@ def held_rooms(bench, say, runs, seconds):
                     "row": row, "held": 2 * held_clients, "run": run, "figures": values,
                     "problems": report["problems"]})
     return results
-
-
-def median_of(values):
-    """None when there is none."""
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None

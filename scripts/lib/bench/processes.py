@@ -22,7 +22,7 @@ def use_all_descriptors(needed):
     """Raises the soft limit, which all children inherit, to the hard one."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < needed:
-        raise BenchError(f"the descriptor limit is {hard}, and {needed} are needed: raise it with ulimit -Hn")
+        raise BenchError(f"the descriptor limit is {hard}, {needed} are needed: raise it with ulimit -Hn")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 

@@ -1,26 +1,20 @@
-"""docs/PERFORMANCE.md and its charts, from the raw results: also by hand, from any of .run/bench/*.json:
-report.py RAW. The hand-written part is docs/performance/notes.md, which is included as it stands."""
+"""docs/PERFORMANCE.md and its charts, from the raw results. page.md is the template; what is written by hand
+stands in docs/performance/notes.md. Also without a run, from any of .run/bench/*.json: report.py RAW."""
 
 import json
 import pathlib
+import string
 import sys
 
 import charts
+import own
 import summary
 import tables
 from loads import ROWS
 
-BEGIN = "<!-- docs/performance/notes.md, included by scripts/bench -->"
-END = "<!-- end of docs/performance/notes.md -->"
-
-
-def own_lines(results):
-    """The figures of the gateway alone, for the terminal."""
-    return ["", *tables.own_text(results)] if any(name in results for name in tables.OWN) else []
-
 
 def write(results, root):
-    """Writes the page and the charts for which there are results."""
+    """Writes the page and the charts; the results must be those of a whole run."""
     docs = pathlib.Path(root) / "docs"
     pictures = docs / "performance"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -30,63 +24,43 @@ def write(results, root):
     charts.draw_memory(results["memory"], pictures / "memory.svg")
     charts.draw_throughput(results["rooms"], pictures / "throughput.svg")
     notes = pictures / "notes.md"
-    text = notes.read_text().strip() if notes.exists() else ""
-    (docs / "PERFORMANCE.md").write_text("\n".join([
-        *_introduction(results), *_comparison(results, rows), BEGIN, text, END, "", *tables.own_sections(results),
-        *_reproduction(results)]) + "\n")
+    template = string.Template((pathlib.Path(__file__).parent / "page.md").read_text())
+    (docs / "PERFORMANCE.md").write_text(template.substitute(
+        setting=_setting(results), comparison=_comparison(rows),
+        notes=notes.read_text().strip() if notes.exists() else "",
+        memory=tables.memory(results["memory"]), service=tables.service(results),
+        requestCount=f"{own.REQUESTS:,}", requestConnections=own.CONNECTIONS,
+        rooms=tables.rooms(results["rooms"]), confirmingSeconds=own.CONFIRMING_SECONDS,
+        workers=tables.workers(results["workers"], results["machine"]["cores"]),
+        held=tables.held(results["held"]), minutes=f"{results['seconds'] / 60:.0f}",
+        commands=_commands(results["runs"])))
 
 
-def _introduction(results):
+def _setting(results):
     machine = results["machine"]
-    return [
-        "# Performance", "",
-        "This page is written by `scripts/bench`; the section of notes is `docs/performance/notes.md`.", "",
-        *tables.table(["", ""], [
-            ["date", results["started"][:10]], ["version", f"commit {machine['commit']}"],
-            ["processor", f"{machine['processor']}, {machine['cores']} cores, "
-             f"{machine['memoryGiB']:.0f} GiB memory"],
-            ["system", f"{machine['system']}, Linux {machine['kernel']}"],
-            ["software", f"Swift {machine['swift']}, Redis {machine['redis']}, nginx {machine['nginx']} with "
-             f"nchan {machine['nchan']}, floor built by {machine['compiler']}"],
-            ["runs", f"{results['runCount']} of each row, {results['rowSeconds']} s each after 1 s of warming up; "
-             "the tables have medians"],
-        ]),
-    ]
+    return tables.table(["", ""], [
+        ["date", results["started"][:10]],
+        ["version", f"commit {machine['commit']}"],
+        ["machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memoryGiB']:.0f} GiB"],
+        ["system", f"{machine['system']}, Linux {machine['kernel']}"],
+        ["software", f"Swift {machine['swift']}, Redis {machine['redis']}, nginx {machine['nginx']}, "
+         f"nchan {machine['nchan']}; floor built by {machine['compiler']}"],
+        ["runs", f"{results['runCount']} of each row, {results['rowSeconds']} s each after 1 s of warming "
+         "up; medians are shown"],
+    ])
 
 
-def _comparison(results, rows):
-    lines = [
-        "## Fan-out", "",
-        "*The floor* (`Benchmarks/floor.c`) is a C loop over epoll that does nothing but write each message to each "
-        "socket of its room: no tokens, heartbeats, limits or queues. It comes in two variants, one `send` a message "
-        "and one `send` a turn of the loop; the floor of a row is the one that costs less CPU there (marked *). "
-        "*nginx with nchan* (`Benchmarks/nchan.conf`) gets its messages by HTTP instead of from Redis, and stores "
-        "none. All servers have one process or worker for their clients, are started afresh for each run, and take "
-        "turns. Every delivery of every run is checked for loss, order and content.", "",
-        "The total of CPU time is exact; its parts, user and system, are sampled by the kernel. CPU time and memory "
-        "are the server's alone. On loopback, much of the receiving kernel's work is on the sender's bill, the same "
-        "for all servers. The figure in brackets is the ratio to the floor.", "",
-        "![CPU](performance/cost.svg)", "",
-    ]
-    for row, servers in rows.items():
-        lines += [f"### Row {row}: {ROWS[row].title}", "", *tables.comparison(servers)]
-    return lines + ["![Latency](performance/latency.svg)", ""]
+def _comparison(rows):
+    return "\n".join(
+        f"### Row {row}: {ROWS[row].title}\n\n{tables.comparison(servers)}" for row, servers in rows.items())
 
 
-def _reproduction(results):
-    commands = []
-    for row in ROWS:
-        for name in ["ours", "nchan"] if row == "A" else ["ours"]:
-            commands += [run["report"]["command"] for run in results["runs"]
-                         if (run["row"], run["server"]) == (row, name)][:1]
-    return [
-        "## To reproduce", "",
-        "    scripts/bench", "",
-        f"took {results['seconds'] / 60:.0f} minutes, installs what it needs on Debian, and writes this page. "
-        "`scripts/bench --quick` takes two minutes and writes nothing; `--rows`, `--servers` and `--runs` choose. "
-        "Raw results are in `.run/bench`. The load of each row of the gateway, and of row A for nchan:", "",
-        *[f"    {command}" for command in commands],
-    ]
+def _commands(runs):
+    wanted = [("A", "ours"), ("A", "nchan"), *[(row, "ours") for row in ROWS if row != "A"]]
+    first = {}
+    for run in runs:
+        first.setdefault((run["row"], run["server"]), run["report"]["command"])
+    return "\n".join(f"    {first[key]}" for key in wanted)
 
 
 if __name__ == "__main__":

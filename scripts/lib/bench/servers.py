@@ -1,5 +1,5 @@
-"""The servers that are compared, and the Redis in front of them. Each run gets a fresh server, so that no run
-profits or suffers from memory that another left behind."""
+"""The servers that are compared, and the Redis in front of them. Each run gets a fresh server, so that no
+run profits or suffers from memory that another left behind."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""Medians of the runs, the floor of each row, and the table on the terminal."""
+"""Medians of the runs, the floor of each row, and how figures are written."""
 
 import statistics
 
@@ -9,8 +9,6 @@ COLUMNS = [
     ("p99", "p99 ms", 2), ("rate", "deliveries/s", 0), ("rss", "RSS B/conn.", 0),
     ("handshake", "µs/handshake", 1),
 ]
-# Figures that get a ratio on the terminal.
-RATIOS = ["total", "p99", "rss", "handshake"]
 
 
 def medians(runs):
@@ -18,7 +16,8 @@ def medians(runs):
     groups = {}
     for run in runs:
         groups.setdefault(run["row"], {}).setdefault(run["server"], []).append(run)
-    return {row: {name: _median(group) for name, group in servers.items()} for row, servers in groups.items()}
+    return {row: {name: _median(group) for name, group in servers.items()}
+            for row, servers in groups.items()}
 
 
 def _median(group):
@@ -34,9 +33,12 @@ def _median(group):
 
 
 def floor_of(servers):
-    """The name of the variant that costs less CPU in this row; None when neither was measured."""
+    """The name of the variant that costs less CPU in this row, of those that lost nothing if there are such;
+    None when neither was measured."""
     measured = [name for name in FLOORS if servers.get(name, {}).get("total")]
-    return min(measured, key=lambda name: servers[name]["total"]) if measured else None
+    if not measured:
+        return None
+    return min(measured, key=lambda name: (bool(servers[name]["problems"]), servers[name]["total"]))
 
 
 def ratio(servers, name, figure):
@@ -49,27 +51,3 @@ def ratio(servers, name, figure):
 
 def number(value, digits):
     return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def terminal_table(rows):
-    """The medians as lines of text, ratios to the floor in brackets."""
-    widths = [5, 18] + [17 if figure in RATIOS else 14 for figure, _, _ in COLUMNS]
-    heads = ["row", "server"] + [title for _, title, _ in COLUMNS]
-    lines = ["".join(head.ljust(width) for head, width in zip(heads, widths))]
-    for row, servers in rows.items():
-        floor = floor_of(servers)
-        for name, values in servers.items():
-            cells = [row, name + (" *" if name == floor else "")]
-            for figure, _, digits in COLUMNS:
-                cell = number(values[figure], digits)
-                share = ratio(servers, name, figure)
-                if figure in RATIOS and share is not None:
-                    cell += f" ({share:.2f}x)"
-                cells.append(cell)
-            line = "".join(cell.ljust(width) for cell, width in zip(cells, widths))
-            lines.append(line.rstrip() + ("  !" if values["problems"] else ""))
-        for name, values in servers.items():
-            lines.extend(f"      ! {name}: {problem}" for problem in values["problems"])
-    if any(floor_of(servers) for servers in rows.values()):
-        lines.append("* the floor of the row, to which the ratios in brackets are")
-    return lines

@@ -49,7 +49,8 @@ class Page:
         path.write_text(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
             f'width="{self.width}" height="{self.height}" role="img" '
-            f'font-family="system-ui, Helvetica, Arial, sans-serif">\n<title>{html.escape(self.title)}</title>\n'
+            f'font-family="system-ui, Helvetica, Arial, sans-serif">\n'
+            f'<title>{html.escape(self.title)}</title>\n'
             f'<rect width="{self.width}" height="{self.height}" fill="#ffffff"/>\n{body}\n</svg>\n')
 
 

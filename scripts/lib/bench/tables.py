@@ -1,119 +1,89 @@
-"""The tables of docs/PERFORMANCE.md, and the lines for the terminal."""
+"""The tables of docs/PERFORMANCE.md as Markdown; each ends with an end of line."""
 
 import statistics
 
-import own
 import summary
 from servers import NAMES, TITLES
 
-OWN = ["memory", "requests", "start", "idle", "rooms", "workers", "held"]
-# What a change by more than this must be told, of the figures of a node with many rooms.
+HEADS = ["", "CPU s a million", "user + system", "p50 ms", "p99 ms", "deliveries/s", "memory a connection",
+         "CPU a handshake"]
+# A node with many rooms: what changes by more must be told.
 TOLD_CHANGE = 0.10
+CORES = ["gatewayCores", "redisCores", "toolCores"]
 
 
 def table(heads, rows):
-    """A Markdown table and an empty line."""
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+    """A Markdown table."""
+    lines = [heads, *rows]
+    texts = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(heads), *texts[1:]]) + "\n"
 
 
 def comparison(servers):
-    """One row of the load table: a line for each server."""
-    heads = ["", "CPU s a million (spread)", "user + system", "p50 ms", "p99 ms", "deliveries/s", "memory a connection",
-             "CPU a handshake"]
-    floor = summary.floor_of(servers)
-    lines, notes = [], []
+    """One row of the load table: a line for each server, and what went wrong."""
+    lines, problems = [], []
     for name in [name for name in NAMES if name in servers]:
-        values = servers[name]
-
-        def cell(figure, digits, unit="", values=values, name=name):
-            text = summary.number(values[figure], digits) + unit
-            share = summary.ratio(servers, name, figure)
-            return text if share is None or name == floor else f"{text} ({share:.2f}×)"
-
-        spread = "" if values["spread"] is None else f" ±{50 * values['spread']:.0f} %"
-        lines.append([
-            TITLES[name] + (" *" if name == floor else ""), cell("total", 2) + spread,
-            f"{summary.number(values['user'], 2)} + {summary.number(values['system'], 2)}", cell("p50", 2),
-            cell("p99", 2), cell("rate", 0), cell("rss", 0, " B"), cell("handshake", 0, " µs")])
-        notes += [f"- {TITLES[name]}: {problem}" for problem in values["problems"]]
-    return table(heads, lines) + (["Not in order in at least one run:", "", *notes, ""] if notes else [])
+        lines.append(_compared(servers, name))
+        problems += [f"- {TITLES[name]}: {problem}" for problem in servers[name]["problems"]]
+    if not problems:
+        return table(HEADS, lines)
+    return table(HEADS, lines) + "\n".join(["", "Out of order in at least one run:", "", *problems, ""])
 
 
-def own_sections(results):
-    """The sections of the gateway alone."""
-    return [*_memory(results["memory"]), *_service(results), *_rooms(results["rooms"]),
-            *_workers(results["workers"], results["machine"]["cores"]), *_held(results["held"])]
+def _compared(servers, name):
+    values = servers[name]
+    is_floor = name == summary.floor_of(servers)
+
+    def cell(figure, digits, unit=""):
+        text = summary.number(values[figure], digits) + unit
+        share = summary.ratio(servers, name, figure)
+        return text if share is None or is_floor else f"{text} ({share:.2f}×)"
+
+    spread = "" if values["spread"] is None else f" ±{50 * values['spread']:.0f} %"
+    return [
+        TITLES[name] + (" *" if is_floor else ""), cell("total", 2) + spread,
+        f"{summary.number(values['user'], 2)} + {summary.number(values['system'], 2)}", cell("p50", 2),
+        cell("p99", 2), cell("rate", 0), cell("rss", 0, " B"), cell("handshake", 0, " µs")]
 
 
-def own_text(results):
-    """The figures of the gateway alone, a line each, for whatever was measured."""
-    lines = []
-    for point in results.get("memory", []):
-        lines.append(f"memory     {point['server']}, {point['clients']:,} clients: "
-                     f"{point['perConnection']:,.0f} B a connection")
-    for name, cost in results.get("requests", {}).items():
-        lines.append(f"request    {name}: {_cost(cost)}")
-    if "start" in results:
-        lines.append(f"start      {statistics.median(results['start']):.0f} ms to ready")
-    if "idle" in results:
-        lines.append(f"idle       {_idle(results['idle'])}")
-    for rooms, held in _sustained(results.get("rooms", [])).items():
-        lines.append(f"rooms      {rooms:,}: {held['offered'] if held else 0:,.0f} deliveries/s held")
-    for workers, rate in _worker_rates(results.get("workers", [])).items():
-        lines.append(f"workers    {workers}: {rate:,.0f} deliveries/s")
-    for row, title, without, many in _held_figures(results.get("held", [])):
-        lines.append(f"held       row {row}, {title}: {_change(without, many)}")
-    for name in ["memory", "idle", "workers", "held"]:
-        found = results.get(name, [])
-        for result in found if isinstance(found, list) else [found]:
-            lines += [f"  ! {name}: {problem}" for problem in result["problems"]]
-    return lines
+def memory(points):
+    """Bytes a connection of each server, by the number of clients."""
+    counts = sorted({point["clients"] for point in points})
+    rows = []
+    for name in [name for name in NAMES if any(point["server"] == name for point in points)]:
+        found = {point["clients"]: point for point in points if point["server"] == name}
+        fresh = statistics.median(point["before"] for point in found.values())
+        rows.append([TITLES[name], f"{fresh / 2**20:.1f} MiB",
+                     *[f"{found[count]['perConnection']:,.0f} B" for count in counts]])
+    return table(["", "fresh", *[f"{count:,} clients" for count in counts]], rows)
 
 
-def _cost(cost):
+def request_cost(cost):
     total = cost["userMicroseconds"] + cost["systemMicroseconds"]
     return f"{total:.1f} µs (user {cost['userMicroseconds']:.1f}, system {cost['systemMicroseconds']:.1f})"
 
 
-def _idle(idle):
+def start_time(times):
+    median = statistics.median(times)
+    return f"{median:.1f} ms (median of {len(times)}, {min(times):.1f} to {max(times):.1f})"
+
+
+def idle_cost(idle):
     total = idle["userPercent"] + idle["systemPercent"]
-    return (f"{idle['clients']:,} clients: {total:.1f} % of a core (user {idle['userPercent']:.1f}, system "
-            f"{idle['systemPercent']:.1f}) over {idle['seconds']:.0f} s with {idle['heartbeats']:,} heartbeats")
+    return (f"{idle['clients']:,} clients: {total:.1f} % of a core (user {idle['userPercent']:.1f}, "
+            f"system {idle['systemPercent']:.1f}) over {idle['seconds']:.0f} s with {idle['heartbeats']:,} "
+            "heartbeats")
 
 
-def _memory(points):
-    counts = sorted({point["clients"] for point in points})
-    names = [name for name in NAMES if any(point["server"] == name for point in points)]
-    rows = []
-    for name in names:
-        found = {point["clients"]: point for point in points if point["server"] == name}
-        rows.append([TITLES[name], f"{statistics.median(p['before'] for p in found.values()) / 2**20:.1f} MiB",
-                     *[f"{found[count]['perConnection']:,.0f} B" for count in counts]])
-    return [
-        "## Memory", "",
-        "Resident memory at rest, 2 s after the last handshake, less that of the fresh process, for each connection. "
-        "The kernel's memory for a socket is not in it; it is the same for all.", "",
-        *table(["", "fresh", *[f"{count:,} clients" for count in counts]], rows),
-        "![Memory](performance/memory.svg)", ""]
+def service(results):
+    """Requests, start and idle clients."""
+    return table(["", ""], [
+        *[[f"`{name}`, CPU a request", request_cost(cost)] for name, cost in results["requests"].items()],
+        ["start to ready", start_time(results["start"])],
+        ["idle connections with a heartbeat every 25 s", idle_cost(results["idle"])]])
 
 
-def _service(results):
-    requests = results["requests"]
-    connections = next(iter(requests.values()))["connections"]
-    starts = results["start"]
-    rows = [[f"`{name}`, CPU a request", _cost(cost)] for name, cost in requests.items()]
-    rows.append(["start to ready", f"{statistics.median(starts):.0f} ms (median of {len(starts)}, "
-                 f"{min(starts):.0f} to {max(starts):.0f})"])
-    rows.append(["idle connections with a heartbeat every 25 s", _idle(results["idle"])])
-    return [
-        "## Requests, start, idle", "",
-        f"Requests: {own.REQUESTS:,} over {connections} keep-alive connections without pipelining, each one with its "
-        "round trip to Redis; the gateway's own CPU time. Ready: from exec to the first 200 of `/readyz`.", "",
-        *table(["", ""], rows)]
-
-
-def _sustained(steps):
+def sustained(steps):
     """For each number of rooms the step that was held, also for longer, or None."""
     best = {}
     for step in steps:
@@ -123,80 +93,69 @@ def _sustained(steps):
     return best
 
 
-def _rooms(steps):
+def rooms(steps):
+    """What was held, and the lowest rate that was not."""
     rows = []
-    for rooms, held in _sustained(steps).items():
-        missed = [step for step in steps if step["rooms"] == rooms and step["limit"]]
-        first = min(missed, key=lambda step: step["offered"])
-        rows.append([f"{rooms:,}"] + (
-            [f"{held['messagesPerSecond']:,}", f"{held['offered']:,.0f}", f"{held['p50']:.1f}", f"{held['p99']:.1f}",
-             f"{held['total']:.2f}"] if held else ["–"] * 5) + [f"{first['offered']:,.0f} ({first['limit']})"])
-    return [
-        "## Throughput against rooms", "",
-        "10,000 clients, 128 B, one worker. The rate rises fourfold until it is not held, the distance is halved twice, and "
-        f"the result must hold for {own.CONFIRMING_SECONDS} s. A rate that is a tenth too high is found out by its "
-        f"latency in that time. Not held: p99 over {own.SATURATION_LATENCY_MS / 1000:g} s (latency), less than {own.SATURATION_SHARE:.0%} of the "
-        "deliveries (arrivals), losses, or the publisher itself sends less (publishing: then the limit is not the "
-        "gateway's).", "",
-        *table(["rooms", "messages/s held", "deliveries/s held", "p50 ms", "p99 ms", "CPU s a million",
-                "deliveries/s not held"], rows),
-        "![Throughput](performance/throughput.svg)", ""]
+    for count, held in sustained(steps).items():
+        missed = min((step for step in steps if step["rooms"] == count and step["limit"]),
+                     key=lambda step: step["offered"])
+        figures = ["–"] * 5 if held is None else [
+            f"{held['messagesPerSecond']:,}", f"{held['offered']:,.0f}", f"{held['p50']:.1f}",
+            f"{held['p99']:.1f}", f"{held['total']:.2f}"]
+        rows.append([f"{count:,}", *figures, f"{missed['offered']:,.0f} ({missed['limit']})"])
+    return table(["rooms", "messages/s held", "deliveries/s held", "p50 ms", "p99 ms", "CPU s a million",
+                  "deliveries/s not held"], rows)
 
 
-def _worker_rates(results):
-    counts = sorted({result["workers"] for result in results})
-    return {count: statistics.median(r["rate"] for r in results if r["workers"] == count) for count in counts}
+def worker_rates(results):
+    """{workers: median deliveries a second}"""
+    return {count: statistics.median(result["rate"] for result in results if result["workers"] == count)
+            for count in sorted({result["workers"] for result in results})}
 
 
-def _workers(results, cores):
-    def median(count, figure):
-        return statistics.median(result[figure] for result in results if result["workers"] == count)
-
-    rates = _worker_rates(results)
-    rows = [[str(count), f"{rates[count]:,.0f} ({rates[count] / rates[1]:.2f}×)",
-             *[f"{median(count, figure):.2f}" for figure in ["gatewayCores", "redisCores", "toolCores"]],
-             f"{sum(median(count, figure) for figure in ['gatewayCores', 'redisCores', 'toolCores']):.2f}"]
-            for count in rates]
-    lines = [
-        "## Two workers", "", "Row A. CPU in cores: CPU seconds of each process a second of the run.", "",
-        *table(["workers", "deliveries/s", "gateway", "Redis", "load generator", "together"], rows)]
-    if sum(median(1, figure) for figure in ["gatewayCores", "redisCores", "toolCores"]) > 0.85 * cores:
-        lines += [
-            f"One worker, Redis and the load generator already use nearly all of the {cores} cores of this machine: "
-            "the second worker can only take its time from the load generator, so this says nothing about what it "
-            "adds on a machine of its own.", ""]
-    return lines
+def workers(results, cores):
+    """Deliveries a second, who used the cores, and whether that says anything about the second worker."""
+    rates = worker_rates(results)
+    used = {count: [statistics.median(result[figure] for result in results if result["workers"] == count)
+                    for figure in CORES] for count in rates}
+    rows = [[str(count), f"{rate:,.0f} ({rate / rates[1]:.2f}×)", *[f"{share:.2f}" for share in used[count]],
+             f"{sum(used[count]):.2f}"] for count, rate in rates.items()]
+    text = table(["workers", "deliveries/s", "gateway", "Redis", "load generator", "together"], rows)
+    if sum(used[1]) < 0.85 * cores:
+        return text
+    return text + (
+        f"\nWith one worker already, gateway, Redis and load generator use {sum(used[1]):.2f} of the machine's "
+        f"{cores} cores.\nA second worker can only take its time from them: this does not tell what it adds "
+        "where clients\nare on other machines.\n")
 
 
-def _held_figures(results):
-    """(row, figure, median without, median with held rooms) for what may move."""
+def held_figures(results):
+    """(row, title, median without, median with held rooms, what equal runs differ by) for what may move."""
     found = []
     for row in sorted({result["row"] for result in results}):
-        for figure, title, _ in summary.COLUMNS:
-            if figure in ("user", "system"):
-                continue
-            without, many = (own.median_of([
-                result["figures"][figure] for result in results
-                if result["row"] == row and bool(result["held"]) == is_held]) for is_held in (False, True))
-            if without and many is not None:
-                found.append((row, title, without, many))
+        for figure, title in [("total", "CPU s a million"), ("p50", "p50 ms"), ("p99", "p99 ms"),
+                              ("rate", "deliveries/s")]:
+            groups = [[result["figures"][figure] for result in results
+                       if result["row"] == row and bool(result["held"]) == is_held]
+                      for is_held in (False, True)]
+            without, many = map(statistics.median, groups)
+            spread = max((max(group) - min(group)) / statistics.median(group) for group in groups)
+            found.append((row, title, without, many, spread))
     return found
 
 
-def _change(without, many):
-    return f"{without:,.4g} → {many:,.4g} ({100 * (many / without - 1):+.0f} %)"
+def change(without, many):
+    return f"{summary.number(without, 2)} → {summary.number(many, 2)} ({100 * (many / without - 1):+.0f} %)"
 
 
-def _held(results):
-    moved = [f"{title} of row {row}" for row, title, without, many in _held_figures(results)
-             if abs(many / without - 1) > TOLD_CHANGE]
-    verdict = f"Moved by more than {TOLD_CHANGE:.0%}: {', '.join(moved)}." if moved else \
-        f"Nothing moved by more than {TOLD_CHANGE:.0%}."
-    return [
-        "## 20,000 rooms on a node", "",
-        "Rows A and C again, on a node that is subscribed to 20,000 rooms: other clients, in two rooms each, hold what "
-        "the row does not have, and nothing is published there. Both nodes have a heartbeat timeout of 1 h, so that "
-        "the idle clients add nothing but their rooms.", "",
-        *table(["row", "figure", "row's rooms only → 20,000 rooms"],
-               [[row, title, _change(without, many)] for row, title, without, many in _held_figures(results)]),
-        verdict, ""]
+def held(results):
+    """The figures of a node with its own rooms only and with 20,000, and a verdict."""
+    figures = held_figures(results)
+    moved = [f"{title} of row {row}" for row, title, without, many, spread in figures
+             if abs(many / without - 1) > max(TOLD_CHANGE, spread)]
+    what = ", ".join(moved) or "nothing"
+    return table(
+        ["row", "figure", "its own rooms → 20,000 rooms", "equal runs differ by"],
+        [[row, title, change(without, many), f"{100 * spread:.0f} %"]
+         for row, title, without, many, spread in figures],
+    ) + f"\nMoved by more than {TOLD_CHANGE:.0%}, and by more than equal runs differ: {what}.\n"
