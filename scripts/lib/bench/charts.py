@@ -98,9 +98,9 @@ def draw_memory(points, path):
         page.text(x, bottom + 18, short(count), anchor="middle", colour=FAINT)
     page.text((left + WIDTH - 60) / 2, bottom + 38, "clients", anchor="middle", colour=FAINT)
     for name in names:
-        own = sorted((point["clients"], point) for point in points if point["server"] == name)
-        line = [(0, sum(point["before"] for _, point in own) / len(own) / 2**20)]
-        line += [(count, point["after"] / 2**20) for count, point in own]
+        own = [point for point in points if point["server"] == name]
+        line = [(0, sum(point["before"] for point in own) / len(own) / 2**20)]
+        line += sorted((point["clients"], point["after"] / 2**20) for point in own)
         placed = [place(*pair) for pair in line]
         page.path(placed, COLOURS[name])
         for x, y in placed:
@@ -114,19 +114,19 @@ def draw_throughput(steps, path):
     height, top, bottom, left = 400, 90, 340, 70
     page = Page(WIDTH, height, "Throughput against rooms",
                 "Deliveries/s of one worker, 10,000 clients. Dark: held, light: not held.")
-    groups = {}
-    for step in steps:
-        groups.setdefault(step["rooms"], []).append(step)
-    scale = ticks(max(step["offered"] for step in steps))
+    bars = {}
+    for rooms in sorted({step["rooms"] for step in steps}):
+        group = [step for step in steps if step["rooms"] == rooms]
+        held = max((step["offered"] for step in group if step.get("isConfirmed")), default=0)
+        bars[rooms] = (held, min((step["offered"] for step in group if step["limit"]), default=0))
+    scale = ticks(max(max(pair) for pair in bars.values()))
     for amount in scale:
         y = bottom - amount / scale[-1] * (bottom - top)
         page.line(left, y, WIDTH - 30, y)
         page.text(left - 8, y + 4, short(amount), anchor="end", colour=FAINT)
-    slot = (WIDTH - 30 - left) / len(groups)
-    for index, (rooms, group) in enumerate(groups.items()):
+    slot = (WIDTH - 30 - left) / len(bars)
+    for index, (rooms, (held, missed)) in enumerate(bars.items()):
         x, width = left + slot * (index + 0.22), slot * 0.56
-        held = max((step["offered"] for step in group if step.get("isConfirmed")), default=0)
-        missed = min((step["offered"] for step in group if step["limit"]), default=0)
         for amount, opacity in [(missed, 0.2), (held, 1)]:
             tall = amount / scale[-1] * (bottom - top)
             page.bar(x, bottom - tall, width, tall, COLOURS["ours"], opacity)
