@@ -1,6 +1,6 @@
-# Shell shared by scripts/run and scripts/test: installs what is missing, checks Swift, makes .venv, builds.
-# Sourced by bash with `set -euo pipefail`. A second call of everything here does nothing and needs neither
-# the network nor root.
+# Shell shared by scripts/run, scripts/test and scripts/bench: installs what is missing, checks Swift, makes
+# .venv, builds. Sourced by bash with `set -euo pipefail`. A second call of everything here does nothing and
+# needs neither the network nor root.
 # shellcheck shell=bash
 
 # nginx lives in sbin, which is not on every user's PATH.
@@ -52,6 +52,9 @@ missing_packages() {
     fi
 }
 
+# What ensure_packages asks; a script that needs more adds a function of its own.
+package_checks=(missing_packages)
+
 as_root() {
     if ((EUID == 0)); then
         "$@"
@@ -86,12 +89,12 @@ install_packages() {
 }
 
 ensure_packages() {
-    local missing
+    local missing check
     mkdir -p "$log_directory"
     # One installation at a time, also when run and test are started together.
     exec {install_lock}>"$root/.run/install.lock"
     flock "$install_lock"
-    mapfile -t missing < <(missing_packages)
+    mapfile -t missing < <(for check in "${package_checks[@]}"; do "$check"; done)
     if ((${#missing[@]} > 0)); then
         if ! command -v apt-get >/dev/null; then
             fail "no apt-get here: install what stands for the Debian packages ${missing[*]}"

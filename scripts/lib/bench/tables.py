@@ -1,0 +1,161 @@
+"""The tables of docs/PERFORMANCE.md as Markdown; each ends with an end of line."""
+
+import statistics
+
+import summary
+from servers import NAMES, TITLES
+
+HEADS = ["", "CPU s a million", "user + system", "p50 ms", "p99 ms", "deliveries/s", "memory a connection",
+         "CPU a handshake"]
+# A node with many rooms: what changes by more must be told.
+TOLD_CHANGE = 0.10
+CORES = ["gatewayCores", "redisCores", "toolCores"]
+
+
+def table(heads, rows):
+    """A Markdown table."""
+    lines = [heads, *rows]
+    texts = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(heads), *texts[1:]]) + "\n"
+
+
+def comparison(servers):
+    """One row of the load table: a line for each server, and what went wrong."""
+    lines, problems = [], []
+    for name in [name for name in NAMES if name in servers]:
+        lines.append(_compared(servers, name))
+        problems += [f"- {TITLES[name]}: {problem}" for problem in servers[name]["problems"]]
+    if not problems:
+        return table(HEADS, lines)
+    return table(HEADS, lines) + "\n".join(["", "Out of order in at least one run:", "", *problems, ""])
+
+
+def _compared(servers, name):
+    values = servers[name]
+    is_floor = name == summary.floor_of(servers)
+
+    def cell(figure, digits, unit=""):
+        text = summary.number(values[figure], digits) + unit
+        share = summary.ratio(servers, name, figure)
+        return text if share is None or is_floor else f"{text} ({share:.2f}×)"
+
+    spread = "" if values["spread"] is None else f" ±{50 * values['spread']:.0f} %"
+    return [
+        TITLES[name] + (" *" if is_floor else ""), cell("total", 2) + spread,
+        f"{summary.number(values['user'], 2)} + {summary.number(values['system'], 2)}", cell("p50", 2),
+        cell("p99", 2), cell("rate", 0), cell("rss", 0, " B"), cell("handshake", 0, " µs")]
+
+
+def memory(points):
+    """Bytes a connection of each server, by the number of clients."""
+    counts = sorted({point["clients"] for point in points})
+    rows = []
+    for name in [name for name in NAMES if any(point["server"] == name for point in points)]:
+        found = {point["clients"]: point for point in points if point["server"] == name}
+        fresh = statistics.median(point["before"] for point in found.values())
+        rows.append([TITLES[name], f"{fresh / 2**20:.1f} MiB",
+                     *[f"{found[count]['perConnection']:,.0f} B" for count in counts]])
+    return table(["", "fresh", *[f"{count:,} clients" for count in counts]], rows)
+
+
+def request_cost(cost):
+    total = cost["userMicroseconds"] + cost["systemMicroseconds"]
+    return f"{total:.1f} µs (user {cost['userMicroseconds']:.1f}, system {cost['systemMicroseconds']:.1f})"
+
+
+def start_time(times):
+    median = statistics.median(times)
+    return f"{median:.1f} ms (median of {len(times)}, {min(times):.1f} to {max(times):.1f})"
+
+
+def idle_cost(idle):
+    total = idle["userPercent"] + idle["systemPercent"]
+    return (f"{idle['clients']:,} clients: {total:.1f} % of a core (user {idle['userPercent']:.1f}, "
+            f"system {idle['systemPercent']:.1f}) over {idle['seconds']:.0f} s with {idle['heartbeats']:,} "
+            "heartbeats")
+
+
+def service(results):
+    """Requests, start and idle clients."""
+    return table(["", ""], [
+        *[[f"`{name}`, CPU a request", request_cost(cost)] for name, cost in results["requests"].items()],
+        ["start to ready", start_time(results["start"])],
+        ["idle connections with a heartbeat every 25 s", idle_cost(results["idle"])]])
+
+
+def sustained(steps):
+    """For each number of rooms the step that was held, also for longer, or None."""
+    best = {}
+    for step in steps:
+        best.setdefault(step["rooms"], None)
+        if step.get("isConfirmed"):
+            best[step["rooms"]] = step
+    return best
+
+
+def rooms(steps):
+    """What was held, and the lowest rate that was not."""
+    rows = []
+    for count, held in sustained(steps).items():
+        missed = min((step for step in steps if step["rooms"] == count and step["limit"]),
+                     key=lambda step: step["offered"])
+        figures = ["–"] * 5 if held is None else [
+            f"{held['messagesPerSecond']:,}", f"{held['offered']:,.0f}", f"{held['p50']:.1f}",
+            f"{held['p99']:.1f}", f"{held['total']:.2f}"]
+        rows.append([f"{count:,}", *figures, f"{missed['offered']:,.0f} ({missed['limit']})"])
+    return table(["rooms", "messages/s held", "deliveries/s held", "p50 ms", "p99 ms", "CPU s a million",
+                  "deliveries/s not held"], rows)
+
+
+def worker_rates(results):
+    """{workers: median deliveries a second}"""
+    return {count: statistics.median(result["rate"] for result in results if result["workers"] == count)
+            for count in sorted({result["workers"] for result in results})}
+
+
+def workers(results, cores):
+    """Deliveries a second, who used the cores, and whether that says anything about the second worker."""
+    rates = worker_rates(results)
+    used = {count: [statistics.median(result[figure] for result in results if result["workers"] == count)
+                    for figure in CORES] for count in rates}
+    rows = [[str(count), f"{rate:,.0f} ({rate / rates[1]:.2f}×)", *[f"{share:.2f}" for share in used[count]],
+             f"{sum(used[count]):.2f}"] for count, rate in rates.items()]
+    text = table(["workers", "deliveries/s", "gateway", "Redis", "load generator", "together"], rows)
+    if sum(used[1]) < 0.85 * cores:
+        return text
+    return text + (
+        f"\nWith one worker already, gateway, Redis and load generator use {sum(used[1]):.2f} of the "
+        f"machine's {cores} cores.\nA second worker can only take its time from them: this does not tell what "
+        "it adds where clients\nare on other machines.\n")
+
+
+def held_figures(results):
+    """(row, title, median without, median with held rooms, what equal runs differ by) for what may move."""
+    found = []
+    for row in sorted({result["row"] for result in results}):
+        for figure, title in [("total", "CPU s a million"), ("p50", "p50 ms"), ("p99", "p99 ms"),
+                              ("rate", "deliveries/s")]:
+            groups = [[result["figures"][figure] for result in results
+                       if result["row"] == row and bool(result["held"]) == is_held]
+                      for is_held in (False, True)]
+            without, many = map(statistics.median, groups)
+            spread = max((max(group) - min(group)) / statistics.median(group) for group in groups)
+            found.append((row, title, without, many, spread))
+    return found
+
+
+def change(without, many):
+    return f"{summary.number(without, 2)} → {summary.number(many, 2)} ({100 * (many / without - 1):+.0f} %)"
+
+
+def held(results):
+    """The figures of a node with its own rooms only and with 20,000, and a verdict."""
+    figures = held_figures(results)
+    moved = [f"{title} of row {row}" for row, title, without, many, spread in figures
+             if abs(many / without - 1) > max(TOLD_CHANGE, spread)]
+    what = ", ".join(moved) or "nothing"
+    return table(
+        ["row", "figure", "its own rooms → 20,000 rooms", "equal runs differ by"],
+        [[row, title, change(without, many), f"{100 * spread:.0f} %"]
+         for row, title, without, many, spread in figures],
+    ) + f"\nMoved by more than {TOLD_CHANGE:.0%}, and by more than equal runs differ: {what}.\n"
