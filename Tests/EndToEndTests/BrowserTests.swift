@@ -25,7 +25,8 @@ struct AnyOriginTests {
         #expect(answer.status == 204)
         #expect(answer.headers["access-control-allow-origin"] == "*")
         #expect(answer.headers["access-control-allow-methods"]?.contains("GET") == true)
-        #expect(answer.headers["access-control-allow-headers"]?.lowercased().contains("authorization") == true)
+        #expect(
+            answer.headers["access-control-allow-headers"]?.lowercased().contains("authorization") == true)
         #expect(exchange.answers[1].status == 404, "a 204 has no body")
     }
 

@@ -110,7 +110,8 @@ import Testing
         try await Cluster.with { cluster in
             let (port, adminPort) = (cluster.node.port, cluster.node.adminPort)
             let gateway = [
-                try Installation.binary("gateway"), "--redis", cluster.redis.url, "--workers", "\(workerCount)",
+                try Installation.binary("gateway"), "--redis", cluster.redis.url, "--workers",
+                "\(workerCount)",
             ]
             for (listen, admin, taken) in [
                 (port, "off", port), (adminPort, "off", adminPort), (0, "127.0.0.1:\(adminPort)", adminPort),
@@ -143,7 +144,8 @@ import Testing
             let six = try #require(port)
             var token: String?
             try await eventually("it issues tokens") {
-                token = try await cluster.driver.request(six, "/get/token?isLogin=true&userId=a", host: "::1").data
+                token = try await cluster.driver.request(six, "/get/token?isLogin=true&userId=a", host: "::1")
+                    .data
                 return token?.count == 24 || token?.count == 32
             }
             let issued = try #require(token)

@@ -47,7 +47,9 @@ import Testing
             let room = cluster.room()
             let client = try await cluster.node.connect(room)
             func text(bytes: Int) -> String { "\"" + String(repeating: "x", count: bytes - 2) + "\"" }
-            for size in [1025, 1024, 100_000, 2] { try await cluster.redis.publish(room: room, text(bytes: size)) }
+            for size in [1025, 1024, 100_000, 2] {
+                try await cluster.redis.publish(room: room, text(bytes: size))
+            }
             #expect(try await client.next() == .text(text(bytes: 1024)))
             #expect(try await client.next() == .text(text(bytes: 2)))
             #expect(try await client.receivedCount() == 2)

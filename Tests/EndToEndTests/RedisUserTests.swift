@@ -36,7 +36,8 @@ import Testing
     @Test func gatewayUserDoesEverythingThatANodeNeeds() async throws {
         try await withRedis { cluster, redis in
             let nodes = [
-                try await startNode(cluster, redis, id: "one"), try await startNode(cluster, redis, id: "two"),
+                try await startNode(cluster, redis, id: "one"),
+                try await startNode(cluster, redis, id: "two"),
             ]
             let room = cluster.room()
             let token = try await nodes[0].token()
@@ -45,7 +46,9 @@ import Testing
             let newer = try await nodes[1].connect(room, token: token)
             #expect(try await older.closed()?.code == 4001)
             try await eventually("the older's node has left the room") {
-                try await redis.command("PUBSUB", "NUMSUB", .string("room:\(room)")) == [.string("room:\(room)"), 1]
+                try await redis.command("PUBSUB", "NUMSUB", .string("room:\(room)")) == [
+                    .string("room:\(room)"), 1,
+                ]
             }
             try await redis.publish(room: room, "1")
             #expect(try await newer.next() == .text("1"))
@@ -78,7 +81,8 @@ import Testing
             let room = cluster.room()
             let client = try await node.connect(room)
             let completed = try await cluster.driver.run([
-                try Installation.binary("publisher"), "--redis", url(redis, user: "publisher"), "--room", room,
+                try Installation.binary("publisher"), "--redis", url(redis, user: "publisher"), "--room",
+                room,
                 "--data", "1",
             ])
             #expect(completed.code == 0, "\(completed.errors)")
@@ -87,7 +91,8 @@ import Testing
                 ["GET", "client:a"], ["SET", "client:a", "1"], ["HGETALL", "client:a"], ["DEL", "client:a"],
                 ["KEYS", "*"], ["SCAN", "0"], ["EVAL", "return 1", "0"], ["SUBSCRIBE", "room:a"],
                 ["PSUBSCRIBE", "*"], ["PUBSUB", "CHANNELS"], ["PUBLISH", "gateway:one", "replaced a 1"],
-                ["PUBLISH", "other", "1"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["FLUSHALL"], ["SHUTDOWN"],
+                ["PUBLISH", "other", "1"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["FLUSHALL"],
+                ["SHUTDOWN"],
                 ["CLIENT", "LIST"], ["INFO"], ["MONITOR"],
             ]
             for command in refused {

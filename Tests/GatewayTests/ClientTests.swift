@@ -26,10 +26,12 @@ import WebSocket
         }
         #expect(rig.worker.queueBytes > 0)
         #expect(rig.worker.queueBytes + rig.worker.writtenBytes == expected.count)
-        rig.scenario.step("everything arrives", until: {
-            peer.read()
-            return peer.received.count >= expected.count && rig.worker.queueBytes == 0
-        })
+        rig.scenario.step(
+            "everything arrives",
+            until: {
+                peer.read()
+                return peer.received.count >= expected.count && rig.worker.queueBytes == 0
+            })
         try rig.scenario.run()
         #expect(peer.received == expected)
         #expect(rig.worker.writtenBytes == expected.count)
@@ -59,10 +61,12 @@ import WebSocket
         #expect(rig.closedCount(.slowConsumer) == 1)
         #expect(rig.worker.queueBytes < frame.byteCount + 100)
         let closing = TestPeer.closing(.slowConsumer)
-        rig.scenario.step("the close arrives", until: {
-            peer.read()
-            return peer.received.suffix(closing.count).elementsEqual(closing)
-        })
+        rig.scenario.step(
+            "the close arrives",
+            until: {
+                peer.read()
+                return peer.received.suffix(closing.count).elementsEqual(closing)
+            })
         try rig.scenario.run()
         let whole = peer.received.count - closing.count
         #expect(whole % frame.byteCount == 0, "only whole frames come before the close")
@@ -79,10 +83,12 @@ import WebSocket
         let frame = message(payload(3, count: 500_000))
         peer.client.send(frame)
         #expect(peer.client.state == .open)
-        rig.scenario.step("everything arrives", until: {
-            peer.read()
-            return peer.received.count >= frame.byteCount
-        })
+        rig.scenario.step(
+            "everything arrives",
+            until: {
+                peer.read()
+                return peer.received.count >= frame.byteCount
+            })
         try rig.scenario.run()
         #expect(peer.received == Array(frame.bytes))
     }
@@ -172,10 +178,12 @@ import WebSocket
         #expect(peer.client.isWatching)
         let closing = isPeerFirst ? TestPeer.answer(.close, goodbye) : TestPeer.closing(.goingAway)
         let expected = Array(frame.bytes) + Array(frame.bytes) + Array(frame.bytes) + closing
-        rig.scenario.step("everything arrives", until: {
-            peer.read()
-            return peer.received.count >= expected.count
-        })
+        rig.scenario.step(
+            "everything arrives",
+            until: {
+                peer.read()
+                return peer.received.count >= expected.count
+            })
         try rig.scenario.run()
         #expect(peer.received == expected)
         #expect(peer.client.isWatching == !isPeerFirst)

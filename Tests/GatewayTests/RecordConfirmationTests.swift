@@ -105,6 +105,22 @@ private final class Rig {
         #expect(try rig.recordCount() == 1)
     }
 
+    /// A Redis out of memory refuses to write records; that must not look like their revocation.
+    @Test func refusedRestorationIsTriedAgain() throws {
+        let rig = try Rig()
+        rig.walk(restoring: true) { try $0.server.command("CONFIG", "SET", "maxmemory", "1") }
+        rig.step("the records are written", until: { try $0.recordCount() == 2 }) {
+            #expect(try $0.recordCount() == 0)
+            #expect($0.confirmation.isRunning, "until then a missing record proves nothing")
+            try $0.server.command("CONFIG", "SET", "maxmemory", "0")
+        }
+        rig.step("the restoration is over", until: { !$0.confirmation.isRunning }) { _ in }
+        rig.walk(restoring: false) { try $0.forget($0.peers[0]) }
+        try rig.workers.scenario.run()
+        #expect(rig.peers[0].client.state == .closing)
+        #expect(rig.peers[1].client.state == .open)
+    }
+
     @Test func clientThatHasLeftIsNotWrittenAgain() throws {
         let rig = try Rig()
         rig.walk(restoring: true) { $0.peers[0].client.close(.goingAway) }

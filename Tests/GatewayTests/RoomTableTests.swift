@@ -34,11 +34,13 @@ import Testing
         var present: [(peer: TestPeer, rooms: Set<String>)] = []
         for step in 0..<120 {
             if present.count < 12, Bool.random(using: &random) || present.isEmpty {
-                let chosen = Array(names.shuffled(using: &random).prefix(Int.random(in: 1...2, using: &random)))
+                let chosen = Array(
+                    names.shuffled(using: &random).prefix(Int.random(in: 1...2, using: &random)))
                 let peer = try chosen.count == 1 ? rig.connect(chosen[0]) : rig.connect(chosen[0], chosen[1])
                 present.append((peer, Set(chosen)))
             } else {
-                present.remove(at: Int.random(in: 0..<present.count, using: &random)).peer.client.close(.goingAway)
+                present.remove(at: Int.random(in: 0..<present.count, using: &random)).peer.client.close(
+                    .goingAway)
             }
             let name = names[step % 3]
             let byte = UInt8(step)

@@ -1,6 +1,7 @@
 // A process whose words are collected while it runs.
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// A started process.

@@ -1,5 +1,6 @@
 // The built publisher against a real Redis.
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Publisher
@@ -11,12 +12,12 @@ import Testing
 
     private func start(_ arguments: String..., variables: [String: String] = [:]) throws -> Child {
         try Child.publisher(
-            arguments, variables: ["REDIS_URL": redis.url.description].merging(variables) { $1 })
+            arguments, variables: ["REDIS_URL": try redis.url.description].merging(variables) { $1 })
     }
 
     /// Subscribes to rooms; every message shows as three lines: `message`, the channel, the payload.
     private func subscribe(_ channels: String...) throws -> Child {
-        let socket = redis.directory.appendingPathComponent("redis.sock").path
+        let socket = redis.socketPath
         let child = try Child("/usr/bin/env", ["redis-cli", "-s", socket, "subscribe"] + channels)
         for channel in channels {
             try eventually("\(channel) is subscribed") {
@@ -65,7 +66,8 @@ import Testing
             ["--file", "/nonexistent"], ["--file", "/"], ["--room", "a", "--data", "1", "--timeout", "5"],
         ]
         for arguments in calls {
-            let publisher = try Child.publisher(arguments, variables: ["REDIS_URL": redis.url.description])
+            let variables = ["REDIS_URL": try redis.url.description]
+            let publisher = try Child.publisher(arguments, variables: variables)
             #expect(try publisher.finish() == 2, "\(arguments)")
             #expect(publisher.outputText == "")
             #expect(publisher.errorText.hasPrefix("publisher: "))
@@ -96,9 +98,10 @@ import Testing
 
     @Test func missingRedisIsTold() throws {
         redis.stop()
-        let publisher = try start("--room", "a", "--data", "1")
+        let url = "unix://\(redis.socketPath)"
+        let publisher = try start("--room", "a", "--data", "1", variables: ["REDIS_URL": url])
         #expect(try publisher.finish() == 1)
-        #expect(publisher.errorText.contains("cannot reach Redis at unix://"))
+        #expect(publisher.errorText.contains("cannot reach Redis at \(url): "))
         #expect(publisher.errorText.contains("nothing was sent"))
     }
 

@@ -9,7 +9,8 @@ import Redis
 package final class RedisServer {
     package let port: Int
     package let socketPath: String
-    private let directory: URL
+    /// Its files; gone with this object.
+    package let directory: URL
     private let password: String?
     private var process: Process?
     private var processID: pid_t = 0

@@ -2,7 +2,7 @@
 
 import EventLoop
 
-/// Lets one line a second through and counts the others: the next line tells how many were left out since the last.
+/// Lets one line a second through and counts the others: the next line tells how many were left out.
 struct RateLimitedLog {
     private static let interval = Duration.seconds(1)
 

@@ -7,6 +7,8 @@ import Notices
 final class RecordConfirmation {
     private static let batchCount = 500
     private static let pause = Duration.milliseconds(1)
+    /// Before Redis is asked again for what it has refused: it may be out of memory until records expire.
+    private static let retryPause = Duration.seconds(1)
 
     private let registry: ClientRegistry
     private let timeout: Duration
@@ -15,7 +17,10 @@ final class RecordConfirmation {
     /// Whether missing records are written again, rather than taken for revocations. Stays set until one walk has
     /// reached every client: an interrupted restoration is owed.
     private var isRestoring = false
-    private var hasFailed = false
+    /// The clients of this walk whose records Redis has not taken.
+    private var failed: [Client] = []
+    private var walk = 0
+    /// Whether missing records prove nothing yet. Stays set when the connection is lost, as its return starts over.
     private(set) var isRunning = false
 
     /// - Parameter timeout: the time that a confirmed client has for its next heartbeat.
@@ -27,9 +32,11 @@ final class RecordConfirmation {
 
     /// Starts, or starts over.
     func start(_ clients: some Collection<Client>, restoring: Bool) {
+        timer?.cancel()
+        walk += 1
         isRestoring = isRestoring || restoring
         remaining = Array(clients)[...]
-        hasFailed = false
+        failed = []
         isRunning = true
         confirmBatch()
     }
@@ -43,10 +50,20 @@ final class RecordConfirmation {
             timer?.start(after: RecordConfirmation.pause)
             return
         }
-        // Whatever is asked from now on comes behind these commands on the same connection. Should some of them fail,
-        // the connection is lost, and its return starts over.
+        let walk = walk
+        registry.afterCommandsSent { [unowned self] in if walk == self.walk { self.finish() } }
+    }
+
+    /// The connection still stands, so what has failed was refused.
+    private func finish() {
+        guard failed.isEmpty else {
+            remaining = failed[...]
+            failed = []
+            timer?.start(after: RecordConfirmation.retryPause)
+            return
+        }
+        isRestoring = false
         isRunning = false
-        registry.afterCommandsSent { [unowned self] in if !self.hasFailed { self.isRestoring = false } }
     }
 
     private func confirmed(_ client: Client, _ confirmation: ClientRegistry.Confirmation?) {
@@ -55,7 +72,7 @@ final class RecordConfirmation {
         case .renewed, .restored: client.setDeadline(after: timeout)
         case .replaced: client.close(.replaced)
         case .revoked: client.close(.revoked)
-        case nil: hasFailed = true
+        case nil: failed.append(client)
         }
     }
 }
