@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 // Swift's Glibc module is built without _GNU_SOURCE and does not see these two, nor epoll.

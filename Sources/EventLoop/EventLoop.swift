@@ -15,8 +15,9 @@ public final class EventLoop {
     let base: OpaquePointer
     let sockets: SocketSet
     private var isStopping = false
-    /// The loop's ends of mailboxes, until `run` ends. They hold the loop, as every handler does.
-    private var attachments: [EventHandler] = []
+    let wakeup: LoopWakeup
+    private var wakeupEvent: OpaquePointer?
+    private var mailboxes: [MailboxEnd] = []
 
     /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
     package var onTurnEnd: (() -> Bool)?
@@ -36,9 +37,18 @@ public final class EventLoop {
             event_base_free(base)
             throw error
         }
+        do throws(SystemError) {
+            wakeup = try LoopWakeup()
+        } catch {
+            sockets.close()
+            event_base_free(base)
+            throw error
+        }
+        watchWakeup()
     }
 
     deinit {
+        event_free(wakeupEvent)
         sockets.close()
         event_base_free(base)
     }
@@ -52,7 +62,7 @@ public final class EventLoop {
             hasWorkLeft = onTurnEnd?() ?? false
         }
         onTurnEnd = nil
-        attachments.removeAll()
+        mailboxes.removeAll()
     }
 
     /// Ends `run()` after the present turn.
@@ -61,7 +71,24 @@ public final class EventLoop {
         event_base_loopbreak(base)
     }
 
-    func keep(_ handler: EventHandler) {
-        attachments.append(handler)
+    func add(_ mailbox: MailboxEnd) {
+        mailboxes.append(mailbox)
+    }
+
+    /// Edge-triggered: each wake-up is reported once, and its counter need never be read.
+    private func watchWakeup() {
+        // Unretained: the event is freed in deinit.
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        wakeupEvent = event_new(
+            base, wakeup.descriptor, Int16(EV_READ | EV_PERSIST | EV_ET),
+            { _, _, context in Unmanaged<EventLoop>.fromOpaque(context!).takeUnretainedValue().drainMailboxes() },
+            context)
+        precondition(wakeupEvent != nil, "event_new: out of memory")
+        event_priority_set(wakeupEvent, EventLoop.urgentPriority)
+        event_add(wakeupEvent, nil)
+    }
+
+    private func drainMailboxes() {
+        for mailbox in mailboxes { mailbox.drain() }
     }
 }
