@@ -11,7 +11,7 @@ CLIENTS_PER_LOAD_PROCESS = 15000
 # loadtest takes this many ports of one source address towards one gateway, then the next address.
 PORTS_PER_SOURCE = 20000
 # Both ends in the kernel and all processes together, with a reserve; measured: docs/HOLD.md.
-BYTES_PER_CLIENT = 32 << 10
+BYTES_PER_CLIENT = 24 << 10
 BYTES_PER_CLIENT_BEHIND_NGINX = 80 << 10
 # Descriptors of an nginx worker that are no tunnels: log, listener, requests.
 NGINX_RESERVED = 1500
@@ -90,5 +90,5 @@ def obstacles(clients, gateways, has_nginx):
     pages = first_numbers("/proc/sys/net/ipv4/tcp_mem")
     need("net.ipv4.tcp_mem (its middle value, pages)", pages[1], pairs, "a notice on its way to all")
     each = BYTES_PER_CLIENT_BEHIND_NGINX if has_nginx else BYTES_PER_CLIENT
-    need("the available memory, in MiB,", memory_available() >> 20, clients * each >> 20, "all of it")
+    need("the available memory, in MiB,", memory_available() >> 20, clients * each >> 20, "everything together")
     return found
