@@ -8,8 +8,6 @@ final class HeartbeatRing {
     private static let seconds = 25.0
     /// Far below the spread's own unevenness.
     private static let tick = Duration.milliseconds(50)
-    /// Keeps a server that does not answer from filling memory.
-    private static let maximumPendingCount = 4096
 
     private let tokens: [String]
     private let clients: [HttpClient]
@@ -34,7 +32,9 @@ final class HeartbeatRing {
 
     private func beat() {
         for number in pacer.take(at: MonotonicInstant.now.nanoseconds, limit: tokens.count) {
-            guard pendingCount < HeartbeatRing.maximumPendingCount else {
+            // A whole turn of the ring is unanswered. The limit keeps a dead server from filling memory; a
+            // lower one would be reached by a server that is only slow.
+            guard pendingCount < tokens.count else {
                 failures["not sent: too many unanswered", default: 0] += 1
                 continue
             }

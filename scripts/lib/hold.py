@@ -26,16 +26,22 @@ def say(text):
 def read_options():
     parser = argparse.ArgumentParser(
         prog="scripts/hold", allow_abbrev=False,
-        description="Starts Redis and as many gateways as N clients need (a process holds no more connections than "
-        "it may have descriptors), holds the clients in one room with a heartbeat every 25 s each, sends notices to "
-        "all of them, and tells what it took. Everything stays on loopback and is stopped in the end.",
+        description="Starts Redis and as many gateways as N clients need (a process holds no more "
+        "connections than it may have descriptors), holds the clients in one room with a heartbeat every "
+        "25 s each, sends notices to all of them, and tells what it took. Everything stays on loopback and "
+        "is stopped in the end.",
         epilog="Exit: 0 all clients were held and had every notice once; 1 not so; 2 wrong usage.")
-    parser.add_argument("clients", metavar="N", nargs="?", type=int, default=100_000, help="clients (default 100000)")
-    parser.add_argument("--hold", metavar="SECONDS", type=float, default=60, help="how long to hold all (default 60)")
-    parser.add_argument("--every", metavar="SECONDS", type=float, default=5, help="a notice each … (default 5)")
-    parser.add_argument("--connect-rate", metavar="N", type=int, default=2000, help="handshakes a second at most "
-                        "(default 2000)")
-    parser.add_argument("--gateways", metavar="N", type=int, help="processes (default: as few as N clients need)")
+    parser.add_argument(
+        "clients", metavar="N", nargs="?", type=int, default=100_000, help="clients (default 100000)")
+    parser.add_argument(
+        "--hold", metavar="SECONDS", type=float, default=60, help="how long to hold all (default 60)")
+    parser.add_argument(
+        "--every", metavar="SECONDS", type=float, default=5, help="time between notices (default 5)")
+    parser.add_argument(
+        "--connect-rate", metavar="N", type=int, default=2000,
+        help="handshakes a second at most (default 2000)")
+    parser.add_argument(
+        "--gateways", metavar="N", type=int, help="processes (default: as few as N clients need)")
     parser.add_argument("--nginx", action="store_true", help="connect through nginx")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
     parser.add_argument("--binaries", type=Path, required=True, help=argparse.SUPPRESS)
@@ -73,13 +79,14 @@ class Hold:
             nginx_count = limits.nginx_workers_for(self.options.clients)
         self.kernel_before = measure.kernel_memory()
         redis_port, *ports = free_ports(1 + 2 * count + nginx_count)
-        gateway_ports, self.admin_ports, nginx_ports = ports[:count], ports[count:2 * count], ports[2 * count:]
+        gateway_ports, self.admin_ports = ports[:count], ports[count:2 * count]
+        nginx_ports = ports[2 * count:]
         self.redis, password, publisher_password = start_redis(self.processes, redis_port)
-        # least_conn keeps the gateways equal to within the workers of nginx, which do not wait for each other.
+        # least_conn keeps the gateways equal but for a few: each nginx counts for itself.
         maximum = limits.processes_for(self.options.clients, count) + 2 * nginx_count
         self.gateways = start_gateways(
-            self.processes, self.options.binaries / "gateway", redis_port, password, gateway_ports, self.admin_ports,
-            maximum)
+            self.processes, self.options.binaries / "gateway", redis_port, password, gateway_ports,
+            self.admin_ports, maximum)
         self.nginx = start_nginx(
             self.processes, nginx_ports, gateway_ports, limits.descriptors_per_process() - 64)
         self.start_loadtest(redis_port, publisher_password, nginx_ports or gateway_ports)
@@ -92,8 +99,9 @@ class Hold:
                 options.binaries / "loadtest", "--json", "--quiet",
                 "--gateway", ",".join(f"127.0.0.1:{port}" for port in ports),
                 "--clients", options.clients, "--rooms", 1, "--connect-rate", options.connect_rate,
-                "--rate", f"{1 / options.every:.6f}", "--warmup", "2s", "--duration", f"{options.hold * 1000:.0f}ms",
-                "--settle", "30s", "--pids", ",".join(str(process.pid) for process in self.gateways),
+                "--rate", f"{1 / options.every:.6f}", "--warmup", "2s",
+                "--duration", f"{options.hold * 1000:.0f}ms", "--settle", "30s",
+                "--pids", ",".join(str(process.pid) for process in self.gateways),
             ], {"LOADTEST_REDIS": f"redis://publisher:{password}@127.0.0.1:{redis_port}"}, stdout=output)
 
     def follow(self):
@@ -163,7 +171,8 @@ def run(options):
         processes = Processes(directory)
         hold = Hold(options, processes)
         try:
-            say(f"Starting Redis, {options.gateways} gateways and {options.clients} clients (logs: {directory})")
+            say(f"Starting Redis, gateways ({options.gateways}) and {options.clients} clients; "
+                f"logs: {directory}")
             hold.start()
             hold.follow()
         finally:

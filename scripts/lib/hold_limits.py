@@ -3,15 +3,15 @@
 import resource
 from pathlib import Path
 
-# One worker: listener, loops, links to Redis, and its requests; loadtest keeps 64 connections for requests in each
-# of its processes, and up to 512 handshakes on their way.
+# Of a gateway's descriptors; the rest is for requests: loadtest keeps 64 connections for them in each of its
+# processes, and up to 512 handshakes on their way.
 GATEWAY_SHARE = 0.8
 HANDSHAKES_ON_THEIR_WAY = 512
 CLIENTS_PER_LOAD_PROCESS = 15000
 # loadtest takes this many ports of one source address towards one gateway, then the next address.
 PORTS_PER_SOURCE = 20000
-# Idle and with one notice on its way, both ends in the kernel and all processes together; measured: docs/HOLD.md.
-BYTES_PER_CLIENT = 32 << 10
+# Both ends in the kernel and all processes together, with a reserve; measured: docs/HOLD.md.
+BYTES_PER_CLIENT = 24 << 10
 BYTES_PER_CLIENT_BEHIND_NGINX = 80 << 10
 # Descriptors of an nginx worker that are no tunnels: log, listener, requests.
 NGINX_RESERVED = 1500
@@ -66,17 +66,21 @@ def obstacles(clients, gateways, has_nginx):
     load_processes = processes_for(clients, CLIENTS_PER_LOAD_PROCESS)
     descriptors = descriptors_per_process()
     need("ulimit -Hn", descriptors, int(share / GATEWAY_SHARE), f"a gateway with {share} clients")
-    need("ulimit -Hn", descriptors, min(clients, CLIENTS_PER_LOAD_PROCESS) + 128, "a process of the load test")
+    need("ulimit -Hn", descriptors, min(clients, CLIENTS_PER_LOAD_PROCESS) + 128,
+         "a process of the load test")
     need("net.core.somaxconn", number("/proc/sys/net/core/somaxconn"),
          min(4096, HANDSHAKES_ON_THEIR_WAY * processes_for(load_processes, gateways)),
          "a wave of handshakes at one listener")
     low, high = first_numbers("/proc/sys/net/ipv4/ip_local_port_range")
     ports = share if has_nginx else min(share, PORTS_PER_SOURCE)
-    need("the range net.ipv4.ip_local_port_range", high - low + 1, ports, "connections of one address to a gateway")
+    need("the range net.ipv4.ip_local_port_range", high - low + 1, ports,
+         "connections of one address to a gateway")
     # Each connection is two sockets, each with a descriptor and a place in an epoll set.
     used = first_numbers("/proc/sys/fs/file-nr")[0]
-    need("fs.file-max, less what is open,", number("/proc/sys/fs/file-max") - used, 2 * pairs, "all sockets together")
-    need("fs.epoll.max_user_watches", number("/proc/sys/fs/epoll/max_user_watches"), 2 * pairs, "all epoll sets")
+    need("fs.file-max, less what is open,", number("/proc/sys/fs/file-max") - used, 2 * pairs,
+         "all sockets together")
+    need("fs.epoll.max_user_watches", number("/proc/sys/fs/epoll/max_user_watches"), 2 * pairs,
+         "all epoll sets together")
     tracked_most = number("/proc/sys/net/netfilter/nf_conntrack_max")
     if tracked_most is not None:
         tracked = number("/proc/sys/net/netfilter/nf_conntrack_count")
@@ -86,5 +90,5 @@ def obstacles(clients, gateways, has_nginx):
     pages = first_numbers("/proc/sys/net/ipv4/tcp_mem")
     need("net.ipv4.tcp_mem (its middle value, pages)", pages[1], pairs, "a notice on its way to all")
     each = BYTES_PER_CLIENT_BEHIND_NGINX if has_nginx else BYTES_PER_CLIENT
-    need("the available memory, in MiB,", memory_available() >> 20, clients * each >> 20, "all of it")
+    need("the available memory, in MiB,", memory_available() >> 20, clients * each >> 20, "everything together")
     return found

@@ -93,7 +93,8 @@ def answers(port, path, wanted):
 
 def free_ports(count):
     tool = ROOT / "scripts/lib/free_ports.py"
-    output = subprocess.run([sys.executable, tool, str(count)], check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, tool, str(count)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [int(line) for line in output.split()]
 
 
@@ -102,9 +103,9 @@ def start_redis(processes, port):
     passwords = {"ROOMCAST_GATEWAY_PASSWORD": secrets.token_hex(24),
                  "ROOMCAST_PUBLISHER_PASSWORD": secrets.token_hex(24)}
     gateway, publisher = passwords.values()
+    directory = processes.directory
     process = processes.start(
-        "redis", [ROOT / "deploy/redis-start", processes.directory, "--port", port, "--dir", processes.directory],
-        passwords)
+        "redis", [ROOT / "deploy/redis-start", directory, "--port", port, "--dir", directory], passwords)
 
     def is_ready():
         ping = subprocess.run(
@@ -130,7 +131,7 @@ def start_gateways(processes, binary, redis_port, password, ports, admin_ports, 
 
 
 def start_nginx(processes, ports, gateway_ports, connections):
-    """Starts one nginx with one worker process a port, so that the tunnels are spread evenly over the workers."""
+    """Starts an nginx with one worker process for each port, so that the tunnels are spread evenly."""
     program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin")
     configuration = (ROOT / "deploy/nginx.conf").read_text()
     configuration = configuration.replace("worker_processes auto;", "worker_processes 1;")
@@ -143,8 +144,8 @@ def start_nginx(processes, ports, gateway_ports, connections):
         (directory / "nginx-connections.conf").write_text(f"worker_connections {connections};\n")
         (directory / "nginx-listen.conf").write_text(f"listen 127.0.0.1:{port} backlog=4096;\n")
         (directory / "nginx-gateways.conf").write_text(servers)
-        started.append(processes.start(
-            f"nginx-{number}", [program, "-e", "stderr", "-p", directory, "-c", directory / "nginx.conf"], {}))
+        command = [program, "-e", "stderr", "-p", directory, "-c", directory / "nginx.conf"]
+        started.append(processes.start(f"nginx-{number}", command, {}))
     for process, port in zip(started, ports):
         # A path that only a gateway knows to be unknown.
         processes.wait_until(process, lambda: answers(port, "/", 404))

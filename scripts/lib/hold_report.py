@@ -63,13 +63,14 @@ def table(result):
     load, hold, memory = result["loadtest"], result["hold"], result["memory"]
     handshakes, checked = load["handshakes"], load["deliveries"]["checked"]
     latency, server = load["deliveries"]["latencyMicroseconds"], load.get("server")
-    through = f", {result['nginxWorkers']} nginx workers" if result["nginxWorkers"] else ""
+    through = f", nginx workers: {result['nginxWorkers']}" if result["nginxWorkers"] else ""
     rows = [
-        ("clients", f"{handshakes['opened']:,} of {result['clients']:,} connected; {result['gateways']} gateways"
-                    f"{through}, {load['setting']['processes']} load processes"),
+        ("clients", f"{handshakes['opened']:,} of {result['clients']:,} connected; "
+                    f"gateways: {result['gateways']}{through}, load processes: "
+                    f"{load['setting']['processes']}"),
         ("held", f"{hold['seconds']:.0f} s, never fewer than {hold['leastConnections']:,}; "
                  f"heartbeats {load['heartbeats']['sent']:,}"),
-        ("handshakes", f"{handshakes['perSecond']:,.0f}/s with their heartbeats; "
+        ("handshakes", f"{handshakes['perSecond']:,.0f}/s, heartbeats beside them; "
                        f"p99 {handshakes['latencyMicroseconds']['p99'] / 1000:,.1f} ms"),
         ("notices", f"{load['messages']['published']} of {load['setting']['payloadBytes']} B, "
                     f"one each {result['everySeconds']:g} s"),
@@ -80,7 +81,7 @@ def table(result):
                        f"corrupt {checked['corrupt']}, misrouted {checked['misrouted']}"),
     ]
     if server and server.get("handshakeCpuMicroseconds"):
-        rows.append(("CPU", f"gateways, a handshake: {server['handshakeCpuMicroseconds']:.0f} us"))
+        rows.append(("CPU", f"gateways, a handshake (and what else they did meanwhile): {server['handshakeCpuMicroseconds']:.0f} us"))
     if hold.get("quietCpuShare") is not None:
         rows.append(("", f"gateways, heartbeats only: {hold['quietCpuShare'] * 100:.1f} % of one core"))
     if hold.get("cpuSecondsPerMillionDeliveries") is not None:
@@ -92,9 +93,9 @@ def table(result):
         if result["nginxWorkers"]:
             rows.append(("", f"nginx: {processes_row(memory['nginx'], count)}"))
         kernel = memory["kernel"]
-        rows.append(("", f"kernel, both ends: slab {mebibytes(kernel['slabBytes'])}, "
-                         f"{kernel['slabBytes'] / count / 1024:.1f} KiB a client; socket buffers "
-                         f"{mebibytes(kernel['socketBufferBytes'])}, at most "
+        rows.append(("", f"kernel, both ends, growth: slab {mebibytes(kernel['slabBytes'])}, "
+                         f"{kernel['slabBytes'] / count / 1024:.1f} KiB a client"))
+        rows.append(("", f"socket buffers of the machine: {mebibytes(kernel['socketBufferBytes'])}, at most "
                          f"{mebibytes(kernel['mostSocketBufferBytes'])}"))
         rows.append(("", f"load processes: {processes_row(memory['loadProcesses'], count)}"))
     rows += [("PROBLEM", problem) for problem in result["problems"]]

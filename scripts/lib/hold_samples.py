@@ -81,8 +81,8 @@ class Sample:
 def quiet_and_busy(samples):
     """Splits the gateways' CPU time between two samples each into spans with and without deliveries.
 
-    Returns (seconds, CPU seconds) of the quiet spans, and (seconds, CPU seconds, deliveries) of the others. The span
-    before and after one with deliveries is none of the quiet ones: it may hold the end of a delivery.
+    Returns (seconds, CPU seconds) of the quiet spans, and (seconds, CPU seconds, deliveries) of the others.
+    The spans before and after one with deliveries are none of the quiet ones: they may hold part of it.
     """
     spans = list(zip(samples, samples[1:]))
     is_busy = [after.deliveries > before.deliveries for before, after in spans]
