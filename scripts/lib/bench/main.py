@@ -64,9 +64,8 @@ def say(text):
     print(f"    {text}", flush=True)
 
 
-def compare(bench, options):
+def compare(bench, options, runs):
     """All runs of the table: the servers take turns within a row, so that drift hits all alike."""
-    runs = []
     for row in [row for row in options.rows if row in ROWS]:
         print(f"==> Row {row}: {ROWS[row].title}", flush=True)
         for run in range(options.runs):
@@ -79,7 +78,6 @@ def compare(bench, options):
                 runs.append({
                     "row": row, "server": name, "run": run, "figures": values,
                     "problems": load["problems"], "report": load})
-    return runs
 
 
 def measure_own(bench, options, results):
@@ -124,25 +122,28 @@ def main():
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, interrupted)
     processes = Processes(state / "log")
+    results = {"runs": []}
     try:
         use_all_descriptors(DESCRIPTORS)
         bench = Bench(root, os.environ["BENCH_BINARIES"], os.environ["BENCH_FLOOR"], state, processes)
-        results = {
+        results.update({
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "command": shlex.join(["scripts/bench", *sys.argv[1:]]), "machine": machine.describe(root),
             "runCount": options.runs, "rowSeconds": options.seconds,
-        }
+        })
         bench.start_redis()
-        results["runs"] = compare(bench, options)
+        compare(bench, options, results["runs"])
         measure_own(bench, options, results)
         results["seconds"] = time.monotonic() - started
     except BenchError as error:
         sys.exit(f"scripts/bench: {error}")
     finally:
         processes.stop_all()
+        # Also of a run that was ended: what took long to measure is not lost.
+        if results["runs"] or any(name in results for name in OWN):
+            print(f"\nRaw results: {write_raw(root, results).relative_to(root)}")
     lines = ["", *terminal.comparison(summary.medians(results["runs"])), *terminal.own(results)]
     print("\n".join(lines))
-    print(f"\nRaw results: {write_raw(root, results).relative_to(root)}")
     if options.is_whole and not options.no_docs:
         report.write(results, root)
         print("Written: docs/PERFORMANCE.md, docs/performance/*.svg")

@@ -124,9 +124,9 @@ def workers(results, cores):
     if sum(used[1]) < 0.85 * cores:
         return text
     return text + (
-        f"\nWith one worker already, gateway, Redis and load generator use {sum(used[1]):.2f} of the "
-        f"machine's {cores} cores.\nA second worker can only take its time from them: this does not tell what "
-        "it adds where clients\nare on other machines.\n")
+        f"\nWith one worker already, gateway, Redis and load generator use {sum(used[1]):.2f} of the {cores} "
+        "cores. A second\nworker can only take its time from them: this does not tell what it adds where "
+        "clients are on other machines.\n")
 
 
 def held_figures(results):
