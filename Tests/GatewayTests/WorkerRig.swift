@@ -44,7 +44,8 @@ final class WorkerRig {
         let token = try #require(Token(String(repeating: "A", count: 24 - text.count) + text))
         try #require(node.state.admitClient())
         let client = Client(
-            socket: pair.0, worker: worker, token: token, connectionID: number, connectedAt: 1_000,
+            takingOver: Connection(socket: pair.0, host: worker.host), worker: worker, token: token,
+            connectionID: number, connectedAt: 1_000,
             address: try #require(IPAddress("192.0.2.1")),
             record: ClientRecord(identity: "me", isLogin: true, issuedAt: 5, ttlSeconds: 90))
         let peer = TestPeer(client: client, socket: pair.1)
