@@ -92,7 +92,7 @@ def measure_own(bench, options, results):
         "start": lambda: own.start_times(bench, say),
         "idle": lambda: own.idle(
             bench, say, clients, own.QUICK_IDLE_SECONDS if options.quick else own.IDLE_SECONDS),
-        "rooms": lambda: own.throughput(bench, say, min(options.seconds, 3)),
+        "rooms": lambda: own.throughput(bench, say),
         "workers": lambda: own.two_workers(bench, say, options.runs, options.seconds),
         "held": lambda: own.held_rooms(bench, say, options.runs, options.seconds),
     }

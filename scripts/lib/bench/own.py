@@ -17,8 +17,9 @@ SATURATION_LATENCY_MS = 1000
 SATURATION_SHARE = 0.98
 # Deliveries a second: where the search begins, and below which it is given up.
 FIRST_TARGET, LEAST_TARGET = 100_000, 1000
-# A rate that is a tenth too high leaves a second's worth of messages behind in this time.
-CONFIRMING_SECONDS = 10
+# The search is short. A rate that is a tenth too high leaves a second's worth of messages behind in the time of
+# the confirmation.
+SEARCHING_SECONDS, CONFIRMING_SECONDS = 2, 10
 ROOM_COUNTS = [1, 10, 100, 1000, 5000]
 HELD_OPTIONS = ["--heartbeat-timeout", "1h", "--token-ttl", "2h", "--maximum-connections", "19600"]
 
@@ -93,17 +94,17 @@ def idle(bench, say, clients, seconds):
         "systemPercent": 100 * cpu["systemSeconds"] / measured, "problems": report["problems"]}
 
 
-def throughput(bench, say, seconds):
+def throughput(bench, say):
     """Raises the rate fourfold until it is not held, halves the distance twice, holds the result longer."""
-    return [step for rooms in ROOM_COUNTS for step in _climb(bench, say, rooms, seconds)]
+    return [step for rooms in ROOM_COUNTS for step in _climb(bench, say, rooms)]
 
 
-def _climb(bench, say, rooms, seconds):
+def _climb(bench, say, rooms):
     steps = []
 
-    def is_held(target, length=seconds):
+    def is_held(target, seconds=SEARCHING_SECONDS):
         """Whether so many deliveries a second are held."""
-        steps.append(_step(bench, say, rooms, max(1, round(target * rooms / 10_000)), length))
+        steps.append(_step(bench, say, rooms, max(1, round(target * rooms / 10_000)), seconds))
         return not steps[-1]["limit"]
 
     target = FIRST_TARGET

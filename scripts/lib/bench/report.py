@@ -3,6 +3,7 @@ stands in docs/performance/notes.md. Also without a run, from any of .run/bench/
 
 import json
 import pathlib
+import re
 import string
 import sys
 
@@ -56,11 +57,19 @@ def _comparison(rows):
 
 
 def _commands(runs):
-    wanted = [("A", "ours"), ("A", "nchan"), *[(row, "ours") for row in ROWS if row != "A"]]
+    """The loads with the usual ports, and PID for the server's processes."""
+    wanted = [*[(row, "ours") for row in ROWS], ("A", "floor-send"), ("A", "nchan")]
     first = {}
     for run in runs:
         first.setdefault((run["row"], run["server"]), run["report"]["command"])
-    return "\n".join(f"    {first[key]}" for key in wanted)
+    usual = [(r"^\S+/loadtest", ".build/release/loadtest"),
+             (r"redis://127.0.0.1:\d+", "redis://127.0.0.1:6379"),
+             (r"(--gateway |http://)127.0.0.1:\d+", r"\g<1>127.0.0.1:8080"), (r"--pids \S+", "--pids PID"),
+             (r"(--path|--publish-url) (\S+)", r"\1 '\2'")]
+    lines = [first[key] for key in wanted]
+    for pattern, text in usual:
+        lines = [re.sub(pattern, text, line) for line in lines]
+    return "\n".join(f"    {line}" for line in lines)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def _median(group):
         known = [run["figures"][figure] for run in group if run["figures"][figure] is not None]
         result[figure] = statistics.median(known) if known else None
     totals = [run["figures"]["total"] for run in group if run["figures"]["total"] is not None]
-    result["spread"] = (max(totals) - min(totals)) / result["total"] if totals and result["total"] else None
+    is_known = len(totals) > 1 and result["total"]
+    result["spread"] = (max(totals) - min(totals)) / result["total"] if is_known else None
     result["runs"] = len(group)
     result["problems"] = sorted({problem for run in group for problem in run["problems"]})
     return result

@@ -16,7 +16,7 @@ def table(heads, rows):
     """A Markdown table."""
     lines = [heads, *rows]
     texts = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([texts[0], "|" + "---|" * len(heads), *texts[1:]]) + "\n"
+    return "\n".join([texts[0], "|" + "---|" * len(heads), *texts[1:], ""])
 
 
 def comparison(servers):
@@ -124,8 +124,8 @@ def workers(results, cores):
     if sum(used[1]) < 0.85 * cores:
         return text
     return text + (
-        f"\nWith one worker already, gateway, Redis and load generator use {sum(used[1]):.2f} of the {cores} "
-        "cores. A second\nworker can only take its time from them: this does not tell what it adds where "
+        f"\nWith one worker already, gateway, Redis and load generator use {sum(used[1]):.2f} of the "
+        f"{cores} cores. A second\nworker can only take its time from them: this does not tell what it adds where "
         "clients are on other machines.\n")
 
 
@@ -145,7 +145,9 @@ def held_figures(results):
 
 
 def change(without, many):
-    return f"{summary.number(without, 2)} → {summary.number(many, 2)} ({100 * (many / without - 1):+.0f} %)"
+    digits = 0 if without > 1000 else 2
+    before, after = summary.number(without, digits), summary.number(many, digits)
+    return f"{before} → {after} ({100 * (many / without - 1):+.0f} %)"
 
 
 def held(results):
