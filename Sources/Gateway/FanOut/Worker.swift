@@ -96,6 +96,10 @@ final class Worker {
         if nextWaiting == waiting.count {
             waiting.removeAll(keepingCapacity: waiting.count <= 4096)
             nextWaiting = 0
+        } else if nextWaiting > waiting.count / 2 {
+            // A worker that never quite catches up must not keep what it has delivered.
+            waiting.removeFirst(nextWaiting)
+            nextWaiting = 0
         }
     }
 
