@@ -7,7 +7,7 @@ import re
 import subprocess
 
 
-def describe(root):
+def describe():
     return {
         "processor": _processor(), "cores": os.cpu_count(),
         "memoryGiB": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
@@ -17,7 +17,7 @@ def describe(root):
         "nginx": _version(["nginx", "-v"], r"nginx/(\S+)"),
         "nchan": _version(["dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"], r"(?:\d+:)?(\S+)"),
         "compiler": _version(["cc", "--version"], r"(.+)"),
-        "commit": _version(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], r"(\w+)"),
+        "version": _version([os.environ["BENCH_BINARIES"] + "/gateway", "--version"], r"(\d\S+)"),
     }
 
 

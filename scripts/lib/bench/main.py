@@ -128,7 +128,7 @@ def main():
         bench = Bench(root, os.environ["BENCH_BINARIES"], os.environ["BENCH_FLOOR"], state, processes)
         results.update({
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "command": shlex.join(["scripts/bench", *sys.argv[1:]]), "machine": machine.describe(root),
+            "command": shlex.join(["scripts/bench", *sys.argv[1:]]), "machine": machine.describe(),
             "runCount": options.runs, "rowSeconds": options.seconds,
         })
         bench.start_redis()

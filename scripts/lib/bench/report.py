@@ -41,7 +41,7 @@ def _setting(results):
     machine = results["machine"]
     return tables.table(["", ""], [
         ["date", results["started"][:10]],
-        ["version", f"commit {machine['commit']}"],
+        ["version", machine["version"]],
         ["machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memoryGiB']:.0f} GiB"],
         ["system", f"{machine['system']}, Linux {machine['kernel']}"],
         ["software", f"Swift {machine['swift']}, Redis {machine['redis']}, nginx {machine['nginx']}, "
