@@ -148,6 +148,25 @@ import Testing
         #expect(try rig.subscriberMessages() == ["join a", "join b", "leave b", "leave a"])
     }
 
+    /// A handshake holds its join, and its join what it will do when ready: whoever cancels breaks the circle.
+    @Test func cancelledJoinLetsGoOfItsHandshake() throws {
+        final class Handshake {
+            var join: PendingJoin?
+            func finish() {}
+        }
+        let rig = try WorkerRig()
+        weak var released: Handshake?
+        do {
+            let handshake = Handshake()
+            let join = rig.worker.rooms.prepare([room("a")])
+            handshake.join = join
+            join.onReady = { handshake.finish() }
+            released = handshake
+            rig.worker.rooms.cancel(join)
+        }
+        #expect(released == nil)
+    }
+
     /// A confirmation that came before the loss is worth nothing after it.
     @Test func lossWhilePendingMakesEveryRoomWaitAgain() throws {
         let rig = try WorkerRig()

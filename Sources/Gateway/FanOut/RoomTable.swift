@@ -80,6 +80,8 @@ final class RoomTable {
 
     /// Gives up the entry of a handshake that has failed.
     func cancel(_ pending: PendingJoin) {
+        // What it would do holds the handshake, which holds it.
+        pending.onReady = nil
         for room in pending.rooms {
             room.pendingCount -= 1
             room.waiting.removeAll { $0 === pending }
