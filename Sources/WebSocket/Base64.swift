@@ -1,23 +1,34 @@
-// Base64 and base64url (RFC 4648 sections 4 and 5). Pure, any thread.
+// Base64 (RFC 4648 section 4), as handshakes use it. Pure, any thread.
 
-/// The two encodings in use: the standard one with padding in handshakes, the URL-safe one without in
-/// tokens.
+/// The standard alphabet, padded.
 package enum Base64 {
-    private static let standardAlphabet: StaticString =
+    private static let alphabet: StaticString =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    private static let urlAlphabet: StaticString =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
     /// Standard alphabet, padded with `=` to a multiple of four characters.
     /// - Complexity: O(count); one allocation.
     package static func encode(_ bytes: UnsafeRawBufferPointer) -> String {
-        encode(bytes, alphabet: standardAlphabet, isPadded: true)
-    }
-
-    /// URL-safe alphabet without padding: fit for a query value as it stands.
-    /// - Complexity: O(count); one allocation.
-    package static func encodeForUrl(_ bytes: UnsafeRawBufferPointer) -> String {
-        encode(bytes, alphabet: urlAlphabet, isPadded: false)
+        let textBytes = (bytes.count + 2) / 3 * 4
+        let letters = alphabet.rawBytes
+        return String(unsafeUninitializedCapacity: textBytes) { text in
+            var written = 0
+            for start in stride(from: 0, to: bytes.count, by: 3) {
+                let available = min(3, bytes.count - start)
+                var group: UInt32 = 0
+                for index in 0..<3 {
+                    group = group << 8 | (index < available ? UInt32(bytes[start + index]) : 0)
+                }
+                for index in 0...available {
+                    text[written] = letters[Int(group >> UInt32(18 - 6 * index) & 63)]
+                    written += 1
+                }
+            }
+            while written < textBytes {
+                text[written] = UInt8(ascii: "=")
+                written += 1
+            }
+            return written
+        }
     }
 
     /// The bytes behind a standard, padded text; nil unless `encode` would give exactly that text back.
@@ -52,32 +63,6 @@ package enum Base64 {
         case UInt8(ascii: "+"): 62
         case UInt8(ascii: "/"): 63
         default: nil
-        }
-    }
-
-    private static func encode(
-        _ bytes: UnsafeRawBufferPointer, alphabet: StaticString, isPadded: Bool
-    ) -> String {
-        let textBytes = isPadded ? (bytes.count + 2) / 3 * 4 : (bytes.count * 4 + 2) / 3
-        let letters = alphabet.rawBytes
-        return String(unsafeUninitializedCapacity: textBytes) { text in
-            var written = 0
-            for start in stride(from: 0, to: bytes.count, by: 3) {
-                let available = min(3, bytes.count - start)
-                var group: UInt32 = 0
-                for index in 0..<3 {
-                    group = group << 8 | (index < available ? UInt32(bytes[start + index]) : 0)
-                }
-                for index in 0...available {
-                    text[written] = letters[Int(group >> UInt32(18 - 6 * index) & 63)]
-                    written += 1
-                }
-            }
-            while written < textBytes {
-                text[written] = UInt8(ascii: "=")
-                written += 1
-            }
-            return written
         }
     }
 }

@@ -44,10 +44,6 @@ final class ConnectionHost {
         wheel.set(connection, after: delay, now: .now)
     }
 
-    func clearDeadline(_ connection: Connection) {
-        wheel.remove(connection)
-    }
-
     private func tick() {
         for connection in wheel.takeDue(now: .now) where connection.isWatching { connection.deadlinePassed() }
     }

@@ -11,8 +11,6 @@ final class RoomTable {
     private var rooms: [RoomId: Room] = [:]
     /// The rooms that have messages in this turn.
     private var dirty: ContiguousArray<Room> = []
-    /// Messages taken in this turn, times the members that get them.
-    private(set) var deliveredCount = 0
 
     init(worker: Int, subscriber: Mailbox<SubscriberMessage>, metrics: WorkerMetrics) {
         self.worker = worker
@@ -35,6 +33,7 @@ final class RoomTable {
     /// only a client both of whose rooms have messages gets its own sequence, in the order in which they came.
     func flush() {
         guard !dirty.isEmpty else { return }
+        var deliveredCount = 0
         for room in dirty {
             let chunk = SharedFrame.joined(room.frames)
             room.members.withUnsafeBufferPointer { members in
@@ -59,7 +58,6 @@ final class RoomTable {
         }
         dirty.removeAll(keepingCapacity: true)
         metrics.framesDelivered.add(UInt64(deliveredCount))
-        deliveredCount = 0
     }
 
     // MARK: Joining and leaving

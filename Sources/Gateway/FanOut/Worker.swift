@@ -85,12 +85,8 @@ final class Worker {
         while nextWaiting < waiting.count, turnBytes < Worker.maximumTurnBytes {
             let message = waiting[nextWaiting]
             nextWaiting += 1
-            if case .deliver(let room, let frame) = message {
-                rooms.deliver(frame, to: room)
-                turnBytes += frame.byteCount
-            } else {
-                handle(message)
-            }
+            handle(message)
+            turnBytes += message.frameBytes
         }
         node.backlogs[index].subtract(turnBytes)
         if nextWaiting == waiting.count {
