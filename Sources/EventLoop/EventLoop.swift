@@ -18,6 +18,7 @@ public final class EventLoop {
     let wakeup: LoopWakeup
     private var wakeupEvent: OpaquePointer?
     private var mailboxes: [MailboxEnd] = []
+    private var finishing: ContiguousArray<SocketWatcher> = []
 
     /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
     package var onTurnEnd: (() -> Bool)?
@@ -60,7 +61,9 @@ public final class EventLoop {
             let wait = hasWorkLeft ? EVLOOP_NONBLOCK : EVLOOP_ONCE
             event_base_loop(base, wait | EVLOOP_NO_EXIT_ON_EMPTY)
             hasWorkLeft = onTurnEnd?() ?? false
+            finishTurn()
         }
+        finishTurn()
         onTurnEnd = nil
         mailboxes.removeAll()
     }
@@ -69,6 +72,21 @@ public final class EventLoop {
     package func stop() {
         isStopping = true
         event_base_loopbreak(base)
+    }
+
+    /// Calls `turnEnds` of a watcher once, behind `onTurnEnd`.
+    func atTurnEnd(_ watcher: SocketWatcher) {
+        finishing.append(watcher)
+    }
+
+    private func finishTurn() {
+        guard !finishing.isEmpty else { return }
+        // What a watcher does may ask for the end of the next turn.
+        var watchers: ContiguousArray<SocketWatcher> = []
+        swap(&watchers, &finishing)
+        for watcher in watchers { watcher.turnEnds() }
+        watchers.removeAll(keepingCapacity: true)
+        if finishing.isEmpty { swap(&watchers, &finishing) }
     }
 
     func add(_ mailbox: MailboxEnd) {

@@ -37,6 +37,11 @@ open class SocketWatcher {
     /// The socket takes bytes again. Called again and again until `watchWritability(false)`.
     open func socketIsWritable() {}
 
+    /// The turn in which `callAtTurnEnd` was called is over: what it gathered can be written at once.
+    open func turnEnds() {}
+
+    package final func callAtTurnEnd() { loop.atTurnEnd(self) }
+
     /// Stops (or resumes) reading, so that a peer that sends faster than it is served waits in the kernel.
     package final func watchReadability(_ isWatched: Bool) { watch(.read, isWatched) }
 

@@ -28,9 +28,15 @@ package struct Channels: Sendable {
     package func gateway(_ nodeId: String) -> [UInt8] { gatewayPrefix + Array(nodeId.utf8) }
 
     /// The room of a channel; nil when the channel is no room's.
-    package func room(ofChannel channel: some Collection<UInt8>) -> RoomId? {
-        guard channel.starts(with: roomPrefix) else { return nil }
-        return RoomId(channel.dropFirst(roomPrefix.count))
+    package func room(ofChannel channel: [UInt8]) -> RoomId? {
+        channel.withUnsafeBytes { room(ofChannel: $0) }
+    }
+
+    /// The room of a channel; nil when the channel is no room's.
+    package func room(ofChannel channel: UnsafeRawBufferPointer) -> RoomId? {
+        let prefixBytes = roomPrefix.count
+        guard channel.count > prefixBytes, channel.prefix(prefixBytes).elementsEqual(roomPrefix) else { return nil }
+        return RoomId(UnsafeRawBufferPointer(rebasing: channel[prefixBytes...]))
     }
 }
 
@@ -43,12 +49,13 @@ package struct Keys: Sendable {
         clientPrefix = Array((prefix + "client:").utf8)
     }
 
-    /// The key of a token's record.
-    package func client(_ token: Token) -> [UInt8] {
-        var key = clientPrefix
-        key.reserveCapacity(clientPrefix.count + Token.byteCount)
-        token.append(to: &key)
-        return key
+    /// The length of the key of a token's record.
+    package var clientBytes: Int { clientPrefix.count + Token.byteCount }
+
+    /// Appends the key of a token's record.
+    package func appendClient(_ token: Token, to bytes: inout [UInt8]) {
+        bytes.append(contentsOf: clientPrefix)
+        token.append(to: &bytes)
     }
 }
 

@@ -5,39 +5,66 @@
 /// The id of a room: 1...128 bytes of UTF-8 without control characters.
 package struct RoomId: Hashable, Sendable, CustomStringConvertible {
     /// The longest id, by the contract.
-    package static let maximumBytes = 128
+    package static var maximumBytes: Int { 128 }
 
     /// The UTF-8 text.
     package let bytes: [UInt8]
 
     /// - Returns: nil when the bytes are no valid id.
-    package init?(_ bytes: some Collection<UInt8>) {
+    /// - Complexity: O(bytes), and O(1) when there are too many.
+    package init?(_ bytes: UnsafeRawBufferPointer) {
         guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes) else { return nil }
         self.bytes = bytes
     }
 
+    /// - Returns: nil when the bytes are no valid id.
+    package init?(_ bytes: [UInt8]) {
+        guard let id = bytes.withUnsafeBytes({ RoomId($0) }) else { return nil }
+        self = id
+    }
+
     /// - Returns: nil when the text is no valid id.
-    package init?(_ text: String) { self.init(text.utf8) }
+    package init?(_ text: String) {
+        var text = text
+        guard let id = text.withUTF8({ RoomId(UnsafeRawBufferPointer($0)) }) else { return nil }
+        self = id
+    }
 
     package var description: String { String(decoding: bytes, as: UTF8.self) }
+
+    /// In one go: the array's own hashing takes byte by byte, and every message looks its room up.
+    package func hash(into hasher: inout Hasher) {
+        bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
 }
 
 /// A user id or a device id: 1...256 bytes of UTF-8 without control characters.
 package struct Identity: Hashable, Sendable, CustomStringConvertible {
     /// The longest identity, by the contract.
-    package static let maximumBytes = 256
+    package static var maximumBytes: Int { 256 }
 
     /// The UTF-8 text.
     package let bytes: [UInt8]
 
     /// - Returns: nil when the bytes are no valid identity.
-    package init?(_ bytes: some Collection<UInt8>) {
+    /// - Complexity: O(bytes), and O(1) when there are too many.
+    package init?(_ bytes: UnsafeRawBufferPointer) {
         guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes) else { return nil }
         self.bytes = bytes
     }
 
+    /// - Returns: nil when the bytes are no valid identity.
+    package init?(_ bytes: [UInt8]) {
+        guard let identity = bytes.withUnsafeBytes({ Identity($0) }) else { return nil }
+        self = identity
+    }
+
     /// - Returns: nil when the text is no valid identity.
-    package init?(_ text: String) { self.init(text.utf8) }
+    package init?(_ text: String) {
+        var text = text
+        guard let identity = text.withUTF8({ Identity(UnsafeRawBufferPointer($0)) }) else { return nil }
+        self = identity
+    }
 
     package var description: String { String(decoding: bytes, as: UTF8.self) }
 }
@@ -45,13 +72,16 @@ package struct Identity: Hashable, Sendable, CustomStringConvertible {
 /// What room ids and identities have in common.
 enum NameRule {
     /// The bytes as an array when they are 1...maximum bytes of UTF-8 without control characters.
-    ///
-    /// - Complexity: O(bytes), and O(1) when there are too many.
-    static func checked(_ bytes: some Collection<UInt8>, maximumBytes: Int) -> [UInt8]? {
-        guard !bytes.isEmpty, bytes.prefix(maximumBytes + 1).count <= maximumBytes else { return nil }
-        let array = Array(bytes)
-        guard String(validating: array, as: UTF8.self) != nil, !hasControlCharacter(array) else { return nil }
-        return array
+    static func checked(_ bytes: UnsafeRawBufferPointer, maximumBytes: Int) -> [UInt8]? {
+        guard !bytes.isEmpty, bytes.count <= maximumBytes else { return nil }
+        let array = [UInt8](bytes)
+        return isName(array) ? array : nil
+    }
+
+    /// Most names are ASCII, which needs no second look.
+    static func isName(_ bytes: [UInt8]) -> Bool {
+        if bytes.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) { return true }
+        return String(validating: bytes, as: UTF8.self) != nil && !hasControlCharacter(bytes)
     }
 
     /// C0, DEL and C1; in valid UTF-8 a C1 character is 0xC2 followed by 0x80...0x9F.

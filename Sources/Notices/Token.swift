@@ -16,25 +16,25 @@ package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugSt
     private let third: UInt64
 
     /// - Returns: nil unless the bytes are exactly 24 characters of `A-Z a-z 0-9 - _`.
-    package init?(_ bytes: some Collection<UInt8>) {
-        var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
-        var count = 0
-        for byte in bytes {
-            guard count < Self.byteCount, Self.isBase64URL(byte) else { return nil }
-            let bits = UInt64(byte) << UInt64(count % 8 * 8)
-            switch count / 8 {
-            case 0: words.0 |= bits
-            case 1: words.1 |= bits
-            default: words.2 |= bits
-            }
-            count += 1
-        }
-        guard count == Self.byteCount else { return nil }
-        (first, second, third) = words
+    package init?(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count == Self.byteCount, bytes.allSatisfy(Self.isBase64URL) else { return nil }
+        first = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
+        second = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        third = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+    }
+
+    /// - Returns: nil unless the bytes are exactly 24 characters of `A-Z a-z 0-9 - _`.
+    package init?(_ bytes: [UInt8]) {
+        guard let token = bytes.withUnsafeBytes({ Token($0) }) else { return nil }
+        self = token
     }
 
     /// - Returns: nil unless the text is exactly 24 characters of `A-Z a-z 0-9 - _`.
-    package init?(_ text: String) { self.init(text.utf8) }
+    package init?(_ text: String) {
+        var text = text
+        guard let token = text.withUTF8({ Token(UnsafeRawBufferPointer($0)) }) else { return nil }
+        self = token
+    }
 
     /// A new token from 18 random bytes.
     ///
@@ -47,7 +47,9 @@ package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugSt
             let bits = random.next() as UInt64
             for shift: UInt64 in [18, 12, 6, 0] { text.append(alphabet[Int(bits >> shift & 63)]) }
         }
-        guard let token = Token(text) else { preconditionFailure("The alphabet is not base64url") }
+        guard let token = Token(text) else {
+            preconditionFailure("The alphabet is not base64url")
+        }
         return token
     }
 
@@ -64,10 +66,8 @@ package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugSt
 
     /// Appends the 24 characters.
     package func append(to bytes: inout [UInt8]) {
-        for word in [first, second, third] {
-            for shift in stride(from: 0, to: 64, by: 8) {
-                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
-            }
+        withUnsafeBytes(of: (first.littleEndian, second.littleEndian, third.littleEndian)) {
+            bytes.append(contentsOf: $0)
         }
     }
 

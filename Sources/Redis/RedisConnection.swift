@@ -48,7 +48,7 @@ package final class RedisConnection {
     ///
     /// - Parameter onReply: called once, on the loop; before this returns if the connection is down.
     package func send(
-        _ arguments: [RedisArgument], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+        _ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
         guard isUp, let context = link.context else {
             onReply(.failure(.unavailable("not connected")))
@@ -56,14 +56,14 @@ package final class RedisConnection {
         }
         deadlines.append(.now + timeout)
         if deadlines.count == 1 { deadlineTimer?.start(after: timeout) }
-        context.send(arguments) { [weak self] result in
+        context.send(command) { [weak self] result in
             self?.replied()
             onReply(result)
         }
     }
 
     private func identify(_ context: RedisContext) {
-        context.send([[UInt8]("INFO"), [UInt8]("server")]) { [weak self] result in
+        context.send(RedisCommand([[UInt8]("INFO"), [UInt8]("server")])) { [weak self] result in
             guard let self else { return }
             switch result {
             case .success(let reply):

@@ -14,6 +14,10 @@ final class RedisContext: SocketWatcher {
     private var context: UnsafeMutablePointer<redisAsyncContext>?
     private var isConnected = false
     private var hasEnded = false
+    /// A write at the end of the turn is arranged.
+    private var isWriteDue = false
+    /// hiredis writes, or waits for the socket to take more: what it asks for then is to be told of that.
+    private var isWriting = false
     private var closeReason: String?
     private let onConnect: () -> Void
     private let onEnd: (String) -> Void
@@ -61,18 +65,14 @@ final class RedisContext: SocketWatcher {
     }
 
     /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first).
-    func send(_ arguments: [RedisArgument], onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+    func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
         guard let context else {
             onReply(.failure(.unavailable("not connected")))
             return
         }
         // Balanced by takeRetainedValue in the reply callback, which hiredis runs exactly once for each command.
         let pending = Unmanaged.passRetained(PendingReply(onReply))
-        let status = RedisContext.withArguments(arguments) { count, values, lengths in
-            redisAsyncCommandArgv(
-                context, RedisContext.replyCallback, pending.toOpaque(), count, values, lengths)
-        }
-        if status != REDIS_OK {
+        if RedisContext.send(command, on: context, RedisContext.replyCallback, pending.toOpaque()) != REDIS_OK {
             pending.release()
             onReply(.failure(.unavailable("not connected")))
         }
@@ -82,9 +82,7 @@ final class RedisContext: SocketWatcher {
     /// There is no private data: hiredis 0.14 may run another channel's callback, so replies route by content.
     func sendSubscription(_ verb: RedisArgument, channel: RedisArgument) {
         guard let context else { return }
-        _ = RedisContext.withArguments([verb, channel]) { count, values, lengths in
-            redisAsyncCommandArgv(context, RedisContext.pushCallback, nil, count, values, lengths)
-        }
+        _ = RedisContext.send(RedisCommand([verb, channel]), on: context, RedisContext.pushCallback, nil)
     }
 
     /// Where the replies to `sendSubscription` and all messages go.
@@ -117,6 +115,30 @@ final class RedisContext: SocketWatcher {
         redisAsyncHandleWrite(context)
     }
 
+    /// Commands of a turn leave together at its end, without asking first whether the socket takes them: it nearly
+    /// always does, and to be told so would cost two changes of the set and another turn.
+    private func hasOutput() {
+        if !isConnected || isWriting {
+            isWriting = true
+            watchWritability(true)
+        } else if !isWriteDue {
+            isWriteDue = true
+            callAtTurnEnd()
+        }
+    }
+
+    private func hasNoOutput() {
+        isWriting = false
+        watchWritability(false)
+    }
+
+    override func turnEnds() {
+        isWriteDue = false
+        guard let context, !isWriting else { return }
+        isWriting = true
+        redisAsyncHandleWrite(context)
+    }
+
     private func adopt(_ context: UnsafeMutablePointer<redisAsyncContext>) {
         // Retained until hiredis calls `cleanup`, its last call here after a failed connect. After a connection
         // that stood, the disconnect callback comes later still: the owner keeps this object until `onEnd`.
@@ -126,8 +148,8 @@ final class RedisContext: SocketWatcher {
         // Reading stays armed for the whole life of the connection.
         context.pointee.ev.addRead = { _ in }
         context.pointee.ev.delRead = { _ in }
-        context.pointee.ev.addWrite = { RedisContext.from($0).watchWritability(true) }
-        context.pointee.ev.delWrite = { RedisContext.from($0).watchWritability(false) }
+        context.pointee.ev.addWrite = { RedisContext.from($0).hasOutput() }
+        context.pointee.ev.delWrite = { RedisContext.from($0).hasNoOutput() }
         context.pointee.ev.cleanup = { pointer in
             RedisContext.from(pointer).stopWatching()
             Unmanaged<RedisContext>.fromOpaque(pointer!).release()
@@ -192,27 +214,14 @@ final class RedisContext: SocketWatcher {
         RedisContext.from(data).push(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
     }
 
-    /// Lays the arguments out as C wants them: a pointer and a length for each, into one run of bytes.
-    private static func withArguments(
-        _ arguments: [RedisArgument],
-        _ body: (Int32, UnsafeMutablePointer<UnsafePointer<CChar>?>, UnsafePointer<Int>) -> Int32
+    /// hiredis copies the command.
+    private static func send(
+        _ command: RedisCommand, on context: UnsafeMutablePointer<redisAsyncContext>,
+        _ callback: redisCallbackFnPointer, _ privateData: UnsafeMutableRawPointer?
     ) -> Int32 {
-        let totalBytes = arguments.reduce(0) { $0 + $1.count }
-        let count = arguments.count
-        return withUnsafeTemporaryAllocation(byteCount: max(1, totalBytes), alignment: 1) { bytes in
-            withUnsafeTemporaryAllocation(of: UnsafePointer<CChar>?.self, capacity: count) { values in
-                withUnsafeTemporaryAllocation(of: Int.self, capacity: count) { lengths in
-                    var offset = 0
-                    for (index, argument) in arguments.enumerated() {
-                        UnsafeMutableRawBufferPointer(rebasing: bytes[offset...]).copyBytes(from: argument)
-                        let start = (bytes.baseAddress! + offset).assumingMemoryBound(to: CChar.self)
-                        values.initializeElement(at: index, to: UnsafePointer(start))
-                        lengths.initializeElement(at: index, to: argument.count)
-                        offset += argument.count
-                    }
-                    return body(Int32(count), values.baseAddress!, UnsafePointer(lengths.baseAddress!))
-                }
-            }
+        command.withBytes { bytes in
+            redisAsyncFormattedCommand(
+                context, callback, privateData, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
         }
     }
 }

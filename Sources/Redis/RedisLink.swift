@@ -107,16 +107,16 @@ final class RedisLink {
     private func logIn() {
         guard let context else { return }
         if let credentials = url.authArguments {
-            context.send((["AUTH"] + credentials).map { [UInt8]($0) }) { [weak self] in
+            context.send(RedisCommand((["AUTH"] + credentials).map { [UInt8]($0) })) { [weak self] in
                 self?.checkLogin("AUTH", $0)
             }
         }
         if url.database != 0 {
-            context.send([[UInt8]("SELECT"), [UInt8](Int64(url.database))]) { [weak self] in
+            context.send(RedisCommand([[UInt8]("SELECT"), [UInt8](Int64(url.database))])) { [weak self] in
                 self?.checkLogin("SELECT", $0)
             }
         }
-        context.send(["CLIENT", "SETNAME", clientName].map { [UInt8]($0) }) { [weak self] result in
+        context.send(RedisCommand(["CLIENT", "SETNAME", clientName].map { [UInt8]($0) })) { [weak self] result in
             guard let self, let context = self.context else { return }
             if self.checkLogin("CLIENT SETNAME", result) { self.onLogin?(context) }
         }

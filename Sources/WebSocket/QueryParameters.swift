@@ -41,9 +41,15 @@ package struct QueryParameters: Sendable {
     /// The first value of `name`, which is compared byte by byte; nil if the query does not have it.
     /// - Complexity: O(pairs).
     package func first(_ name: StaticString) -> String? {
+        withFirst(name) { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Runs `body` with the bytes of the first value of `name`; nil if the query does not have it.
+    /// - Complexity: O(pairs).
+    package func withFirst<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
         decoded.withUnsafeBytes { decoded in
             for pair in pairs where decoded.part(pair.name).equals(name.rawBytes) {
-                return String(decoding: decoded.part(pair.value), as: UTF8.self)
+                return body(decoded.part(pair.value))
             }
             return nil
         }
@@ -58,6 +64,15 @@ package struct QueryParameters: Sendable {
 
     private mutating func decode(_ text: UnsafeRawBufferPointer) throws(QueryError) -> Range<Int> {
         let start = decoded.count
+        let hasEscape =
+            Word.firstOffset(of: UInt8(ascii: "%"), in: text, from: 0) != nil
+            || Word.firstOffset(of: UInt8(ascii: "+"), in: text, from: 0) != nil
+            || Word.firstOffset(of: 0, in: text, from: 0) != nil
+        if !hasEscape {
+            guard Utf8Validator.isValid(text) else { throw .notUtf8 }
+            decoded.append(contentsOf: text)
+            return start..<decoded.count
+        }
         var offset = 0
         while offset < text.count {
             var byte = text[offset]

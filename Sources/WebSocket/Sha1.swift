@@ -9,6 +9,14 @@ package enum Sha1 {
     /// The 20-byte digest of `message`.
     /// - Complexity: O(count); one allocation, for the result.
     package static func digest(of message: UnsafeRawBufferPointer) -> [UInt8] {
+        withDigest(of: message) { [UInt8]($0) }
+    }
+
+    /// Runs `body` with the 20-byte digest of `message`.
+    /// - Complexity: O(count); no allocation.
+    static func withDigest<Value>(
+        of message: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Value
+    ) -> Value {
         var state = State()
         var offset = 0
         while message.count - offset >= blockBytes {
@@ -16,9 +24,8 @@ package enum Sha1 {
             offset += blockBytes
         }
         addTail(message.part(offset..<message.count), totalBytes: message.count, to: &state)
-        return state.words.indices.flatMap { index in
-            withUnsafeBytes(of: state.words[index].bigEndian, Array.init)
-        }
+        for index in state.words.indices { state.words[index] = state.words[index].bigEndian }
+        return withUnsafeBytes(of: state.words, body)
     }
 
     /// The rest of the message, one bit 1, zeros, and the bit count in eight bytes: one block or two.
@@ -53,9 +60,22 @@ package enum Sha1 {
                 schedule[index] = State.rotate(mixed, by: 1)
             }
             var (a, b, c, d, e) = (words[0], words[1], words[2], words[3], words[4])
-            for index in 0..<80 {
-                let mixed = State.mix(b, c, d, round: index / 20)
-                let next = State.rotate(a, by: 5) &+ mixed &+ e &+ schedule[index]
+            // Four loops, so that no step asks in which round it is.
+            for index in 0..<20 {
+                let next = State.rotate(a, by: 5) &+ ((b & c) | (~b & d)) &+ e &+ 0x5A82_7999 &+ schedule[index]
+                (e, d, c, b, a) = (d, c, State.rotate(b, by: 30), a, next)
+            }
+            for index in 20..<40 {
+                let next = State.rotate(a, by: 5) &+ (b ^ c ^ d) &+ e &+ 0x6ED9_EBA1 &+ schedule[index]
+                (e, d, c, b, a) = (d, c, State.rotate(b, by: 30), a, next)
+            }
+            for index in 40..<60 {
+                let majority = (b & c) | (b & d) | (c & d)
+                let next = State.rotate(a, by: 5) &+ majority &+ e &+ 0x8F1B_BCDC &+ schedule[index]
+                (e, d, c, b, a) = (d, c, State.rotate(b, by: 30), a, next)
+            }
+            for index in 60..<80 {
+                let next = State.rotate(a, by: 5) &+ (b ^ c ^ d) &+ e &+ 0xCA62_C1D6 &+ schedule[index]
                 (e, d, c, b, a) = (d, c, State.rotate(b, by: 30), a, next)
             }
             words[0] &+= a
@@ -63,16 +83,6 @@ package enum Sha1 {
             words[2] &+= c
             words[3] &+= d
             words[4] &+= e
-        }
-
-        /// The function and the constant of one of the four rounds.
-        private static func mix(_ b: UInt32, _ c: UInt32, _ d: UInt32, round: Int) -> UInt32 {
-            switch round {
-            case 0: ((b & c) | (~b & d)) &+ 0x5A82_7999
-            case 1: (b ^ c ^ d) &+ 0x6ED9_EBA1
-            case 2: ((b & c) | (b & d) | (c & d)) &+ 0x8F1B_BCDC
-            default: (b ^ c ^ d) &+ 0xCA62_C1D6
-            }
         }
 
         private static func rotate(_ word: UInt32, by count: UInt32) -> UInt32 {

@@ -14,6 +14,7 @@ package enum HandshakeError: Error, Equatable, Sendable {
 package struct WebSocketHandshake: Sendable {
     /// The protocol version of RFC 6455, as it stands in `Sec-WebSocket-Version`.
     package static let version = "13"
+    private static let versionText: StaticString = "13"
     private static let acceptSuffix: StaticString = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     private static let keyBytes = 24
 
@@ -29,7 +30,9 @@ package struct WebSocketHandshake: Sendable {
         guard head.method == .get, head.versionMinor >= 1, fields.list("Upgrade", contains: "websocket"),
             fields.list("Connection", contains: "upgrade")
         else { throw .malformed }
-        guard fields.values(of: "Sec-WebSocket-Version") == [WebSocketHandshake.version] else {
+        guard fields.count(of: "Sec-WebSocket-Version") == 1,
+            fields.first("Sec-WebSocket-Version", { $0.equals(WebSocketHandshake.versionText.rawBytes) }) == true
+        else {
             throw .unsupportedVersion
         }
         guard fields.count(of: "Sec-WebSocket-Key") == 1,
@@ -72,7 +75,7 @@ package struct WebSocketHandshake: Sendable {
         return withUnsafeTemporaryAllocation(byteCount: keyBytes + suffix.count, alignment: 1) { text in
             text.copyMemory(from: key)
             UnsafeMutableRawBufferPointer(rebasing: text[keyBytes...]).copyMemory(from: suffix)
-            return Sha1.digest(of: UnsafeRawBufferPointer(text)).withUnsafeBytes(Base64.encode)
+            return Sha1.withDigest(of: UnsafeRawBufferPointer(text), Base64.encode)
         }
     }
 }

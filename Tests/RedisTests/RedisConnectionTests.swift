@@ -23,7 +23,7 @@ private final class Rig {
 
     /// Sends a command whose outcome is added to `replies` as text.
     func send(_ arguments: String...) {
-        connection.send(arguments.map { [UInt8]($0) }) { [unowned self] result in
+        connection.send(RedisCommand(arguments.map { [UInt8]($0) })) { [unowned self] result in
             switch result {
             case .success(let reply):
                 self.replies.append(reply.string ?? reply.integer.map(String.init) ?? "?")
@@ -53,7 +53,7 @@ private final class Rig {
         rig.await(1_000) {
             for number in 0..<500 { rig.send("ECHO", "\(number)") }
             // Sent by a reply: behind all that were sent before.
-            rig.connection.send([[UInt8]("PING")]) { _ in
+            rig.connection.send(RedisCommand([[UInt8]("PING")])) { _ in
                 for number in 500..<1_000 { rig.send("ECHO", "\(number)") }
             }
         }
@@ -82,8 +82,8 @@ private final class Rig {
         var received: [UInt8]?
         rig.start()
         rig.scenario.step("the value", until: { received != nil }) {
-            rig.connection.send([[UInt8]("SET"), [], value]) { _ in }
-            rig.connection.send([[UInt8]("GET"), []]) { result in
+            rig.connection.send(RedisCommand([[UInt8]("SET"), [], value])) { _ in }
+            rig.connection.send(RedisCommand([[UInt8]("GET"), []])) { result in
                 if case .success(let reply) = result { received = reply.bytes.map { Array($0) } }
             }
         }
@@ -157,7 +157,7 @@ private final class Rig {
             server.freeze()
             for _ in 0..<49 { rig.send("PING") }
             // A failure's handler may send again: that fails too, at once.
-            rig.connection.send([[UInt8]("PING")]) { _ in rig.send("PING") }
+            rig.connection.send(RedisCommand([[UInt8]("PING")])) { _ in rig.send("PING") }
             server.stop()
         }
         try rig.scenario.run()

@@ -22,13 +22,15 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
 
     private var slots: [ContiguousArray<Unmanaged<Entry>>]
     private let start: MonotonicInstant
+    private let tickNanoseconds: Int64
     /// The next tick to be processed, counted from `start`.
     private var nextTick: Int64 = 0
     private(set) var count = 0
 
     /// - Parameter maximumDelay: the longest usual delay. A longer one is looked at once in every turn of the wheel.
     init(maximumDelay: Duration, now: MonotonicInstant) {
-        let tickCount = maximumDelay.wholeNanoseconds / Self.tick.wholeNanoseconds
+        tickNanoseconds = Self.tick.wholeNanoseconds
+        let tickCount = maximumDelay.wholeNanoseconds / tickNanoseconds
         slots = Array(repeating: [], count: Int(tickCount) + 3)
         start = now
     }
@@ -36,8 +38,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
     /// Sets or moves the entry's deadline to `delay` after `now`.
     mutating func set(_ entry: Entry, after delay: Duration, now: MonotonicInstant) {
         remove(entry)
-        let due = (now - start + delay).wholeNanoseconds
-        let tickNanoseconds = Self.tick.wholeNanoseconds
+        let due = now.nanoseconds - start.nanoseconds + delay.wholeNanoseconds
         let wanted = (due + tickNanoseconds - 1) / tickNanoseconds
         let tick = max(wanted, nextTick)
         let slot = slot(of: tick)
@@ -63,7 +64,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
 
     /// Takes out every entry whose deadline has come.
     mutating func takeDue(now: MonotonicInstant) -> [Entry] {
-        let current = (now - start).wholeNanoseconds / Self.tick.wholeNanoseconds
+        let current = (now.nanoseconds - start.nanoseconds) / tickNanoseconds
         guard current >= nextTick else { return [] }
         var due: [Entry] = []
         // After a long pause each slot is looked at once, not once for every turn that was missed.

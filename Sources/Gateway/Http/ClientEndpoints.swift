@@ -9,7 +9,7 @@ final class ClientEndpoints: HttpHandler {
     private unowned(unsafe) let worker: Worker
     private let crossOrigin: CrossOrigin
     private let redisTimeout: Duration
-    private var random = SystemRandomNumberGenerator()
+    private var random = RandomPool()
 
     /// The worker owns its endpoints.
     init(worker: Worker) {
@@ -82,7 +82,7 @@ final class ClientEndpoints: HttpHandler {
         guard let query = ClientEndpoints.parameters(request) else {
             return connection.respond(.badRequest, fields: fields, body: Answer.invalidParameters)
         }
-        guard let token = query.first("token").flatMap({ Token($0) }) else {
+        guard let token = query.withFirst("token", { Token($0) }) ?? nil else {
             return tokenError(connection, fields)
         }
         awaitRedis(connection, fields)

@@ -68,27 +68,30 @@ final class Upgrade {
         let invalid = Refusal(
             reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters")
         guard let query = ClientEndpoints.parameters(request) else { throw invalid }
-        guard let token = query.first("token"), !token.isEmpty else {
+        guard let hasToken = query.withFirst("token", { !$0.isEmpty }), hasToken else {
             throw Refusal(reason: .missingToken, status: .unauthorized, message: "Missing token")
         }
-        let names = roomNames(query.first("roomIds") ?? "")
-        guard !names.isEmpty else {
+        guard let roomIds = query.withFirst("roomIds", rooms) ?? [] else { throw invalid }
+        guard !roomIds.isEmpty else {
             throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")
         }
-        let roomIds = names.compactMap { RoomId($0) }
-        guard roomIds.count == names.count else { throw invalid }
-        return (Token(token), roomIds)
+        return (query.withFirst("token") { Token($0) } ?? nil, roomIds)
     }
 
-    /// The first two different items that are not empty. Compared by their bytes: a String would take two ways to
-    /// write "é" for one room.
-    private static func roomNames(_ list: String) -> [[UInt8]] {
-        var names: [[UInt8]] = []
-        for item in list.utf8.split(separator: UInt8(ascii: ",")) where names.count < maximumRoomCount {
-            let name = Array(item)
-            if !names.contains(name) { names.append(name) }
+    /// The first two different items that are not empty; nil if one of them is no room's id. Compared by their bytes:
+    /// a String would take two ways to write "é" for one room.
+    private static func rooms(_ list: UnsafeRawBufferPointer) -> [RoomId]? {
+        var rooms: [RoomId] = []
+        rooms.reserveCapacity(maximumRoomCount)
+        var rest = list[...]
+        while rooms.count < maximumRoomCount, !rest.isEmpty {
+            let item = rest.prefix { $0 != UInt8(ascii: ",") }
+            rest = rest[item.endIndex...].dropFirst()
+            guard !item.isEmpty else { continue }
+            guard let room = RoomId(UnsafeRawBufferPointer(rebasing: item)) else { return nil }
+            if !rooms.contains(room) { rooms.append(room) }
         }
-        return names
+        return rooms
     }
 
     private static let tokenError = Refusal(
@@ -157,6 +160,7 @@ final class Upgrade {
         isOver = true
         worker.finish(self)
         var response: [UInt8] = []
+        response.reserveCapacity(256)
         handshake.appendResponse(to: &response)
         var rest = connection.unread
         let client = Client(

@@ -36,7 +36,6 @@ final class ClientRegistry {
     private let keys: Keys
     private let controlPrefix: [UInt8]
     private let nodeID: [UInt8]
-    private let tokenTTL: [UInt8]
     private let tokenTTLSeconds: Int64
     private let metrics: WorkerMetrics
     private let log: Log
@@ -44,7 +43,8 @@ final class ClientRegistry {
     private var linkLog: LinkLog
     private var lastRunID: String?
     private var lostAt: MonotonicInstant?
-    private var digests: [String: [UInt8]] = [:]
+    /// By the number of the script; nil while Redis may not know it.
+    private var digests = [RedisArgument?](repeating: nil, count: RegistryScript.allCases.count)
     /// Until when an unknown token proves nothing: Redis has come back without its data, and the nodes that hold the
     /// live clients are still to write their records again.
     private var settlesAt = MonotonicInstant(nanoseconds: 0)
@@ -61,7 +61,6 @@ final class ClientRegistry {
         controlPrefix = Channels(prefix: configuration.prefix).gateway("")
         nodeID = [UInt8](configuration.nodeId)
         tokenTTLSeconds = configuration.tokenTTL.components.seconds
-        tokenTTL = [UInt8](tokenTTLSeconds)
         metrics = node.metrics.workers[worker]
         log = node.log
         linkLog = LinkLog(node.log, role: "worker \(worker)")
@@ -80,19 +79,24 @@ final class ClientRegistry {
 
     /// Registers a new token; false when Redis did not take it.
     func issue(_ token: Token, identity: Identity, isLogin: Bool, onDone: @escaping (Bool) -> Void) {
-        let arguments: [RedisArgument] = [
-            tokenTTL,
-            [UInt8](isLogin ? ClientField.userId.rawValue : ClientField.deviceId.rawValue), identity.bytes,
-            Names.isLogin, isLogin ? Names.yes : Names.no, Names.issuedAt, [UInt8](WallClock.unixMilliseconds),
-        ]
-        call(.issue, token, arguments) { result in
+        let call = call(.issue, token, argumentCount: 7) { command in
+            command.append(tokenTTLSeconds)
+            command.append(isLogin ? Names.userId : Names.deviceId)
+            command.append(identity.bytes)
+            command.append(Names.isLogin)
+            command.append(isLogin ? "true" : "false")
+            command.append(Names.issuedAt)
+            command.append(WallClock.unixMilliseconds)
+        }
+        send(call) { result in
             if case .success = result { onDone(true) } else { onDone(false) }
         }
     }
 
     /// A heartbeat: renews the token's record.
     func renew(_ token: Token, onDone: @escaping (Renewal) -> Void) {
-        call(.renew, token, [tokenTTL]) { [unowned self] result in
+        let call = call(.renew, token, argumentCount: 1) { $0.append(tokenTTLSeconds) }
+        send(call) { [unowned self] result in
             switch result {
             case .success(let reply) where reply.integer == 1: onDone(.renewed)
             case .success: onDone(self.isSettling ? .unavailable : .unknownToken)
@@ -103,7 +107,10 @@ final class ClientRegistry {
 
     /// How long the token's record has still to live, which tells when it was renewed last.
     func remaining(_ token: Token, onDone: @escaping (Remaining) -> Void) {
-        connection.send([Names.pttl, keys.client(token)]) { result in
+        var command = RedisCommand(argumentCount: 2)
+        command.append("PTTL")
+        command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
+        connection.send(command) { result in
             switch result {
             case .success(let reply):
                 switch reply.integer {
@@ -124,21 +131,20 @@ final class ClientRegistry {
         _ token: Token, connectionID: UInt64, connectedAt: Int64, address: String, rooms: [RoomId],
         onDone: @escaping (Attachment) -> Void
     ) {
-        let arguments: [RedisArgument] = [
-            nodeID, [UInt8](address), ClientRegistry.list(rooms), [UInt8](connectedAt),
-            [UInt8](String(connectionID)), tokenTTL, controlPrefix, token.bytes,
-        ]
-        let defaultTTL = tokenTTLSeconds
-        call(.attach, token, arguments) { [unowned self] result in
+        let call = call(.attach, token, argumentCount: 8) { command in
+            command.append(nodeID)
+            command.append([UInt8](address))
+            ClientRegistry.append(rooms, to: &command)
+            command.append(connectedAt)
+            command.append(Int64(connectionID))
+            command.append(tokenTTLSeconds)
+            command.append(controlPrefix)
+            command.append(byteCount: Token.byteCount) { token.append(to: &$0) }
+        }
+        send(call) { [unowned self] result in
             guard case .success(let reply) = result else { return onDone(.unavailable) }
-            guard reply.count >= 5 else { return onDone(self.isSettling ? .unavailable : .unknownToken) }
-            let isLogin = reply[1].string == "true"
-            onDone(
-                .attached(
-                    ClientRecord(
-                        identity: (isLogin ? reply[2] : reply[3]).string ?? "", isLogin: isLogin,
-                        issuedAt: Int64(reply[4].string ?? "") ?? 0,
-                        ttlSeconds: Int64(reply[0].string ?? "") ?? defaultTTL)))
+            guard let text = reply.bytes else { return onDone(self.isSettling ? .unavailable : .unknownToken) }
+            onDone(.attached(ClientRecord(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
         }
     }
 
@@ -147,19 +153,31 @@ final class ClientRegistry {
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
     func confirm(_ client: Client, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
         let record = client.record
-        let connection = [UInt8](String(client.connectionID))
-        let connectedAt = [UInt8](client.connectedAt)
-        let ttl = [UInt8](record.ttlSeconds)
-        let arguments: [RedisArgument] = [
-            connection, connectedAt, ttl, [UInt8](restoring ? "1" : "0"),
-            [UInt8](record.isLogin ? ClientField.userId.rawValue : ClientField.deviceId.rawValue),
-            [UInt8](record.identity),
-            Names.isLogin, record.isLogin ? Names.yes : Names.no, Names.issuedAt, [UInt8](record.issuedAt),
-            Names.ttl, ttl, Names.node, nodeID, Names.ip, [UInt8](client.address.description),
-            Names.rooms, ClientRegistry.list(client.rooms), Names.connectedAt, connectedAt,
-            Names.connection, connection,
-        ]
-        call(.confirm, client.token, arguments) { result in
+        let call = call(.confirm, client.token, argumentCount: 22) { command in
+            command.append(Int64(client.connectionID))
+            command.append(client.connectedAt)
+            command.append(record.ttlSeconds)
+            command.append(restoring ? "1" : "0")
+            command.append(record.isLogin ? Names.userId : Names.deviceId)
+            command.append([UInt8](record.identity))
+            command.append(Names.isLogin)
+            command.append(record.isLogin ? "true" : "false")
+            command.append(Names.issuedAt)
+            command.append(record.issuedAt)
+            command.append(Names.ttl)
+            command.append(record.ttlSeconds)
+            command.append(Names.node)
+            command.append(nodeID)
+            command.append(Names.ip)
+            command.append([UInt8](client.address.description))
+            command.append(Names.rooms)
+            ClientRegistry.append(client.rooms, to: &command)
+            command.append(Names.connectedAt)
+            command.append(client.connectedAt)
+            command.append(Names.connection)
+            command.append(Int64(client.connectionID))
+        }
+        send(call) { result in
             guard case .success(let reply) = result else { return onDone(nil) }
             onDone(reply.integer.flatMap(Confirmation.init(rawValue:)))
         }
@@ -167,7 +185,7 @@ final class ClientRegistry {
 
     /// Runs `body` when every command sent so far has its reply; never if the connection is lost before.
     func afterCommandsSent(_ body: @escaping () -> Void) {
-        connection.send([Names.ping]) { if case .success = $0 { body() } }
+        connection.send(RedisCommand([[UInt8]("PING")])) { if case .success = $0 { body() } }
     }
 
     // MARK: The connection
@@ -183,11 +201,12 @@ final class ClientRegistry {
         lostAt = nil
         linkLog.up()
         // One script may have been loaded by another worker; loading is idempotent, and the digest is needed.
-        digests = [:]
-        for script in RegistryScript.all {
-            connection.send([Names.script, Names.load, [UInt8](script.source)]) { [weak self] result in
+        for script in RegistryScript.allCases {
+            digests[script.rawValue] = nil
+            let load = RedisCommand([[UInt8]("SCRIPT"), [UInt8]("LOAD"), [UInt8](script.source)])
+            connection.send(load) { [weak self] result in
                 if case .success(let reply) = result, let digest = reply.bytes {
-                    self?.digests[script.name] = Array(digest)
+                    self?.digests[script.rawValue] = Array(digest)
                 }
             }
         }
@@ -202,48 +221,61 @@ final class ClientRegistry {
         onDown?()
     }
 
-    /// Calls a script by its digest, or by its source while (or since) Redis does not know it.
+    /// A call of a script, and how much of it says which one.
+    private struct Call {
+        let script: RegistryScript
+        let command: RedisCommand
+        let startBytes: Int
+    }
+
+    /// A call by the script's digest, or by its source while (or since) Redis does not know it.
     private func call(
-        _ script: RegistryScript, _ token: Token, _ arguments: [RedisArgument],
-        onDone: @escaping (Result<RedisReply, RedisFailure>) -> Void
-    ) {
-        let rest = [Names.one, keys.client(token)] + arguments
-        guard let digest = digests[script.name] else {
-            return connection.send([Names.eval, [UInt8](script.source)] + rest) { [log] result in
-                ClientRegistry.report(result, script, log)
-                onDone(result)
+        _ script: RegistryScript, _ token: Token, argumentCount: Int, _ arguments: (inout RedisCommand) -> Void
+    ) -> Call {
+        var command = RedisCommand(argumentCount: argumentCount + 4, capacityBytes: 480)
+        if let digest = digests[script.rawValue] {
+            command.append("EVALSHA")
+            command.append(digest)
+        } else {
+            command.append("EVAL")
+            command.append([UInt8](script.source))
+        }
+        let startBytes = command.byteCount
+        command.append("1")
+        command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
+        arguments(&command)
+        return Call(script: script, command: command, startBytes: startBytes)
+    }
+
+    private func send(_ call: Call, onDone: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+        connection.send(call.command) { [unowned self] result in
+            guard case .failure(.refused(let message)) = result else { return onDone(result) }
+            guard message.hasPrefix("NOSCRIPT") else {
+                self.log.debug("redis refused a command", ["script": "\(call.script)", "reason": message])
+                return onDone(result)
+            }
+            self.digests[call.script.rawValue] = nil
+            let source = [UInt8](call.script.source)
+            let command = call.command.replacingStart(call.startBytes, by: [[UInt8]("EVAL"), source])
+            self.send(Call(script: call.script, command: command, startBytes: 0), onDone: onDone)
+        }
+    }
+
+    /// Room ids joined by commas.
+    private static func append(_ rooms: [RoomId], to command: inout RedisCommand) {
+        let byteCount = rooms.reduce(max(rooms.count - 1, 0)) { $0 + $1.bytes.count }
+        command.append(byteCount: byteCount) { bytes in
+            for (index, room) in rooms.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                bytes.append(contentsOf: room.bytes)
             }
         }
-        connection.send([Names.evalsha, digest] + rest) { [weak self] result in
-            if let self, case .failure(.refused(let message)) = result, message.hasPrefix("NOSCRIPT") {
-                self.digests[script.name] = nil
-                return self.call(script, token, arguments, onDone: onDone)
-            }
-            if let self { ClientRegistry.report(result, script, self.log) }
-            onDone(result)
-        }
     }
 
-    private static func report(_ result: Result<RedisReply, RedisFailure>, _ script: RegistryScript, _ log: Log) {
-        guard case .failure(.refused(let message)) = result else { return }
-        log.debug("redis refused a command", ["script": script.name, "reason": message])
-    }
-
-    private static func list(_ rooms: [RoomId]) -> [UInt8] {
-        Array(rooms.map(\.bytes).joined(separator: [UInt8(ascii: ",")]))
-    }
-
-    /// Words of commands, made once.
+    /// Names of fields, made once.
     private enum Names {
-        static let one = [UInt8]("1")
-        static let yes = [UInt8]("true")
-        static let no = [UInt8]("false")
-        static let ping = [UInt8]("PING")
-        static let pttl = [UInt8]("PTTL")
-        static let script = [UInt8]("SCRIPT")
-        static let load = [UInt8]("LOAD")
-        static let eval = [UInt8]("EVAL")
-        static let evalsha = [UInt8]("EVALSHA")
+        static let userId = [UInt8](ClientField.userId.rawValue)
+        static let deviceId = [UInt8](ClientField.deviceId.rawValue)
         static let isLogin = [UInt8](ClientField.isLogin.rawValue)
         static let issuedAt = [UInt8](ClientField.issuedAt.rawValue)
         static let ttl = [UInt8](ClientField.ttl.rawValue)
@@ -252,5 +284,23 @@ final class ClientRegistry {
         static let rooms = [UInt8](ClientField.rooms.rawValue)
         static let connectedAt = [UInt8](ClientField.connectedAt.rawValue)
         static let connection = [UInt8]("connection")
+    }
+}
+
+extension ClientRecord {
+    /// Reads what the script `attach` returns.
+    fileprivate init(attached text: UnsafeRawBufferPointer, defaultTTLSeconds: Int64) {
+        var rest = text[...]
+        let next = {
+            let part = rest.prefix { $0 != UInt8(ascii: " ") }
+            rest = rest[part.endIndex...].dropFirst()
+            return String(decoding: part, as: UTF8.self)
+        }
+        let ttlSeconds = Int64(next()) ?? defaultTTLSeconds
+        let isLogin = next() == "true"
+        let issuedAt = Int64(next()) ?? 0
+        self.init(
+            identity: String(decoding: rest, as: UTF8.self), isLogin: isLogin, issuedAt: issuedAt,
+            ttlSeconds: ttlSeconds)
     }
 }
