@@ -27,7 +27,8 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent_core", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
-        library("EventLoop", ["CLibevent"]),
+        .systemLibrary(name: "CIoUring"),
+        library("EventLoop", ["CLibevent", "CIoUring"]),
         library("Redis", ["EventLoop", "CHiredis"]),
         library("WebSocket"),
         library("Notices"),

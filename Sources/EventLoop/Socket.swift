@@ -65,6 +65,11 @@ public struct Socket: Equatable, Sendable {
 
     private static let sendFlags = Int32(MSG_NOSIGNAL)
 
+    /// The outcome of a send in the kernel's form: a count of bytes, or a negative `errno`.
+    static func transfer(result: Int32) -> Transfer {
+        result > 0 ? .bytes(Int(result)) : result == 0 ? .wouldBlock : failure(-result)
+    }
+
     private static func failure(_ code: Int32) -> Transfer {
         code == EAGAIN || code == EWOULDBLOCK ? .wouldBlock : .failed(code)
     }

@@ -26,6 +26,13 @@ enum LogFormat: String, CaseIterable, Sendable {
     case text, json
 }
 
+/// Whether a turn's writes are handed to the kernel together.
+enum IoUringUse: String, CaseIterable, Sendable {
+    /// Where the kernel allows it.
+    case auto
+    case off
+}
+
 /// The settings of a node.
 struct Configuration: Sendable {
     /// Where clients connect.
@@ -37,6 +44,7 @@ struct Configuration: Sendable {
     let isRedisPasswordInArguments: Bool
     /// Worker threads, 1...64.
     let workerCount: Int
+    let ioUring: IoUringUse
     /// Unique among the nodes of one Redis: 1...64 characters of `A-Z a-z 0-9 . _ -`.
     let nodeId: String
     /// A connection without heartbeat for this long is closed.
@@ -93,6 +101,7 @@ struct Configuration: Sendable {
         workerCount =
             try values.optional("workers", IntegerConverter(1...Self.maximumWorkerCount))
             ?? min(max(coreCount, 1), Self.maximumWorkerCount)
+        ioUring = try values.value("io-uring", ChoiceConverter(IoUringUse.self))
         nodeId =
             try values.optional("node-id", Self.nodeIdConverter)
             ?? Self.defaultNodeId(hostName: hostName, random: &random)

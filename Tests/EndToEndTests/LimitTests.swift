@@ -4,8 +4,11 @@ import Testing
 
 @Suite struct LimitTests {
     /// 4 MB for a client that reads nothing, of which the kernel's buffers take a part and its queue 64 KiB.
-    @Test func slowConsumerIsClosedWhileOthersGetEverything() async throws {
-        try await Cluster.with(options: ["--maximum-queue-bytes", "64KiB"]) { cluster in
+    @Test(arguments: ["auto", "off"])
+    func slowConsumerIsClosedWhileOthersGetEverything(ioUring: String) async throws {
+        try await Cluster.with(
+            options: ["--maximum-queue-bytes", "64KiB", "--io-uring", ioUring]
+        ) { cluster in
             let room = cluster.room()
             let slow = try await cluster.node.rawSocket(room, receiveBufferBytes: 4096)
             var others: [Client] = []

@@ -49,12 +49,14 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.keepAliveTimeout == .seconds(75))
         #expect(configuration.unsubscribeGrace == .seconds(10))
         #expect(configuration.redisTimeout == .seconds(2))
+        #expect(configuration.ioUring == .auto)
         #expect(configuration.redisSilenceTimeout == .seconds(5))
     }
 
     @Test func everyOptionReadsItsVariable() throws {
         let values = [
             "listen": "127.0.0.1:1", "admin-listen": "off", "workers": "2", "node-id": "n1",
+            "io-uring": "off",
             "redis": "redis://h",
             "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",

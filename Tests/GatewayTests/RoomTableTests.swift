@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import Notices
 import TestSupport
 import Testing
@@ -45,7 +46,7 @@ import Testing
             let name = names[step % 3]
             let byte = UInt8(step)
             rig.worker.rooms.deliver(message([byte]), to: room(name))
-            rig.worker.rooms.flush()
+            rig.worker.rooms.flush(through: rig.worker.writer)
             for (peer, rooms) in present {
                 let before = peer.received.count
                 peer.read()
@@ -58,13 +59,14 @@ import Testing
 
     // MARK: The road
 
-    @Test func messagesOfATurnAreWrittenAtOnceAndInOrder() throws {
-        let rig = try WorkerRig()
+    @Test(arguments: IoUringUse.allCases)
+    func messagesOfATurnAreWrittenAtOnceAndInOrder(_ use: IoUringUse) throws {
+        let rig = try WorkerRig("--io-uring", use.rawValue)
         let peers = [try rig.connect("a"), try rig.connect("a")]
         let before = rig.worker.writeCount
         for number in 1...3 { rig.worker.rooms.deliver(message([UInt8(number)]), to: room("a")) }
-        rig.worker.rooms.flush()
-        rig.worker.rooms.flush()
+        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.rooms.flush(through: rig.worker.writer)
         #expect(rig.worker.writeCount - before == 2)
         for peer in peers {
             peer.read()
@@ -73,21 +75,22 @@ import Testing
         #expect(rig.worker.metrics.framesDelivered.value == 6)
     }
 
-    @Test func clientOfTwoRoomsGetsBothInTheOrderOfTheirComing() throws {
-        let rig = try WorkerRig()
+    @Test(arguments: IoUringUse.allCases)
+    func clientOfTwoRoomsGetsBothInTheOrderOfTheirComing(_ use: IoUringUse) throws {
+        let rig = try WorkerRig("--io-uring", use.rawValue)
         let both = try rig.connect("b", "a")
         let single = try rig.connect("a")
         for (number, name) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
             let frame = message([UInt8(number)], sequence: UInt64(number))
             rig.worker.rooms.deliver(frame, to: room(name))
         }
-        rig.worker.rooms.flush()
+        rig.worker.rooms.flush(through: rig.worker.writer)
         both.read()
         single.read()
         #expect(both.received == frames(1, 2, 3, 4))
         #expect(single.received == frames(1, 3))
         rig.worker.rooms.deliver(message([5]), to: room("b"))
-        rig.worker.rooms.flush()
+        rig.worker.rooms.flush(through: rig.worker.writer)
         both.read()
         #expect(both.received == frames(1, 2, 3, 4, 5))
     }
@@ -97,9 +100,43 @@ import Testing
         let pending = rig.worker.rooms.prepare([room("a")])
         rig.worker.rooms.deliver(message([1]), to: room("a"))
         rig.worker.rooms.deliver(message([2]), to: room("b"))
-        rig.worker.rooms.flush()
+        rig.worker.rooms.flush(through: rig.worker.writer)
         #expect(rig.worker.metrics.framesDelivered.value == 0)
         rig.worker.rooms.cancel(pending)
+    }
+
+    /// More clients than the ring takes at once; some are gone, some have a backlog or take a part only.
+    @Test(arguments: IoUringUse.allCases)
+    func everyClientGetsWholeFramesWhateverItsSocketTakes(_ use: IoUringUse) throws {
+        let rig = try WorkerRig("--io-uring", use.rawValue, "--maximum-queue-bytes", "16MiB")
+        let peers = try (0..<2 * SendRing.capacity + 3).map { index in
+            try rig.connect("a", bufferBytes: index % 3 == 0 ? 4096 : 0)
+        }
+        let gone = peers[7]
+        shutdown(gone.socket.descriptor, Int32(SHUT_RDWR))
+        let closing = peers[8]
+        closing.client.close(.goingAway)
+        let payload = (0..<30_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        for sequence in 1...3 {
+            rig.worker.rooms.deliver(message(payload, sequence: UInt64(sequence)), to: room("a"))
+            rig.worker.rooms.flush(through: rig.worker.writer)
+        }
+        let expected = Array(repeating: TestPeer.answer(.text, payload), count: 3).flatMap { $0 }
+        let others = peers.filter { $0 !== gone && $0 !== closing }
+        let queued = rig.worker.queueBytes
+        #expect(queued > 0, "some sockets are too small")
+        #expect(gone.client.state == .failed)
+        rig.scenario.step(
+            "everything arrives",
+            until: {
+                for peer in others { peer.read() }
+                return others.allSatisfy { $0.received.count >= expected.count }
+            })
+        try rig.scenario.run()
+        #expect(others.allSatisfy { $0.received == expected })
+        #expect(rig.worker.queueBytes == 0)
+        closing.read()
+        #expect(closing.received == TestPeer.closing(.goingAway))
     }
 
     // MARK: Handshakes on their way
@@ -194,7 +231,7 @@ import Testing
         rig.worker.rooms.subscriptionsLost(pending: [])
         rig.worker.rooms.subscribed(room("a"))
         rig.worker.rooms.deliver(message([7]), to: room("a"))
-        rig.worker.rooms.flush()
+        rig.worker.rooms.flush(through: rig.worker.writer)
         peer.read()
         #expect(peer.received == frames(7))
     }

@@ -74,7 +74,8 @@ final class Client: Connection {
         return secondRoom.isDirty && firstRoom.isDirty
     }
 
-    func isFirstRoom(_ room: Room) -> Bool { firstRoom === room }
+    /// Whether `send` would go straight to the socket.
+    var canWriteNow: Bool { state == .open && queue == nil }
 
     /// Writes what the turn has brought, or queues what the socket does not take.
     func send(_ frame: SharedFrame) {
@@ -84,7 +85,12 @@ final class Client: Connection {
             return
         }
         worker.writeCount += 1
-        switch socket.write(frame.bytes) {
+        sent(frame, socket.write(frame.bytes))
+    }
+
+    /// A frame was written to the socket, with this outcome.
+    func sent(_ frame: SharedFrame, _ outcome: Socket.Transfer) {
+        switch outcome {
         case .bytes(let count):
             worker.writtenBytes += count
             if count < frame.byteCount { beginBacklog(frame, writtenBytes: count) }
@@ -93,13 +99,6 @@ final class Client: Connection {
         case .endOfStream, .failed:
             fail(.lost)
         }
-    }
-
-    /// Sends the messages of both rooms in the order in which they came.
-    func sendMerged() {
-        guard let firstRoom, let secondRoom else { return }
-        let frames = ContiguousArray((firstRoom.frames + secondRoom.frames).sorted { $0.sequence < $1.sequence })
-        send(SharedFrame.joined(frames))
     }
 
     private func beginBacklog(_ frame: SharedFrame, writtenBytes: Int) {

@@ -31,24 +31,26 @@ final class RoomTable {
     ///
     /// The frames of a room are joined, so that its clients share one run of bytes whatever number of messages came;
     /// only a client both of whose rooms have messages gets its own sequence, in the order in which they came.
-    func flush() {
+    func flush(through writer: TurnWriter) {
         guard !dirty.isEmpty else { return }
         var deliveredCount = 0
         for room in dirty {
             let chunk = SharedFrame.joined(room.frames)
+            writer.hold(chunk)
             room.members.withUnsafeBufferPointer { members in
                 for member in members {
                     member._withUnsafeGuaranteedRef { client in
                         if client.hasMessagesInBothRooms {
-                            if client.isFirstRoom(room) { client.sendMerged() }
+                            writeMerged(client, visiting: room, through: writer)
                         } else {
-                            client.send(chunk)
+                            writer.write(chunk, to: client)
                         }
                     }
                 }
             }
             deliveredCount += room.frames.count * room.members.count
         }
+        writer.finish()
         let now = MonotonicInstant.now
         for room in dirty {
             for frame in room.frames {
@@ -58,6 +60,15 @@ final class RoomTable {
         }
         dirty.removeAll(keepingCapacity: true)
         metrics.framesDelivered.add(UInt64(deliveredCount))
+    }
+
+    /// Once for the two rooms, as both of them come by.
+    private func writeMerged(_ client: Client, visiting room: Room, through writer: TurnWriter) {
+        guard let first = client.firstRoom, let second = client.secondRoom, first === room else { return }
+        let frames = (first.frames + second.frames).sorted { $0.sequence < $1.sequence }
+        let chunk = SharedFrame.joined(ContiguousArray(frames))
+        writer.hold(chunk)
+        writer.write(chunk, to: client)
     }
 
     // MARK: Joining and leaving

@@ -33,6 +33,7 @@ final class Worker {
     private var drain: Drain?
     private var confirmation: RecordConfirmation?
     private var endpoints: ClientEndpoints?
+    private(set) lazy var writer = TurnWriter(worker: self, ring: makeRing(), log: node.log)
 
     // Added up during the turn, moved to the metrics at its end.
     var writeCount = 0
@@ -77,6 +78,19 @@ final class Worker {
             onAccept: { [unowned self] in self.accept($0, $1) })
     }
 
+    /// Tells once for a node how it writes.
+    private func makeRing() -> SendRing? {
+        guard node.configuration.ioUring == .auto else { return nil }
+        do throws(SystemError) {
+            let ring = try SendRing()
+            if index == 0 { node.log.info("writing through io_uring") }
+            return ring
+        } catch {
+            if index == 0 { node.log.info("io_uring is not to be had", ["reason": "\(error)"]) }
+            return nil
+        }
+    }
+
     // MARK: The turn
 
     /// Handles messages until the turn has its share of bytes.
@@ -101,7 +115,7 @@ final class Worker {
 
     /// Writes what the turn has brought to every client that gets some of it; returns whether messages are left.
     private func endTurn() -> Bool {
-        rooms.flush()
+        rooms.flush(through: writer)
         finishFailures()
         if writeCount > 0 {
             metrics.writes.add(UInt64(writeCount))
@@ -202,6 +216,7 @@ final class Worker {
         node.state.releaseClient()
         metrics.close(reason)
         metrics.clients.set(UInt64(clients.count))
+        guard node.log.isEnabled(.debug) else { return }
         node.log.debug(
             "client closed", ["token": "\(client.token)", "ip": "\(client.address)", "code": "\(reason)"])
     }

@@ -12,12 +12,12 @@ final class GatewayNode: Sendable {
     init(
         _ driver: Driver, id: String, redis: RedisServer, options: [String] = [],
         environment: [String: String] = [:],
-        url: String? = nil, awaitReady: Bool = true
+        url: String? = nil, wrapper: [String] = [], awaitReady: Bool = true
     ) async throws {
         self.driver = driver
         self.id = id
         let command =
-            [
+            wrapper + [
                 try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen",
                 "127.0.0.1:0",
                 "--node-id", id, "--redis", url ?? redis.url, "--workers", "2",
