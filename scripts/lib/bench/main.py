@@ -55,7 +55,7 @@ def read_options():
     options.is_whole = not (options.quick or options.rows or options.servers)
     options.runs = options.runs or (1 if options.quick else 3)
     options.rows = options.rows or (QUICK_ROWS if options.quick else [*ROWS, *OWN])
-    options.servers = options.servers or (NAMES[:3] if options.quick else NAMES)
+    options.servers = options.servers or (["ours", "floor-send", "floor-coalesce"] if options.quick else NAMES)
     options.seconds = options.seconds or (2 if options.quick else 5)
     return options
 

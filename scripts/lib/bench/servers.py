@@ -10,9 +10,9 @@ import sys
 
 from processes import BenchError, http_status, is_listening
 
-NAMES = ["ours", "floor-send", "floor-coalesce", "nchan"]
+NAMES = ["ours", "ours-plain", "floor-send", "floor-coalesce", "nchan"]
 TITLES = {
-    "ours": "Roomcast", "floor-send": "floor, send", "floor-coalesce": "floor, coalesce",
+    "ours": "Roomcast", "ours-plain": "Roomcast, io_uring off", "floor-send": "floor, send", "floor-coalesce": "floor, coalesce",
     "nchan": "nginx with nchan",
 }
 
@@ -63,6 +63,8 @@ class Bench:
             raise BenchError("Redis does not answer")
         if name == "ours":
             return self._start_gateway(workers, options)
+        if name == "ours-plain":
+            return self._start_gateway(workers, ["--io-uring", "off", *options])
         if name == "nchan":
             return self._start_nchan()
         return self._start_floor(name)

@@ -3,7 +3,10 @@ white and the colours are dark, so that a chart reads the same on a light and on
 
 import html
 
-COLOURS = {"ours": "#1f6feb", "floor-send": "#6e7781", "floor-coalesce": "#424a53", "nchan": "#bc4c00"}
+COLOURS = {
+    "ours": "#1f6feb", "ours-plain": "#79a7ef", "floor-send": "#6e7781", "floor-coalesce": "#424a53",
+    "nchan": "#bc4c00",
+}
 INK, FAINT, GRID = "#1f2328", "#57606a", "#d8dee4"
 
 
