@@ -65,6 +65,10 @@ struct Configuration: Sendable {
     let maximumQueueBytes: Int
     /// A published payload over this reaches nobody.
     let maximumPayloadBytes: Int
+    /// What requests for tokens have to show; nil lets everybody have one.
+    let issueKeys: IssueKeys?
+    /// The issue key came with `--issue-key`, where `ps` shows it until it is scrubbed.
+    let isIssueKeyInArguments: Bool
     let allowedOrigins: AllowedOrigins
     /// Peers whose `X-Forwarded-For` is believed.
     let trustedProxies: [CidrBlock]
@@ -122,6 +126,8 @@ struct Configuration: Sendable {
             "request-timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
         keepAliveTimeout = try values.value(
             "keep-alive-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
+        issueKeys = try values.optional("issue-key", TextConverter(expected: IssueKeys.form) { IssueKeys($0) })
+        isIssueKeyInArguments = values.origin(of: "issue-key") == .commandLine
         allowedOrigins = try values.value("allowed-origins", AllowedOrigins.converter)
         trustedProxies = try values.value("trusted-proxies", ListConverter(CidrConverter()))
         logLevel = try values.value("log-level", ChoiceConverter(LogLevel.self))

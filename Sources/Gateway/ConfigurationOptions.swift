@@ -19,7 +19,7 @@ extension Configuration {
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + redisOptions + clientOptions + limitOptions + timeOptions + operationOptions
+        listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + timeOptions + operationOptions
 
     private static let listenOptions = [
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
@@ -73,6 +73,14 @@ extension Configuration {
         Option(
             "unsubscribe-grace", .value(placeholder: "TIME"), section: "Redis", default: .text("10s"),
             help: "How long a room stays subscribed after its last client left."),
+    ]
+
+    private static let accessOptions = [
+        // None: as in the API document, everybody may have a token. Two, so that a key can be changed without a gap.
+        Option(
+            "issue-key", .value(placeholder: "KEY[,KEY]"), section: "Access", isSecret: true,
+            help: "Tokens are issued only to who sends Authorization: Bearer KEY, which is known to your backend "
+                + "alone: 16 to 256 visible ASCII characters. Two keys are both taken. Best in the environment."),
     ]
 
     private static let clientOptions = [

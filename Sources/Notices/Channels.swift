@@ -57,6 +57,22 @@ package struct Keys: Sendable {
         bytes.append(contentsOf: clientPrefix)
         token.append(to: &bytes)
     }
+
+    /// The key of a token's record.
+    package func client(_ token: Token) -> [UInt8] { clientPrefix + token.bytes }
+
+    /// The token of a record's key; nil when the key is none.
+    package func token(ofClient key: [UInt8]) -> Token? {
+        guard key.starts(with: clientPrefix) else { return nil }
+        return Token(Array(key.dropFirst(clientPrefix.count)))
+    }
+
+    /// The glob that all keys of records match, for SCAN: what has a meaning in globs is escaped in the prefix.
+    package var clientPattern: [UInt8] {
+        clientPrefix.flatMap { byte in
+            [UInt8]("*?[]^\\".utf8).contains(byte) ? [UInt8(ascii: "\\"), byte] : [byte]
+        } + [UInt8(ascii: "*")]
+    }
 }
 
 /// Fields of the hash `client:<token>`.
@@ -71,7 +87,7 @@ package enum ClientField: String, CaseIterable, Sendable {
     case issuedAt
     /// The TTL with which the record was written, in seconds: nodes with other settings reckon with it.
     case ttl
-    /// The id of the node that holds the connection. Written on connecting, like the three below.
+    /// The id of the node that holds the connection. Written on connecting, like the four below.
     case node
     /// The client's address.
     case ip
@@ -79,4 +95,9 @@ package enum ClientField: String, CaseIterable, Sendable {
     case rooms
     /// Unix time in milliseconds.
     case connectedAt
+    /// The number by which the node knows the connection.
+    case connection
+    /// The only rooms that the token may enter, joined by commas; a record without it may enter any. Written when the
+    /// token is issued.
+    case allowedRooms
 }

@@ -17,6 +17,8 @@ package struct Program: Sendable {
     package let options: [Option]
     /// Paragraphs that end the help, such as the exit codes.
     package let notes: [String]
+    /// Whether a stray argument is repeated in the error line; not where it is likely to be a secret.
+    private let showsStrayArguments: Bool
 
     /// What the command line asked for.
     package enum Request: Sendable {
@@ -30,7 +32,7 @@ package struct Program: Sendable {
     package init(
         name: String, version: String, summary: String, usage: [String] = ["[options]"],
         variablePrefix: String,
-        options: [Option], notes: [String] = []
+        options: [Option], notes: [String] = [], showsStrayArguments: Bool = true
     ) {
         precondition(Set(options.map(\.name)).count == options.count, "An option is declared twice")
         precondition(
@@ -43,6 +45,7 @@ package struct Program: Sendable {
         self.variablePrefix = variablePrefix
         self.options = options
         self.notes = notes
+        self.showsStrayArguments = showsStrayArguments
     }
 
     /// Reads the command line, then the environment for what it does not set. `--help`, `-h` and `--version`
@@ -81,8 +84,8 @@ package struct Program: Sendable {
         _ argument: String, _ rest: inout ArraySlice<String>, into values: inout OptionValues
     ) throws(UsageError) {
         guard argument.hasPrefix("--"), argument.utf8.count > 2 else {
-            throw UsageError(
-                "unexpected argument \"\(argument.prefix(80))\", expected an option (see --help)")
+            let shown = showsStrayArguments ? "\"\(argument.prefix(80))\"" : "(not shown: it may be a secret)"
+            throw UsageError("unexpected argument \(shown), expected an option (see --help)")
         }
         let parts = argument.dropFirst(2).split(
             separator: "=", maxSplits: 1, omittingEmptySubsequences: false)

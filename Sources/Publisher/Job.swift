@@ -3,7 +3,6 @@
 
 import Notices
 import Options
-import Redis
 
 /// A checked call.
 struct Job: Sendable {
@@ -22,9 +21,8 @@ struct Job: Sendable {
 
     let source: Source
     let type: String
-    let redis: RedisURL
+    let redis: RedisSettings
     let channels: Channels
-    let timeout: Duration
     /// Notices a second; nil is no limit.
     let ratePerSecond: Int?
     let errorRule: ErrorRule
@@ -37,13 +35,8 @@ struct Job: Sendable {
     init(_ values: OptionValues) throws(UsageError) {
         source = try Self.source(values)
         type = try values.value("type", TextConverter(expected: "a text") { $0 })
-        let url = try values.value("redis", Self.redisURLConverter)
-        redis = url.overriding(
-            password: try values.optional("redis-password", TextConverter(expected: "") { $0 }))
-        let prefix = try values.value(
-            "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
-        channels = Channels(prefix: prefix)
-        timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
+        redis = try RedisSettings(values)
+        channels = Channels(prefix: redis.prefix)
         ratePerSecond = try values.optional("rate", IntegerConverter(1...1_000_000))
         errorRule = try values.value("on-error", ChoiceConverter(ErrorRule.self))
         isJson = try values.flag("json")
@@ -75,10 +68,5 @@ struct Job: Sendable {
         for name in ["rate", "on-error"] where values.origin(of: name) == .commandLine {
             throw UsageError("--\(name): is for --file only")
         }
-    }
-
-    private static let redisURLConverter = TextConverter(expected: RedisURL.expectedForm) {
-        text -> RedisURL? in
-        do { return try RedisURL(text) } catch { return nil }
     }
 }

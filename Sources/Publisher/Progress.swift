@@ -36,11 +36,19 @@ struct Progress {
     ///   - elapsed: since the start.
     ///   - readBytes: of the input, so far.
     mutating func line(elapsed: Duration, sentCount: Int, readBytes: Int) -> String? {
-        guard style != .none, elapsed - lastShown >= style.interval else { return nil }
-        lastShown = elapsed
+        guard isDue(elapsed: elapsed) else { return nil }
         return Self.text(
             elapsed: elapsed, sentCount: sentCount, readBytes: readBytes, totalBytes: totalBytes,
             hasBar: style == .bar)
+    }
+
+    /// Whether a line is to be shown now; the next one is due an interval later.
+    ///
+    /// - Parameter elapsed: since the start.
+    mutating func isDue(elapsed: Duration) -> Bool {
+        guard style != .none, elapsed - lastShown >= style.interval else { return false }
+        lastShown = elapsed
+        return true
     }
 
     /// `[##########----------]  50 %  1234 sent  617/s  2 s left`; without a total only the count and the

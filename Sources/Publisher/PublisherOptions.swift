@@ -11,9 +11,11 @@ enum PublisherOptions {
         usage: [
             "[--redis URL] --room ROOM [--room ROOM ...] [--type TYPE] --data JSON|-",
             "[--redis URL] --file PATH|- [--rate N] [--on-error stop|skip]",
+            "revoke [--redis URL] --token TOKEN | --user USER | --device DEVICE",
         ],
-        variablePrefix: "PUBLISHER_", options: noticeOptions + fileOptions + redisOptions + outputOptions,
+        variablePrefix: "PUBLISHER_", options: noticeOptions + fileOptions + RedisSettings.options + outputOptions,
         notes: [
+            "publisher revoke --help tells about revoking tokens.",
             "A room's clients receive {\"type\":TYPE,\"data\":JSON}. For each room the number of "
                 + "nodes that received it is printed: gateways with a client in the room, not clients. A "
                 + "room that is named twice gets one notice.",
@@ -54,27 +56,6 @@ enum PublisherOptions {
                 + "Lines before it are sent and accounted for; up to \(PublishWindow<Int>.maximumCount) "
                 + "notices may be on their way before a refusal is known. The exit code is 1 either "
                 + "way."),
-    ]
-
-    private static let redisOptions = [
-        // Where a Redis that was just installed listens.
-        Option(
-            "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
-            fallbackVariables: ["REDIS_URL"], isSecret: true,
-            help: "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
-        // Out of the arguments, which every user of the machine can read.
-        Option(
-            "redis-password", .value(placeholder: "TEXT"), section: "Redis",
-            fallbackVariables: ["REDIS_PASSWORD"],
-            isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
-        // Empty: channels are room:<id>, as documented.
-        Option(
-            "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),
-            help: "What stands in front of every channel; the same as the gateways' --prefix."),
-        // Outlives a failover's hiccup, and a script does not hang.
-        Option(
-            "timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("5s"),
-            help: "Longest wait for the connection and for an answer, 100ms to 5m."),
     ]
 
     private static let outputOptions = [

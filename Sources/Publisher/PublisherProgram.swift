@@ -7,21 +7,21 @@ import Redis
 
 /// The publisher, start to end.
 enum PublisherProgram {
-    /// Runs one call.
+    /// Runs one call of any command.
     ///
     /// - Parameter arguments: without the program's own name.
     /// - Returns: the exit code.
     static func run(_ arguments: [String]) -> Int32 {
         do {
-            switch try PublisherOptions.program.parse(arguments) {
+            let (command, rest) = Command.named(in: arguments)
+            switch try command.program.parse(rest) {
             case .print(let text):
                 Console.write(text, to: STDOUT_FILENO)
                 return 0
             case .run(let values):
-                let job = try Job(values)
                 // A long file is published for hours, in which `ps` would show it.
                 ProcessArguments.hidePasswords()
-                return try publish(job)
+                return try command.perform(values)
             }
         } catch {
             Console.write("publisher: \(error)\n", to: STDERR_FILENO)
@@ -30,20 +30,24 @@ enum PublisherProgram {
     }
 
     /// Checks the input before the connection, so that wrong usage sends nothing and needs no Redis.
-    private static func publish(_ job: Job) throws(UsageError) -> Int32 {
+    ///
+    /// - Returns: the exit code.
+    /// - Throws: `UsageError`, before anything is sent.
+    static func publish(_ values: OptionValues) throws(UsageError) -> Int32 {
+        let job = try Job(values)
         switch job.source {
         case .rooms(let rooms, let data):
             let payload = try payload(job, data)
-            return withRedis(job) { redis in
+            return withRedis(job.redis, undone: "nothing was sent") { redis in
                 var publisher = RoomPublisher(
                     job: job, rooms: rooms, payload: payload, console: Console(progressStyle: .none))
                 return publisher.run(redis)
             }
         case .file(let path):
             let input = try open(path, option: "--file")
-            return withRedis(job) { redis in
+            return withRedis(job.redis, undone: "nothing was sent") { redis in
                 Interruption.install()
-                let style = progressStyle(job)
+                let style = progressStyle(isQuiet: job.isQuiet)
                 var publisher = FilePublisher(
                     job: job, input: input, redis: redis, console: Console(progressStyle: style),
                     progress: Progress(style: style, totalBytes: input.remainingBytes))
@@ -52,17 +56,21 @@ enum PublisherProgram {
         }
     }
 
-    private static func withRedis(_ job: Job, _ body: (RedisPipeline) -> Int32) -> Int32 {
+    /// Connects and runs `body`.
+    ///
+    /// - Parameter undone: what has not happened when there is no connection.
+    /// - Returns: the exit code.
+    static func withRedis(_ settings: RedisSettings, undone: String, _ body: (RedisPipeline) -> Int32) -> Int32 {
         do {
-            return body(try RedisPipeline(to: job.redis, timeout: job.timeout))
+            return body(try RedisPipeline(to: settings.url, timeout: settings.timeout))
         } catch {
-            Console.write("publisher: \(error); nothing was sent\n", to: STDERR_FILENO)
+            Console.write("publisher: \(error); \(undone)\n", to: STDERR_FILENO)
             return 1
         }
     }
 
-    private static func progressStyle(_ job: Job) -> Progress.Style {
-        if job.isQuiet { return .none }
+    static func progressStyle(isQuiet: Bool) -> Progress.Style {
+        if isQuiet { return .none }
         return isatty(STDERR_FILENO) == 1 ? .bar : .lines
     }
 

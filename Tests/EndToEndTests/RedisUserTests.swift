@@ -5,6 +5,7 @@ import Testing
 @Suite struct RedisUserTests {
     private static let passwords = [
         "gateway": "gateway-Pa55word", "publisher": "publisher-Pa55word", "operator": "operator-Pa55word",
+        "revoker": "revoker-Pa55word",
     ]
 
     /// A cluster that provides the driver only, and the deployed Redis.
@@ -100,6 +101,52 @@ import Testing
                     command, user: "publisher", password: Self.passwords["publisher"])
                 #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
             }
+        }
+    }
+
+    @Test func revokerUserRevokesAndIsRefusedEverythingElse() async throws {
+        try await withRedis { cluster, redis in
+            let node = try await startNode(cluster, redis, id: "one")
+            let room = cluster.room()
+            for index in 0..<2 {
+                let token = try await node.token(userId: "ada")
+                let client = try await node.connect(room, token: token)
+                let whom = index == 0 ? ["--token=\(token)"] : ["--user", "ada"]
+                let command = [try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "revoker")]
+                let completed = try await cluster.driver.run(command + whom)
+                #expect(completed.code == 0, "\(completed.errors)")
+                #expect(completed.output.hasSuffix("revoked 1 token, 1 connected\n"))
+                #expect(try await client.closed(within: .seconds(5))?.code == 4003)
+            }
+            #expect(try await denials(redis).isEmpty)
+            let refused: [[JSON]] = [
+                ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"],
+                ["HSET", "client:a", "userId", "b"],
+                ["HGETALL", "client:a"], ["HGET", "other", "userId"], ["DEL", "other"], ["KEYS", "*"], ["FLUSHALL"],
+                ["EXPIRE", "client:a", "9"], ["EVAL", "return 1", "0"], ["SUBSCRIBE", "gateway:one"],
+                ["PUBSUB", "CHANNELS"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],
+            ]
+            for command in refused {
+                let reply = try await redis.command(command, user: "revoker", password: Self.passwords["revoker"])
+                #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
+            }
+        }
+    }
+
+    /// Who sends notices is not who ends tokens: the publisher's user cannot even see them.
+    @Test func publisherUserCannotRevoke() async throws {
+        try await withRedis { cluster, redis in
+            let node = try await startNode(cluster, redis, id: "one")
+            let token = try await node.token(userId: "ada")
+            for whom in [["--token=\(token)"], ["--user", "ada"]] {
+                let command = [
+                    try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "publisher"),
+                ] + whom
+                let completed = try await cluster.driver.run(command)
+                #expect(completed.code == 1)
+                #expect(completed.errors.contains("NOPERM"))
+            }
+            #expect(try await node.heartbeat(token).status == 200)
         }
     }
 

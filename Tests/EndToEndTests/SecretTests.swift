@@ -139,6 +139,77 @@ import Testing
         }
     }
 
+    /// The other ways on which a token comes, with nginx in front, and the key that lets it be issued.
+    @Test func tokensAndIssueKeysAreNeverPrinted() async throws {
+        let keys = ["first-Issue-Key_0123", "other-Issue-Key_4567"]
+        let options = ["--log-level", "debug"]
+        let environment = ["GATEWAY_ISSUE_KEY": keys.joined(separator: ",")]
+        try await Cluster.with(nodes: 2, options: options, environment: environment) { cluster in
+            let nginx = try await NginxServer(cluster)
+            let port = nginx.port
+            let target = "/get/token?isLogin=true&userId=ada&rooms=a"
+            var secrets = keys + ["wrong-Issue-Key_8901"]
+            for key in secrets {
+                let answer = try await cluster.driver.request(
+                    port, target, headers: ["Authorization": "Bearer \(key)"])
+                #expect((answer.status == 200) == keys.contains(key))
+                for secret in secrets { #expect(!answer.body.contains(secret)) }
+                if let token = answer.data, answer.status == 200 { secrets.append(token) }
+            }
+            let tokens = Array(secrets.dropFirst(3))
+            for (index, token) in tokens.enumerated() {
+                let (url, offers) = ("ws://127.0.0.1:\(port)/ws?roomIds=", ["token.\(token)"])
+                guard case .open(let client) = try await cluster.driver.handshake(url + "a", subprotocols: offers)
+                else { throw HarnessError("refused") }
+                guard case .refused(let refusal) = try await cluster.driver.handshake(url + "b", subprotocols: offers)
+                else { throw HarnessError("let in") }
+                #expect(refusal.status == 403 && !refusal.body.contains(token))
+                let command = [try Installation.binary("publisher"), "revoke", "--redis", cluster.redis.url]
+                let whom = index == 0 ? ["--token=\(token)"] : ["--user", "ada"]
+                let completed = try await cluster.driver.run(command + whom)
+                #expect(completed.code == 0 && completed.output.contains("revoked 1 token"))
+                #expect(!(completed.output + completed.errors).contains(token.dropFirst(4)))
+                #expect(try await client.closed()?.code == 4003)
+                guard case .refused(let gone) = try await cluster.driver.handshake(url + "a", subprotocols: offers)
+                else { throw HarnessError("let in") }
+                #expect(gone.data == "Token error")
+                _ = try await cluster.driver.request(port, "/heartbeat?token=\(token)")
+            }
+            // Without gateways nginx complains of each request in its error log.
+            for node in cluster.nodes {
+                try await node.child.signal(SIGKILL)
+                _ = try await node.child.exitCode(within: .seconds(5))
+            }
+            for token in tokens {
+                let headers = handshakeHeaders(replacing: ["Sec-WebSocket-Protocol": "token.\(token)"])
+                for target in ["/ws?roomIds=a", "/heartbeat?token=\(token)"] {
+                    #expect(try await cluster.driver.request(port, target, headers: headers).status == 503)
+                }
+            }
+            try await eventually("nginx has complained") { nginx.child.errorOutput.contains("/heartbeat?...") }
+            for child in cluster.nodes.map(\.child) + [nginx.child] {
+                let log = child.errorOutput + child.output
+                #expect(!log.isEmpty)
+                for secret in secrets { #expect(!log.contains(secret.dropFirst(4)), "\(child.name)") }
+            }
+        }
+    }
+
+    @Test(arguments: [["--issue-key", "KEY"], ["--issue-key=KEY"]])
+    func issueKeyOnTheCommandLineIsScrubbedFromIt(option: [String]) async throws {
+        let key = "s3cret-Issue-Key_0123"
+        let options = option.map { $0.replacing("KEY", with: key) } + ["--log-level", "debug"]
+        try await Cluster.with(options: options) { cluster in
+            let headers = ["Authorization": "Bearer \(key)"]
+            let target = "/get/token?isLogin=true&userId=ada"
+            #expect(try await cluster.node.get(target, headers: headers).status == 200)
+            #expect(try await cluster.node.get(target).status == 401)
+            let shown = try commandLine(cluster.node.child.pid)
+            #expect(shown.contains("--issue-key") && shown.contains("--log-level debug"))
+            #expect(!(shown + cluster.node.child.errorOutput + cluster.node.child.output).contains(key))
+        }
+    }
+
     @Test func jsonLogIsOneObjectALine() async throws {
         try await Cluster.with(options: ["--log-level", "debug", "--log-format", "json"]) { cluster in
             _ = try await cluster.node.connect(cluster.room())

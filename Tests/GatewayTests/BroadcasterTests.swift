@@ -57,6 +57,7 @@ private final class Rig {
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
+        case .revoked(let token): "revoked \(token.text)"
         case .drain, .stop: "?"
         }
     }
@@ -80,9 +81,9 @@ private final class Rig {
         #expect(rig.node.metrics.subscriber.heldBack[HeldBackReason.notJson.rawValue].value == 1)
     }
 
-    @Test func replacementIsToldToEveryWorker() throws {
+    @Test(arguments: ["replaced AAAAbbbbCCCCdddd0000-_-_ 42", "revoked AAAAbbbbCCCCdddd0000-_-_"])
+    func controlMessageIsToldToEveryWorker(text: String) throws {
         let rig = try Rig()
-        let text = "replaced AAAAbbbbCCCCdddd0000-_-_ 42"
         rig.await("subscribed a") { rig.join("a", worker: 0) }
         rig.await(text) { try rig.server.command("PUBLISH", "gateway:n1", text) }
         rig.await(text, worker: 1)

@@ -51,11 +51,12 @@ private final class Rig {
         }
     }
 
-    func issue(isLogin: Bool = true) {
+    func issue(isLogin: Bool = true, identity: String = "me", allowedRooms: String...) {
+        let allowedRooms = allowedRooms.compactMap { RoomId($0) }
         ask { rig in
-            rig.registry.issue(rig.token, identity: Identity("me")!, isLogin: isLogin) {
-                rig.outcomes.append("issued \($0)")
-            }
+            rig.registry.issue(
+                rig.token, identity: Identity(identity)!, isLogin: isLogin, allowedRooms: allowedRooms
+            ) { rig.outcomes.append("issued \($0)") }
         }
     }
 
@@ -66,17 +67,21 @@ private final class Rig {
         }
     }
 
-    func attach(connection: UInt64 = 7, after action: @escaping () throws -> Void = {}) {
+    func attach(
+        connection: UInt64 = 7, rooms: [String] = ["a", "b"], after action: @escaping () throws -> Void = {}
+    ) {
         ask { rig in
             try action()
-            let rooms = [RoomId("a")!, RoomId("b")!]
+            let rooms = rooms.compactMap { RoomId($0) }
             rig.registry.attach(
                 rig.token, connectionID: connection, connectedAt: 1_000, address: "192.0.2.1", rooms: rooms
             ) { attachment in
                 guard case .attached(let record) = attachment else {
                     return rig.outcomes.append("\(attachment)")
                 }
-                rig.outcomes.append("\(record.identity) \(record.isLogin) \(record.ttlSeconds)")
+                let rooms = record.allowedRooms.isEmpty ? [] : [String(decoding: record.allowedRooms, as: UTF8.self)]
+                let parts = [record.identity, "\(record.isLogin)", "\(record.ttlSeconds)"] + rooms
+                rig.outcomes.append(parts.joined(separator: " "))
             }
         }
     }
@@ -95,7 +100,9 @@ private final class Rig {
     }
 
     /// Confirms the connection 7 of the time 1,000.
-    func confirm(restoring: Bool = false, after action: @escaping () throws -> Void = {}) {
+    func confirm(
+        restoring: Bool = false, allowedRooms: String = "", after action: @escaping () throws -> Void = {}
+    ) {
         ask { rig in
             try action()
             var descriptors: [Int32] = [0, 0]
@@ -104,7 +111,8 @@ private final class Rig {
                 takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: rig.worker.host),
                 worker: rig.worker, token: rig.token,
                 connectionID: 7, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
-                record: ClientRecord(identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90))
+                record: ClientRecord(
+                    identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90, allowedRooms: [UInt8](allowedRooms)))
             rig.registry.confirm(client, restoring: restoring) { confirmation in
                 rig.outcomes.append(confirmation.map { "\($0)" } ?? "none")
                 client.disconnect()
@@ -225,6 +233,58 @@ private final class Rig {
         #expect(messages == ["replaced \(rig.token.text) 41"])
         #expect(try rig.field("node") == "n1")
         #expect(try rig.field("connection") == "8")
+    }
+
+    @Test func boundTokenEntersItsRoomsOnly() throws {
+        let rig = try Rig()
+        rig.issue(identity: "me 2 too", allowedRooms: "a", "b c", "é")
+        rig.scenario.then { try rig.expect("allowedRooms", "a,b c,é") }
+        rig.attach(rooms: ["b c", "a"])
+        rig.attach(rooms: ["é"])
+        for rooms in [["a", "b"], ["b", "a"], ["b"], ["c"], ["x"], ["A"], [".*"], ["%a"]] { rig.attach(rooms: rooms) }
+        try rig.scenario.run()
+        let bound = "me 2 too true 60 a,b c,é"
+        #expect(rig.outcomes == ["issued true", bound, bound] + [String](repeating: "roomNotAllowed", count: 8))
+    }
+
+    /// A refused attempt is as if it had not been: no field, no life, no word to the older connection's node.
+    @Test func refusedRoomChangesNothing() throws {
+        let rig = try Rig()
+        var messageCount = 0
+        var isUp = false
+        let subscriber = RedisSubscriber(
+            url: try rig.server.url, clientName: "test", anchor: [UInt8]("gateway:n0"),
+            silenceTimeout: .seconds(10), loop: rig.scenario.loop)
+        subscriber.onUp = { isUp = true }
+        subscriber.onMessage = { _, _ in messageCount += 1 }
+        defer { subscriber.stop() }
+        rig.scenario.step("the subscriber", until: { isUp }) { subscriber.start() }
+        rig.issue(allowedRooms: "a")
+        rig.attach(connection: 8, rooms: ["b"]) {
+            try rig.set("node", "n0", "connection", "41", "rooms", "a")
+            try rig.server.command("EXPIRE", rig.key, "30")
+        }
+        rig.scenario.then {
+            let fields = try ["node", "ip", "rooms", "connectedAt", "connection"].map { try rig.field($0) }
+            #expect(fields == ["n0", nil, "a", nil, "41"])
+            try rig.expectLife(29...30)
+            #expect(messageCount == 0)
+        }
+        // What is allowed is told to the same node, so that the silence before proves something.
+        rig.attach(connection: 9, rooms: ["a"])
+        rig.scenario.step("the message", until: { messageCount > 0 })
+        try rig.scenario.run()
+        #expect(rig.outcomes == ["issued true", "roomNotAllowed", "me true 60 a"])
+        #expect(messageCount == 1)
+    }
+
+    @Test func restoredRecordKeepsItsBinding() throws {
+        let rig = try Rig()
+        rig.confirm(restoring: true, allowedRooms: "a,b c")
+        rig.scenario.then { try rig.expect("allowedRooms", "a,b c") }
+        rig.attach(rooms: ["b"])
+        try rig.scenario.run()
+        #expect(rig.outcomes == ["restored", "roomNotAllowed"])
     }
 
     @Test func confirmationRenewsRestoresOrEnds() throws {

@@ -42,6 +42,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.maximumPayloadBytes == 16 << 20)
         #expect(configuration.allowedOrigins == .any)
         #expect(configuration.trustedProxies.isEmpty)
+        #expect(configuration.issueKeys == nil)
         #expect(configuration.prefix.isEmpty)
         #expect(configuration.logLevel == .info)
         #expect(configuration.logFormat == .text)
@@ -61,6 +62,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
             "allowed-origins": "http://a",
+            "issue-key": "0123456789abcdef,hunter2hunter2hunter2",
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
             "request-timeout": "1s",
@@ -80,6 +82,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.prefix == "s:")
         #expect(configuration.tokenTTL == .seconds(7))
         #expect(configuration.trustedProxies == [CidrBlock("10.0.0.0/8")])
+        #expect(configuration.issueKeys == IssueKeys("0123456789abcdef,hunter2hunter2hunter2"))
+        #expect(!configuration.isIssueKeyInArguments)
         #expect(configuration.maximumConnectionCount == 5)
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
@@ -116,7 +120,10 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(try !message(["--redis", "redis://:hunter2@h:x"]).contains("hunter2"))
         #expect(try !message(["--redis-password", "hunter2"]).contains("hunter2"))
         #expect(try !message(["--redis-password=hunter2"]).contains("hunter2"))
-        let configuration = try configuration(["--redis", "redis://:hunter2@h"])
+        #expect(try !message(["--issue-key", "hunter2"]).contains("hunter2"))
+        let issueKey = "hunter2-hunter2-hunter2"
+        let configuration = try configuration(["--redis", "redis://:hunter2@h", "--issue-key", issueKey])
+        #expect(configuration.isIssueKeyInArguments)
         #expect(!"\(configuration)".contains("hunter2"))
     }
 

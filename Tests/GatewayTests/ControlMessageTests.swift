@@ -13,13 +13,21 @@ import Testing
         #expect(highest == .replaced(try #require(Token(token)), connection: .max))
     }
 
+    @Test func revocationNamesTheToken() throws {
+        let token = try #require(Token(token))
+        #expect(ControlMessage("revoked \(token.text)") == .revoked(token))
+        let sent = String(decoding: RevocationMessage.bytes(token), as: UTF8.self)
+        #expect(ControlMessage(sent) == .revoked(token), "as the publisher sends it")
+    }
+
     @Test func anythingElseIsNone() {
         let texts = [
             "", " ", "replaced", "replaced \(token)", "replaced \(token) ", "replaced \(token) x",
             "replaced \(token) -1", "replaced \(token) 18446744073709551616", "replaced \(token) 42 ",
             " replaced \(token) 42", "replaced  \(token) 42", "Replaced \(token) 42", "removed \(token) 42",
             "replaced short 42", "replaced \(token)x 42", "replaced \(token) 42\n",
-            "replaced \(token) 4\u{0}2",
+            "replaced \(token) 4\u{0}2", "revoked", "revoked ", "revoked \(token) ", "revoked \(token) 42",
+            "revoked short", " revoked \(token)", "Revoked \(token)", "revoked \(token)x",
         ]
         for text in texts { #expect(ControlMessage(text) == nil, "\(text)") }
     }

@@ -68,10 +68,33 @@ import Testing
         #expect(channels.room(ofChannel: Array("".utf8)) == nil)
     }
 
+    @Test func tokensAreReadBackFromTheirKeys() throws {
+        let keys = Keys(prefix: "s:")
+        let token = try #require(Token("AAAAbbbbCCCCdddd0000-_-_"))
+        #expect(keys.client(token) == Array("s:client:\(token.text)".utf8))
+        #expect(keys.token(ofClient: keys.client(token)) == token)
+        for other in ["client:\(token.text)", "s:client:", "s:client:short", "s:client:\(token.text)x", ""] {
+            #expect(keys.token(ofClient: Array(other.utf8)) == nil, "\(other)")
+        }
+    }
+
+    @Test func globsTakeThePrefixAsItStands() {
+        let pattern = { String(decoding: Keys(prefix: $0).clientPattern, as: UTF8.self) }
+        #expect(pattern("") == "client:*")
+        #expect(pattern("a*b?[c]^\\:") == #"a\*b\?\[c\]\^\\:client:*"#)
+    }
+
+    @Test func revocationNamesTheToken() throws {
+        let token = try #require(Token("AAAAbbbbCCCCdddd0000-_-_"))
+        let text = String(decoding: RevocationMessage.bytes(token), as: UTF8.self)
+        #expect(text == "revoked AAAAbbbbCCCCdddd0000-_-_")
+    }
+
     @Test func clientFieldsAreThoseOfTheContract() {
         #expect(
             ClientField.allCases.map(\.rawValue) == [
                 "userId", "deviceId", "isLogin", "issuedAt", "ttl", "node", "ip", "rooms", "connectedAt",
+                "connection", "allowedRooms",
             ])
     }
 }

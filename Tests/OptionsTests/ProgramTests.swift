@@ -100,6 +100,18 @@ import Testing
         #expect(message(["--token-ttl", "1h", "--quiet"]) == nil)
     }
 
+    @Test func strayArgumentThatMayBeASecretIsNotRepeated() throws {
+        let program = Program(
+            name: "tool", version: "1", summary: "", variablePrefix: "TOOL_",
+            options: [Option("token", .value(placeholder: "TOKEN"), section: "A", isSecret: true, help: "")],
+            showsStrayArguments: false)
+        for arguments in [["hunter2"], ["--token", "x", "hunter2"], ["-hunter2"]] {
+            let error = #expect(throws: UsageError.self) { try program.parse(arguments) { _ in nil } }
+            let message = try #require(error).description
+            #expect(message.hasPrefix("unexpected argument (not shown") && !message.contains("hunter2"))
+        }
+    }
+
     @Test func environmentOnlyOptionsAreRefusedInArguments() throws {
         let refusal = try #require(message(["--password", "hunter2"]))
         #expect(refusal.contains("TOOL_PASSWORD"))

@@ -23,7 +23,7 @@ import Testing
         #expect(job.type == "notice")
         #expect(job.errorRule == .stop)
         #expect(job.ratePerSecond == nil)
-        #expect(job.timeout == .seconds(5))
+        #expect(job.redis.timeout == .seconds(5))
         #expect(!job.isJson && !job.isQuiet)
     }
 
@@ -65,10 +65,10 @@ import Testing
 
     @Test func redisComesFromItsVariables() throws {
         let arguments = ["--file", "x"]
-        #expect(try job(arguments).redis.description == "redis://127.0.0.1:6379")
-        #expect(try job(arguments, ["REDIS_URL": "redis://a"]).redis.description == "redis://a:6379")
+        #expect(try job(arguments).redis.url.description == "redis://127.0.0.1:6379")
+        #expect(try job(arguments, ["REDIS_URL": "redis://a"]).redis.url.description == "redis://a:6379")
         let both = ["REDIS_URL": "redis://a", "PUBLISHER_REDIS": "redis://b", "REDIS_PASSWORD": "p"]
-        #expect(try job(arguments, both).redis.description == "redis://:***@b:6379")
-        #expect(try job(arguments, both).redis.authArguments == ["p"])
+        #expect(try job(arguments, both).redis.url.description == "redis://:***@b:6379")
+        #expect(try job(arguments, both).redis.url.authArguments == ["p"])
     }
 }

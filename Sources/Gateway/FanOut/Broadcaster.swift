@@ -213,6 +213,7 @@ final class Broadcaster {
         guard channel.elementsEqual(controlChannel) else { return }
         switch ControlMessage(String(decoding: payload, as: UTF8.self)) {
         case .replaced(let token, let connection): postToAll(.replaced(token, connection: connection))
+        case .revoked(let token): postToAll(.revoked(token))
         case nil: node.log.warning("unknown control message", ["bytes": "\(payload.count)"])
         }
     }

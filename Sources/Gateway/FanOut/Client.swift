@@ -6,16 +6,6 @@ import Notices
 import Options
 import WebSocket
 
-/// What the registry's record says of a token: enough to write it again should Redis lose it.
-struct ClientRecord {
-    /// The user or the device, as `isLogin` says.
-    let identity: String
-    let isLogin: Bool
-    /// Unix milliseconds.
-    let issuedAt: Int64
-    let ttlSeconds: Int64
-}
-
 /// One client: its socket, its token, its rooms, and what it has still to get.
 ///
 ///     open ──close──▶ closing ──Close answered, ended, or 5 s──▶ (disconnected)

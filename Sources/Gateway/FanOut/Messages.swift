@@ -15,6 +15,8 @@ enum WorkerMessage: Sendable {
     case subscriptionsRestored
     /// Another connection has taken the token over from this one.
     case replaced(Token, connection: UInt64)
+    /// The token's record was deleted: its connections end.
+    case revoked(Token)
     /// Take no new connections and close the clients, spread over this time.
     case drain(over: Duration)
     case stop

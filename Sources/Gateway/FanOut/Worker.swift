@@ -145,6 +145,7 @@ final class Worker {
             rooms.subscriptionsLost(pending: pendingUpgrades.values.compactMap(\.pendingJoin))
         case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
         case .replaced(let token, let connection): replaced(token, connection)
+        case .revoked(let token): revoked(token)
         case .drain(let time): startDrain(over: time)
         case .stop:
             registry.stop()
@@ -240,6 +241,11 @@ final class Worker {
     private func replaced(_ token: Token, _ connection: UInt64) {
         if let client = clients[token], client.connectionID == connection { client.close(.replaced) }
         pendingUpgrades[connection]?.isReplaced = true
+    }
+
+    private func revoked(_ token: Token) {
+        clients[token]?.close(.revoked)
+        for upgrade in pendingUpgrades.values where upgrade.token == token { upgrade.revoke() }
     }
 
     // MARK: Heartbeats

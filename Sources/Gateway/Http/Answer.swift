@@ -11,6 +11,7 @@ enum Answer {
     static let noStore = HttpResponseField("Cache-Control", "no-store")
 
     static let invalidParameters = body("Invalid request parameters")
+    static let issueKeyRequired = body("Issue key required")
     static let tokenError = body("token error")
     static let serviceUnavailable = body("service unavailable")
 

@@ -45,24 +45,23 @@ final class ClientEndpoints: HttpHandler {
 
     private func issueToken(_ request: HttpRequestHead, on connection: HttpConnection) {
         let fields = [Answer.json, Answer.noStore] + crossOrigin.fields(for: request)
-        guard let (identity, isLogin) = ClientEndpoints.identity(request) else {
+        if let issueKeys = worker.node.configuration.issueKeys, !issueKeys.allow(request) {
+            worker.metrics.tokensRefused.add(1)
+            let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
+            return connection.respond(
+                .unauthorized, fields: fields + [challenge], body: Answer.issueKeyRequired)
+        }
+        guard let asked = TokenRequest(request) else {
             return connection.respond(.badRequest, fields: fields, body: Answer.invalidParameters)
         }
         let token = Token.mint(using: &random)
         awaitRedis(connection, fields)
-        worker.registry.issue(token, identity: identity, isLogin: isLogin) { [worker] isRegistered in
+        worker.registry.issue(
+            token, identity: asked.identity, isLogin: asked.isLogin, allowedRooms: asked.allowedRooms
+        ) { [worker] isRegistered in
             guard isRegistered else { return ClientEndpoints.unavailable(connection, fields, worker) }
             worker.metrics.tokensIssued.add(1)
             connection.respond(.ok, fields: fields, body: Answer.body(token.text))
-        }
-    }
-
-    private static func identity(_ request: HttpRequestHead) -> (Identity, isLogin: Bool)? {
-        guard let query = parameters(request) else { return nil }
-        switch query.first("isLogin") {
-        case "true": return query.first("userId").flatMap { Identity($0) }.map { ($0, true) }
-        case "false": return query.first("deviceId").flatMap { Identity($0) }.map { ($0, false) }
-        default: return nil
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// Why a handshake was refused.
 enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
-    case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError
+    case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError, roomNotAllowed
     case upgradeFailed, tooManyConnections, draining, abandoned
 
     var description: String {
@@ -13,6 +13,7 @@ enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
         case .invalidParameters: "invalid_parameters"
         case .originNotAllowed: "origin_not_allowed"
         case .tokenError: "token_error"
+        case .roomNotAllowed: "room_not_allowed"
         case .upgradeFailed: "upgrade_failed"
         case .tooManyConnections: "too_many_connections"
         case .draining: "draining"

@@ -15,8 +15,8 @@ final class Upgrade {
     /// A newer connection has registered the token meanwhile: this one opens only to be told.
     var isReplaced = false
 
+    let token: Token
     private let handshake: WebSocketHandshake
-    private let token: Token
     private let roomIds: [RoomId]
     private let address: IPAddress
     private let connectedAt = WallClock.unixMilliseconds
@@ -41,7 +41,7 @@ final class Upgrade {
             guard crossOrigin.mayConnect(request) else {
                 throw Refusal(reason: .originNotAllowed, status: .forbidden, message: "Origin not allowed")
             }
-            let (token, roomIds) = try checkParameters(request)
+            let (token, roomIds) = try checkParameters(request, offers: handshake.offeredSubprotocols)
             guard let token else { throw tokenError }
             try admit(worker)
             Upgrade(
@@ -64,34 +64,26 @@ final class Upgrade {
     }
 
     /// The token (nil if it has not even the form of one) and the rooms.
-    private static func checkParameters(_ request: HttpRequestHead) throws(Refusal) -> (Token?, [RoomId]) {
+    private static func checkParameters(
+        _ request: HttpRequestHead, offers: [String]
+    ) throws(Refusal) -> (Token?, [RoomId]) {
         let invalid = Refusal(
             reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters")
         guard let query = ClientEndpoints.parameters(request) else { throw invalid }
-        guard let hasToken = query.withFirst("token", { !$0.isEmpty }), hasToken else {
+        let token: Token?
+        if query.withFirst("token", { !$0.isEmpty }) == true {
+            token = query.withFirst("token") { Token($0) } ?? nil
+        } else if let offered = Subprotocol.token(in: offers), !offered.isEmpty {
+            token = Token(String(offered))
+        } else {
             throw Refusal(reason: .missingToken, status: .unauthorized, message: "Missing token")
         }
-        guard let roomIds = query.withFirst("roomIds", rooms) ?? [] else { throw invalid }
+        let rooms = query.withFirst("roomIds") { RoomList.first(maximumRoomCount, of: $0) }
+        guard let roomIds = rooms ?? [] else { throw invalid }
         guard !roomIds.isEmpty else {
             throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")
         }
-        return (query.withFirst("token") { Token($0) } ?? nil, roomIds)
-    }
-
-    /// The first two different items that are not empty; nil if one of them is no room's id. Compared by their bytes:
-    /// a String would take two ways to write "é" for one room.
-    private static func rooms(_ list: UnsafeRawBufferPointer) -> [RoomId]? {
-        var rooms: [RoomId] = []
-        rooms.reserveCapacity(maximumRoomCount)
-        var rest = list[...]
-        while rooms.count < maximumRoomCount, !rest.isEmpty {
-            let item = rest.prefix { $0 != UInt8(ascii: ",") }
-            rest = rest[item.endIndex...].dropFirst()
-            guard !item.isEmpty else { continue }
-            guard let room = RoomId(UnsafeRawBufferPointer(rebasing: item)) else { return nil }
-            if !rooms.contains(room) { rooms.append(room) }
-        }
-        return rooms
+        return (token, roomIds)
     }
 
     private static let tokenError = Refusal(
@@ -150,6 +142,7 @@ final class Upgrade {
                 join.onReady = { [self] in complete(record, join) }
             }
         case .unknownToken: fail(.tokenError)
+        case .roomNotAllowed: fail(.roomNotAllowed)
         case .unavailable: fail(.upgradeFailed)
         }
     }
@@ -161,7 +154,8 @@ final class Upgrade {
         worker.finish(self)
         var response: [UInt8] = []
         response.reserveCapacity(256)
-        handshake.appendResponse(to: &response)
+        handshake.appendResponse(
+            subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
         var rest = connection.unread
         let client = Client(
             takingOver: connection, worker: worker, token: token, connectionID: connectionID, connectedAt: connectedAt,
@@ -180,9 +174,14 @@ final class Upgrade {
         if let pendingJoin { worker.rooms.cancel(pendingJoin) }
         worker.node.state.releaseClient()
         let refusal =
-            reason == .tokenError
-            ? Upgrade.tokenError
-            : Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
+            switch reason {
+            case .tokenError: Upgrade.tokenError
+            case .roomNotAllowed: Refusal(reason: reason, status: .forbidden, message: "Room not allowed")
+            default: Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
+            }
         Upgrade.refuse(refusal, on: connection, worker)
     }
+
+    /// The token was revoked while the handshake was under way: it ends as if the token had never been known.
+    func revoke() { fail(.tokenError) }
 }

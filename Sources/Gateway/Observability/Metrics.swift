@@ -10,6 +10,7 @@ final class WorkerMetrics: Sendable {
     let writes = Counter()
     let queueBytes = Counter()
     let tokensIssued = Counter()
+    let tokensRefused = Counter()
     let heartbeats = Counter()
     let heartbeatsRefused = Counter()
     let handshakes = Counter()

@@ -84,6 +84,8 @@ struct PrometheusText {
     private mutating func writeRequests(_ metrics: Metrics) {
         counter("roomcast_tokens_issued_total", "Tokens issued.")
         sample("roomcast_tokens_issued_total", metrics.total(\.tokensIssued))
+        counter("roomcast_tokens_refused_total", "Requests for tokens without a valid issue key.")
+        sample("roomcast_tokens_refused_total", metrics.total(\.tokensRefused))
         counter("roomcast_heartbeats_total", "Heartbeats, by result.")
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeats), [("result", "ok")])
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeatsRefused), [("result", "token_error")])

@@ -10,6 +10,8 @@ final class ClientRegistry {
 
     enum Attachment {
         case attached(ClientRecord)
+        /// The token is bound to rooms, and one of those asked for is none of them. Nothing is changed.
+        case roomNotAllowed
         case unknownToken, unavailable
     }
 
@@ -78,8 +80,13 @@ final class ClientRegistry {
     // MARK: Tokens
 
     /// Registers a new token; false when Redis did not take it.
-    func issue(_ token: Token, identity: Identity, isLogin: Bool, onDone: @escaping (Bool) -> Void) {
-        let call = call(.issue, token, argumentCount: 7) { command in
+    ///
+    /// - Parameter allowedRooms: the only rooms that it may enter; empty is any room.
+    func issue(
+        _ token: Token, identity: Identity, isLogin: Bool, allowedRooms: [RoomId] = [],
+        onDone: @escaping (Bool) -> Void
+    ) {
+        let call = call(.issue, token, argumentCount: allowedRooms.isEmpty ? 7 : 9) { command in
             command.append(tokenTTLSeconds)
             command.append(isLogin ? Names.userId : Names.deviceId)
             command.append(identity.bytes)
@@ -87,6 +94,9 @@ final class ClientRegistry {
             command.append(isLogin ? "true" : "false")
             command.append(Names.issuedAt)
             command.append(WallClock.unixMilliseconds)
+            guard !allowedRooms.isEmpty else { return }
+            command.append(Names.allowedRooms)
+            ClientRegistry.append(allowedRooms, to: &command)
         }
         send(call) { result in
             if case .success = result { onDone(true) } else { onDone(false) }
@@ -143,6 +153,7 @@ final class ClientRegistry {
         }
         send(call) { [unowned self] result in
             guard case .success(let reply) = result else { return onDone(.unavailable) }
+            guard reply.integer == nil else { return onDone(.roomNotAllowed) }
             guard let text = reply.bytes else { return onDone(self.isSettling ? .unavailable : .unknownToken) }
             onDone(.attached(ClientRecord(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
         }
@@ -153,7 +164,8 @@ final class ClientRegistry {
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
     func confirm(_ client: Client, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
         let record = client.record
-        let call = call(.confirm, client.token, argumentCount: 22) { command in
+        let isBound = !record.allowedRooms.isEmpty
+        let call = call(.confirm, client.token, argumentCount: isBound ? 24 : 22) { command in
             command.append(Int64(client.connectionID))
             command.append(client.connectedAt)
             command.append(record.ttlSeconds)
@@ -176,6 +188,9 @@ final class ClientRegistry {
             command.append(client.connectedAt)
             command.append(Names.connection)
             command.append(Int64(client.connectionID))
+            guard isBound else { return }
+            command.append(Names.allowedRooms)
+            command.append(record.allowedRooms)
         }
         send(call) { result in
             guard case .success(let reply) = result else { return onDone(nil) }
@@ -263,13 +278,7 @@ final class ClientRegistry {
 
     /// Room ids joined by commas.
     private static func append(_ rooms: [RoomId], to command: inout RedisCommand) {
-        let byteCount = rooms.reduce(max(rooms.count - 1, 0)) { $0 + $1.bytes.count }
-        command.append(byteCount: byteCount) { bytes in
-            for (index, room) in rooms.enumerated() {
-                if index > 0 { bytes.append(UInt8(ascii: ",")) }
-                bytes.append(contentsOf: room.bytes)
-            }
-        }
+        command.append(byteCount: RoomList.byteCount(rooms)) { RoomList.append(rooms, to: &$0) }
     }
 
     /// Names of fields, made once.
@@ -283,24 +292,7 @@ final class ClientRegistry {
         static let ip = [UInt8](ClientField.ip.rawValue)
         static let rooms = [UInt8](ClientField.rooms.rawValue)
         static let connectedAt = [UInt8](ClientField.connectedAt.rawValue)
-        static let connection = [UInt8]("connection")
-    }
-}
-
-extension ClientRecord {
-    /// Reads what the script `attach` returns.
-    fileprivate init(attached text: UnsafeRawBufferPointer, defaultTTLSeconds: Int64) {
-        var rest = text[...]
-        let next = {
-            let part = rest.prefix { $0 != UInt8(ascii: " ") }
-            rest = rest[part.endIndex...].dropFirst()
-            return String(decoding: part, as: UTF8.self)
-        }
-        let ttlSeconds = Int64(next()) ?? defaultTTLSeconds
-        let isLogin = next() == "true"
-        let issuedAt = Int64(next()) ?? 0
-        self.init(
-            identity: String(decoding: rest, as: UTF8.self), isLogin: isLogin, issuedAt: issuedAt,
-            ttlSeconds: ttlSeconds)
+        static let connection = [UInt8](ClientField.connection.rawValue)
+        static let allowedRooms = [UInt8](ClientField.allowedRooms.rawValue)
     }
 }

@@ -1,19 +1,25 @@
-// What nodes tell each other, on the channel that each of them always subscribes. Pure.
+// What nodes are told by each other and by the publisher, on the channel that each of them always subscribes. Pure.
 
 import Notices
 
 /// A message on a node's control channel: words separated by spaces.
 ///
 ///     replaced <token> <connection>      a newer connection has taken the token over
+///     revoked <token>                    the token's record was deleted: nobody may be connected with it any more
 enum ControlMessage: Equatable {
     case replaced(Token, connection: UInt64)
+    case revoked(Token)
 
     /// nil for anything that is no control message.
     init?(_ text: String) {
         let words = text.split(separator: " ", omittingEmptySubsequences: false)
-        guard words.count == 3, words[0] == "replaced", let token = Token(String(words[1])),
-            let connection = UInt64(words[2])
-        else { return nil }
-        self = .replaced(token, connection: connection)
+        guard words.count >= 2, let token = Token(String(words[1])) else { return nil }
+        switch (words[0], words.count) {
+        case ("replaced", 3):
+            guard let connection = UInt64(words[2]) else { return nil }
+            self = .replaced(token, connection: connection)
+        case (RevocationMessage.word, 2): self = .revoked(token)
+        default: return nil
+        }
     }
 }

@@ -26,19 +26,27 @@ enum RegistryScript: Int, CaseIterable {
         """
 
     /// Writes a connection into a token's record, renews it, and tells the node of the connection before that it is
-    /// replaced: exactly one connection of a token is the last. Returns nil, or what the record says of the token in one
-    /// text: ttl, isLogin, issuedAt and the identity, with a space between them.
+    /// replaced: exactly one connection of a token is the last. Returns nil if there is no such token; 0 if it is bound
+    /// to rooms and another one is asked for (then nothing is written and nobody is told); or what the record says of
+    /// the token in one text, which `ClientRecord` describes.
     /// ARGV: node, ip, rooms, connectedAt, connection, ttl for a record without one, control channel prefix, token.
     private static let attachSource = """
         if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-        local r = redis.call('HMGET', KEYS[1], 'ttl', 'isLogin', 'userId', 'deviceId', 'issuedAt', 'node', 'connection')
+        local r = redis.call('HMGET', KEYS[1], 'ttl', 'isLogin', 'userId', 'deviceId', 'issuedAt', 'node',
+            'connection', 'allowedRooms')
+        if r[8] then
+            for room in string.gmatch(ARGV[3], '[^,]+') do
+                if not string.find(',' .. r[8] .. ',', ',' .. room .. ',', 1, true) then return 0 end
+            end
+        end
         redis.call('HSET', KEYS[1], 'node', ARGV[1], 'ip', ARGV[2], 'rooms', ARGV[3], 'connectedAt', ARGV[4],
             'connection', ARGV[5], 'ttl', r[1] or ARGV[6])
         redis.call('EXPIRE', KEYS[1], r[1] or ARGV[6])
         if r[6] and r[7] then
             redis.call('PUBLISH', ARGV[7] .. r[6], 'replaced ' .. ARGV[8] .. ' ' .. r[7])
         end
-        return (r[1] or ARGV[6]) .. ' ' .. (r[2] or '') .. ' ' .. (r[5] or '') .. ' '
+        local allowed = r[8] or ''
+        return (r[1] or ARGV[6]) .. ' ' .. (r[2] or '') .. ' ' .. (r[5] or '') .. ' ' .. #allowed .. ' ' .. allowed
             .. ((r[2] == 'true' and r[3] or r[4]) or '')
         """
 

@@ -19,6 +19,8 @@ struct Closing: Sendable, Equatable {
 struct Client: Sendable {
     let driver: Driver
     let id: Int
+    /// What the server has selected of the subprotocols that were offered.
+    var subprotocol: String?
     private var number: JSON { .number(Double(id)) }
 
     /// The next message, or the close after the last one.
@@ -83,7 +85,7 @@ extension Driver {
     func handshake(
         _ url: String, headers: [String: String] = [:],
         publishing: (port: Int, channel: String, text: String)? = nil,
-        source: String? = nil
+        source: String? = nil, subprotocols: [String] = []
     ) async throws -> Handshake {
         var arguments: [String: JSON] = [
             "url": .string(url), "headers": .object(headers.mapValues(JSON.string)),
@@ -94,8 +96,10 @@ extension Driver {
             ]
         }
         if let source { arguments["source"] = .string(source) }
+        if !subprotocols.isEmpty { arguments["subprotocols"] = .array(subprotocols.map(JSON.string)) }
         let reply = try await call("ws_open", arguments)
-        return try reply["id"].int.map { .open(Client(driver: self, id: $0)) } ?? .refused(Answer(reply))
+        guard let id = reply["id"].int else { return .refused(try Answer(reply)) }
+        return .open(Client(driver: self, id: id, subprotocol: reply["subprotocol"].string))
     }
 }
 

@@ -76,8 +76,11 @@ final class GatewayNode: Sendable {
         }
     }
 
-    func handshake(_ query: String, headers: [String: String] = [:]) async throws -> Handshake {
-        try await driver.handshake("ws://127.0.0.1:\(port)/ws?\(query)", headers: headers)
+    func handshake(
+        _ query: String, headers: [String: String] = [:], subprotocols: [String] = []
+    ) async throws -> Handshake {
+        try await driver.handshake(
+            "ws://127.0.0.1:\(port)/ws?\(query)", headers: headers, subprotocols: subprotocols)
     }
 }
 

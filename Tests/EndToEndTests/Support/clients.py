@@ -49,7 +49,7 @@ class Socket:
                 return False
 
 
-async def ws_open(url, headers={}, publish=None, source=None, timeout=20):
+async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None, timeout=20):
     """A handshake: the new socket's id, or status, headers and body of the refusal. `publish` ([port,
     channel, text]) goes to Redis in the same turn in which the 101 has been read; `source` is the client's
     own address."""
@@ -61,7 +61,7 @@ async def ws_open(url, headers={}, publish=None, source=None, timeout=20):
         # Messages must not be held back by the client, nor pings sent that no test asked for.
         connection = await connect(url, additional_headers=headers, compression=None, ping_interval=None,
                                    max_size=None, max_queue=None, proxy=None, open_timeout=timeout,
-                                   user_agent_header=None, **local)
+                                   user_agent_header=None, subprotocols=subprotocols, **local)
     except InvalidStatus as refusal:
         answer = refusal.response
         return {"status": answer.status_code, "headers": lower(answer.headers.raw_items()),
@@ -70,7 +70,7 @@ async def ws_open(url, headers={}, publish=None, source=None, timeout=20):
         await redis(publish[0], ["PUBLISH", publish[1], publish[2]])
     number = next(numbers)
     sockets[number] = Socket(connection, started)
-    return {"id": number}
+    return {"id": number, "subprotocol": connection.subprotocol}
 
 
 def lower(headers):

@@ -1,0 +1,53 @@
+// Where Redis is and how names begin there: what each of the publisher's commands asks for. Pure.
+
+import Notices
+import Options
+import Redis
+
+/// The checked options of the section "Redis".
+struct RedisSettings: Sendable {
+    /// With the password of the environment in place of its own, when that is set.
+    let url: RedisURL
+    /// In front of every channel and key.
+    let prefix: String
+    /// Longest wait for the connection, and for an answer.
+    let timeout: Duration
+
+    static let options = [
+        // Where a Redis that was just installed listens.
+        Option(
+            "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
+            fallbackVariables: ["REDIS_URL"], isSecret: true,
+            help: "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
+        // Out of the arguments, which every user of the machine can read.
+        Option(
+            "redis-password", .value(placeholder: "TEXT"), section: "Redis",
+            fallbackVariables: ["REDIS_PASSWORD"],
+            isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
+        // Empty: channels are room:<id>, as documented.
+        Option(
+            "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),
+            help: "What stands in front of every channel and key; the same as the gateways' --prefix."),
+        // Outlives a failover's hiccup, and a script does not hang.
+        Option(
+            "timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("5s"),
+            help: "Longest wait for the connection and for an answer, 100ms to 5m."),
+    ]
+
+    /// Checks the values of `options`.
+    ///
+    /// - Throws: `UsageError`, one line that names the option.
+    init(_ values: OptionValues) throws(UsageError) {
+        let url = try values.value("redis", Self.urlConverter)
+        self.url = url.overriding(
+            password: try values.optional("redis-password", TextConverter(expected: "") { $0 }))
+        prefix = try values.value(
+            "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
+        timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
+    }
+
+    private static let urlConverter = TextConverter(expected: RedisURL.expectedForm) {
+        text -> RedisURL? in
+        do { return try RedisURL(text) } catch { return nil }
+    }
+}

@@ -1,0 +1,108 @@
+// `publisher revoke`: from its options to its exit code, and what it tells. Main thread; everything here blocks.
+
+import Glibc
+import Notices
+import Options
+import Redis
+
+/// Revokes the tokens of one call.
+struct RevokeProgram {
+    private let job: RevokeJob
+    private let start = ContinuousClock.now
+    private var revoker: TokenRevoker
+    private var console: Console
+    private var progress: Progress
+
+    /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
+    /// - Throws: `UsageError`, before anything is done.
+    static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
+        let job = try RevokeJob(values)
+        // Until it is revoked a token is a credential, too.
+        ProcessArguments.hideValue(of: "token")
+        return PublisherProgram.withRedis(job.redis, undone: "nothing was revoked") { redis in
+            Interruption.install()
+            var program = RevokeProgram(job, redis)
+            return program.run()
+        }
+    }
+
+    private init(_ job: RevokeJob, _ redis: RedisPipeline) {
+        self.job = job
+        let style = PublisherProgram.progressStyle(isQuiet: job.isQuiet)
+        console = Console(progressStyle: style)
+        progress = Progress(style: style, totalBytes: nil)
+        revoker = TokenRevoker(redis: redis, prefix: job.redis.prefix)
+    }
+
+    private mutating func run() -> Int32 {
+        var ending = Tally.Ending.complete
+        do throws(RevocationError) {
+            if !(try revoke()) { ending = .interrupted }
+        } catch {
+            ending = .failed
+            console.complain("\(error)")
+        }
+        console.wipeBar()
+        report(ending)
+        if ending == .interrupted, let number = Interruption.requested { return 128 + number }
+        return ending == .failed ? 1 : 0
+    }
+
+    /// - Returns: whether everything was looked at.
+    private mutating func revoke() throws(RevocationError) -> Bool {
+        switch job.target {
+        case .token(let token):
+            try revoker.revoke(token)
+            return true
+        case .tokens(let field, let identity):
+            // Both change while the revoker is at work.
+            var (console, progress) = (self.console, self.progress)
+            let start = start
+            defer { self.console = console }
+            return try revoker.revokeAll(field, identity) { revoker in
+                if progress.isDue(elapsed: .now - start) {
+                    console.progress(
+                        "\(revoker.recordCount) records looked through, \(revoker.revoked.count) revoked")
+                }
+                return Interruption.requested == nil
+            }
+        }
+    }
+
+    private mutating func report(_ ending: Tally.Ending) {
+        let revoked = revoker.revoked
+        let connectedCount = revoked.count { $0.connection != .none }
+        let elapsed = ContinuousClock.now - start
+        if job.isJson {
+            console.result(
+                "{\"ending\":\"\(ending.rawValue)\",\"tokens\":\(revoked.count),\"connections\":\(connectedCount),"
+                    + "\"records\":\(revoker.recordCount),\"seconds\":\(Tally.secondsText(elapsed))}")
+        } else if !job.isQuiet {
+            for one in revoked { console.result("\(one.token): \(RevokeProgram.text(one.connection))") }
+            if ending == .complete || !revoked.isEmpty { console.result(summary(revoked.count, connectedCount)) }
+        }
+        switch ending {
+        case .complete, .stopped: break
+        case .interrupted: console.complain("interrupted: records that were not looked at are not revoked")
+        case .failed: console.complain("failed: what is not named above may be revoked or not, nobody knows")
+        }
+    }
+
+    private static func text(_ connection: TokenRevoker.Connection) -> String {
+        switch connection {
+        case .none: "not connected"
+        case .closed(let node): "connected to \(node)"
+        case .left(let node): "connected to \(node), which may not have been told"
+        }
+    }
+
+    private func summary(_ count: Int, _ connectedCount: Int) -> String {
+        let lookedThrough = "\(revoker.recordCount) \(revoker.recordCount == 1 ? "record" : "records")"
+        switch (job.target, count) {
+        case (.token, 0): return "no such token: it is unknown, has expired, or was revoked before"
+        case (.tokens, 0): return "no token found in \(lookedThrough)"
+        default:
+            return "revoked \(count) \(count == 1 ? "token" : "tokens"), \(connectedCount) connected"
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// The built `publisher revoke` against a real Redis with many records; and its options.
+import Foundation
+import Notices
+import Options
+import Redis
+import TestSupport
+import Testing
+
+@testable import Publisher
+
+@Suite struct RevokeJobTests {
+    private func job(_ arguments: [String], _ environment: [String: String] = [:]) throws -> RevokeJob {
+        let request = try RevokeOptions.program.parse(arguments) { environment[$0] }
+        guard case .run(let values) = request else { throw UsageError("printed") }
+        return try RevokeJob(values)
+    }
+
+    private func message(_ arguments: [String], _ environment: [String: String] = [:]) throws -> String {
+        let error = #expect(throws: UsageError.self) { try job(arguments, environment) }
+        return try #require(error).description
+    }
+
+    @Test func targetIsOneOfThree() throws {
+        let text = "AAAAbbbbCCCCdddd0000-_-_"
+        let (token, identity) = (try #require(Token(text)), try #require(Identity("a b")))
+        #expect(try job(["--token", text]).target == .token(token))
+        #expect(try job([], ["PUBLISHER_TOKEN": text]).target == .token(token))
+        #expect(try job(["--user", "a b"]).target == .tokens(field: .userId, identity: identity))
+        #expect(try job(["--device", "a b"]).target == .tokens(field: .deviceId, identity: identity))
+        #expect(try message([]) == "nothing to revoke, expected --token, --user or --device")
+        #expect(try message(["--user", "a", "--device", "b"]) == "--user, --device: expected only one of them")
+        #expect(try message(["--user", "a"], ["PUBLISHER_TOKEN": text]).hasPrefix("PUBLISHER_TOKEN, --user: "))
+    }
+
+    @Test func tokensAreInNoMessage() throws {
+        #expect(try !message(["--token", "hunter2"]).contains("hunter2"))
+        #expect(try message(["--user", String(repeating: "x", count: 257)]).hasPrefix("--user: "))
+    }
+
+    /// What has no first word of a command is published as ever, whatever its rooms are called.
+    @Test func firstWordNamesTheCommand() {
+        #expect(Command.named(in: ["revoke", "--user", "a"]).command.word == "revoke")
+        #expect(Command.named(in: ["revoke", "--user", "a"]).rest == ["--user", "a"])
+        for arguments in [[], ["--room", "revoke"], ["--room", "a", "revoke"], ["Revoke"], ["revoked"], ["--help"]] {
+            let named = Command.named(in: arguments)
+            #expect(named.command.word == nil)
+            #expect(named.rest == arguments)
+        }
+        let words = Command.subcommands.compactMap(\.word)
+        #expect(Set(words).count == words.count && words.count == Command.subcommands.count)
+        for word in words { #expect(PublisherOptions.program.helpText.contains("publisher \(word) ")) }
+    }
+}
+
+@Suite(.serialized) struct RevokeRunTests {
+    private let redis: RedisServer
+
+    init() throws { redis = try RedisServer() }
+
+    private func start(_ arguments: String...) throws -> Child {
+        try Child.publisher(["revoke"] + arguments, variables: ["REDIS_URL": try redis.url.description])
+    }
+
+    private func token(_ number: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "A", count: Token.byteCount - digits.count) + digits
+    }
+
+    /// Records of users, of which every hundredth is `ada`.
+    private func fill(_ count: Int) throws {
+        let pipeline = try RedisPipeline(to: redis.url, timeout: .seconds(10))
+        for number in 0..<count {
+            let user = number % 100 == 0 ? "ada" : "user-\(number)"
+            try pipeline.append(["HSET", "client:\(token(number))", "userId", user].map { Array($0.utf8) })
+        }
+        for _ in 0..<count { _ = try pipeline.nextReply() }
+    }
+
+    /// Many pages, beside keys that are no records and records that are no tokens.
+    @Test func everyRecordOfTheUserIsFound() throws {
+        try fill(12_345)
+        try redis.command("SET", "client:\(token(100_000))", "no hash")
+        try redis.command("HSET", "client:short", "userId", "ada")
+        try redis.command("HSET", "other:\(token(0))", "userId", "ada")
+        let publisher = try start("--user", "ada", "--json")
+        #expect(try publisher.finish() == 0, "\(publisher.errorText)")
+        let result = #"{"ending":"complete","tokens":124,"connections":0,"records":12345,"seconds":"#
+        #expect(publisher.outputText.hasPrefix(result))
+        #expect(try redis.command("DBSIZE") == .integer(12_345 - 124 + 3))
+        let again = try start("--user", "ada")
+        #expect(try again.finish() == 0)
+        #expect(again.outputText == "no token found in 12221 records\n")
+    }
+
+    @Test func nodeIsToldOnItsChannel() throws {
+        let subscriber = try Child(
+            "/usr/bin/env", ["redis-cli", "-s", redis.socketPath, "subscribe", "gateway:n1"])
+        try eventually("the channel is subscribed") {
+            try redis.command("PUBSUB", "NUMSUB", "gateway:n1")
+                == .array([.bytes(Array("gateway:n1".utf8)), .integer(1)])
+        }
+        try redis.command("HSET", "client:\(token(1))", "userId", "ada", "node", "n1")
+        let publisher = try start("--token", token(1))
+        #expect(try publisher.finish() == 0)
+        #expect(publisher.outputText == "AAAA…: connected to n1\nrevoked 1 token, 1 connected\n")
+        try eventually("the message arrives") { subscriber.outputText.contains("revoked \(token(1))\n") }
+        try subscriber.terminate()
+    }
+
+    /// The record is deleted and its node may not be told: that is said, and no success.
+    @Test func refusalsAreFailures() throws {
+        try redis.command("HSET", "client:\(token(1))", "userId", "ada", "node", "n1")
+        try redis.command("ACL", "SETUSER", "default", "resetchannels", "&room:*")
+        let untold = try start("--user", "ada")
+        #expect(try untold.finish() == 1)
+        #expect(untold.outputText.contains("AAAA…: connected to n1, which may not have been told\n"))
+        #expect(untold.errorText.contains("Redis refused PUBLISH: NOPERM"))
+        #expect(try redis.command("EXISTS", "client:\(token(1))") == .integer(0))
+        try redis.command("HSET", "client:\(token(2))", "userId", "ada")
+        try redis.command("ACL", "SETUSER", "default", "-del")
+        let undeleted = try start("--token", token(2))
+        #expect(try undeleted.finish() == 1)
+        #expect(undeleted.errorText.contains("Redis refused DEL: NOPERM"))
+        #expect(undeleted.outputText == "")
+        #expect(try redis.command("EXISTS", "client:\(token(2))") == .integer(1))
+    }
+}
