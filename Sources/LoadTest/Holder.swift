@@ -83,7 +83,8 @@ final class Holder {
             return onNews(.prepared(TokenReport()))
         }
         let run = String(plan.run, radix: 16)
-        let fetch = TokenFetch(names: seats.map { "load-\(run)-\($0.number)" }, clients: httpClients) {
+        let names = seats.map { "load-\(run)-\($0.number)" }
+        let fetch = TokenFetch(names: names, issueKey: plan.load.issueKey, clients: httpClients) {
             [unowned self] in
             self.takeTokens()
         }

@@ -33,8 +33,10 @@ final class HttpClient {
         self.loop = loop
     }
 
-    /// - Parameter onAnswer: called once, maybe before this returns.
-    func get(_ target: String, onAnswer: @escaping (HttpAnswer) -> Void) {
+    /// - Parameters:
+    ///   - bearer: what `Authorization: Bearer` shows; nil is no such field.
+    ///   - onAnswer: called once, maybe before this returns.
+    func get(_ target: String, bearer: String? = nil, onAnswer: @escaping (HttpAnswer) -> Void) {
         if link == nil {
             do throws(SystemError) {
                 link = HttpLink(try destination.dial(number: nil), loop: loop) { [unowned self] in
@@ -44,7 +46,9 @@ final class HttpClient {
                 return onAnswer(.failed(error.description))
             }
         }
-        link?.send("GET \(target) HTTP/1.1\r\nHost: \(destination.host)\r\n\r\n", onAnswer: onAnswer)
+        let authorization = bearer.map { "Authorization: Bearer \($0)\r\n" } ?? ""
+        link?.send(
+            "GET \(target) HTTP/1.1\r\nHost: \(destination.host)\r\n\(authorization)\r\n", onAnswer: onAnswer)
     }
 }
 

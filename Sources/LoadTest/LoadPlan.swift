@@ -30,6 +30,8 @@ struct LoadPlan: Sendable {
         /// HOST:PORT.
         var gateways: [String]
         var tokenRule: TokenRule
+        /// What requests for tokens show; nil for nothing.
+        var issueKey: String?
         /// `/ws` or a path with `{room}` in it.
         var path: String
         var assignment: RoomAssignment
@@ -149,6 +151,7 @@ struct LoadPlan: Sendable {
         return Load(
             gateways: gateways.map(\.description),
             tokenRule: tokenRule,
+            issueKey: try issueKey(values, tokenRule),
             path: try path(values, tokenRule),
             assignment: RoomAssignment(
                 roomCount: try values.value("rooms", IntegerConverter(1...1_000_000)),
@@ -163,6 +166,20 @@ struct LoadPlan: Sendable {
             settleMilliseconds: try values.value(
                 "settle", DurationConverter(.milliseconds(100) ... .seconds(600))
             ).settleMilliseconds)
+    }
+
+    private static func issueKey(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError) -> String? {
+        let form = "16 to 256 visible ASCII characters without a comma"
+        let key = try values.optional(
+            "issue-key",
+            TextConverter(expected: form) {
+                (16...256).contains($0.utf8.count)
+                    && $0.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ",") } ? $0 : nil
+            })
+        guard key == nil || tokenRule == .gateway else {
+            throw UsageError("--issue-key: expected only with --token gateway")
+        }
+        return key
     }
 
     private static func path(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError) -> String {

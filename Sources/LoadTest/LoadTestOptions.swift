@@ -37,6 +37,10 @@ enum LoadTestOptions {
         Option(
             "token", .value(placeholder: "gateway|none"), section: "Target", default: .text("gateway"),
             help: "Whether each client fetches a token first."),
+        // None: nodes issue tokens to everybody unless they are told otherwise.
+        Option(
+            "issue-key", .value(placeholder: "KEY"), section: "Target", isSecret: true,
+            help: "The gateways' issue key, without which they may refuse tokens. Best in the environment."),
         Option(
             "path", .value(placeholder: "PATH"), section: "Target",
             help: "With --token none: what clients ask for, such as /sub/{room}."),

@@ -24,6 +24,9 @@ enum LoadTestProgram {
                 Console.write(text, to: STDOUT_FILENO)
                 return 0
             case .run(let values):
+                // A long run would show them in `ps`.
+                ProcessArguments.hidePasswords()
+                ProcessArguments.hideValue(of: "issue-key")
                 let plan = try LoadPlan(values, descriptorLimit: DescriptorLimit.raise())
                 try checkProcesses(plan)
                 return measure(plan)

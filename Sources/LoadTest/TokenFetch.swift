@@ -7,6 +7,7 @@ import WebSocket
 final class TokenFetch {
     private let clients: [HttpClient]
     private let names: [String]
+    private let issueKey: String?
     private var nextIndex = 0
     private var answeredCount = 0
     /// One for each name; nil where none was to be had.
@@ -16,9 +17,11 @@ final class TokenFetch {
 
     /// - Parameters:
     ///   - names: user ids, one or more.
+    ///   - issueKey: what the gateways ask of who has tokens issued; nil when nothing.
     ///   - onDone: called once, when every name has its answer.
-    init(names: [String], clients: [HttpClient], onDone: @escaping () -> Void) {
+    init(names: [String], issueKey: String?, clients: [HttpClient], onDone: @escaping () -> Void) {
         self.names = names
+        self.issueKey = issueKey
         self.clients = clients
         self.onDone = onDone
         tokens = Array(repeating: nil, count: names.count)
@@ -34,7 +37,7 @@ final class TokenFetch {
         guard nextIndex < names.count else { return }
         let index = nextIndex
         nextIndex += 1
-        client.get("/get/token?isLogin=true&userId=\(names[index])") { [unowned self] answer in
+        client.get("/get/token?isLogin=true&userId=\(names[index])", bearer: issueKey) { [unowned self] answer in
             self.take(answer, index)
             if self.answeredCount == self.names.count { self.onDone() } else { self.fetchNext(client) }
         }

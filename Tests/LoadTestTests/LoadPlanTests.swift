@@ -36,6 +36,17 @@ struct LoadPlanTests {
         #expect(plan.load.hasHeartbeats && plan.load.path == "/ws")
     }
 
+    @Test func issueKeyIsForGatewaysTokens() throws {
+        let key = String(repeating: "k", count: 16)
+        #expect(try plan("--gateway", "h:1").load.issueKey == nil)
+        #expect(try plan("--gateway", "h:1", "--issue-key", key).load.issueKey == key)
+        for wrong in [String(key.dropLast()), String(repeating: "k", count: 257), key + ",k", key + " k", key + "\r"] {
+            expectRefused(["--gateway", "h:1", "--issue-key", wrong], naming: "--issue-key")
+        }
+        expectRefused(
+            ["--gateway", "h:1", "--token", "none", "--path", "/a", "--issue-key", key], naming: "--issue-key")
+    }
+
     @Test(arguments: [("0.01", 0.01), ("0.2", 0.2), ("2000", 2000), ("1000000", 1_000_000)])
     func ratesMayHaveAFraction(text: String, rate: Double) throws {
         #expect(try plan("--gateway", "h:1", "--rate", text).pace == .rate(rate))

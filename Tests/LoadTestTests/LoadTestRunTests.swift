@@ -54,6 +54,26 @@ import Testing
         #expect(report.messages.reachedNoNode == 0)
     }
 
+    /// And shows it to the gateway alone.
+    @Test(arguments: [true, false]) func issueKeyIsShownToTheGateway(isJoined: Bool) throws {
+        let key = "s3cret-Issue-Key_0123"
+        let gateway = try GatewayNode(redis, options: ["--issue-key", key])
+        let without = try start(gateway.endpoint, "--clients", "5", "--duration", "100ms")
+        #expect(try without.finish() == 3)
+        #expect(try report(without).tokens.failures == ["401": 5])
+        let (option, value) = isJoined ? ("--issue-key=\(key)", "--quiet") : ("--issue-key", key)
+        let child = try start(
+            gateway.endpoint, option, value, "--clients", "5", "--rate", "100", "--duration", "60s")
+        let pid = try child.programID()
+        try eventually("messages flow") { try published(redis) > 10 }
+        let shown = try String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)
+        #expect(shown.contains("--issue-key") && !shown.contains(key))
+        kill(pid_t(pid), SIGINT)
+        #expect(try child.finish() == 0, "\(child.errorText)")
+        #expect(try report(child).tokens.issued == 5)
+        #expect(!(child.outputText + child.errorText).contains(key))
+    }
+
     @Test func theWindowEndsAfterItsMessages() throws {
         let gateway = try GatewayNode(redis)
         for window in ["1", "16"] {
