@@ -131,9 +131,9 @@ struct RevokeTests {
         #expect(help.output.split(separator: "\n").allSatisfy { $0.count <= 100 })
     }
 
-    /// Where several installations share a Redis, a revocation stays in its own.
+    /// Where several installations share a Redis, a revocation stays in its own, also where a prefix is a glob.
     @Test func prefixKeepsInstallationsApart() async throws {
-        try await Cluster.with(optionsOfNode: { _ in ["--prefix", "a*:"] }) { cluster in
+        try await Cluster.with(optionsOfNode: { _ in ["--prefix", "a*[b]:"] }) { cluster in
             let token = try await cluster.node.token(userId: "ada")
             let client = try await cluster.node.connect("room", token: token)
             let other = "ab:client:\(String(repeating: "A", count: 24))"
@@ -143,7 +143,7 @@ struct RevokeTests {
             ]
             let without = try await cluster.driver.run(command)
             #expect(without.output == "no token found in 0 records\n")
-            let within = try await cluster.driver.run(command + ["--prefix", "a*:"])
+            let within = try await cluster.driver.run(command + ["--prefix", "a*[b]:"])
             #expect(within.output.hasSuffix("revoked 1 token, 1 connected\n"), "\(within.output)\(within.errors)")
             #expect(try await client.closed(within: .seconds(5))?.code == 4003)
             #expect(try await cluster.redis.command("EXISTS", .string(other)) == 1)
