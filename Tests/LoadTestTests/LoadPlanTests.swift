@@ -40,7 +40,8 @@ struct LoadPlanTests {
         let key = String(repeating: "k", count: 16)
         #expect(try plan("--gateway", "h:1").load.issueKey == nil)
         #expect(try plan("--gateway", "h:1", "--issue-key", key).load.issueKey == key)
-        for wrong in [String(key.dropLast()), String(repeating: "k", count: 257), key + ",k", key + " k", key + "\r"] {
+        let long = String(repeating: "k", count: 257)
+        for wrong in [String(key.dropLast()), long, key + ",k", key + " k", key + "\r"] {
             expectRefused(["--gateway", "h:1", "--issue-key", wrong], naming: "--issue-key")
         }
         expectRefused(

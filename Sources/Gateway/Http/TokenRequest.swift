@@ -32,8 +32,8 @@ struct TokenRequest {
         self.allowedRooms = allowedRooms
     }
 
-    /// A list that names no room is an error, not the absence of one: a backend whose list came out empty must not hand
-    /// out a token for every room.
+    /// A list that names no room is an error, not the absence of one: a backend whose list came out empty must not
+    /// hand out a token for every room.
     private static func allowedRooms(_ query: QueryParameters) -> [RoomId]? {
         let given = query.withFirst("rooms") { RoomList.first(maximumRoomCount + 1, of: $0) }
         guard let list = given else { return [] }

@@ -158,8 +158,8 @@ final class Upgrade {
             subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
         var rest = connection.unread
         let client = Client(
-            takingOver: connection, worker: worker, token: token, connectionID: connectionID, connectedAt: connectedAt,
-            address: address, record: record)
+            takingOver: connection, worker: worker, token: token, connectionID: connectionID,
+            connectedAt: connectedAt, address: address, record: record)
         client.send(SharedFrame.raw(response))
         worker.metrics.handshakes.add(1)
         worker.add(client, join)

@@ -26,9 +26,9 @@ enum RegistryScript: Int, CaseIterable {
         """
 
     /// Writes a connection into a token's record, renews it, and tells the node of the connection before that it is
-    /// replaced: exactly one connection of a token is the last. Returns nil if there is no such token; 0 if it is bound
-    /// to rooms and another one is asked for (then nothing is written and nobody is told); or what the record says of
-    /// the token in one text, which `ClientRecord` describes.
+    /// replaced: exactly one connection of a token is the last. Returns nil if there is no such token; 0 if it is
+    /// bound to rooms and another one is asked for (then nothing is written and nobody is told); or what the record
+    /// says of the token in one text, which `ClientRecord` describes.
     /// ARGV: node, ip, rooms, connectedAt, connection, ttl for a record without one, control channel prefix, token.
     private static let attachSource = """
         if redis.call('EXISTS', KEYS[1]) == 0 then return false end
