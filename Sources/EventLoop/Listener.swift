@@ -10,17 +10,6 @@ package struct ListeningSocket: Sendable {
     package let host: String
     package let port: UInt16
 
-    /// What the sockets accepted here inherit from the listener, at no system call for each of them.
-    private static let inheritedOptions: [(level: Int32, name: Int32, value: Int32)] = [
-        // A frame is a whole message: never wait for more to fill a segment.
-        (Int32(IPPROTO_TCP), TCP_NODELAY, 1),
-        // A peer whose host vanished is found although nothing is sent to it.
-        (SOL_SOCKET, SO_KEEPALIVE, 1),
-        (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 60),
-        (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 15),
-        (Int32(IPPROTO_TCP), TCP_KEEPCNT, 3),
-    ]
-
     /// The kernel caps this at net.core.somaxconn (4096 by default); a storm of reconnections needs all of it.
     private static let backlog: Int32 = 4096
 
@@ -35,9 +24,13 @@ package struct ListeningSocket: Sendable {
 
     /// Binds and listens.
     ///
-    /// - Parameter host: an IPv4 or IPv6 address, or a name that resolves to one (blocks while it is resolved).
+    /// - Parameters:
+    ///   - host: an IPv4 or IPv6 address, or a name that resolves to one (blocks while it is resolved).
+    ///   - options: what the sockets accepted here inherit.
     /// - Throws: the failing call with the address in its name.
-    package init(host: String, port: UInt16, sharing: Sharing) throws(SystemError) {
+    package init(
+        host: String, port: UInt16, sharing: Sharing, options: AcceptedSocketOptions = AcceptedSocketOptions()
+    ) throws(SystemError) {
         let name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
@@ -56,7 +49,7 @@ package struct ListeningSocket: Sendable {
         do throws(SystemError) {
             try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
             if sharing == .further { try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
-            for option in ListeningSocket.inheritedOptions {
+            for option in options.values {
                 try ListeningSocket.set(descriptor, option.level, option.name, option.value)
             }
             guard bind(descriptor, address.ai_addr, address.ai_addrlen) == 0 else {

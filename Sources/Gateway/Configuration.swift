@@ -1,6 +1,7 @@
 // What one node is told at its start: read once from the command line and the environment, checked, never
 // changed. `ConfigurationOptions.swift` declares the options and tells the reasons for their defaults.
 
+import EventLoop
 import Notices
 import Options
 import Redis
@@ -69,6 +70,8 @@ struct Configuration: Sendable {
     let issueKeys: IssueKeys?
     /// The issue key came with `--issue-key`, where `ps` shows it until it is scrubbed.
     let isIssueKeyInArguments: Bool
+    /// What the sockets of clients inherit from their listener.
+    let acceptedSocketOptions: AcceptedSocketOptions
     let allowedOrigins: AllowedOrigins
     /// Peers whose `X-Forwarded-For` is believed.
     let trustedProxies: [CidrBlock]
@@ -116,6 +119,10 @@ struct Configuration: Sendable {
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
+        acceptedSocketOptions = AcceptedSocketOptions(
+            sendBufferBytes: try values.value("socket-send-buffer", Self.sendBufferConverter),
+            userTimeout: try values.value("tcp-user-timeout", DurationConverter(.zero ... .seconds(3600))),
+            keepAliveTime: try values.value("tcp-keep-alive", DurationConverter(.seconds(1) ... .seconds(7200))))
         adminListen = try values.value("admin-listen", Self.adminConverter)
         maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
         maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))
@@ -187,6 +194,14 @@ struct Configuration: Sendable {
     private static let redisURLConverter = TextConverter(expected: RedisURL.expectedForm) {
         text -> RedisURL? in
         do { return try RedisURL(text) } catch { return nil }
+    }
+
+    private static let sendBufferSizes = ByteSizeConverter(4 << 10...64 << 20)
+
+    private static let sendBufferConverter = TextConverter(expected: sendBufferSizes.expected + " or auto") {
+        text -> Int?? in
+        if text == "auto" { return .some(nil) }
+        return sendBufferSizes.value(of: text).map { .some($0) }
     }
 
     private static let adminConverter = TextConverter(expected: EndpointConverter().expected + " or off") {

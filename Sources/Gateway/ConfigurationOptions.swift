@@ -19,7 +19,8 @@ extension Configuration {
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + timeOptions + operationOptions
+        listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + socketOptions
+        + timeOptions + operationOptions
 
     private static let listenOptions = [
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
@@ -126,6 +127,24 @@ extension Configuration {
         Option(
             "maximum-payload-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("16MiB"),
             help: "A larger published payload reaches nobody; it is counted and logged."),
+    ]
+
+    private static let socketOptions = [
+        // Several hundred notices, and 0.6 MB/s for a client 200 ms away; a client that stops reading holds 160 KB of
+        // kernel memory, where the kernel by itself would give it 4 MB.
+        Option(
+            "socket-send-buffer", .value(placeholder: "SIZE|auto"), section: "Sockets", default: .text("64KiB"),
+            help: "What the kernel keeps for a client before its queue begins (SO_SNDBUF)."),
+        // Twice the heartbeat's time: who is silent for 30 s gets his Close frame first, and this long to read it.
+        Option(
+            "tcp-user-timeout", .value(placeholder: "TIME"), section: "Sockets", default: .text("60s"),
+            help: "A connection that takes nothing of what is sent for this long is cut; 0s: as the kernel does."),
+        // Heartbeats travel on other connections, so they do not tell that a WebSocket's peer has vanished. Below the
+        // minutes after which routers forget a silent connection; and half the user timeout, which ends the probing
+        // too (tcp(7)), so that five probes must be lost and not one.
+        Option(
+            "tcp-keep-alive", .value(placeholder: "TIME"), section: "Sockets", default: .text("30s"),
+            help: "A connection on which nothing has come for this long is probed, every quarter of it."),
     ]
 
     private static let timeOptions = [

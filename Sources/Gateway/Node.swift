@@ -59,7 +59,8 @@ final class Node {
         for index in 0..<configuration.workerCount {
             // One socket each, all on one port; the kernel spreads connections over them.
             let socket = try ListeningSocket(
-                host: endpoint.host, port: port, sharing: index == 0 ? .first : .further)
+                host: endpoint.host, port: port, sharing: index == 0 ? .first : .further,
+                options: configuration.acceptedSocketOptions)
             port = socket.port
             sockets.append(socket)
         }

@@ -48,6 +48,39 @@ private func connect(to port: UInt16) throws -> Socket {
         withExtendedLifetime(listener) {}
     }
 
+    @Test func acceptedSocketsInheritWhatTheirListenerWasGiven() throws {
+        let options = AcceptedSocketOptions(
+            sendBufferBytes: 32 << 10, userTimeout: .milliseconds(7_500), keepAliveTime: .seconds(20))
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive, options: options)
+        let loop = try EventLoop()
+        var accepted: [Socket] = []
+        let listener = Listener(
+            listening, on: loop, onError: { Issue.record("\($0)") },
+            onAccept: { socket, _ in accepted.append(socket) })
+        let client = try connect(to: listening.port)
+        listener.acceptQueued()
+        try #require(accepted.count == 1)
+        let tcp = Int32(IPPROTO_TCP)
+        #expect(option(accepted[0], SOL_SOCKET, SO_SNDBUF) == 64 << 10, "the kernel doubles it")
+        #expect(option(accepted[0], tcp, TCP_USER_TIMEOUT) == 7_500)
+        #expect(option(accepted[0], tcp, TCP_KEEPIDLE) == 20)
+        #expect(option(accepted[0], tcp, TCP_KEEPINTVL) == 5)
+        #expect(option(accepted[0], tcp, TCP_KEEPCNT) == 3)
+        accepted[0].enlargeSendBuffer(byBytes: 16 << 10)
+        #expect(option(accepted[0], SOL_SOCKET, SO_SNDBUF) == 96 << 10)
+        for socket in accepted + [client] { socket.close() }
+    }
+
+    @Test func withoutASizeTheKernelChoosesTheSendBuffer() throws {
+        let untouched = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { Socket(descriptor: untouched).close() }
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
+        let socket = Socket(descriptor: listening.descriptor)
+        defer { socket.close() }
+        #expect(option(socket, SOL_SOCKET, SO_SNDBUF) == option(Socket(descriptor: untouched), SOL_SOCKET, SO_SNDBUF))
+        #expect(option(socket, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT) == 0)
+    }
+
     @Test func severalSocketsShareAPortWhenAsked() throws {
         let first = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .first)
         defer { Socket(descriptor: first.descriptor).close() }

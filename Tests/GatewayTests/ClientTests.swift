@@ -76,6 +76,26 @@ import WebSocket
         #expect(!peer.client.isWatching)
     }
 
+    /// The peer reads nothing until its time for the closing handshake is over: it still learns the reason.
+    @Test func whoReadsTooLateStillFindsTheCloseFrame() throws {
+        let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
+        let peer = try rig.connect("a", bufferBytes: 4096)
+        let frame = message(payload(1, count: 5_000))
+        while peer.client.state == .open { peer.client.send(frame) }
+        peer.client.finishFailure(.slowConsumer)
+        #expect(peer.client.isWatching, "its Close frame does not fit into the socket")
+        peer.client.deadlinePassed()
+        #expect(!peer.client.isWatching, "no descriptor waits for it any longer")
+        #expect(rig.worker.queueBytes == 0)
+        peer.read()
+        #expect(peer.hasEnded)
+        let closing = TestPeer.closing(.slowConsumer)
+        #expect(peer.received.suffix(closing.count).elementsEqual(closing))
+        #expect((peer.received.count - closing.count) % frame.byteCount == 0, "only whole frames come before it")
+        #expect(rig.closedCount(.slowConsumer) == 1)
+        #expect(rig.closedCount(.lost) == 0)
+    }
+
     /// A limit that no single message fits: who keeps up gets it all the same.
     @Test func frameOverTheLimitIsTakenWhenNothingWaits() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")

@@ -1,3 +1,4 @@
+import EventLoop
 import Options
 import Testing
 
@@ -35,6 +36,10 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.heartbeatTimeout == .seconds(30))
         #expect(configuration.tokenTTL == .seconds(3600))
         #expect(configuration.drainTime == .seconds(10))
+        #expect(
+            configuration.acceptedSocketOptions
+                == AcceptedSocketOptions(
+                    sendBufferBytes: 64 << 10, userTimeout: .seconds(60), keepAliveTime: .seconds(30)))
         #expect(configuration.maximumHeaderBytes == 8192)
         #expect(configuration.maximumMessageBytes == 65536)
         #expect(configuration.maximumConnectionCount == nil)
@@ -66,6 +71,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
             "request-timeout": "1s",
+            "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
         #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
@@ -85,6 +91,9 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.issueKeys == IssueKeys("0123456789abcdef,hunter2hunter2hunter2"))
         #expect(!configuration.isIssueKeyInArguments)
         #expect(configuration.maximumConnectionCount == 5)
+        #expect(
+            configuration.acceptedSocketOptions
+                == AcceptedSocketOptions(sendBufferBytes: nil, userTimeout: .zero, keepAliveTime: .seconds(1)))
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
         // A wrong text behind any of the variables is found and named.

@@ -149,6 +149,32 @@ private struct Peer {
         #expect(first == nil)
     }
 
+    /// Ten thousand clients with the same backlog hold one copy of its bytes.
+    @Test func backlogOfManyClientsIsHeldOnce() throws {
+        let payload = [UInt8](repeating: 0x78, count: 10_000)
+        var frames = (0..<20).map { message(payload, sequence: UInt64($0)) }
+        let addresses = frames.map(\.bytes.baseAddress)
+        let queues = (0..<10_000).map { _ in OutboundQueue() }
+        for queue in queues {
+            for frame in frames { queue.append(frame) }
+        }
+        #expect(queues.reduce(0) { $0 + $1.byteCount } > 2_000_000_000)
+        let sharing = queues.filter { queue in
+            withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) { vectors in
+                let count = queue.gather(into: vectors)
+                return vectors[..<count].map { UnsafeRawPointer($0.iov_base) } == addresses
+            }
+        }
+        #expect(sharing.count == queues.count)
+        // The queues' own references are the only ones: with the last of them the bytes go.
+        weak let last = frames.last
+        frames = []
+        for queue in queues.dropLast() { queue.consume(queue.byteCount) }
+        #expect(last != nil)
+        queues[9_999].consume(queues[9_999].byteCount)
+        #expect(last == nil)
+    }
+
     /// Appends, writes and drops at random, against a plain list of bytes that are still owed.
     @Test(arguments: SeededRandom.seeds)
     func randomUseAgreesWithAListOfBytes(seed: UInt64) {

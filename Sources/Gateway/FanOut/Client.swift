@@ -21,6 +21,10 @@ final class Client: Connection {
     /// How long a peer may take to answer a Close frame, and before that to take its backlog.
     static let closeTimeout = Duration.seconds(5)
 
+    /// For a Close frame behind the rest of a begun frame, of what one turn may have brought
+    /// (`Worker.maximumTurnBytes`).
+    private static let lastWordBytes = 256 * 1024
+
     let token: Token
     /// Orders the connections of a worker and tells this one from others of its token.
     let connectionID: UInt64
@@ -231,7 +235,18 @@ final class Client: Connection {
     }
 
     override func deadlinePassed() {
-        if state == .open { worker.heartbeatIsDue(self) } else { end(.lost) }
+        if state == .open { return worker.heartbeatIsDue(self) }
+        leaveLastWord()
+        end(.lost)
+    }
+
+    /// The peer has not taken its backlog in time. What is left goes to the kernel, in a buffer that is made larger
+    /// for it: a slow consumer has only its Close frame left, so that it learns why the connection has ended if it
+    /// reads again within `--tcp-user-timeout`, and no descriptor is kept for it.
+    private func leaveLastWord() {
+        guard let queue else { return }
+        socket.enlargeSendBuffer(byBytes: Client.lastWordBytes)
+        writeOut(queue)
     }
 
     /// Says goodbye: leaves the rooms, sends the backlog and a Close frame, and waits for the peer's.

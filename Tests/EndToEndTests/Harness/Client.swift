@@ -148,5 +148,8 @@ struct RawConnection: Sendable {
         return (Array(bytes), reply["end"].string.flatMap(End.init))
     }
 
+    /// From now on its peer hears nothing from it, not even an acknowledgement.
+    func deafen() async throws { try await driver.call("tcp_deafen", ["id": number]) }
+
     func close() async throws { try await driver.call("tcp_close", ["id": number]) }
 }

@@ -1,5 +1,5 @@
 """Operations on connections: WebSocket clients, raw TCP, raw HTTP exchanges, and Redis commands."""
-import asyncio, base64, itertools, json, socket, time
+import asyncio, base64, ctypes, itertools, json, socket, struct, time
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -151,6 +151,24 @@ async def tcp_open(port, receive_buffer=0):
     return number
 
 
+# asm-generic/socket.h and linux/filter.h: the program `return 0` drops every packet.
+SO_ATTACH_FILTER, DROP_ALL = 26, ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+
+
+async def tcp_deafen(id):
+    """Lets nothing through to the connection any more, acknowledgements included: to its peer it is as if the
+    machine had vanished, without an end of the connection."""
+    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(DROP_ALL))
+    streams[id].setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+async def tcp_orphans(port):
+    """Counts sockets of this port that no process has open, in FIN-WAIT-1 (proc(5), net/tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table]
+    return sum(1 for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "04" and row[9] == "0")
+
+
 async def tcp_send(id, bytes):
     """Sends; false when the peer has already gone."""
     try:
@@ -287,4 +305,4 @@ async def publish_sequence(port, channel, count, padding=0):
 
 OPERATIONS = {f.__name__: f for f in (
     ws_open, ws_next, ws_count, ws_closed, ws_send, ws_ping, ws_close, ws_sequence,
-    tcp_open, tcp_send, tcp_receive, tcp_close, exchange, redis, publish_sequence)}
+    tcp_open, tcp_deafen, tcp_orphans, tcp_send, tcp_receive, tcp_close, exchange, redis, publish_sequence)}
