@@ -70,6 +70,12 @@ struct Configuration: Sendable {
     let issueKeys: IssueKeys?
     /// The issue key came with `--issue-key`, where `ps` shows it until it is scrubbed.
     let isIssueKeyInArguments: Bool
+    /// Connections of one client address; nil is any number.
+    let maximumConnectionsPerAddress: Int?
+    /// Handshakes a second of the whole node; nil is any number.
+    let handshakeRate: Int?
+    /// Tokens a second for one client address; nil is any number.
+    let tokenRatePerAddress: Int?
     /// What the sockets of clients inherit from their listener.
     let acceptedSocketOptions: AcceptedSocketOptions
     let allowedOrigins: AllowedOrigins
@@ -123,6 +129,10 @@ struct Configuration: Sendable {
             sendBufferBytes: try values.value("socket-send-buffer", Self.sendBufferConverter),
             userTimeout: try values.value("tcp-user-timeout", DurationConverter(.zero ... .seconds(3600))),
             keepAliveTime: try values.value("tcp-keep-alive", DurationConverter(.seconds(1) ... .seconds(7200))))
+        maximumConnectionsPerAddress = try values.optional(
+            "maximum-connections-per-address", IntegerConverter(1...10_000_000))
+        handshakeRate = try values.optional("handshake-rate", IntegerConverter(1...1_000_000))
+        tokenRatePerAddress = try values.optional("token-rate-per-address", IntegerConverter(1...1_000_000))
         adminListen = try values.value("admin-listen", Self.adminConverter)
         maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
         maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))

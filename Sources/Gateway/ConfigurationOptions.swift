@@ -19,8 +19,8 @@ extension Configuration {
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + socketOptions
-        + timeOptions + operationOptions
+        listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + addressLimitOptions
+        + socketOptions + timeOptions + operationOptions
 
     private static let listenOptions = [
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
@@ -127,6 +127,22 @@ extension Configuration {
         Option(
             "maximum-payload-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("16MiB"),
             help: "A larger published payload reaches nobody; it is counted and logged."),
+    ]
+
+    /// Off by default, all three: behind an unnamed proxy all clients have one address, and what is a storm depends
+    /// on the machine.
+    private static let addressLimitOptions = [
+        Option(
+            "maximum-connections-per-address", .value(placeholder: "N"), section: "Limits",
+            default: .described("no limit"),
+            help: "WebSockets of one client address (IPv6: of one /64) on this node; further ones get 429."),
+        Option(
+            "handshake-rate", .value(placeholder: "N"), section: "Limits", default: .described("no limit"),
+            help: "WebSocket handshakes a second that this node takes; further ones get 503 with Retry-After."),
+        Option(
+            "token-rate-per-address", .value(placeholder: "N"), section: "Limits",
+            default: .described("no limit"),
+            help: "Tokens a second that one client address (IPv6: one /64) gets from this node; then 429."),
     ]
 
     private static let socketOptions = [

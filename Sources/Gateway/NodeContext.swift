@@ -9,6 +9,7 @@ struct NodeContext: Sendable {
     let log: Log
     let metrics: Metrics
     let state: NodeState
+    let admission: Admission
     let workerMailboxes: [Mailbox<WorkerMessage>]
     /// What waits for each worker.
     let backlogs: [Backlog]
@@ -19,6 +20,7 @@ struct NodeContext: Sendable {
         self.configuration = configuration
         self.log = log
         self.state = state
+        admission = Admission(configuration)
         metrics = Metrics(workerCount: configuration.workerCount)
         workerMailboxes = (0..<configuration.workerCount).map { _ in Mailbox() }
         backlogs = (0..<configuration.workerCount).map { _ in Backlog() }

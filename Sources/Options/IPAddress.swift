@@ -54,6 +54,10 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     /// Whether the address is IPv4 (mapped).
     package var isV4: Bool { high == 0 && low & Self.v4Mask == Self.v4Marker }
 
+    /// What one subscriber has at least: an IPv4 address, or the first address of an IPv6 network of 64 bits, in
+    /// which a host chooses its addresses by itself (RFC 4291 2.5.4).
+    package var subscriber: IPAddress { isV4 ? self : IPAddress(high: high, low: 0) }
+
     /// Dotted decimal for IPv4, otherwise the canonical text of RFC 5952.
     package var description: String {
         if isV4 {

@@ -40,6 +40,9 @@ private struct FixedGenerator: RandomNumberGenerator {
             configuration.acceptedSocketOptions
                 == AcceptedSocketOptions(
                     sendBufferBytes: 64 << 10, userTimeout: .seconds(60), keepAliveTime: .seconds(30)))
+        #expect(configuration.maximumConnectionsPerAddress == nil)
+        #expect(configuration.handshakeRate == nil)
+        #expect(configuration.tokenRatePerAddress == nil)
         #expect(configuration.maximumHeaderBytes == 8192)
         #expect(configuration.maximumMessageBytes == 65536)
         #expect(configuration.maximumConnectionCount == nil)
@@ -71,6 +74,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
             "request-timeout": "1s",
+            "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
             "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
@@ -94,6 +98,9 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(
             configuration.acceptedSocketOptions
                 == AcceptedSocketOptions(sendBufferBytes: nil, userTimeout: .zero, keepAliveTime: .seconds(1)))
+        #expect(configuration.maximumConnectionsPerAddress == 7)
+        #expect(configuration.handshakeRate == 8)
+        #expect(configuration.tokenRatePerAddress == 9)
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
         // A wrong text behind any of the variables is found and named.

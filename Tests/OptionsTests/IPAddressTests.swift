@@ -31,6 +31,14 @@ import Testing
         #expect(IPAddress(text) == nil)
     }
 
+    @Test(arguments: [
+        ("192.0.2.77", "192.0.2.77"), ("::ffff:192.0.2.77", "192.0.2.77"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"), ("2001:db8:1:3::", "2001:db8:1:3::"), ("::1", "::"),
+    ])
+    func subscriberHasAnAddressOrANetworkOf64Bits(_ text: String, _ subscriber: String) throws {
+        #expect(try #require(IPAddress(text)).subscriber == IPAddress(subscriber))
+    }
+
     @Test func networkBytesOfBothFamilies() {
         #expect(IPAddress(networkBytes: [127, 0, 0, 1]) == IPAddress("127.0.0.1"))
         #expect(IPAddress(v4: 0x7F00_0001) == IPAddress("127.0.0.1"))

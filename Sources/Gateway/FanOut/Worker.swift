@@ -3,6 +3,7 @@
 import EventLoop
 import Glibc
 import Notices
+import Options
 
 /// Serves a share of the node's clients and shares nothing with the other workers.
 final class Worker {
@@ -74,7 +75,10 @@ final class Worker {
         var acceptLog = RateLimitedLog(node.log)
         listener = Listener(
             socket, on: loop,
-            onError: { acceptLog.warning("accept failed", ["reason": "\($0)"]) },
+            onError: { [metrics] in
+                metrics.acceptPauses.add(1)
+                acceptLog.warning("accept failed", ["reason": "\($0)"])
+            },
             onAccept: { [unowned self] in self.accept($0, $1) })
     }
 
@@ -214,12 +218,18 @@ final class Worker {
     func clientLeft(_ client: Client, _ reason: CloseReason) {
         client.leaveRooms(rooms)
         if clients[client.token] === client { clients[client.token] = nil }
-        node.state.releaseClient()
+        releasePlace(of: client.address)
         metrics.close(reason)
         metrics.clients.set(UInt64(clients.count))
         guard node.log.isEnabled(.debug) else { return }
         node.log.debug(
             "client closed", ["token": "\(client.token)", "ip": "\(client.address)", "code": "\(reason)"])
+    }
+
+    /// A connection that was admitted is none any more.
+    func releasePlace(of address: IPAddress) {
+        node.state.releaseClient()
+        node.admission.release(address)
     }
 
     /// A client that cannot go on, found while rooms are walked through.

@@ -13,6 +13,7 @@ enum Answer {
     static let invalidParameters = body("Invalid request parameters")
     static let issueKeyRequired = body("Issue key required")
     static let tokenError = body("token error")
+    static let tooManyRequests = body("Too many requests")
     static let serviceUnavailable = body("service unavailable")
 
     /// `{"data":<text>}`.

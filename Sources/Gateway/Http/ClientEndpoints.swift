@@ -54,6 +54,14 @@ final class ClientEndpoints: HttpHandler {
         guard let asked = TokenRequest(request) else {
             return connection.respond(.badRequest, fields: fields, body: Answer.invalidParameters)
         }
+        let address = ClientAddress.find(
+            request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
+        guard worker.node.admission.mayHaveToken(address) else {
+            worker.metrics.tokensLimited.add(1)
+            // Each second brings at least one.
+            return connection.respond(
+                .tooManyRequests, fields: fields + [Answer.retryAfter(seconds: 1)], body: Answer.tooManyRequests)
+        }
         let token = Token.mint(using: &random)
         awaitRedis(connection, fields)
         worker.registry.issue(

@@ -3,7 +3,7 @@
 /// Why a handshake was refused.
 enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
     case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError, roomNotAllowed
-    case upgradeFailed, tooManyConnections, draining, abandoned
+    case upgradeFailed, tooManyConnections, tooManyOfAddress, tooManyHandshakes, draining, abandoned
 
     var description: String {
         switch self {
@@ -16,6 +16,8 @@ enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
         case .roomNotAllowed: "room_not_allowed"
         case .upgradeFailed: "upgrade_failed"
         case .tooManyConnections: "too_many_connections"
+        case .tooManyOfAddress: "too_many_of_address"
+        case .tooManyHandshakes: "too_many_handshakes"
         case .draining: "draining"
         case .abandoned: "abandoned"
         }

@@ -43,9 +43,11 @@ final class Upgrade {
             }
             let (token, roomIds) = try checkParameters(request, offers: handshake.offeredSubprotocols)
             guard let token else { throw tokenError }
-            try admit(worker)
+            let address = ClientAddress.find(
+                request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
+            try admit(address, worker)
             Upgrade(
-                request, handshake: handshake, token: token, roomIds: roomIds, connection: connection, worker: worker
+                handshake, token: token, roomIds: roomIds, address: address, connection: connection, worker: worker
             ).start()
         } catch {
             refuse(error, on: connection, worker)
@@ -90,13 +92,26 @@ final class Upgrade {
         reason: .tokenError, status: .internalServerError, message: "Token error")
 
     /// Takes a place among the node's connections.
-    private static func admit(_ worker: Worker) throws(Refusal) {
-        let isDraining = worker.isDraining
-        guard !isDraining, worker.node.state.admitClient() else {
+    private static func admit(_ address: IPAddress, _ worker: Worker) throws(Refusal) {
+        guard !worker.isDraining else { throw unavailable(.draining, retryAfterSeconds: 1) }
+        guard worker.node.state.admitClient() else { throw unavailable(.tooManyConnections, retryAfterSeconds: 5) }
+        let verdict = worker.node.admission.admit(address)
+        if verdict != .admitted { worker.node.state.releaseClient() }
+        switch verdict {
+        case .admitted: break
+        case .tooManyOfAddress:
             throw Refusal(
-                reason: isDraining ? .draining : .tooManyConnections, status: .serviceUnavailable,
-                message: "service unavailable", fields: [Answer.retryAfter(seconds: isDraining ? 1 : 5)])
+                reason: .tooManyOfAddress, status: .tooManyRequests, message: "Too many connections",
+                fields: [Answer.retryAfter(seconds: 5)])
+        case .tooManyHandshakes(let seconds):
+            throw unavailable(.tooManyHandshakes, retryAfterSeconds: seconds)
         }
+    }
+
+    private static func unavailable(_ reason: RejectionReason, retryAfterSeconds: Int) -> Refusal {
+        Refusal(
+            reason: reason, status: .serviceUnavailable, message: "service unavailable",
+            fields: [Answer.retryAfter(seconds: retryAfterSeconds)])
     }
 
     private static func refuse(_ refusal: Refusal, on connection: HttpConnection, _ worker: Worker) {
@@ -106,17 +121,16 @@ final class Upgrade {
     }
 
     private init(
-        _ request: HttpRequestHead, handshake: WebSocketHandshake, token: Token, roomIds: [RoomId],
+        _ handshake: WebSocketHandshake, token: Token, roomIds: [RoomId], address: IPAddress,
         connection: HttpConnection, worker: Worker
     ) {
         self.handshake = handshake
         self.token = token
         self.roomIds = roomIds
+        self.address = address
         self.connection = connection
         self.worker = worker
         connectionID = worker.makeConnectionID()
-        address = ClientAddress.find(
-            request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
     }
 
     private func start() {
@@ -172,7 +186,7 @@ final class Upgrade {
         isOver = true
         worker.finish(self)
         if let pendingJoin { worker.rooms.cancel(pendingJoin) }
-        worker.node.state.releaseClient()
+        worker.releasePlace(of: address)
         let refusal =
             switch reason {
             case .tokenError: Upgrade.tokenError

@@ -1,0 +1,61 @@
+// The limits that hold for a whole node, whichever worker a connection comes to. Any thread.
+
+import EventLoop
+import Options
+import Synchronization
+
+/// Counts by client address, and the rate of handshakes.
+///
+/// The kernel spreads the connections of one address over the workers as it likes, so a share for each worker would
+/// turn clients away that are within the limit. Workers therefore ask one place, as they do for the number of
+/// connections (`NodeState`). A lock is held for the time of one look into a table, once a handshake or a token and
+/// never for a message; for a limit that is not set it is not taken.
+final class Admission: Sendable {
+    /// What becomes of a handshake.
+    enum Verdict: Equatable {
+        case admitted
+        /// The address has as many connections as it may.
+        case tooManyOfAddress
+        /// The node has taken as many handshakes as it will in a second.
+        case tooManyHandshakes(retryAfterSeconds: Int)
+    }
+
+    private let maximumPerAddress: Int?
+    private let handshakeLimit: RateLimit?
+    private let tokenLimit: RateLimit?
+    private let connections = Mutex(AddressCounts())
+    private let handshakes = Mutex(HandshakeRate())
+    private let tokens = Mutex(AddressRates())
+
+    init(_ configuration: Configuration) {
+        maximumPerAddress = configuration.maximumConnectionsPerAddress
+        handshakeLimit = configuration.handshakeRate.map(RateLimit.init)
+        tokenLimit = configuration.tokenRatePerAddress.map(RateLimit.init)
+    }
+
+    /// Takes in a handshake; one that is admitted is to be released when its connection, or the attempt, is over.
+    func admit(_ address: IPAddress, now: MonotonicInstant = .now) -> Verdict {
+        if let maximumPerAddress,
+            !connections.withLock({ $0.admit(address.subscriber, maximum: maximumPerAddress) })
+        {
+            return .tooManyOfAddress
+        }
+        guard let handshakeLimit, let seconds = handshakes.withLock({ $0.take(handshakeLimit, now: now) }) else {
+            return .admitted
+        }
+        release(address)
+        return .tooManyHandshakes(retryAfterSeconds: seconds)
+    }
+
+    /// Gives an admitted connection's place back.
+    func release(_ address: IPAddress) {
+        guard maximumPerAddress != nil else { return }
+        connections.withLock { $0.release(address.subscriber) }
+    }
+
+    /// Whether the address may have a token now.
+    func mayHaveToken(_ address: IPAddress, now: MonotonicInstant = .now) -> Bool {
+        guard let tokenLimit else { return true }
+        return tokens.withLock { $0.take(address.subscriber, tokenLimit, now: now) }
+    }
+}
