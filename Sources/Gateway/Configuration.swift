@@ -54,6 +54,8 @@ struct Configuration: Sendable {
     let tokenTTL: Duration
     /// Where metrics and readiness are served; nil is nowhere.
     let adminListen: Endpoint?
+    /// How long after readiness is off a drain begins.
+    let drainDelay: Duration
     /// How long a drain spreads the closing of connections.
     let drainTime: Duration
     /// A request head over this is answered by 431.
@@ -125,6 +127,7 @@ struct Configuration: Sendable {
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
+        drainDelay = try values.value("drain-delay", DurationConverter(.zero ... .seconds(3600)))
         acceptedSocketOptions = AcceptedSocketOptions(
             sendBufferBytes: try values.value("socket-send-buffer", Self.sendBufferConverter),
             userTimeout: try values.value("tcp-user-timeout", DurationConverter(.zero ... .seconds(3600))),

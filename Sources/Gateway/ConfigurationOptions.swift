@@ -20,7 +20,7 @@ extension Configuration {
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
         listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + addressLimitOptions
-        + socketOptions + timeOptions + operationOptions
+        + socketOptions + timeOptions + drainOptions + operationOptions
 
     private static let listenOptions = [
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
@@ -176,6 +176,14 @@ extension Configuration {
         Option(
             "drain-time", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
             help: "Time over which clients are closed on SIGTERM, 0s to 1h."),
+    ]
+
+    private static let drainOptions = [
+        // None: a balancer that tries the next node on 503 or a refused connection, as deploy/nginx.conf does, needs
+        // no warning.
+        Option(
+            "drain-delay", .value(placeholder: "TIME"), section: "Times", default: .text("0s"),
+            help: "Time between readiness going off and the begin of the drain, 0s to 1h."),
     ]
 
     private static let operationOptions = [

@@ -163,10 +163,22 @@ final class Node {
         }
         context.state.setDraining()
         readinessChanged()
-        let time = configuration.drainTime
+        let delay = configuration.drainDelay
         log.info(
             "draining",
-            ["connections": "\(context.metrics.total(\.clients))", "time_ms": "\(time.wholeMilliseconds)"])
+            [
+                "connections": "\(context.metrics.total(\.clients))", "delay_ms": "\(delay.wholeMilliseconds)",
+                "time_ms": "\(configuration.drainTime.wholeMilliseconds)",
+            ])
+        guard delay > .zero else { return sendClientsAway() }
+        // Balancers ask for readiness now and then: until they have, they send clients here, and those are served.
+        let timer = Timer(on: loop) { [unowned self] in self.sendClientsAway() }
+        timer.start(after: delay)
+        drainTimer = timer
+    }
+
+    private func sendClientsAway() {
+        let time = configuration.drainTime
         for mailbox in context.workerMailboxes { mailbox.post(.drain(over: time)) }
         let timer = Timer(on: loop) { [unowned self] in
             self.log.warning("connections left at the end of the drain")

@@ -35,6 +35,32 @@ import Testing
         }
     }
 
+    /// Until the balancer knows, it sends clients, and they are taken; those who are there stay.
+    @Test func nodeServesForTheDrainDelayAfterReadinessIsOff() async throws {
+        try await Cluster.with(options: ["--drain-delay", "2s", "--drain-time", "0s"]) { cluster in
+            let (node, room) = (cluster.node, cluster.room())
+            let before = try await node.connect(room)
+            let started = ContinuousClock.now
+            try await node.child.signal(SIGTERM)
+            try await eventually("readiness is off") { try await node.ready().status == 503 }
+            let during = try await node.connect(room)
+            try await cluster.redis.publish(room: room, "1")
+            for client in [before, during] { #expect(try await client.next() == .text("1")) }
+            for client in [before, during] { #expect(try await client.closed()?.code == 1001) }
+            #expect(ContinuousClock.now - started >= .seconds(2))
+            #expect(try await node.child.exitCode(within: .seconds(6)) == 0)
+        }
+    }
+
+    @Test func secondSignalEndsTheDrainDelayToo() async throws {
+        try await Cluster.with(options: ["--drain-delay", "60s"]) { cluster in
+            try await cluster.node.child.signal(SIGTERM)
+            try await eventually("readiness is off") { try await cluster.node.ready().status == 503 }
+            try await cluster.node.child.signal(SIGTERM)
+            #expect(try await cluster.node.child.exitCode(within: .seconds(2)) == 128 + Int(SIGTERM))
+        }
+    }
+
     @Test func sigintDrainsAsSigtermDoes() async throws {
         try await Cluster.with(options: ["--drain-time", "1s"]) { cluster in
             let room = cluster.room()

@@ -40,6 +40,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             configuration.acceptedSocketOptions
                 == AcceptedSocketOptions(
                     sendBufferBytes: 64 << 10, userTimeout: .seconds(60), keepAliveTime: .seconds(30)))
+        #expect(configuration.drainDelay == .zero)
         #expect(configuration.maximumConnectionsPerAddress == nil)
         #expect(configuration.handshakeRate == nil)
         #expect(configuration.tokenRatePerAddress == nil)
@@ -75,7 +76,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
             "request-timeout": "1s",
             "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
-            "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s",
+            "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s", "drain-delay": "3s",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
         #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
@@ -101,6 +102,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.maximumConnectionsPerAddress == 7)
         #expect(configuration.handshakeRate == 8)
         #expect(configuration.tokenRatePerAddress == 9)
+        #expect(configuration.drainDelay == .seconds(3))
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
         // A wrong text behind any of the variables is found and named.

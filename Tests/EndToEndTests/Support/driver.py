@@ -8,9 +8,9 @@ dies, they are killed. The argument is the directory of their files, which is re
 """
 import asyncio, json, os, shutil, signal, sys
 
-import clients, processes
+import clients, processes, roaming
 
-OPERATIONS = {**clients.OPERATIONS, **processes.OPERATIONS}
+OPERATIONS = {**clients.OPERATIONS, **processes.OPERATIONS, **roaming.OPERATIONS}
 
 
 async def answer(request):
