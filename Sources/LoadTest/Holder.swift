@@ -28,6 +28,7 @@ final class Holder {
     /// Every connection reads into this; frames are decoded in place.
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
     let destinations: [Destination]
+    private let failoverDestinations: [Destination]
     var seats: [Seat]
     /// What ended connections have come to.
     var endedDeliveries = DeliveryCounts()
@@ -40,6 +41,7 @@ final class Holder {
     private var heartbeats: HeartbeatRing?
     private var connecting: ConnectPhase?
     private(set) var churn: Churn?
+    private(set) var failover: Failover?
     private var settling: SettlePhase?
 
     var assignment: RoomAssignment { plan.load.assignment }
@@ -53,12 +55,9 @@ final class Holder {
         self.loop = loop
         self.onNews = onNews
         check = DeliveryCheck(plan, board: board)
-        var destinations: [Destination] = []
-        for text in plan.load.gateways {
-            guard let endpoint = Endpoint(text) else { throw SystemError(EINVAL, "resolve \(text)") }
-            destinations.append(try Destination(endpoint))
-        }
+        let destinations = try Holder.resolve(plan.load.gateways)
         self.destinations = destinations
+        failoverDestinations = try Holder.resolve(plan.load.failover)
         let numbers = stride(from: plan.process, to: plan.clientCount, by: plan.processCount)
         seats = numbers.map { Seat(number: $0, rooms: plan.load.assignment.rooms(ofClient: $0)) }
         let wanted = seats.count / Holder.clientsPerHttpConnection
@@ -73,6 +72,15 @@ final class Holder {
     }
 
     deinit { readBuffer.deallocate() }
+
+    private static func resolve(_ addresses: [String]) throws(SystemError) -> [Destination] {
+        var destinations: [Destination] = []
+        for text in addresses {
+            guard let endpoint = Endpoint(text) else { throw SystemError(EINVAL, "resolve \(text)") }
+            destinations.append(try Destination(endpoint))
+        }
+        return destinations
+    }
 
     /// Fetches the tokens, or makes the targets of servers that want none.
     func prepare() {
@@ -111,6 +119,7 @@ final class Holder {
     }
 
     func startRun() {
+        if !failoverDestinations.isEmpty { failover = Failover(self, to: failoverDestinations) }
         guard plan.load.churnRate > 0 else { return }
         churn = Churn(self, ratePerSecond: Double(plan.load.churnRate) / Double(plan.processCount))
     }
@@ -128,10 +137,18 @@ final class Holder {
     ///
     /// - Throws: when no descriptor or port is left.
     func dial(_ seatIndex: Int) throws(SystemError) {
+        let number = seats[seatIndex].number
+        try dial(seatIndex, destinations[number % destinations.count], number: number / destinations.count)
+    }
+
+    /// Opens a new connection for a seat, to one of several destinations.
+    ///
+    /// - Parameter number: the connection's number among those to this destination.
+    /// - Throws: when no descriptor or port is left.
+    func dial(_ seatIndex: Int, _ destination: Destination, number: Int) throws(SystemError) {
         let seat = seats[seatIndex]
         guard let target = seat.target else { return }
-        let destination = destinations[seat.number % destinations.count]
-        let socket = try destination.dial(number: seat.number / destinations.count)
+        let socket = try destination.dial(number: number)
         seats[seatIndex].client = LoadClient(
             socket, seat: seatIndex, rooms: seat.rooms, isSlow: seat.number < plan.load.slowCount,
             target: target, host: destination.host, holder: self)
@@ -141,7 +158,13 @@ final class Holder {
     func opened(_ client: LoadClient) {
         openCount += 1
         board.setOpenCount(openCount, process: plan.process)
-        if let connecting { connecting.opened(client) } else { churn?.returned(client) }
+        if let connecting {
+            connecting.opened(client)
+        } else if let failover, failover.expects(client.seat) {
+            failover.returned(client)
+        } else {
+            churn?.returned(client)
+        }
     }
 
     /// A connection, or the attempt at one, is over.
@@ -149,10 +172,23 @@ final class Holder {
         switch phase {
         case .connecting, .handshaking:
             seats[client.seat].client = nil
-            if let connecting { connecting.refused(reason) } else { churn?.refused(reason) }
+            if let connecting {
+                connecting.refused(reason)
+            } else if let failover, failover.expects(client.seat) {
+                failover.refused(client.seat, reason: reason)
+            } else {
+                churn?.refused(reason)
+            }
         case .leaving:
             countClosed()
             churn?.left(client)
+        case .open where failover != nil && !client.isSlow:
+            countClosed()
+            // Heartbeats would go on to where nobody is.
+            for (index, client) in httpClients.enumerated() {
+                client.move(to: failoverDestinations[index % failoverDestinations.count])
+            }
+            failover?.lost(client, reason: reason)
         case .open:
             // It stays in its seat: what it does not receive from now on is lost.
             countClosed()
@@ -196,6 +232,7 @@ final class Holder {
         }
         report.measuredCount = check.measuredCount
         report.latency = check.latency
+        report.failover = failover?.report
         report.heartbeatCount = heartbeats?.count ?? 0
         report.heartbeatFailures = heartbeats?.failures ?? [:]
         return report

@@ -72,6 +72,8 @@ struct HolderReport: Codable, Sendable {
     /// Connections that left and came back.
     var churnedCount = 0
     var churnFailures: [String: Int] = [:]
+    /// nil unless clients were to go to another gateway.
+    var failover: FailoverReport?
 }
 
 /// Adds up counts by name.

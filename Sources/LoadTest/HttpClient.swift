@@ -24,13 +24,18 @@ final class HttpClient {
     /// Below what servers commonly read ahead, enough to hide the round trip.
     static let maximumPipelinedCount = 16
 
-    private let destination: Destination
+    private var destination: Destination
     private let loop: EventLoop
     private var link: HttpLink?
 
     init(_ destination: Destination, loop: EventLoop) {
         self.destination = destination
         self.loop = loop
+    }
+
+    /// Goes elsewhere as soon as the present connection has ended.
+    func move(to destination: Destination) {
+        self.destination = destination
     }
 
     /// - Parameters:

@@ -29,6 +29,8 @@ struct LoadPlan: Sendable {
     struct Load: Codable, Sendable {
         /// HOST:PORT.
         var gateways: [String]
+        /// Where clients go whose gateway is gone; empty: they stay away.
+        var failover: [String]
         var tokenRule: TokenRule
         /// What requests for tokens show; nil for nothing.
         var issueKey: String?
@@ -106,10 +108,10 @@ struct LoadPlan: Sendable {
                 "--slow: \(load.slowCount) leaves no client that reads, expected less than --clients")
         }
         if case .window(let window) = pace {
-            guard load.churnRate == 0 else {
+            guard load.churnRate == 0, load.failover.isEmpty else {
                 throw UsageError(
-                    "--window: cannot stand with --churn, which changes who has to receive a message, "
-                        + "expected --rate with it")
+                    "--window: cannot stand with --churn or --failover, which change who has to receive a "
+                        + "message, expected --rate with them")
             }
             guard window * load.assignment.roomCount <= Self.maximumWindowSlots else {
                 throw UsageError(
@@ -150,6 +152,7 @@ struct LoadPlan: Sendable {
         if case .window(let count) = pace { window = count }
         return Load(
             gateways: gateways.map(\.description),
+            failover: try values.value("failover", ListConverter(EndpointConverter())).map(\.description),
             tokenRule: tokenRule,
             issueKey: try issueKey(values, tokenRule),
             path: try path(values, tokenRule),

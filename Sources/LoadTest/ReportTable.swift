@@ -44,6 +44,7 @@ enum ReportTable {
             row("slow", "\(report.connections.slow)\(text)")
         }
         if report.connections.churned > 0 { row("churn", "\(report.connections.churned) left and came back") }
+        if let failover = report.failover { rows(failover).forEach { row($0, $1) } }
         if let server = report.server {
             row("server CPU", cpu(server.cpu))
             if let cost = server.handshakeCpuMicroseconds {
@@ -54,6 +55,15 @@ enum ReportTable {
         if let tool = report.tool { row("tool CPU", cpu(tool)) }
         for problem in report.problems { row("PROBLEM", problem) }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func rows(_ failover: RunReport.Failover) -> [(String, String)] {
+        let lost = failover.lost.sorted { $0.key < $1.key }.map { "; \($0.value) lost: \($0.key)" }.joined()
+        let refusals = failover.refusals.sorted { $0.key < $1.key }.map { "; \($0.value) times: \($0.key)" }.joined()
+        return [
+            ("failover", "\(failover.returned) returned in \(number(failover.seconds)) s\(lost)\(refusals)"),
+            ("  absence", percentiles(failover.absenceMicroseconds)),
+        ]
     }
 
     private static func percentiles(_ latency: LatencyReport) -> String {

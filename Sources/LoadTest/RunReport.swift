@@ -80,6 +80,26 @@ struct RunReport: Codable, Equatable, Sendable {
         var churnFailures: [String: Int] = [:]
     }
 
+    /// Of clients that went to another gateway.
+    struct Failover: Codable, Equatable, Sendable {
+        var lost: [String: Int]
+        var returned: Int
+        /// Failed attempts in between.
+        var refusals: [String: Int]
+        /// From the first loss to the last return.
+        var seconds: Double
+        /// From a client's loss to its return.
+        var absenceMicroseconds: LatencyReport
+
+        init(_ report: FailoverReport) {
+            lost = report.lost
+            returned = report.returnedCount
+            refusals = report.refusals
+            seconds = Double(max(0, report.lastReturnAt - report.firstLossAt)) / 1e9
+            absenceMicroseconds = LatencyReport(report.absence)
+        }
+    }
+
     struct Heartbeats: Codable, Equatable, Sendable {
         var sent = 0
         var failures: [String: Int] = [:]
@@ -104,6 +124,7 @@ struct RunReport: Codable, Equatable, Sendable {
     var messages = Messages()
     var deliveries = Deliveries()
     var connections = Connections()
+    var failover: Failover?
     var heartbeats = Heartbeats()
     var server: Server?
     var tool: CpuReport?
@@ -142,7 +163,13 @@ struct RunReport: Codable, Equatable, Sendable {
     /// Adds the reports of all load processes.
     mutating func add(_ reports: [HolderReport]) {
         var latency = Histogram()
+        var failover: FailoverReport?
         for report in reports {
+            if let part = report.failover {
+                var sum = failover ?? FailoverReport()
+                sum += part
+                failover = sum
+            }
             latency.merge(report.latency)
             deliveries.checked += report.deliveries
             deliveries.measured += report.measuredCount
@@ -154,6 +181,7 @@ struct RunReport: Codable, Equatable, Sendable {
             heartbeats.sent += report.heartbeatCount
             heartbeats.failures += report.heartbeatFailures
         }
+        self.failover = failover.map(Failover.init)
         deliveries.latencyMicroseconds = LatencyReport(latency)
     }
 
@@ -169,7 +197,13 @@ struct RunReport: Codable, Equatable, Sendable {
         name(handshakes.failures, "handshakes failed")
         name(connections.serverCloses, "connections ended by the server")
         name(connections.churnFailures, "returns failed")
-        name(heartbeats.failures, "heartbeats failed")
+        if let failover {
+            let missing = failover.lost.values.reduce(0, +) - failover.returned
+            if missing > 0 { problems.append("\(missing) clients did not come back") }
+        } else {
+            // Those that were under way to a gateway that is gone failed with it.
+            name(heartbeats.failures, "heartbeats failed")
+        }
         let checked = deliveries.checked
         for (count, what) in [
             (checked.lost, "lost"), (checked.duplicated, "duplicated"), (checked.outOfOrder, "out of order"),

@@ -32,7 +32,8 @@ final class SettlePhase {
     private func look() {
         guard timer != nil else { return }
         holder.churn?.dropOverdue()
-        let isComplete = holder.churn?.isBusy != true && !isAnythingMissing
+        let isComplete =
+            holder.churn?.isBusy != true && holder.failover?.isBusy != true && !isAnythingMissing
         guard isComplete || MonotonicInstant.now >= deadline else { return }
         timer = nil
         onDone()

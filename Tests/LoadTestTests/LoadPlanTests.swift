@@ -79,6 +79,8 @@ struct LoadPlanTests {
         expectRefused(gateway + ["--clients", "0"], naming: "--clients")
         expectRefused(gateway + ["--rate", "5", "--window", "5"], naming: "--window")
         expectRefused(gateway + ["--window", "5", "--churn", "1"], naming: "--churn")
+        expectRefused(gateway + ["--window", "5", "--failover", "h:2"], naming: "--failover")
+        expectRefused(gateway + ["--failover", "h"], naming: "--failover")
         expectRefused(gateway + ["--window", "65536", "--rooms", "1000000"], naming: "--window")
         expectRefused(gateway + ["--payload", "\(LoadPayload.minimumBytes - 1)B"], naming: "--payload")
         expectRefused(gateway + ["--rooms-per-client", "2"], naming: "--rooms")

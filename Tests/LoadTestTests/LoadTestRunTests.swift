@@ -137,6 +137,29 @@ import Testing
         #expect(report.deliveries.checked.duplicated == 0)
     }
 
+    @Test func clientsOfADeadGatewayGoToTheOther() throws {
+        let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
+        let child = try start(
+            gateways[0].endpoint, "--failover", gateways[1].endpoint, "--clients", "40", "--rate", "100",
+            "--duration", "60s", "--processes", "2")
+        try eventually("messages flow") { try published(redis) > 50 }
+        try gateways[0].crash()
+        try eventually("its subscriber is gone") { try subscriberCount(redis) == 1 }
+        let already = try published(redis)
+        try eventually("more is published") { try published(redis) > already + 100 }
+        kill(pid_t(try child.programID()), SIGINT)
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        let failover = try #require(report.failover)
+        #expect(failover.returned == 40)
+        #expect(failover.lost.values.reduce(0, +) == 40)
+        #expect(failover.absenceMicroseconds.count == 40)
+        #expect(failover.seconds * 1e6 >= failover.absenceMicroseconds.p50)
+        #expect(report.connections.serverCloses == [:])
+        #expect(report.deliveries.checked.isPerfect)
+        #expect(report.deliveries.checked.received > 50 * 40)
+    }
+
     @Test func interruptedItReportsAndLeavesNobodyBehind() throws {
         let gateway = try GatewayNode(redis)
         let child = try start(

@@ -45,7 +45,7 @@ class Processes:
     def check(self):
         """Raises when one has ended that should run."""
         for process in self.started:
-            if process.poll() is not None and process.name != "loadtest":
+            if process.poll() is not None and not process.name.startswith("loadtest"):
                 last = self.log_of(process).read_text(errors="replace").splitlines()[-1:]
                 raise HoldError(f"{process.name} ended with {process.returncode}: {''.join(last)} "
                                 f"(its log: {self.log_of(process)})")
@@ -117,14 +117,14 @@ def start_redis(processes, port):
     return process, gateway, publisher
 
 
-def start_gateways(processes, binary, redis_port, password, ports, admin_ports, maximum):
+def start_gateways(processes, binary, redis_port, password, ports, admin_ports, maximum, environment=None):
     started = []
     for number, (port, admin_port) in enumerate(zip(ports, admin_ports), 1):
         started.append(processes.start(f"gateway-{number}", [binary, "--workers", 1], {
             "GATEWAY_LISTEN": f"127.0.0.1:{port}", "GATEWAY_ADMIN_LISTEN": f"127.0.0.1:{admin_port}",
             "GATEWAY_REDIS": f"redis://gateway@127.0.0.1:{redis_port}", "GATEWAY_REDIS_PASSWORD": password,
             "GATEWAY_NODE_ID": f"hold-{number}", "GATEWAY_MAXIMUM_CONNECTIONS": str(maximum),
-            "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32", "GATEWAY_DRAIN_TIME": "2s"}))
+            "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32", "GATEWAY_DRAIN_TIME": "2s", **(environment or {})}))
     for process, admin_port in zip(started, admin_ports):
         processes.wait_until(process, lambda: answers(admin_port, "/readyz", 200))
     return started
