@@ -1,3 +1,4 @@
+import Notices
 import Testing
 
 @testable import Gateway
@@ -41,5 +42,16 @@ import Testing
     @Test func noTimeClosesAllAtOnce() {
         #expect(Drain.dueCount(clients: 5_000, elapsed: .zero, of: .zero) == 5_000)
         #expect(Drain.dueCount(clients: 5_000, elapsed: .seconds(11), of: .seconds(10)) == 5_000)
+    }
+
+    /// A slice falls into the middle of a turn that has brought a message: it is no reason to miss that.
+    @Test func whatTheTurnHasBroughtComesBeforeTheClose() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        rig.worker.rooms.deliver(message([7]), to: try #require(RoomId("a")))
+        let drain = Drain(over: .zero, loop: rig.scenario.loop)
+        drain.start(rig.worker)
+        peer.read()
+        #expect(peer.received == [0x81, 1, 7] + TestPeer.closing(.goingAway))
     }
 }

@@ -41,6 +41,7 @@ final class Drain {
         // At the end go also those whose handshakes were on their way when the drain began.
         let count = elapsed >= time ? worker.clients.count : max(0, due - closedCount)
         closedCount += count
+        if count > 0 { worker.flushRooms() }
         for client in Array(worker.clients.values.prefix(count)) { client.close(.goingAway) }
         check(worker)
     }

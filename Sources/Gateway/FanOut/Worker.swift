@@ -133,6 +133,11 @@ final class Worker {
         return true
     }
 
+    /// What this turn has brought so far leaves now, for those who are sent away before its end.
+    func flushRooms() {
+        rooms.flush(through: writer)
+    }
+
     private func finishFailures() {
         while !failed.isEmpty {
             let batch = failed
