@@ -1,0 +1,361 @@
+// What a client does when its surroundings misbehave in ways that no real gateway can be brought to at will: a
+// WebSocket, a fetch and a clock that the test moves. What works with real ones is tested in Tests/EndToEndTests.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { connect } from "../roomcast.js";
+
+const secret = "secret-token_0123456789A";
+let sockets, requests, answers, said, client, timers;
+
+class FakeSocket {
+  constructor(url, protocols) {
+    Object.assign(this, { url: new URL(url), protocols, sent: [], closedWith: null });
+    sockets.push(this);
+  }
+  send(text) { this.sent.push(text); }
+  close(code) { this.closedWith = code; }
+  open() { this.onopen?.(); }
+  end(code) { this.onclose?.({ code }); }
+  receive(data) { this.onmessage?.({ data }); }
+}
+
+/** Lets everything happen that waits for nothing but promises. */
+async function settle() {
+  for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+}
+
+async function pass(ms) {
+  mock.timers.tick(ms);
+  await settle();
+}
+
+/** Answers of `/get/token` and `/heartbeat`; `null` is a network error. */
+function answer(path) {
+  const [status, data] = answers[path] ?? [200, path.endsWith("/get/token") ? secret : undefined];
+  return { ok: status === 200, status, json: async () => ({ data }) };
+}
+
+async function start(options = {}) {
+  client = connect({
+    url: "http://edge.example", rooms: ["a"], WebSocket: FakeSocket, ...(!options.getToken && { userId: "u" }),
+    onnotice: (notice) => said.notices.push(notice), onstatus: (change) => said.statuses.push(change),
+    ongap: (gap) => said.gaps.push(gap), onerror: (error) => said.errors.push(error), ...options,
+  });
+  await settle();
+  return client;
+}
+
+async function open(options) {
+  await start(options);
+  sockets.at(-1).open();
+}
+
+beforeEach(() => {
+  sockets = []; requests = []; answers = {};
+  said = { notices: [], statuses: [], gaps: [], errors: [] };
+  mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
+  timers = new Set();
+  const { setTimeout: set, clearTimeout: clear } = globalThis;
+  mock.method(globalThis, "setTimeout", (action, ms) => {
+    const timer = set(() => { timers.delete(timer); action(); }, ms);
+    timers.add(timer);
+    return timer;
+  });
+  mock.method(globalThis, "clearTimeout", (timer) => { timers.delete(timer); clear(timer); });
+  mock.method(Math, "random", () => 0.5);
+  mock.method(globalThis, "fetch", async (text) => {
+    const url = new URL(text);
+    requests.push(url);
+    if (answers[url.pathname] === null) throw new TypeError(`cannot fetch ${text}`);
+    return answer(url.pathname);
+  });
+});
+
+afterEach(() => {
+  client?.close();
+  mock.restoreAll();
+  mock.timers.reset();
+});
+
+const beats = () => requests.filter((url) => url.pathname === "/heartbeat").length;
+const last = () => said.statuses.at(-1);
+
+test("the token goes where it is told to", async () => {
+  await start({ rooms: ["a b", "ü&c"] });
+  assert.equal(sockets[0].url.protocol, "ws:");
+  assert.equal(sockets[0].url.searchParams.get("roomIds"), "a b,ü&c");
+  assert.equal(sockets[0].url.searchParams.get("token"), secret);
+  assert.deepEqual(sockets[0].protocols, []);
+  client.close();
+  await start({ tokenIn: "subprotocol", url: "wss://edge.example/push/" });
+  assert.equal(String(sockets[1].url), "wss://edge.example/push/ws?roomIds=a");
+  assert.deepEqual(sockets[1].protocols, ["roomcast", `token.${secret}`]);
+  assert.equal(requests[1].pathname, "/push/get/token");
+});
+
+test("beats come in time, with something on the socket for the proxies", async () => {
+  await open();
+  await pass(21_000);
+  assert.equal(beats(), 0);
+  await pass(4_000);
+  assert.equal(beats(), 1);
+  assert.deepEqual(sockets[0].sent, [""]);
+  await pass(25_000);
+  assert.equal(beats(), 2);
+});
+
+test("a frame that is no JSON costs nothing but a report", async () => {
+  await open();
+  for (const data of ["{", "", new ArrayBuffer(2)]) sockets[0].receive(data);
+  sockets[0].receive('{"type":"notice","data":1}');
+  assert.equal(client.status, "open");
+  assert.deepEqual(client.counts, { notices: 1, reconnects: 0, gaps: 0, unreadable: 3 });
+  assert.equal(said.errors.length, 3);
+});
+
+test("any JSON is a notice but the gateway's own gap", async () => {
+  await open();
+  const notices = [null, 7, "x", [], {}, { type: "gap" }, { type: "gap", data: { rooms: ["a"], ms: "1" } }];
+  for (const notice of notices) sockets[0].receive(JSON.stringify(notice));
+  assert.deepEqual(said.notices, notices);
+  assert.equal(client.counts.gaps, 0);
+});
+
+for (const [code, delay] of [[1001, 1_000], [4000, 1_000], [1006, 500], [1013, 4_000], [4999, 500]]) {
+  test(`after ${code} it comes back with the same token in ${delay} ms`, async () => {
+    await open();
+    sockets[0].end(code);
+    assert.deepEqual(last(), { status: "waiting", previous: "open", retryInMs: delay, code });
+    await pass(delay - 1);
+    assert.equal(sockets.length, 1);
+    await pass(1);
+    assert.equal(sockets[1].url.searchParams.get("token"), secret);
+    sockets[1].open();
+    assert.deepEqual(said.gaps, [{ rooms: ["a"], ms: delay, source: "reconnect" }]);
+    assert.equal(client.counts.reconnects, 1);
+  });
+}
+
+for (const [code, reason] of [[1002, "protocol"], [1007, "protocol"], [1009, "protocol"], [4001, "replaced"],
+  [4003, "revoked"]]) {
+  test(`after ${code} it ends: ${reason}`, async () => {
+    await open();
+    sockets[0].end(code);
+    await pass(3_600_000);
+    assert.deepEqual(last(), { status: "closed", previous: "open", reason, code });
+    assert.equal(sockets.length, 1);
+    assert.equal(requests.length, 1);
+  });
+}
+
+test("attempts that fail come less and less often, and a good connection forgets them", async () => {
+  await open();
+  sockets[0].end(1006);
+  for (const delay of [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]) {
+    assert.equal(last().retryInMs, delay);
+    await pass(delay);
+    sockets.at(-1).end(1006);
+    await settle();
+  }
+  await pass(15_000);
+  sockets.at(-1).open();
+  await pass(9_999);
+  sockets.at(-1).end(1006);
+  assert.equal(last().retryInMs, 15_000, "too short to be good");
+  await pass(15_000);
+  sockets.at(-1).open();
+  await pass(10_000);
+  sockets.at(-1).end(1006);
+  assert.equal(last().retryInMs, 500);
+});
+
+test("a handshake without an answer is given up", async () => {
+  await start();
+  await pass(15_000);
+  assert.equal(sockets[0].closedWith, 1000);
+  assert.equal(client.status, "waiting");
+});
+
+test("a refused handshake asks whether it was the token", async () => {
+  await start();
+  answers["/heartbeat"] = [500, "token error"];
+  sockets[0].end(1006);
+  await settle();
+  await pass(500);
+  assert.equal(requests.filter((url) => url.pathname === "/get/token").length, 2);
+  answers["/heartbeat"] = [503, "service unavailable"];
+  sockets[1].end(1006);
+  await settle();
+  await pass(1_000);
+  assert.equal(sockets.length, 3);
+  assert.equal(requests.filter((url) => url.pathname === "/get/token").length, 2, "503 is not the token's fault");
+});
+
+test("Redis away is no reason to leave", async () => {
+  await open();
+  answers["/heartbeat"] = [503, "service unavailable"];
+  for (let second = 0; second < 300; second += 1) await pass(1_000);
+  assert.equal(client.status, "open");
+  assert.equal(sockets.length, 1);
+  assert.ok(beats() > 10 && beats() < 100, `${beats()} beats`);
+  answers["/heartbeat"] = [200];
+  for (let second = 0; second < 60; second += 1) await pass(1_000);
+  assert.equal(sockets.length, 1);
+});
+
+test("a token that its node writes again after a loss of Redis is kept", async () => {
+  await open();
+  await pass(24_000);
+  answers["/heartbeat"] = [500, "token error"];
+  for (let second = 0; second < 45; second += 1) await pass(1_000);
+  assert.ok(beats() > 3);
+  answers["/heartbeat"] = [200];
+  for (let second = 0; second < 60; second += 1) await pass(1_000);
+  assert.equal(sockets.length, 1);
+  assert.equal(client.status, "open");
+});
+
+test("a token that stays unknown is replaced, should its node say nothing", async () => {
+  await open();
+  answers["/heartbeat"] = [500, "token error"];
+  for (let second = 0; second < 65; second += 1) await pass(1_000);
+  assert.equal(sockets.length, 2);
+  assert.equal(requests.filter((url) => url.pathname === "/get/token").length, 2);
+  assert.equal(sockets[0].closedWith, 1000);
+});
+
+test("a way that is dead is found by the beats, and the gap begins where they ended", async () => {
+  await open();
+  await pass(24_000);
+  answers["/heartbeat"] = null;
+  for (let second = 0; second < 70; second += 1) await pass(1_000);
+  assert.equal(sockets[0].closedWith, 1000);
+  assert.ok(sockets.length > 1);
+  answers["/heartbeat"] = [200];
+  sockets.at(-1).open();
+  assert.equal(said.gaps.length, 1);
+  assert.ok(said.gaps[0].ms > 60_000, `${said.gaps[0].ms} ms`);
+});
+
+test("after a sleep the first beat decides, and the sleep is part of the gap", async () => {
+  await open();
+  mock.timers.setTime(1_000_000 + 3_600_000);
+  await pass(25_000);
+  assert.equal(sockets.length, 2);
+  assert.equal(sockets[0].closedWith, 1000);
+  sockets[1].open();
+  assert.ok(said.gaps[0].ms >= 3_600_000, `${said.gaps[0].ms} ms`);
+});
+
+test("a Close that lay there during the sleep does not shorten the gap", async () => {
+  await open();
+  mock.timers.setTime(1_000_000 + 3_600_000);
+  sockets[0].end(4000);
+  await pass(1_000);
+  sockets[1].open();
+  assert.ok(said.gaps[0].ms >= 3_600_000, `${said.gaps[0].ms} ms`);
+});
+
+test("getToken says why it is asked, and null ends the client", async () => {
+  const asked = [];
+  const tokens = ["first-token", "second-token", null];
+  await open({ getToken: async ({ reason, rooms }) => { asked.push([reason, ...rooms]); return tokens.shift(); } });
+  sockets[0].end(4003);
+  await pass(500);
+  sockets[1].open();
+  assert.equal(sockets[1].url.searchParams.get("token"), "second-token");
+  sockets[1].end(4003);
+  await pass(1_000);
+  assert.deepEqual(asked, [["first", "a"], ["revoked", "a"], ["revoked", "a"]]);
+  assert.equal(last().reason, "no token");
+});
+
+test("a getToken that fails is reported and asked again", async () => {
+  const failures = [
+    () => { throw new Error("thrown"); }, () => Promise.reject(new Error("rejected")), () => undefined,
+    () => "no token at all!", () => new Promise(() => {}), () => "good",
+  ];
+  await start({ getToken: () => failures.shift()() });
+  for (let second = 0; second < 120; second += 1) await pass(1_000);
+  assert.ok(sockets.length > 0);
+  assert.equal(sockets[0].url.searchParams.get("token"), "good");
+  assert.deepEqual(said.errors.map((error) => error.message.slice(0, 28)), [
+    "thrown", "rejected", "Roomcast: getToken must give", "Roomcast: getToken must give",
+    "Roomcast: getToken has not a",
+  ]);
+});
+
+test("a client that may have no token ends, and says what the gateway said", async () => {
+  answers["/get/token"] = [401, "Issue key required"];
+  await start();
+  assert.equal(last().reason, "refused");
+  assert.match(said.errors[0].message, /401 Issue key required/);
+});
+
+test("without an answer tokens are asked for again", async () => {
+  answers["/get/token"] = null;
+  await start();
+  answers["/get/token"] = [503, "service unavailable"];
+  await pass(500);
+  assert.equal(last().retryInMs, 1_000);
+  delete answers["/get/token"];
+  await pass(1_000);
+  assert.equal(sockets.length, 1);
+});
+
+test("no error names the token", async () => {
+  class Throwing { constructor(url) { throw new SyntaxError(`bad url ${url}`); } }
+  await start({ WebSocket: Throwing });
+  assert.equal(last().reason, "refused");
+  await start({ getToken: () => `${secret} ` });
+  assert.equal(said.errors.length, 2);
+  for (const error of said.errors) assert.doesNotMatch(String(error.stack) + JSON.stringify(error), /secret/);
+});
+
+test("close is final at every moment", async () => {
+  const moments = [
+    async () => start(), async () => { await start(); sockets.at(-1).end(1006); },
+    async () => open(), async () => { await open(); mock.timers.tick(24_000); },
+    async () => { await open(); sockets.at(-1).end(1001); },
+    async () => start({ getToken: () => new Promise(() => {}) }),
+  ];
+  for (const moment of moments) {
+    await moment();
+    client.close();
+    client.close();
+    assert.deepEqual([last().status, last().reason], ["closed", "closed"]);
+    const before = [said.statuses.length, sockets.length, requests.length];
+    sockets.at(-1)?.end(1006);
+    sockets.at(-1)?.open();
+    assert.equal(timers.size, 0);
+    await pass(3_600_000);
+    assert.deepEqual([said.statuses.length, sockets.length, requests.length], before);
+    assert.equal(client.status, "closed");
+  }
+});
+
+test("callbacks may close the client", async () => {
+  await start({ onstatus: ({ status }) => { if (status === "connecting") client.close(); } });
+  assert.equal(requests.length, 0);
+  await open({ onstatus: ({ status }) => { if (status === "open") client.close(); } });
+  assert.equal(client.status, "closed");
+  assert.equal(sockets[0].closedWith, 1000);
+  await open({ onstatus: ({ status }) => { if (status === "waiting") client.close(); } });
+  sockets.at(-1).end(1006);
+  await pass(60_000);
+  assert.equal(sockets.length, 2);
+});
+
+test("an onerror that throws harms nobody", async () => {
+  const printed = mock.method(console, "error", () => {});
+  await open({ onnotice: () => { throw new Error("a"); }, onerror: () => { throw new Error("b"); } });
+  sockets[0].receive("{}");
+  client.onerror = null;
+  sockets[0].receive("{}");
+  client.onerror = async () => { throw new Error("c"); };
+  sockets[0].receive("{}");
+  await settle();
+  assert.deepEqual(printed.mock.calls.map(({ arguments: [error] }) => error.message), ["b", "a", "c"]);
+  assert.equal(client.status, "open");
+});

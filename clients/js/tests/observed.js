@@ -1,0 +1,27 @@
+// A client that writes down all that it says, for tests that look at it from outside.
+
+/**
+ * Connects, and keeps what the callbacks get, when beats are sent, and what `getToken` is asked.
+ *
+ * `options.tokens`: `getToken` takes them one after the other and repeats the last one.
+ */
+export function observed(connect, { tokens, ...options }) {
+  const seen = { notices: [], statuses: [], gaps: [], errors: [], beats: 0, asked: [], tokens: [], client: null };
+  const fetchIt = globalThis.fetch;
+  globalThis.fetch = async (url, init) => {
+    if (String(url).includes("/heartbeat")) seen.beats += 1;
+    const answer = await fetchIt(url, init);
+    if (String(url).includes("/get/token")) seen.tokens.push((await answer.clone().json()).data);
+    return answer;
+  };
+  const getToken = ({ reason }) => {
+    seen.asked.push(reason);
+    return tokens.length > 1 ? tokens.shift() : tokens[0];
+  };
+  seen.client = connect({
+    ...options, ...(tokens && { getToken }),
+    onnotice: (notice) => seen.notices.push(notice.data), onstatus: (change) => seen.statuses.push(change),
+    ongap: (gap) => seen.gaps.push(gap), onerror: (error) => seen.errors.push(String(error)),
+  });
+  globalThis.seen = seen;
+}
