@@ -141,10 +141,12 @@ import Testing
         try await ClientEdge.with(options: Self.shortTimeout) { edge in
             let own = try await edge.client(Self.shortLobby)
             let tokens = [try await edge.cluster.node.token(), try await edge.cluster.node.token()]
-            let asking = try await edge.client(
-                Self.shortLobby.merging(["tokens": .array(tokens.map(JSON.string))]) { _, new in new })
+            let backend: [String: JSON] = ["tokens": .array(tokens.map(JSON.string)), "tokenIn": "subprotocol"]
+            let asking = try await edge.client(Self.shortLobby.merging(backend) { _, new in new })
             let minted = try #require(try await own.seen()["tokens"][0].string)
-            try await edge.cluster.redis.command("DEL", .string("client:\(minted)"), .string("client:\(tokens[0])"))
+            try await edge.cluster.redis.command("DEL", .string("client:\(minted)"))
+            let publisher = [try Installation.binary("publisher"), "revoke", "--redis", edge.cluster.redis.url]
+            #expect(try await edge.cluster.driver.run(publisher + ["--token", tokens[0]]).code == 0)
             let end = try await own.expect("closed") { $0["status"] == "closed" }
             #expect(end["statuses"].array?.last?["reason"] == "revoked")
             #expect(end["tokens"].count == 1)
@@ -153,6 +155,22 @@ import Testing
             }
             #expect(seen["asked"] == ["first", "revoked"])
             #expect(try await edge.total(#"roomcast_closes_total{code="4003"}"#) == 2)
+        }
+    }
+
+    @Test func pagesNeedTheirBackendWhereTokensNeedAKey() async throws {
+        let key = "sixteen-characters-at-least"
+        try await ClientEdge.with(options: ["--issue-key", key]) { edge in
+            let page = try await edge.page()
+            try await page.start(Self.lobby.merging(["url": .string(edge.url)]) { own, _ in own })
+            let end = try await page.expect("closed") { $0["status"] == "closed" }
+            #expect(end["statuses"].array?.last?["reason"] == "refused")
+            #expect(end["errors"] == ["Error: Roomcast: no token for this client: 401 Issue key required"])
+            let issued = try await edge.cluster.node.get(
+                "/get/token?isLogin=true&userId=ada", headers: ["Authorization": "Bearer \(key)"])
+            let token = try #require(issued.data)
+            let seen = try await edge.client(["rooms": ["lobby"], "tokens": [.string(token)]]).seen()
+            #expect(seen["asked"] == ["first"])
         }
     }
 

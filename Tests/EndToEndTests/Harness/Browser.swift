@@ -42,6 +42,9 @@ struct ClientEdge: Sendable {
             ])
     }
 
+    /// The gateway's address for clients.
+    var url: String { "http://127.0.0.1:\(nginx.port)" }
+
     /// Opens a tab, in front of those that are there.
     func page() async throws -> Page {
         let url = "http://127.0.0.1:\(pagePort)/tests/page.html"
@@ -58,7 +61,7 @@ struct ClientEdge: Sendable {
 
     /// Starts a client in a tab and waits until it is connected.
     func connect(_ page: Page, _ options: [String: JSON]) async throws {
-        try await page.start(options.merging(["url": .string("http://127.0.0.1:\(nginx.port)")]) { own, _ in own })
+        try await page.start(options.merging(["url": .string(url)]) { own, _ in own })
         try await page.expect("open") { $0["status"] == "open" }
     }
 
