@@ -198,7 +198,7 @@ test("Redis away is no reason to leave", async () => {
   for (let second = 0; second < 300; second += 1) await pass(1_000);
   assert.equal(client.status, "open");
   assert.equal(sockets.length, 1);
-  assert.ok(beats() > 10 && beats() < 100, `${beats()} beats`);
+  assert.ok(beats() > 30 && beats() < 100, `${beats()} beats`);
   answers["/heartbeat"] = [200];
   for (let second = 0; second < 60; second += 1) await pass(1_000);
   assert.equal(sockets.length, 1);
