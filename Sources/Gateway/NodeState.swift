@@ -42,12 +42,18 @@ final class NodeState: Sendable {
         }
     }
 
+    /// Whether the subscriber's connection to Redis is up and has all its rooms.
+    var isSubscriberUp: Bool { subscriberUp.load(ordering: .relaxed) }
+
+    /// Workers whose command connection to Redis is not up.
+    var missingCommandCount: Int { workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
+
     /// Why new clients should go elsewhere; empty when the node is ready.
     var reasonsNotReady: [String] {
         var reasons: [String] = []
         if isDraining { reasons.append("draining") }
-        if !subscriberUp.load(ordering: .relaxed) { reasons.append("redis subscriber connection is down") }
-        let missing = workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount
+        if !isSubscriberUp { reasons.append("redis subscriber connection is down") }
+        let missing = missingCommandCount
         if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
         return reasons
     }

@@ -59,7 +59,7 @@ import Testing
             }
         }
         for (name, type) in types {
-            #expect(name.hasPrefix("roomcast_"))
+            #expect(name.hasPrefix("roomcast_") || name.hasPrefix("process_"))
             #expect((type == "counter") == name.hasSuffix("_total"), "\(name)")
         }
         #expect(types.count > 20)
@@ -102,6 +102,7 @@ import Testing
         #expect(try samples(lines, "roomcast_connections").map(\.value) == [7])
         #expect(try samples(lines, "roomcast_connections_limit").map(\.value) == [500])
         #expect(try samples(lines, "roomcast_ready").map(\.value) == [1])
+        #expect(try samples(lines, "roomcast_redis_up").map(\.value) == [1, 1])
         let closes = try samples(lines, "roomcast_closes_total")
         #expect(closes.first { $0.labels["code"] == "4001" }?.value == 2)
         #expect(closes.first { $0.labels["code"] == "lost" }?.value == 1)
@@ -110,5 +111,18 @@ import Testing
         #expect(rejected.first { $0.labels["reason"] == "missing_token" }?.value == 1)
         #expect(rejected.map(\.value).reduce(0, +) == 1)
         #expect(try samples(lines, "roomcast_info").map { $0.labels["node"] } == ["n.1_x-y"])
+    }
+
+    @Test func linkIsUpWhenAllOfItsConnectionsAre() throws {
+        let lines = lines { _, state in state.setCommandsUp(true, worker: 1) }
+        let up = try samples(lines, "roomcast_redis_up")
+        #expect(up.map { $0.labels["role"] } == ["subscriber", "command"])
+        #expect(up.map(\.value) == [0, 0])
+    }
+
+    @Test func processIsMeasured() throws {
+        let lines = lines()
+        #expect(try samples(lines, "process_cpu_seconds_total").allSatisfy { $0.value > 0 })
+        #expect(try samples(lines, "process_resident_memory_bytes").map { $0.value > 1e6 } == [true])
     }
 }

@@ -43,7 +43,7 @@ import Testing
         let page = try String(contentsOf: root.appendingPathComponent("docs/OPERATIONS.md"), encoding: .utf8)
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
         let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n").text
-        for match in (try readme() + page).matches(of: /roomcast_[a-z_]+/) {
+        for match in (try readme() + page).matches(of: /\b(?:roomcast|process)_[a-z_]+/) {
             #expect(metrics.contains("# TYPE \(match.output) "), "\(match.output)")
         }
     }

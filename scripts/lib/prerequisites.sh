@@ -47,6 +47,7 @@ missing_packages() {
     command -v pkg-config >/dev/null || echo pkg-config
     command -v redis-server >/dev/null || echo redis-server
     command -v nginx >/dev/null || echo nginx
+    command -v promtool >/dev/null || echo prometheus
     if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         echo python3-venv
     fi

@@ -11,6 +11,7 @@ struct PrometheusText {
         writeConnections(metrics)
         writeRoad(metrics)
         writeRequests(metrics)
+        writeProcess(.now())
     }
 
     private mutating func writeNode(_ state: NodeState, _ nodeID: String) {
@@ -18,6 +19,9 @@ struct PrometheusText {
         sample("roomcast_info", 1, [("node", nodeID), ("version", Roomcast.version)])
         gauge("roomcast_ready", "Whether /readyz says yes.")
         sample("roomcast_ready", state.reasonsNotReady.isEmpty ? 1 : 0)
+        gauge("roomcast_redis_up", "Whether all connections to Redis of this role are up.")
+        sample("roomcast_redis_up", state.isSubscriberUp ? 1 : 0, [("role", "subscriber")])
+        sample("roomcast_redis_up", state.missingCommandCount == 0 ? 1 : 0, [("role", "command")])
         gauge("roomcast_uptime_seconds", "Seconds since the node started.")
         sample("roomcast_uptime_seconds", UInt64(state.uptime.components.seconds))
         gauge("roomcast_connections_limit", "WebSocket connections that the node takes at most.")
@@ -102,6 +106,15 @@ struct PrometheusText {
             let total = metrics.total { $0.rejected[reason.rawValue] }
             sample("roomcast_handshakes_rejected_total", total, [("reason", reason.description)])
         }
+    }
+
+    /// Under the names that Prometheus' own client libraries use, so that common dashboards find them.
+    private mutating func writeProcess(_ usage: ProcessUsage) {
+        counter("process_cpu_seconds_total", "User and system CPU time of all threads, in seconds.")
+        text += "process_cpu_seconds_total \(usage.cpuSeconds)\n"
+        guard let residentBytes = usage.residentBytes else { return }
+        gauge("process_resident_memory_bytes", "Resident memory, shared pages included.")
+        sample("process_resident_memory_bytes", residentBytes)
     }
 
     private mutating func gauge(_ name: String, _ help: String) { head(name, help, "gauge") }
