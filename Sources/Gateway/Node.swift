@@ -3,6 +3,7 @@
 import EventLoop
 import Glibc
 import Notices
+import Options
 
 /// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
@@ -19,6 +20,7 @@ final class Node {
     private var adminListener: Listener?
     private var adminEndpoints: AdminEndpoints?
     private var drainTimer: Timer?
+    private let serviceStates: ServiceStates
     private var drainedWorkers: Set<Int> = []
     private var isReady = false
 
@@ -33,6 +35,8 @@ final class Node {
             workerCount: configuration.workerCount, maximumClientCount: limits.clients,
             maximumHttpConnectionCount: limits.httpConnections)
         context = NodeContext(configuration: configuration, log: log, state: state)
+        serviceStates = ServiceStates(
+            socketName: Program.processVariable(NotifySocket.variable), loop: loop, log: log)
         try bind()
     }
 
@@ -46,6 +50,7 @@ final class Node {
         watchSignals()
         try startThreads()
         report()
+        serviceStates.readiness(context.state.reasonsNotReady)
         loop.run()
         for thread in threads { thread.join() }
         log.info("stopped")
@@ -139,6 +144,7 @@ final class Node {
         let reasons = context.state.reasonsNotReady
         guard reasons.isEmpty != isReady else { return }
         isReady = reasons.isEmpty
+        if !context.state.isDraining { serviceStates.readiness(reasons) }
         if isReady {
             log.info("ready", ["uptime_ms": "\(context.state.uptime.wholeMilliseconds)"])
         } else if !context.state.isDraining {
@@ -164,10 +170,12 @@ final class Node {
         context.state.setDraining()
         readinessChanged()
         let delay = configuration.drainDelay
+        let clientCount = context.metrics.total(\.clients)
+        serviceStates.stopping(clientCount: clientCount)
         log.info(
             "draining",
             [
-                "connections": "\(context.metrics.total(\.clients))", "delay_ms": "\(delay.wholeMilliseconds)",
+                "connections": "\(clientCount)", "delay_ms": "\(delay.wholeMilliseconds)",
                 "time_ms": "\(configuration.drainTime.wholeMilliseconds)",
             ])
         guard delay > .zero else { return sendClientsAway() }
