@@ -1,0 +1,100 @@
+# Shell of scripts/package: lays out the package's tree and makes the package. Sourced after prerequisites.sh.
+# shellcheck shell=bash disable=SC2154
+
+# Prints the program's help or version as the installed program is called: what help2man asks.
+# installed_name PROGRAM NAME ARGUMENT
+named() {
+    # The first line of --help is the version again, and what the program is for.
+    "$1" "$3" | sed "1{/:/d}; s/^[a-z]* \\([0-9.]*\\)\$/$2 \\1/; s/^Usage: [a-z]*/Usage: $2/"
+}
+
+# man_page BINARY NAME SECTION DIRECTORY: from --help, --version and the prose in packaging/man.
+man_page() {
+    local ask=$4/ask-$2
+    # shellcheck disable=SC2016
+    printf '#!/bin/bash\n%s\nnamed %q %q "$1"\n' "$(declare -f named)" "$1" "$2" >"$ask"
+    chmod 755 "$ask"
+    mkdir -p "$4/usr/share/man/man$3"
+    # No reference to an info page: there is none.
+    help2man --no-info --section "$3" --include "$root/packaging/man/$2.h2m" "$ask" |
+        sed "s/ask-$2/$2/g; s/ASK-${2^^}/${2^^}/g" |
+        gzip -9n >"$4/usr/share/man/man$3/$2.$3.gz"
+    rm "$ask"
+}
+
+# The day of the newest commit, so that the same sources make the same package.
+source_date() {
+    git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s
+}
+
+# changelog VERSION: Debian's form, which tells of the release and sends to ours.
+changelog() {
+    printf 'roomcast (%s) unstable; urgency=medium\n\n' "$1"
+    printf '  * Release %s. See CHANGELOG.md.gz.\n\n' "$1"
+    printf ' -- %s  %s\n' "$maintainer" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+}
+
+install_documentation() {
+    local tree=$1 version=$2 documentation=$1/usr/share/doc/roomcast example
+    mkdir -p "$documentation/examples"
+    install -m 644 "$root/packaging/debian/copyright" "$documentation/copyright"
+    changelog "$version" | gzip -9n >"$documentation/changelog.gz"
+    gzip -9n <"$root/CHANGELOG.md" >"$documentation/CHANGELOG.md.gz"
+    gzip -9n <"$root/docs/OPERATIONS.md" >"$documentation/OPERATIONS.md.gz"
+    for example in redis.conf nginx.conf prometheus.yml alerts.yml grafana/dashboards/roomcast.json; do
+        install -m 644 "$root/deploy/$example" "$documentation/examples/"
+    done
+    install -D -m 644 "$root/packaging/debian/lintian-overrides" "$tree/usr/share/lintian/overrides/roomcast"
+}
+
+# What the programs load, with the versions of this Debian.
+dependencies() {
+    local work
+    work=$(mktemp -d)
+    mkdir "$work/debian"
+    printf 'Source: roomcast\n\nPackage: roomcast\nArchitecture: any\n' >"$work/debian/control"
+    (cd "$work" && dpkg-shlibdeps -O "${@/#/-e}" 2>/dev/null) | sed -n 's/^shlibs:Depends=//p'
+    rm -r "$work"
+}
+
+install_control() {
+    local tree=$1 version=$2 script depends size
+    mkdir "$tree/DEBIAN"
+    for script in postinst prerm postrm; do
+        install -m 755 "$root/packaging/debian/$script" "$tree/DEBIAN/"
+    done
+    printf '/etc/roomcast/gateway.env\n' >"$tree/DEBIAN/conffiles"
+    (cd "$tree" && find lib usr -type f -print0 | sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
+    depends=$(dependencies "$tree"/usr/bin/*)
+    [[ $depends ]] || fail 'no dependencies: dpkg-shlibdeps has failed'
+    size=$(du -sk --exclude=DEBIAN "$tree" | cut -f1)
+    sed -e "s/@version@/$version/; s/@architecture@/$(dpkg --print-architecture)/; s/@size@/$size/" \
+        -e "s/@maintainer@/$maintainer/; s/@depends@/$depends/" \
+        "$root/packaging/debian/control.in" >"$tree/DEBIAN/control"
+}
+
+# build_package BINARIES DIRECTORY: prints the path of the package.
+build_package() {
+    local tree=$2/tree version program section package
+    maintainer="${DEBFULLNAME:-The authors of Roomcast} <${DEBEMAIL:-roomcast@localhost.localdomain}>"
+    SOURCE_DATE_EPOCH=$(source_date)
+    export SOURCE_DATE_EPOCH
+    version=$("$1/gateway" --version | cut -d ' ' -f 2)
+    rm -rf "$tree"
+    mkdir -p "$tree/usr/bin" "$tree/etc/roomcast"
+    for program in gateway publisher loadtest; do
+        install -m 755 "$1/$program" "$tree/usr/bin/roomcast-$program"
+        strip --strip-unneeded --remove-section=.comment --remove-section=.note "$tree/usr/bin/roomcast-$program"
+        section=1
+        [[ $program != gateway ]] || section=8
+        man_page "$1/$program" "roomcast-$program" "$section" "$tree"
+    done
+    install -m 640 "$root/packaging/gateway.env" "$tree/etc/roomcast/"
+    install -D -m 644 -t "$tree/lib/systemd/system" "$root/packaging/roomcast-gateway.service"
+    install_documentation "$tree" "$version"
+    install_control "$tree" "$version"
+    chmod -R go-w "$tree"
+    package=$2/roomcast_${version}_$(dpkg --print-architecture).deb
+    dpkg-deb --root-owner-group --build "$tree" "$package" >/dev/null
+    printf '%s\n' "$package"
+}
