@@ -9,6 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 log_directory=$root/.run/log
 venv_python=$root/.venv/bin/python
 websockets_version=15.0.1
+kubernetes_validate_version=1.37.0
 
 say() {
     printf '==> %s\n' "$*"
@@ -125,11 +126,15 @@ ensure_swift() {
 ensure_venv() {
     exec {venv_lock}>"$root/.run/venv.lock"
     flock "$venv_lock"
-    local check="import websockets; assert websockets.__version__ == '$websockets_version'"
-    if ! "$venv_python" -c "$check" 2>/dev/null; then
-        say 'Making .venv with the Python package websockets'
+    local packages="websockets==$websockets_version kubernetes-validate==$kubernetes_validate_version"
+    local check='import sys; from importlib.metadata import version
+for name, wanted in (package.split("==") for package in sys.argv[1:]): assert version(name) == wanted'
+    # shellcheck disable=SC2086
+    if ! "$venv_python" -c "$check" $packages 2>/dev/null; then
+        say "Making .venv with the Python packages $packages"
         quietly venv python3 -m venv --clear "$root/.venv"
-        quietly pip "$venv_python" -m pip install --quiet "websockets==$websockets_version"
+        # shellcheck disable=SC2086
+        quietly pip "$venv_python" -m pip install --quiet $packages
     fi
     exec {venv_lock}>&-
 }
