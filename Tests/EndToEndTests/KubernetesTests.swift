@@ -1,4 +1,4 @@
-// The manifests in deploy/k8s against the schemas of Kubernetes, against each other and against the gateway's options.
+// The manifests in deploy/k8s against Kubernetes' schemas, against each other and against the gateway's options.
 import Foundation
 import Testing
 
