@@ -49,7 +49,7 @@ check_in_chroot() {
 }
 
 check_package() {
-    local package=$1 directory
+    local package=$1
     say 'Unit'
     check_unit
     check_manual "$(dirname "$package")/tree"
@@ -57,8 +57,9 @@ check_package() {
     check_lintian "$package"
     say 'Clean Debian'
     ((EUID == 0)) || fail '--check makes a Debian in a directory: it has to be root'
-    directory=$(mktemp -d /var/tmp/roomcast-package.XXXXXX)
+    # Not local: the trap reads it when the functions have ended.
+    chroot_directory=$(mktemp -d /var/tmp/roomcast-package.XXXXXX)
     # The directory is ours alone, and nothing is mounted in it once the namespace is gone.
-    trap 'rm -rf --one-file-system "$directory"' EXIT
-    check_in_chroot "$directory" "$package"
+    trap 'rm -rf --one-file-system "$chroot_directory"' EXIT
+    check_in_chroot "$chroot_directory" "$package"
 }
