@@ -64,10 +64,14 @@ enum Frame {
 
 extension GatewayNode {
     /// A raw connection that has been upgraded: what comes next are frames.
-    func rawSocket(_ rooms: String, receiveBufferBytes: Int = 0) async throws -> RawConnection {
-        let token = try await token()
+    func rawSocket(
+        _ rooms: String, token: String? = nil, headers: [String: String] = [:], receiveBufferBytes: Int = 0
+    ) async throws -> RawConnection {
+        var used = token
+        if used == nil { used = try await self.token() }
         let raw = try await RawConnection(driver, port: port, receiveBufferBytes: receiveBufferBytes)
-        try await raw.send(requestText("/ws?token=\(token)&roomIds=\(rooms)", headers: handshakeHeaders()))
+        let target = "/ws?token=\(used ?? "")&roomIds=\(rooms)"
+        try await raw.send(requestText(target, headers: handshakeHeaders(replacing: headers)))
         let head = try await raw.receive(until: "\r\n\r\n").bytes
         guard String(decoding: head, as: UTF8.self).hasPrefix("HTTP/1.1 101 ") else {
             throw HarnessError("refused: \(String(decoding: head, as: UTF8.self))")

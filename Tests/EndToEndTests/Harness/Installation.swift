@@ -14,6 +14,9 @@ enum Installation {
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
+    /// Whether the programs under test were built with a sanitizer: they are slower and larger than they are.
+    static let isSanitized = environment("ROOMCAST_SANITIZER") != nil
+
     static func binary(_ name: String) throws -> String {
         let directory = environment("ROOMCAST_BIN") ?? root.appending(path: ".build/release").path
         return try executable("\(directory)/\(name)", advice: "swift build -c release, or set ROOMCAST_BIN")

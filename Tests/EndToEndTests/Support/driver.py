@@ -8,9 +8,11 @@ dies, they are killed. The argument is the directory of their files, which is re
 """
 import asyncio, json, os, shutil, signal, sys
 
-import browser, clients, processes, roaming
+import browser, clients, hostile, processes, roaming
 
-OPERATIONS = {**browser.OPERATIONS, **clients.OPERATIONS, **processes.OPERATIONS, **roaming.OPERATIONS}
+OPERATIONS = {
+    **browser.OPERATIONS, **clients.OPERATIONS, **hostile.OPERATIONS, **processes.OPERATIONS, **roaming.OPERATIONS,
+}
 
 
 async def answer(request):

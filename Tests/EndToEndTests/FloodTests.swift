@@ -1,0 +1,108 @@
+// Peers that send too slowly, too much, or in pieces too small: they get what is due to them, and nobody else pays.
+import Foundation
+import Testing
+
+@Suite struct FloodTests {
+    /// Time is the subject: a head has 3 s, however it dribbles in, and 300 of them keep nobody waiting.
+    @Test func slowHeadsAreCutAfterTheRequestTimeoutWhileOthersAreServed() async throws {
+        try await Cluster.with(options: ["--request-timeout", "3s", "--unsubscribe-grace", "100ms"]) { cluster in
+            let node = cluster.node
+            let descriptors = try node.descriptorCount
+            let head = "GET /heartbeat?token=x HTTP/1.1\r\nHost: a\r\nX: "
+            async let trickled = node.driver.trickle(
+                node.port, head, count: 300, interval: .milliseconds(150), within: .seconds(20))
+            try await eventually("all of them are there") {
+                try await node.metrics()["roomcast_http_connections"] >= 300
+            }
+            var servedCount = -1
+            repeat {
+                servedCount += 1
+                try await node.expectService(cluster)
+            } while try await node.metrics()["roomcast_http_connections"] >= 300
+            #expect(servedCount > 0, "nobody was served before they were gone")
+            let all = try await trickled
+            #expect(all.count == 300)
+            #expect(all.allSatisfy { $0.status == 408 && $0.isClosed })
+            let times = all.map(\.after)
+            #expect(times.min() ?? .zero >= .seconds(2.9))
+            #expect(times.max() ?? .zero < .seconds(8))
+            try await node.expectNobody(descriptors: descriptors)
+        }
+    }
+
+    /// 10 MB of requests, sent before any is answered. While Redis is silent (for less than the 2 s that a request
+    /// waits for it) the first one waits, and the node takes no more than a little of the rest.
+    @Test func tenThousandPipelinedHeartbeatsAreAnsweredInOrderInBoundedMemory() async throws {
+        try await Cluster.with { cluster in
+            let node = cluster.node
+            try await node.expectService(cluster)
+            let token = try await node.token()
+            let padding = ["X-Padding": String(repeating: "x", count: 900)]
+            let targets = [
+                "/heartbeat?token=\(token)", "/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", "/heartbeat?token=x",
+                "/heartbeat", "/heartbeat?token=%zz",
+            ]
+            let memory = try node.peakMemoryBytes
+            try await cluster.redis.first.signal(SIGSTOP)
+            let flood = try await node.driver.flood(
+                node.port, targets.map { requestText($0, headers: padding) }, repeats: 2000,
+                stall: .milliseconds(400))
+            try await cluster.redis.first.signal(SIGCONT)
+            #expect(flood.allBytes > 9_000_000)
+            #expect(flood.takenBytes < 2_000_000, "the node has read what it could not answer")
+            let statuses = try await flood.end(count: 10_000, within: .seconds(60))
+            #expect(statuses == (0..<2000).flatMap { _ in [200, 500, 500, 500, 400] })
+            let growth = try node.peakMemoryBytes - memory
+            // A sanitizer keeps what was freed.
+            if !Installation.isSanitized { #expect(growth < 3_000_000, "\(growth) bytes more") }
+            try await node.expectService(cluster)
+        }
+    }
+
+    /// Each ping is owed a pong; who takes none of them is a slow consumer like any other.
+    @Test func pingsOfAPeerThatDoesNotReadEndWithItsQueue() async throws {
+        let options = ["--maximum-queue-bytes", "64KiB", "--unsubscribe-grace", "100ms"]
+        try await Cluster.with(options: options) { cluster in
+            let node = cluster.node
+            let descriptors = try node.descriptorCount
+            let raw = try await node.rawSocket(cluster.room(), receiveBufferBytes: 4096)
+            let ping = Frame.client(9, [UInt8](repeating: UInt8(ascii: "p"), count: 125))
+            let portion = (0..<4000).flatMap { _ in ping }
+            try await eventually("it is closed as a slow consumer", within: .seconds(30)) {
+                // In portions, so that an end is seen between them.
+                if try await node.metrics().samples[#"roomcast_closes_total{code="1013"}"#] == 1 { return true }
+                try await raw.send(portion)
+                return false
+            }
+            try await raw.reset()
+            try await node.expectNobody(descriptors: descriptors)
+        }
+    }
+
+    @Test func conversationMayComeByteByByte() async throws {
+        try await Cluster.with { cluster in
+            let room = cluster.room()
+            let token = try await cluster.node.token()
+            let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+            let before = requestText("/heartbeat?token=\(token)", headers: ["Content-Length": "5"]) + "hello"
+            let upgrade = requestText("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
+            let euro = Array("€".utf8)
+            let frames =
+                Frame.client(1, [euro[0]], fin: false) + Frame.client(9, Array("a ping within".utf8))
+                + Frame.client(0, Array(euro[1...])) + Frame.client(2, [UInt8](repeating: 7, count: 300))
+            #expect(try await raw.dribble(Array((before + upgrade).utf8) + frames))
+            let answer = try await raw.receive(until: "\r\n\r\n{}").bytes
+            #expect(String(decoding: answer, as: UTF8.self).hasPrefix("HTTP/1.1 200 "))
+            let opened = try await raw.receive(until: "\r\n\r\n").bytes
+            #expect(String(decoding: opened, as: UTF8.self).hasPrefix("HTTP/1.1 101 "))
+            #expect(try await raw.receive(15).bytes == [0x8a, 13] + Array("a ping within".utf8))
+            try await cluster.redis.publish(room: room, "1")
+            #expect(try await raw.receive(3).bytes == [0x81, 1, UInt8(ascii: "1")])
+            #expect(try await raw.dribble(Frame.close(1000, Array("bye".utf8))))
+            let (bytes, end) = try await raw.receive()
+            #expect(try Frame.parse(bytes).map(\.closeCode) == [1000])
+            #expect(end == .eof)
+            try await raw.close()
+        }
+    }
+}
