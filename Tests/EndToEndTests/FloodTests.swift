@@ -30,6 +30,43 @@ import Testing
         }
     }
 
+    /// Time is the subject: a head behind an answered request has the request timeout too, not the keep-alive time.
+    @Test func headThatBeginsInTheSegmentOfAnotherRequestIsCutAsWell() async throws {
+        try await Cluster.with(options: ["--request-timeout", "1s", "--keep-alive-timeout", "60s"]) { cluster in
+            let token = try await cluster.node.token()
+            for first in ["/nowhere", "/heartbeat?token=\(token)"] {
+                let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+                try await raw.send(requestText(first) + "GET /heartbeat?tok")
+                let (bytes, end) = try await raw.receive(within: .seconds(10))
+                let answers = String(decoding: bytes, as: UTF8.self)
+                #expect(answers.hasPrefix(first == "/nowhere" ? "HTTP/1.1 404 " : "HTTP/1.1 200 "))
+                #expect(answers.contains("HTTP/1.1 408 "))
+                #expect(end == .eof)
+                try await raw.close()
+            }
+        }
+    }
+
+    /// Time is the subject: a body that is announced and dribbles keeps its connection no longer than a head does.
+    @Test func bodyThatDribblesIsCutAfterTheRequestTimeout() async throws {
+        try await Cluster.with(options: ["--request-timeout", "1s", "--keep-alive-timeout", "60s"]) { cluster in
+            let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+            try await raw.send(requestText("/heartbeat?token=x", headers: ["Content-Length": "60000"]) + "x")
+            let body = #"{"data":"token error"}"#
+            #expect(!(try await raw.receive(until: body).bytes).isEmpty)
+            let clock = ContinuousClock()
+            let answered = clock.now
+            var end: RawConnection.End?
+            while end == nil, clock.now - answered < .seconds(10) {
+                try await raw.send("x")
+                end = try await raw.receive(1, within: .milliseconds(100)).end
+            }
+            #expect(end != nil, "the connection is still open")
+            #expect(clock.now - answered >= .seconds(0.9))
+            try await raw.close()
+        }
+    }
+
     /// 10 MB of requests, sent before any is answered. While Redis is silent (for less than the 2 s that a request
     /// waits for it) the first one waits, and the node takes no more than a little of the rest.
     @Test func tenThousandPipelinedHeartbeatsAreAnsweredInOrderInBoundedMemory() async throws {

@@ -63,6 +63,8 @@ final class HttpConnection: Connection {
     private var isProcessing = false
     private var hasPeerEnded = false
     private var hasReceived = false
+    /// The deadline is that of the request that is coming; it stands, however many pieces that comes in.
+    private var isTimingRequest = false
     private var onAbandon: ((AbandonReason) -> Void)?
 
     /// Why a request that waits can no longer be answered by its handler.
@@ -82,8 +84,19 @@ final class HttpConnection: Connection {
         super.init(socket: socket, host: host)
     }
 
-    func start() {
+    func start() { timeRequest() }
+
+    /// A peer has so long to send what it has begun: a head, or the body behind one.
+    private func timeRequest() {
+        guard !isTimingRequest else { return }
+        isTimingRequest = true
         setDeadline(after: limits.requestTimeout)
+    }
+
+    /// The peer may rest until its next request.
+    private func awaitRequest() {
+        isTimingRequest = false
+        setDeadline(after: limits.keepAliveTimeout)
     }
 
     override func didEnd() {
@@ -108,7 +121,7 @@ final class HttpConnection: Connection {
             status, fields: fields, body: body, omitsBody: isHead, connection: connectionOption, to: &output)
         state = .reading
         if connectionOption == .close { isClosing = true }
-        setDeadline(after: limits.keepAliveTimeout)
+        if bodyBytesLeft > 0 { timeRequest() } else { awaitRequest() }
         // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go on.
         if !isProcessing { pump() }
     }
@@ -136,7 +149,6 @@ final class HttpConnection: Connection {
 
     private func received(_ bytes: UnsafeRawBufferPointer) {
         guard state != .lingering else { return }
-        if state == .reading, input.isEmpty, hasReceived { setDeadline(after: limits.requestTimeout) }
         hasReceived = true
         if mayProcess, input.isEmpty {
             // The usual case: a whole request in one read is parsed where it lies.
@@ -185,11 +197,14 @@ final class HttpConnection: Connection {
                 let skipped = min(bodyBytesLeft, bytes.count - used)
                 bodyBytesLeft -= skipped
                 used += skipped
+                if bodyBytesLeft == 0 { awaitRequest() }
                 continue
             }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
             switch HttpRequestHead.parse(rest, maximumBytes: limits.maximumHeaderBytes, scanner: &scanner) {
-            case .incomplete: return used
+            case .incomplete:
+                timeRequest()
+                return used
             case .failed(let error):
                 refuse(error.status)
                 return bytes.count
@@ -203,6 +218,7 @@ final class HttpConnection: Connection {
 
     private func begin(_ head: HttpRequestHead) {
         scanner = HttpHeadScanner()
+        isTimingRequest = false
         guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
         bodyBytesLeft = head.contentLengthBytes
         state = .waiting
