@@ -53,7 +53,9 @@ package struct HttpResponseHead: Sendable {
     private init(_ head: UnsafeRawBufferPointer, headBytes: Int) throws(HttpHeadError) {
         guard let lineFeed = Word.firstOffset(of: Ascii.lineFeed, in: head, from: 0), lineFeed >= 13,
             head[8] == Ascii.space, head[9...11].allSatisfy(Ascii.isDigit),
-            lineFeed == 13 || head[12] == Ascii.space
+            lineFeed == 13 || head[12] == Ascii.space,
+            // RFC 9112 section 2.2: a carriage return alone makes the line invalid; so does any control character.
+            head[12..<lineFeed - 1].allSatisfy(Ascii.isFieldValueByte)
         else { throw .malformed }
         _ = try RequestLine.minorVersion(head.part(0..<8))
         statusCode = head[9...11].reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }

@@ -20,12 +20,14 @@ import Testing
         #expect(statusCode("HTTP/1.0 200 OK") == 200)
         #expect(statusCode("HTTP/1.1 599 ") == 599)
         #expect(statusCode("HTTP/1.1 418") == 418)
+        #expect(statusCode("HTTP/1.1 418 Ich bin\teine Teekanne, natürlich") == 418)
     }
 
     @Test(arguments: [
         "", "x", "HTTP/1.1", "HTTP/1.1 ", "HTTP/1.1 20", "HTTP/1.1 2000", "HTTP/1.1  200 OK",
         "HTTP/1.1 2x0 OK",
         "HTTP/1.1 099 X", "HTTP/1.1 600 X", "http/1.1 200 OK", "HTTP/1.1\t200 OK",
+        "HTTP/1.1 200 O\rK", "HTTP/1.1 200 O\0K", "HTTP/1.1 200 \u{7f}",
     ])
     func badStatusLineIsMalformed(line: String) {
         // An empty line in front is skipped, so the field stands where the status line should.
