@@ -44,6 +44,9 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["EventLoop", "Redis"], path: "Tests/TestSupport",
             swiftSettings: settings),
+        .executableTarget(
+            name: "EchoServer", dependencies: ["EventLoop", "WebSocket", "Options"], path: "Tests/EchoServer",
+            swiftSettings: settings),
         tests("EventLoopTests", ["EventLoop", "TestSupport"]),
         tests("RedisTests", ["Redis", "TestSupport"]),
         tests("WebSocketTests", ["WebSocket", "TestSupport"]),

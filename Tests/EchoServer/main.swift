@@ -1,0 +1,38 @@
+// An echo server on the gateway's codec and loop, for test suites that expect one (scripts/conformance). Not
+// shipped. Usage: EchoServer HOST:PORT
+
+import EventLoop
+import Glibc
+import Options
+
+func fail(_ message: String) -> Never {
+    print("EchoServer: \(message)")
+    exit(2)
+}
+
+func serve(_ endpoint: Endpoint) throws(SystemError) {
+    let loop = try EventLoop()
+    let listening = try ListeningSocket(host: endpoint.host, port: UInt16(endpoint.port), sharing: .exclusive)
+    let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 64)
+    var connections: [ObjectIdentifier: EchoConnection] = [:]
+    let listener = Listener(
+        listening, on: loop, onError: { print("EchoServer: \($0)") },
+        onAccept: { socket, _ in
+            let connection = EchoConnection(socket: socket, loop: loop, readBuffer: readBuffer) {
+                connections[ObjectIdentifier($0)] = nil
+            }
+            connections[ObjectIdentifier(connection)] = connection
+        })
+    print("listening on \(listening.host):\(listening.port)")
+    fflush(nil)
+    withExtendedLifetime(listener) { loop.run() }
+}
+
+guard CommandLine.arguments.count == 2, let endpoint = Endpoint(CommandLine.arguments[1]) else {
+    fail("expected one argument, HOST:PORT")
+}
+do throws(SystemError) {
+    try serve(endpoint)
+} catch {
+    fail("\(error)")
+}

@@ -1,0 +1,96 @@
+"""Usage: conformance.py INDEX --suite VERSION [--docs PAGE]
+
+The verdict on a run of the Autobahn test suite: prints a table by section, names what was not passed, writes the
+page of the documentation. Exit 1 when a case was not passed, or a section is missing.
+"""
+
+import argparse
+import collections
+import datetime
+import json
+import sys
+
+SECTIONS = {
+    1: "Framing", 2: "Pings and pongs", 3: "Reserved bits", 4: "Opcodes", 5: "Fragmentation",
+    6: "UTF-8", 7: "Closing handshake", 9: "Limits and performance", 10: "Automatic fragmentation",
+}
+# How many cases each section of suite 0.8.2 has: a run that was cut short is no run that passed.
+CASES = {1: 16, 2: 11, 3: 7, 4: 10, 5: 20, 6: 145, 7: 37, 9: 54, 10: 1}
+PASSED = ("OK", "NON-STRICT", "INFORMATIONAL")
+
+PAGE = """# Conformance
+
+The [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) {suite} is a WebSocket client that knows
+every rule of RFC 6455 and breaks most of them. `scripts/conformance` runs it against an echo server
+(`Tests/EchoServer`) that is made of the gateway's own frame decoder, encoder, HTTP head and event loop, with the
+limit of a message raised to 16 MiB. The gateway itself sends nothing back of what a client sends, so the suite would
+have nothing to compare.
+
+{table}
+Last run: {date}, {total} cases, {verdict}.
+
+```sh
+scripts/conformance             # installs the suite (minutes), runs it (half a minute), writes this page
+```
+
+A case is passed when its result is OK, NON-STRICT (the rule leaves a choice, and the suite would have made the
+other one) or INFORMATIONAL, for the messages as well as for the closing handshake. Sections 12 and 13 are about
+compression, which the gateway declines; section 8 does not exist, section 11 is not about the protocol.
+
+The suite needs Python 2.7 (`pyenv install 2.7.18`, or its path in `ROOMCAST_PYTHON2`). Few machines still have that,
+so this is not a part of `scripts/test`, which covers the same ground with tests of its own:
+`Tests/WebSocketTests/FrameDecoderTests.swift`, `Tests/EndToEndTests/ProtocolTests.swift` and
+`Tests/EndToEndTests/ProtocolViolationTests.swift`.
+"""
+
+
+def section(case):
+    return int(case.split(".")[0])
+
+
+def results(index):
+    """By section how often each result came, and what was not passed."""
+    cases = json.load(open(index)).get("roomcast", {})
+    counts = collections.defaultdict(collections.Counter)
+    bad = []
+    for case, result in sorted(cases.items(), key=lambda item: [int(part) for part in item[0].split(".")]):
+        counts[section(case)][result["behavior"]] += 1
+        if result["behavior"] not in PASSED or result["behaviorClose"] not in PASSED:
+            bad.append(f"{case}: {result['behavior']}, close {result['behaviorClose']}")
+    for number, expected in CASES.items():
+        ran = sum(counts[number].values())
+        if ran != expected:
+            bad.append(f"section {number}: {ran} of {expected} cases were run")
+    return counts, bad
+
+
+def table(counts):
+    lines = ["| section | cases | OK | NON-STRICT | INFORMATIONAL | not passed |", "|---|---|---|---|---|---|"]
+    for number, name in SECTIONS.items():
+        passed = [counts[number][result] for result in PASSED]
+        total = sum(counts[number].values())
+        cells = [f"{number} {name}", total, *passed, total - sum(passed)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("index")
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--docs")
+    options = parser.parse_args()
+    counts, bad = results(options.index)
+    print(table(counts))
+    for line in bad:
+        print(f"NOT PASSED {line}")
+    if options.docs:
+        verdict = f"{len(bad)} problems" if bad else "all of them passed"
+        with open(options.docs, "w") as page:
+            page.write(PAGE.format(
+                suite=options.suite, table=table(counts), date=datetime.date.today().isoformat(), verdict=verdict,
+                total=sum(map(sum, (c.values() for c in counts.values())))))
+    sys.exit(1 if bad else 0)
+
+
+main()
