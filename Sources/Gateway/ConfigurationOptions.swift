@@ -19,8 +19,8 @@ extension Configuration {
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + redisOptions + accessOptions + clientOptions + limitOptions + addressLimitOptions
-        + socketOptions + timeOptions + drainOptions + operationOptions
+        listenOptions + redisOptions + linkOptions + accessOptions + clientOptions + limitOptions
+        + addressLimitOptions + socketOptions + timeOptions + drainOptions + operationOptions
 
     private static let listenOptions = [
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
@@ -69,7 +69,7 @@ extension Configuration {
         // A few lost echoes, not one: a fork for a snapshot can stall Redis for a second.
         Option(
             "redis-silence-timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("5s"),
-            help: "A subscriber link without an echo for this long is taken for dead, 1s to 60s."),
+            help: "A connection to Redis without an echo for this long is taken for dead, 1s to 60s."),
         // A client that reloads its page comes back within seconds: no need to leave and join again.
         Option(
             "unsubscribe-grace", .value(placeholder: "TIME"), section: "Redis", default: .text("10s"),
@@ -82,6 +82,14 @@ extension Configuration {
             "issue-key", .value(placeholder: "KEY[,KEY]"), section: "Access", isSecret: true,
             help: "Tokens are issued only to who sends Authorization: Bearer KEY, which is known to your backend "
                 + "alone: 16 to 256 visible ASCII characters. Two keys are both taken. Best in the environment."),
+    ]
+
+    private static let linkOptions = [
+        // Off: a client that knows nothing of it would take the frame for a notice that somebody has published.
+        Option(
+            "gap-notice", .value(placeholder: "on|off"), section: "Redis", default: .text("off"),
+            help: "Tell clients by a frame of type gap when messages may be missing, because the node was away "
+                + "from Redis."),
     ]
 
     private static let clientOptions = [

@@ -23,6 +23,7 @@ final class Node {
     private let serviceStates: ServiceStates
     private var drainedWorkers: Set<Int> = []
     private var isReady = false
+    private var redisLog: RedisLog
 
     private var log: Log { context.log }
     private var configuration: Configuration { context.configuration }
@@ -37,6 +38,7 @@ final class Node {
         context = NodeContext(configuration: configuration, log: log, state: state)
         serviceStates = ServiceStates(
             socketName: Program.processVariable(NotifySocket.variable), loop: loop, log: log)
+        redisLog = RedisLog(log, workerCount: configuration.workerCount)
         try bind()
     }
 
@@ -134,6 +136,9 @@ final class Node {
     private func handle(_ notice: ControlNotice) {
         switch notice {
         case .readinessChanged: readinessChanged()
+        case .redisUp(let role): redisLog.isUp(role)
+        case .redisDown(let role, let reason): redisLog.down(role, reason)
+        case .redisRefused(let message): redisLog.refused(message)
         case .drained(let worker):
             drainedWorkers.insert(worker)
             if drainedWorkers.count == configuration.workerCount { stop() }

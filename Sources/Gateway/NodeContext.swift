@@ -46,4 +46,10 @@ enum ControlNotice: Sendable {
     case drained(worker: Int)
     /// A connection to Redis has come or gone.
     case readinessChanged
+    /// A connection to Redis stands.
+    case redisUp(RedisRole)
+    /// A connection to Redis, or an attempt at one, was lost: the reason.
+    case redisDown(RedisRole, String)
+    /// Redis has refused a command, with its message.
+    case redisRefused(String)
 }

@@ -14,6 +14,7 @@ package final class RedisConnection {
     private let timeout: Duration
     private var deadlines = ReplyDeadlines()
     private var deadlineTimer: Timer?
+    private var echo: LinkEcho?
 
     /// Whether commands are sent; otherwise they fail at once.
     package private(set) var isUp = false
@@ -26,10 +27,17 @@ package final class RedisConnection {
     /// - Parameters:
     ///   - clientName: shown by CLIENT LIST.
     ///   - timeout: the longest wait for a reply; after it the link counts as dead.
-    package init(url: RedisURL, clientName: String, timeout: Duration, loop: EventLoop) {
+    ///   - silenceTimeout: the longest silence without any command; it is filled with PINGs.
+    package init(
+        url: RedisURL, clientName: String, timeout: Duration, silenceTimeout: Duration = .seconds(5), loop: EventLoop
+    ) {
         self.timeout = timeout
         link = RedisLink(url: url, clientName: clientName, loop: loop)
         deadlineTimer = Timer(on: loop) { [unowned self] in self.checkDeadlines() }
+        echo = LinkEcho(
+            silenceTimeout: silenceTimeout, loop: loop,
+            ask: { [unowned self] in self.send(RedisConnection.ping) { _ in } },
+            onSilence: { [unowned self] in self.link.drop(reason: $0) })
         link.onLogin = { [unowned self] in self.identify($0) }
         link.onLost = { [unowned self] in self.lost($0) }
     }
@@ -41,6 +49,7 @@ package final class RedisConnection {
 
     /// Ends the connection for good; pending commands fail.
     package func stop() {
+        echo?.stop()
         link.stop()
     }
 
@@ -62,12 +71,21 @@ package final class RedisConnection {
         }
     }
 
+    private static let ping = RedisCommand([[UInt8]("PING")])
+
+    /// PING first: while Redis loads its data it answers INFO, but takes no command of use.
     private func identify(_ context: RedisContext) {
+        context.send(RedisConnection.ping) { [weak self] result in
+            if case .failure(.refused(let message)) = result, !message.hasPrefix("NOPERM") {
+                self?.link.drop(reason: message)
+            }
+        }
         context.send(RedisCommand([[UInt8]("INFO"), [UInt8]("server")])) { [weak self] result in
             guard let self else { return }
             switch result {
             case .success(let reply):
                 self.link.confirm()
+                self.echo?.start()
                 self.isUp = true
                 self.onUp?(Server(runID: RedisConnection.runID(in: reply.string ?? "")))
             case .failure(.refused(let message)): self.link.drop(reason: "INFO: \(message)")
@@ -84,6 +102,7 @@ package final class RedisConnection {
 
     private func lost(_ reason: String) {
         isUp = false
+        echo?.stop()
         deadlines.removeAll()
         deadlineTimer?.cancel()
         onDown?(reason)
@@ -91,6 +110,7 @@ package final class RedisConnection {
 
     /// Replies come in the order of the commands, so the oldest deadline is the one that is met.
     private func replied() {
+        echo?.heard()
         // Commands that fail because the link is lost may do so after the deadlines are forgotten.
         if deadlines.count > 0 { deadlines.removeFirst() }
     }

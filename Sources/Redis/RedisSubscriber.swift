@@ -13,16 +13,20 @@ package final class RedisSubscriber {
 
     private let link: RedisLink
     private let anchor: RedisArgument
-    private let silenceTimeout: Duration
-    private var echoTimer: Timer?
-    private var lastHeard = MonotonicInstant.now
-    /// Channels to hold: confirmed or waiting for their confirmation.
+    private var echo: LinkEcho?
+    /// Channels to hold: confirmed, or waiting for their confirmation.
     private var channels: Set<RedisArgument> = []
+    private var asked = SubscriptionQueue()
     /// Whether the anchor of the present connection is confirmed.
     package private(set) var isUp = false
+    /// All that was published before this instant to channels that were confirmed by then has come, if it was to come
+    /// at all: Redis has answered what was sent to it then. Holds its value when the link is lost.
+    package private(set) var completeUntil = MonotonicInstant.now
 
     /// The anchor is confirmed and every held channel has been asked for again.
     package var onUp: (() -> Void)?
+    /// Every channel that was held at `onUp` is confirmed.
+    package var onAllSubscribed: (() -> Void)?
     /// The connection, or an attempt at one, was lost: the reason. Every channel is unsubscribed with it.
     package var onDown: ((String) -> Void)?
     /// Redis has confirmed a channel: what is published from now on comes.
@@ -39,9 +43,10 @@ package final class RedisSubscriber {
         url: RedisURL, clientName: String, anchor: RedisArgument, silenceTimeout: Duration, loop: EventLoop
     ) {
         self.anchor = anchor
-        self.silenceTimeout = silenceTimeout
         link = RedisLink(url: url, clientName: clientName, loop: loop)
-        echoTimer = Timer(on: loop, repeating: true) { [unowned self] in self.echo() }
+        echo = LinkEcho(
+            silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
+            onSilence: { [unowned self] in self.link.drop(reason: $0) })
         link.onLogin = { [unowned self] in self.subscribeAll($0) }
         link.onLost = { [unowned self] in self.lost($0) }
     }
@@ -51,68 +56,74 @@ package final class RedisSubscriber {
     }
 
     package func stop() {
-        echoTimer?.cancel()
+        echo?.stop()
         link.stop()
     }
 
     /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
     package func subscribe(_ channel: RedisArgument) {
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")
-        if isUp { link.context?.sendSubscription(RedisSubscriber.subscribeVerb, channel: channel) }
+        if isUp { send(.subscribe, channel) }
     }
 
     /// Lets go of a channel that has been confirmed.
     package func unsubscribe(_ channel: RedisArgument) {
         precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
-        if isUp { link.context?.sendSubscription(RedisSubscriber.unsubscribeVerb, channel: channel) }
+        if isUp { send(.unsubscribe, channel) }
+    }
+
+    private func send(_ purpose: SubscriptionQueue.Purpose, _ channel: RedisArgument) {
+        guard let context = link.context else { return }
+        let verb = purpose == .unsubscribe ? RedisSubscriber.unsubscribeVerb : RedisSubscriber.subscribeVerb
+        asked.append(channel, purpose)
+        context.sendSubscription(verb, channel: channel)
     }
 
     private func subscribeAll(_ context: RedisContext) {
         context.setPushHandler { [unowned self] in self.receive($0) }
-        context.sendSubscription(RedisSubscriber.subscribeVerb, channel: anchor)
+        send(.echo, anchor)
         // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
-        for channel in channels { context.sendSubscription(RedisSubscriber.subscribeVerb, channel: channel) }
-        lastHeard = .now
-        echoTimer?.start(after: silenceTimeout / 4)
+        for channel in channels { send(.subscribe, channel) }
+        send(.end, anchor)
+        echo?.start()
     }
 
     private func receive(_ reply: RedisReply) {
-        lastHeard = .now
+        echo?.heard()
         // hiredis 0.14 may hand over a reply that belongs elsewhere: only the shapes that are known are taken.
         guard reply.count == 3, let kind = reply[0].bytes, let channel = reply[1].bytes else { return }
         if kind.elementsEqual("message".utf8) {
             if let payload = reply[2].bytes { onMessage?(channel, payload) }
         } else if kind.elementsEqual("subscribe".utf8) {
-            confirmed(Array(channel))
+            answered(Array(channel), isSubscribed: true)
         } else if kind.elementsEqual("unsubscribe".utf8) {
-            onUnsubscribed?(Array(channel))
+            answered(Array(channel), isSubscribed: false)
         }
     }
 
-    private func confirmed(_ channel: RedisArgument) {
-        guard channel == anchor else {
-            onSubscribed?(channel)
-            return
+    private func answered(_ channel: RedisArgument, isSubscribed: Bool) {
+        guard let entry = asked.answered(channel, isSubscribed: isSubscribed) else { return }
+        completeUntil = entry.sentAt
+        switch entry.purpose {
+        case .subscribe: onSubscribed?(channel)
+        case .unsubscribe: onUnsubscribed?(channel)
+        case .end: onAllSubscribed?()
+        case .echo:
+            guard !isUp else { return }
+            isUp = true
+            link.confirm()
+            onUp?()
         }
-        // Later confirmations of the anchor are its echo.
-        guard !isUp else { return }
-        isUp = true
-        link.confirm()
-        onUp?()
     }
 
-    private func echo() {
-        let silence = MonotonicInstant.now - lastHeard
-        if silence >= silenceTimeout * 3 / 4 {
-            link.drop(reason: "no answer for \(silence.wholeMilliseconds) ms")
-        } else if isUp {
-            link.context?.sendSubscription(RedisSubscriber.subscribeVerb, channel: anchor)
-        }
+    private func askForEcho() {
+        if isUp { send(.echo, anchor) }
     }
 
     private func lost(_ reason: String) {
         isUp = false
-        echoTimer?.cancel()
+        echo?.stop()
+        asked.removeAll()
         onDown?(reason)
     }
 }

@@ -1,6 +1,8 @@
 import EventLoop
+import Foundation
 import Notices
 import Redis
+import Synchronization
 import TestSupport
 import Testing
 
@@ -56,9 +58,43 @@ private final class Rig {
         case .subscribed(let room): "subscribed \(room)"
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
+        case .gapEnded(let milliseconds): "gap \(milliseconds > 0)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
         case .drain, .stop: "?"
+        }
+    }
+}
+
+/// Publishes `1` to rooms in turn, over and over, while the loop under test does its work.
+private final class Publishing: Sendable {
+    private let url: RedisURL
+    private let rooms: [String]
+    private let isStopped = Atomic(false)
+
+    init(to url: RedisURL, rooms: [String]) {
+        self.url = url
+        self.rooms = rooms
+    }
+
+    func start() {
+        Thread.detachNewThread { [self] in
+            // The server ends with the test, which may cut off the last batch.
+            do { try publish() } catch { if !isStopped.load(ordering: .relaxed) { Issue.record("\(error)") } }
+        }
+    }
+
+    func stop() { isStopped.store(true, ordering: .relaxed) }
+
+    private func publish() throws {
+        let pipeline = try RedisPipeline(to: url, timeout: .seconds(10))
+        var next = 0
+        while !isStopped.load(ordering: .relaxed) {
+            for _ in 0..<50 {
+                next = (next + 1) % rooms.count
+                try pipeline.append(["PUBLISH", "room:\(rooms[next])", "1"].map { [UInt8]($0) })
+            }
+            for _ in 0..<50 { _ = try pipeline.nextReply() }
         }
     }
 }
@@ -107,7 +143,7 @@ private final class Rig {
     /// A connection that is lost before every room is back was a connection all the same: what it confirmed
     /// holds no longer.
     @Test func lossBeforeAllRoomsAreBackIsALossToo() throws {
-        let rig = try Rig()
+        let rig = try Rig("--gap-notice", "on")
         rig.await("subscribed a") {
             // A channel that Redis refuses ends the connection.
             try rig.server.command("ACL", "SETUSER", "default", "resetchannels", "&gateway:*", "&room:a")
@@ -121,12 +157,51 @@ private final class Rig {
         rig.await("restored", count: 2)
         try rig.run()
         // Told to be subscribed once for each connection at most, and for the last one.
-        let told = rig.received[0].filter { $0 != "restored" }
+        let told = rig.received[0].filter { ["subscribed a", "lost"].contains($0) }
         for (message, next) in zip(told, told.dropFirst()) where message == "subscribed a" {
             #expect(next == "lost")
         }
         #expect(told.last == "subscribed a")
         #expect(rig.node.metrics.subscriber.reconnects.value == 1, "the node was away once")
+        #expect(rig.received[0].count { $0 == "gap true" } == 1, "one gap, told once")
+        #expect(rig.node.metrics.subscriber.gaps.value == 1)
+    }
+
+    /// With six thousand rooms the first ones are back long before the last one.
+    @Test func gapIsToldBeforeAnyMessageThatIsPublishedBehindIt() throws {
+        let rig = try Rig("--gap-notice", "on")
+        let rooms = (0..<6_000).map { "r\($0)" }
+        rig.scenario.step("all rooms", until: { rig.received[0].count { $0.hasPrefix("subscribed") } == rooms.count }) {
+            for room in rooms { rig.join(room, worker: 0) }
+        }
+        let publishing = try Publishing(to: rig.server.url, rooms: rooms)
+        defer { publishing.stop() }
+        rig.scenario.step("the publisher is at work", until: { rig.received[0].last?.hasSuffix(": 1") == true }) {
+            publishing.start()
+        }
+        rig.await("gap true") {
+            try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        }
+        rig.scenario.step("all is delivered again", until: { rig.received[0].count { $0 == "restored" } == 2 })
+        rig.scenario.step("the publisher goes on", until: { rig.received[0].last?.hasSuffix(": 1") == true })
+        try rig.run()
+        let told = rig.received[0]
+        let lost = try #require(told.lastIndex(of: "lost"))
+        let gap = try #require(told.firstIndex(of: "gap true"))
+        #expect(!told[lost..<gap].contains { $0.hasSuffix(": 1") }, "what is published behind a gap comes behind it")
+        let held = told[gap...].prefix { $0 != "restored" }.count { $0.hasSuffix(": 1") }
+        #expect(held > 0, "nothing was published while rooms were coming back: the test proves nothing")
+        #expect(rig.node.metrics.subscriber.gaps.value == 1)
+    }
+
+    @Test func nobodyIsToldOfAGapUnlessItIsAskedFor() throws {
+        let rig = try Rig()
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await("restored", count: 2) { try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub") }
+        try rig.run()
+        #expect(!rig.received[0].contains("gap true"))
+        #expect(rig.node.metrics.subscriber.gaps.value == 1)
+        #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
     }
 
     @Test func roomIsLeftWhenItsGraceIsOver() throws {

@@ -61,6 +61,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.redisTimeout == .seconds(2))
         #expect(configuration.ioUring == .auto)
         #expect(configuration.redisSilenceTimeout == .seconds(5))
+        #expect(configuration.gapNotice == .off)
     }
 
     @Test func everyOptionReadsItsVariable() throws {
@@ -77,6 +78,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "request-timeout": "1s",
             "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
             "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s", "drain-delay": "3s",
+            "gap-notice": "on",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
         #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
@@ -105,6 +107,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.drainDelay == .seconds(3))
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
+        #expect(configuration.gapNotice == .on)
         // A wrong text behind any of the variables is found and named.
         for option in Configuration.options where option.name != "redis-password" {
             let variable = option.variables(prefix: "GATEWAY_")[0]

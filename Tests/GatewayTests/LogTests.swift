@@ -109,28 +109,6 @@ import Testing
             ])
     }
 
-    @Test func lossAndReturnOfRedisAreToldOnce() async throws {
-        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-            var log = LinkLog(Log(level: .info, format: .text, nodeID: "n1"), role: "r")
-            for reason in ["refused", "refused", "refused", "timeout"] { log.down(reason) }
-            log.up()
-            for reason in ["timeout", "timeout"] { log.down(reason) }
-            log.up()
-            exit(0)
-        }
-        let lines = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
-            .split(separator: "\n").filter { $0.hasSuffix("node=n1") }
-            .map { $0.drop { $0 != " " }.dropFirst() }
-        #expect(
-            lines == [
-                "warning redis not reached role=r reason=refused node=n1",
-                "warning redis not reached role=r reason=timeout node=n1",
-                "info redis connected role=r node=n1",
-                "warning redis connection lost role=r reason=timeout node=n1",
-                "info redis connection restored role=r node=n1",
-            ])
-    }
-
     /// The names of a line's fields, read as a collector would: a value is a word or a quoted string.
     private func fields(_ line: String) -> [String] {
         var names: [String] = []

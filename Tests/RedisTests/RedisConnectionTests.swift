@@ -12,9 +12,10 @@ private final class Rig {
     var reasons: [String] = []
     var replies: [String] = []
 
-    init(_ url: RedisURL, timeout: Duration = .seconds(5)) throws {
+    init(_ url: RedisURL, timeout: Duration = .seconds(5), silenceTimeout: Duration = .seconds(30)) throws {
         scenario = try Scenario()
-        connection = RedisConnection(url: url, clientName: "rig", timeout: timeout, loop: scenario.loop)
+        connection = RedisConnection(
+            url: url, clientName: "rig", timeout: timeout, silenceTimeout: silenceTimeout, loop: scenario.loop)
         connection.onUp = { [unowned self] in self.servers.append($0) }
         connection.onDown = { [unowned self] in self.reasons.append($0) }
     }
@@ -211,6 +212,31 @@ private final class Rig {
         #expect(rig.replies.allSatisfy { $0.hasPrefix("unavailable: ") })
         #expect(rig.servers.count == 1)
         #expect(rig.reasons.isEmpty, "what was wanted is no loss")
+    }
+
+    @Test func silentServerIsFoundThoughNothingIsAsked() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url, silenceTimeout: .milliseconds(400))
+        rig.start()
+        rig.scenario.step("the loss is told", until: { !rig.reasons.isEmpty }) { server.freeze() }
+        rig.scenario.step("the connection is back", until: { rig.servers.count == 2 }) { server.thaw() }
+        defer { server.thaw() }
+        try rig.scenario.run()
+        #expect(rig.reasons.first?.hasPrefix("no answer for ") == true)
+    }
+
+    @Test func idleConnectionIsKeptByItsPings() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url, silenceTimeout: .milliseconds(400))
+        rig.start()
+        // Ten are two and a half timeouts.
+        rig.scenario.step("ten pings", until: {
+            let statistics = try server.information("commandstats", "cmdstat_ping") ?? ""
+            let calls = statistics.dropFirst("calls=".count).prefix { $0 != "," }
+            return (Int(calls) ?? 0) >= 12
+        })
+        try rig.scenario.run()
+        #expect(rig.reasons.isEmpty)
     }
 
     // MARK: Logging in

@@ -13,6 +13,7 @@ private final class Rig {
     var subscribed: [String] = []
     var unsubscribed: [String] = []
     var messages: [Message] = []
+    var completeCount = 0
 
     struct Message: Equatable {
         let channel: [UInt8]
@@ -26,6 +27,7 @@ private final class Rig {
         subscriber = RedisSubscriber(
             url: try url ?? server.url, clientName: "rig", anchor: [UInt8]("anchor"),
             silenceTimeout: silenceTimeout, loop: scenario.loop)
+        subscriber.onAllSubscribed = { [unowned self] in self.completeCount += 1 }
         subscriber.onUp = { [unowned self] in self.upCount += 1 }
         subscriber.onDown = { [unowned self] in self.reasons.append($0) }
         subscriber.onSubscribed = { [unowned self] in
@@ -250,6 +252,26 @@ extension RedisServer {
         #expect(rig.reasons.isEmpty)
         #expect(rig.upCount == 1)
         #expect(rig.subscribed == ["room:a"], "an echo is no confirmation of a channel")
+    }
+
+    /// A connection that Redis ends, and what it has still told by then.
+    @Test func completenessIsNeverClaimedForWhatWasNotHeard() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        rig.start("room:a")
+        var frozenAt = MonotonicInstant.now
+        rig.scenario.step("the loss", until: { !rig.reasons.isEmpty }) {
+            frozenAt = .now
+            server.freeze()
+        }
+        rig.scenario.step("back", until: { rig.completeCount == 2 }) {
+            #expect(rig.subscriber.completeUntil <= frozenAt)
+            #expect(frozenAt - rig.subscriber.completeUntil < .seconds(1))
+            server.thaw()
+        }
+        defer { server.thaw() }
+        try rig.scenario.run()
+        #expect(rig.subscriber.completeUntil > frozenAt)
     }
 
     @Test func messagesKeepTheirOrder() throws {

@@ -25,9 +25,9 @@ final class Broadcaster {
     private var sequence: UInt64 = 0
     private var sweepTimer: Timer?
     private var heldBackLog: RateLimitedLog
-    private var linkLog: LinkLog
-    /// Since when not every room is subscribed.
-    private var lostAt: MonotonicInstant?
+    private var gap: Gap
+    /// Whether every room is subscribed.
+    private var isComplete = false
     /// Whether the present connection may have confirmed rooms.
     private var isLinkUp = false
 
@@ -41,7 +41,7 @@ final class Broadcaster {
         subscriptions = RoomSubscriptions(grace: configuration.unsubscribeGrace)
         outgoing = Array(repeating: [], count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)
-        linkLog = LinkLog(node.log, role: "subscriber")
+        gap = Gap(isTold: configuration.gapNotice == .on)
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
             anchor: controlChannel, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
@@ -88,12 +88,26 @@ final class Broadcaster {
         }
         sequence += 1
         let frame = SharedFrame.text(payload, receivedAt: .now, sequence: sequence)
+        if gap.holdsMessages {
+            hold(frame, room: room, workers: workers)
+        } else {
+            post(frame, room: room, workers: workers)
+        }
+    }
+
+    private func post(_ frame: SharedFrame, room: RoomId, workers: RoomSubscriptions.Workers) {
         var remaining = workers
         while remaining != 0 {
             let worker = remaining.trailingZeroBitCount
             outgoing[worker].append(.deliver(room: room, frame: frame))
             remaining &= remaining - 1
         }
+    }
+
+    private func hold(_ frame: SharedFrame, room: RoomId, workers: RoomSubscriptions.Workers) {
+        guard !gap.hold(frame, room: room, workers: workers) else { return }
+        metrics.messagesShed.add(1)
+        heldBackLog.warning("too many messages before all rooms are back, messages lost", [:])
     }
 
     private func post() {
@@ -140,29 +154,14 @@ final class Broadcaster {
 
     private func publishRoomCount() {
         metrics.rooms.set(UInt64(subscriptions.count))
-        let isReady = subscriber.isUp && subscriptions.unconfirmedCount == 0
-        guard isReady, let lostAt else { return }
-        // Every room is subscribed again: the gap is over.
-        self.lostAt = nil
-        let gap = MonotonicInstant.now - lostAt
-        linkLog.up()
-        setUp(true)
-        if subscriptions.count > 0 {
-            node.log.info(
-                "rooms subscribed again", ["count": "\(subscriptions.count)", "after_ms": "\(gap.wholeMilliseconds)"])
-        }
-        postToAll(.subscriptionsRestored)
     }
 
     // MARK: The link
 
     private func connectCallbacks() {
-        lostAt = .now
         subscriber.onMessage = { [unowned self] in self.receive($0, $1) }
-        subscriber.onUp = { [unowned self] in
-            self.isLinkUp = true
-            self.publishRoomCount()
-        }
+        subscriber.onUp = { [unowned self] in self.isLinkUp = true }
+        subscriber.onAllSubscribed = { [unowned self] in self.allSubscribed() }
         subscriber.onDown = { [unowned self] in self.linkLost($0) }
         subscriber.onSubscribed = { [unowned self] in self.confirmed($0) }
         subscriber.onUnsubscribed = { [unowned self] channel in
@@ -174,21 +173,45 @@ final class Broadcaster {
 
     private func confirmed(_ channel: [UInt8]) {
         guard let room = channels.room(ofChannel: channel) else { return }
-        var workers = subscriptions.confirmed(room)
-        while workers != 0 {
-            outgoing[workers.trailingZeroBitCount].append(.subscribed(room: room))
-            workers &= workers - 1
+        post(.subscribed(room: room), to: subscriptions.confirmed(room))
+    }
+
+    private func post(_ message: WorkerMessage, to workers: RoomSubscriptions.Workers) {
+        var remaining = workers
+        while remaining != 0 {
+            outgoing[remaining.trailingZeroBitCount].append(message)
+            remaining &= remaining - 1
         }
-        publishRoomCount()
+    }
+
+    /// Every room is subscribed (again): a gap, if there was one, is over.
+    private func allSubscribed() {
+        guard !isComplete else { return }
+        isComplete = true
+        node.controlMailbox.post(.redisUp(.subscriber))
+        setUp(true)
+        if let ended = gap.end(now: .now) {
+            // Rounded up, as it is never to be too short.
+            let milliseconds = (ended.duration + .nanoseconds(999_999)).wholeMilliseconds
+            metrics.gaps.add(1)
+            metrics.gapMilliseconds.add(UInt64(milliseconds))
+            node.log.warning(
+                "gap: what was published meanwhile is lost",
+                ["ms": "\(milliseconds)", "rooms": "\(subscriptions.count)"])
+            if node.configuration.gapNotice == .on { postToAll(.gapEnded(milliseconds: milliseconds)) }
+            for message in ended.held { post(message.frame, room: message.room, workers: message.workers) }
+        }
+        postToAll(.subscriptionsRestored)
     }
 
     private func linkLost(_ reason: String) {
-        linkLog.down(reason)
+        node.controlMailbox.post(.redisDown(.subscriber, reason))
         // A failed attempt loses nothing; a connection does, even one lost before every room was back.
         guard isLinkUp else { return }
         isLinkUp = false
-        if lostAt == nil {
-            lostAt = .now
+        gap.begin(completeUntil: subscriber.completeUntil)
+        if isComplete {
+            isComplete = false
             setUp(false)
             metrics.reconnects.add(1)
         }

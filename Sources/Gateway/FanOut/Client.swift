@@ -37,6 +37,8 @@ final class Client: Connection {
     private var peerEnd = PeerEnd.none
     private var firstSeat: Int32 = 0
     private var secondSeat: Int32 = 0
+    /// The worker's `lossCount` when this client's rooms were subscribed: whether a gap concerns it.
+    var lossCountAtJoin: UInt32 = 0
     private(set) var firstRoom: Room?
     private(set) var secondRoom: Room?
     private var queue: OutboundQueue?

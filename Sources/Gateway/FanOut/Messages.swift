@@ -13,6 +13,8 @@ enum WorkerMessage: Sendable {
     case subscriptionsLost
     /// It is back, and every room is subscribed again.
     case subscriptionsRestored
+    /// Messages of this time may be missing; what follows was published behind it. Only where clients are told.
+    case gapEnded(milliseconds: Int64)
     /// Another connection has taken the token over from this one.
     case replaced(Token, connection: UInt64)
     /// The token's record was deleted: its connections end.

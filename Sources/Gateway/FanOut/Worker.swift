@@ -33,6 +33,8 @@ final class Worker {
     private var nextWaiting = 0
     private var drain: Drain?
     private var confirmation: RecordConfirmation?
+    /// How often the subscriber's connection was lost; wraps.
+    private(set) var lossCount: UInt32 = 0
     private var endpoints: ClientEndpoints?
     private(set) lazy var writer = TurnWriter(worker: self, ring: makeRing(), log: node.log)
 
@@ -150,9 +152,9 @@ final class Worker {
         switch message {
         case .deliver(let room, let frame): rooms.deliver(frame, to: room)
         case .subscribed(let room): rooms.subscribed(room)
-        case .subscriptionsLost:
-            rooms.subscriptionsLost(pending: pendingUpgrades.values.compactMap(\.pendingJoin))
+        case .subscriptionsLost: subscriptionsLost()
         case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
+        case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
         case .replaced(let token, let connection): replaced(token, connection)
         case .revoked(let token): revoked(token)
         case .drain(let time): startDrain(over: time)
@@ -160,6 +162,12 @@ final class Worker {
             registry.stop()
             loop.stop()
         }
+    }
+
+    /// The subscriber's connection is gone; clients from now on wait for the next one.
+    func subscriptionsLost() {
+        lossCount &+= 1
+        rooms.subscriptionsLost(pending: pendingUpgrades.values.compactMap(\.pendingJoin))
     }
 
     // MARK: Connections
@@ -216,6 +224,7 @@ final class Worker {
         clients[client.token] = client
         metrics.clients.set(UInt64(clients.count))
         rooms.join(client, pending)
+        client.lossCountAtJoin = lossCount
         client.setDeadline(after: node.configuration.heartbeatTimeout)
     }
 

@@ -38,6 +38,8 @@ final class SubscriberMetrics: Sendable {
     let messagesShed = Counter()
     let rooms = Counter()
     let reconnects = Counter()
+    let gaps = Counter()
+    let gapMilliseconds = Counter()
     let heldBack = HeldBackReason.allCases.map { _ in Counter() }
 }
 

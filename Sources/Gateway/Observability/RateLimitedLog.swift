@@ -26,28 +26,3 @@ struct RateLimitedLog {
         log.warning(message, fields)
     }
 }
-
-/// Tells when a connection to Redis goes and comes: each reason once, however often the attempts repeat it.
-struct LinkLog {
-    private let log: Log
-    private let role: String
-    private var lastReason: String?
-    private var hasBeenUp = false
-
-    init(_ log: Log, role: String) {
-        self.log = log
-        self.role = role
-    }
-
-    mutating func down(_ reason: String) {
-        guard reason != lastReason else { return }
-        lastReason = reason
-        log.warning(hasBeenUp ? "redis connection lost" : "redis not reached", ["role": role, "reason": reason])
-    }
-
-    mutating func up() {
-        log.info(hasBeenUp ? "redis connection restored" : "redis connected", ["role": role])
-        lastReason = nil
-        hasBeenUp = true
-    }
-}

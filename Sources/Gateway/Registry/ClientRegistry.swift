@@ -41,8 +41,11 @@ final class ClientRegistry {
     private let tokenTTLSeconds: Int64
     private let metrics: WorkerMetrics
     private let log: Log
+    private let role: RedisRole
+    private let control: Mailbox<ControlNotice>
     private let connection: RedisConnection
-    private var linkLog: LinkLog
+    /// When the next refused command is told to the node, which decides whether it is news.
+    private var nextRefusalAt = MonotonicInstant(nanoseconds: 0)
     private var lastRunID: String?
     private var lostAt: MonotonicInstant?
     /// By the number of the script; nil while Redis may not know it.
@@ -53,6 +56,7 @@ final class ClientRegistry {
 
     /// Longer than a node takes to notice a return: the longest backoff and the time to connect, and some.
     private static let settlingTime = Duration.seconds(5)
+    private static let refusalInterval = Duration.seconds(1)
 
     var onUp: ((Return) -> Void)?
     var onDown: (() -> Void)?
@@ -65,10 +69,11 @@ final class ClientRegistry {
         tokenTTLSeconds = configuration.tokenTTL.components.seconds
         metrics = node.metrics.workers[worker]
         log = node.log
-        linkLog = LinkLog(node.log, role: "worker \(worker)")
+        role = .worker(worker)
+        control = node.controlMailbox
         connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
-            timeout: configuration.redisTimeout, loop: loop)
+            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
         connection.onUp = { [unowned self] in self.isUp($0) }
         connection.onDown = { [unowned self] in self.isDown($0) }
     }
@@ -200,7 +205,13 @@ final class ClientRegistry {
 
     /// Runs `body` when every command sent so far has its reply; never if the connection is lost before.
     func afterCommandsSent(_ body: @escaping () -> Void) {
-        connection.send(RedisCommand([[UInt8]("PING")])) { if case .success = $0 { body() } }
+        connection.send(RedisCommand([[UInt8]("PING")])) { result in
+            switch result {
+            // Also a refusal came behind all other replies.
+            case .success, .failure(.refused): body()
+            case .failure(.unavailable): break
+            }
+        }
     }
 
     // MARK: The connection
@@ -214,7 +225,7 @@ final class ClientRegistry {
         if !isSameRun { settlesAt = .now + ClientRegistry.settlingTime }
         lastRunID = server.runID
         lostAt = nil
-        linkLog.up()
+        control.post(.redisUp(role))
         // One script may have been loaded by another worker; loading is idempotent, and the digest is needed.
         for script in RegistryScript.allCases {
             digests[script.rawValue] = nil
@@ -229,7 +240,7 @@ final class ClientRegistry {
     }
 
     private func isDown(_ reason: String) {
-        linkLog.down(reason)
+        control.post(.redisDown(role, reason))
         guard lostAt == nil else { return }
         lostAt = .now
         if lastRunID != nil { metrics.redisReconnects.add(1) }
@@ -266,7 +277,7 @@ final class ClientRegistry {
         connection.send(call.command) { [unowned self] result in
             guard case .failure(.refused(let message)) = result else { return onDone(result) }
             guard message.hasPrefix("NOSCRIPT") else {
-                self.log.debug("redis refused a command", ["script": "\(call.script)", "reason": message])
+                self.tell(refusal: message, of: call.script)
                 return onDone(result)
             }
             self.digests[call.script.rawValue] = nil
@@ -274,6 +285,14 @@ final class ClientRegistry {
             let command = call.command.replacingStart(call.startBytes, by: [[UInt8]("EVAL"), source])
             self.send(Call(script: call.script, command: command, startBytes: 0), onDone: onDone)
         }
+    }
+
+    private func tell(refusal message: String, of script: RegistryScript) {
+        log.debug("redis refused a command", ["script": "\(script)", "reason": message])
+        let now = MonotonicInstant.now
+        guard now >= nextRefusalAt else { return }
+        nextRefusalAt = now + ClientRegistry.refusalInterval
+        control.post(.redisRefused(message))
     }
 
     /// Room ids joined by commas.

@@ -62,6 +62,11 @@ final class RedisServer: Sendable {
         return child
     }
 
+    /// Starts again on the same port, with what was saved, and does not wait until it is of use.
+    func startAgain() async throws {
+        _ = try await Child(driver, name: "redis-\(port)", command, environment: environment)
+    }
+
     @discardableResult
     func command(_ arguments: JSON...) async throws -> JSON {
         try await command(arguments, user: user, password: password)

@@ -1,0 +1,66 @@
+// What a node tells of its connections to Redis. Runs on the control loop.
+
+import EventLoop
+
+/// Which of a node's connections.
+enum RedisRole: Hashable, Sendable, CustomStringConvertible {
+    case subscriber
+    case worker(Int)
+
+    var description: String {
+        switch self {
+        case .subscriber: "subscriber"
+        case .worker(let index): "worker \(index)"
+        }
+    }
+}
+
+/// Tells each trouble with Redis once for the whole node, however many connections and attempts repeat it, and its
+/// end once, when every connection is back.
+struct RedisLog {
+    /// A command that was not refused for so long is news when it is.
+    static let refusalMemory = Duration.seconds(60)
+
+    private let log: Log
+    /// The subscriber and the workers.
+    private let neededCount: Int
+    private var up: Set<RedisRole> = []
+    private var hasBeenUp = false
+    /// Told since all connections were up the last time.
+    private var toldReasons: Set<String> = []
+    private var refusedAt: [String: MonotonicInstant] = [:]
+
+    init(_ log: Log, workerCount: Int) {
+        self.log = log
+        neededCount = workerCount + 1
+    }
+
+    /// A connection, or an attempt at one, was lost.
+    mutating func down(_ role: RedisRole, _ reason: String) {
+        up.remove(role)
+        guard toldReasons.insert(RedisLog.kind(of: reason)).inserted else { return }
+        log.warning(
+            hasBeenUp ? "redis connection lost" : "redis not reached", ["role": "\(role)", "reason": reason])
+    }
+
+    /// A connection stands.
+    mutating func isUp(_ role: RedisRole) {
+        guard up.insert(role).inserted, up.count == neededCount else { return }
+        log.info(hasBeenUp ? "redis connection restored" : "redis connected")
+        hasBeenUp = true
+        toldReasons = []
+    }
+
+    /// Redis has refused a command, with its message.
+    mutating func refused(_ message: String, now: MonotonicInstant = .now) {
+        let code = String(message.prefix { $0 != " " })
+        let last = refusedAt.updateValue(now, forKey: code)
+        guard last.map({ now - $0 >= RedisLog.refusalMemory }) ?? true else { return }
+        log.warning("redis refuses commands", ["reason": message])
+    }
+
+    /// The reason without its numbers, such as how long a silence was.
+    private static func kind(of reason: String) -> String {
+        String(reason.unicodeScalars.filter { !("0"..."9").contains($0) })
+    }
+}

@@ -1,0 +1,56 @@
+// What a subscribed connection has been asked for and has not answered. Pure value.
+
+import EventLoop
+
+/// Subscription commands on their way, oldest first. Redis answers them in their order, which tells what no answer
+/// says: until when nothing is missing, as all that was published before an answered command was sent has come
+/// before the answer.
+struct SubscriptionQueue {
+    enum Purpose {
+        case subscribe, unsubscribe
+        /// To hear from the server.
+        case echo
+        /// Behind all channels that are subscribed again after a loss.
+        case end
+    }
+
+    struct Entry {
+        let channel: RedisArgument
+        let purpose: Purpose
+        let sentAt: MonotonicInstant
+    }
+
+    /// Below this many answered ones it is not worth while to close up.
+    private static let minimumGapCount = 64
+
+    private var entries: [Entry] = []
+    /// How many at the front are answered.
+    private var answeredCount = 0
+
+    var count: Int { entries.count - answeredCount }
+
+    /// The oldest command without an answer.
+    var first: Entry? { count > 0 ? entries[answeredCount] : nil }
+
+    mutating func append(_ channel: RedisArgument, _ purpose: Purpose, at now: MonotonicInstant = .now) {
+        entries.append(Entry(channel: channel, purpose: purpose, sentAt: now))
+    }
+
+    /// Redis has answered for a channel; returns the command, or nil if there is none that the answer fits.
+    ///
+    /// - Complexity: O(1) amortised where answers come in the order of the commands.
+    mutating func answered(_ channel: RedisArgument, isSubscribed: Bool) -> Entry? {
+        let waiting = entries[answeredCount...]
+        let index = waiting.firstIndex { ($0.purpose != .unsubscribe) == isSubscribed && $0.channel == channel }
+        guard let index else { return nil }
+        let entry = entries[index]
+        answeredCount = index + 1
+        if answeredCount >= max(Self.minimumGapCount, count) {
+            entries.removeFirst(answeredCount)
+            answeredCount = 0
+        }
+        return entry
+    }
+
+    mutating func removeAll() { self = SubscriptionQueue() }
+}

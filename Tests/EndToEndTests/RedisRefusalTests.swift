@@ -1,0 +1,73 @@
+// A Redis that answers, and says no: told once for the whole node.
+import Foundation
+import Testing
+
+@Suite struct RedisRefusalTests {
+    private func lines(_ node: GatewayNode, with text: String) -> Int {
+        node.child.errorOutput.split(separator: "\n").count { $0.contains(text) }
+    }
+
+    /// How often Redis has answered with an error of this kind.
+    private func errorCount(_ redis: RedisServer, _ code: String) async throws -> Int {
+        let text = try await redis.command("INFO", "errorstats").string ?? ""
+        let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("errorstat_\(code):count=") }
+        return line.flatMap { Int($0.drop { $0 != "=" }.dropFirst()) } ?? 0
+    }
+
+    @Test func wrongPasswordIsToldOnceAndSoIsItsEnd() async throws {
+        try await Cluster.with(nodes: 0, password: "right-Pa55word") { cluster in
+            let node = try await GatewayNode(
+                cluster.driver, id: "locked-out", redis: cluster.redis,
+                environment: ["GATEWAY_REDIS_PASSWORD": "wrong-Pa55word"], awaitReady: false)
+            try await eventually("all have tried several times", within: .seconds(20)) {
+                try await errorCount(cluster.redis, "WRONGPASS") >= 12
+            }
+            #expect(lines(node, with: "WRONGPASS") == 1)
+            try await cluster.redis.command("CONFIG", "SET", "requirepass", "wrong-Pa55word")
+            try await eventually("it is let in") { try await node.ready().status == 200 }
+            try await eventually("its end is told") { lines(node, with: "redis connected") == 1 }
+        }
+    }
+
+    /// A Redis that loads its data for seconds takes connections, and nothing else.
+    @Test func loadingIsToldOnceAndTheNodeIsNotReadyMeanwhile() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            let options = ["--save", "", "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"]
+            let redis = try await RedisServer(cluster.driver, options: ["--dbfilename", "slow.rdb"] + options)
+            for number in 0..<300 {
+                try await redis.command("SET", .string("key-\(number)"), .string(String(repeating: "x", count: 100)))
+            }
+            let node = try await GatewayNode(cluster.driver, id: "patient", redis: redis)
+            let client = try await node.connect("room")
+            try await redis.command("SAVE")
+            try await redis.stop()
+            // 300 keys of 20 ms: six seconds of loading.
+            try await redis.startAgain()
+            try await eventually("the log tells why") { lines(node, with: "LOADING") == 1 }
+            #expect(try await node.ready().status == 503)
+            #expect(try await node.get("/get/token?isLogin=true&userId=a").status == 503)
+            try await eventually("ready again", within: .seconds(30)) { try await node.ready().status == 200 }
+            #expect(try await errorCount(redis, "LOADING") >= 4)
+            #expect(lines(node, with: "LOADING") == 1)
+            #expect(lines(node, with: "redis connection restored") == 1)
+            try await redis.publish(room: "room", "1")
+            #expect(try await client.next() == .text("1"))
+        }
+    }
+
+    @Test func tooManyConnectionsAreToldOnce() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            try await cluster.redis.command("CONFIG", "SET", "maxclients", "1")
+            let node = try await GatewayNode(
+                cluster.driver, id: "too-many", redis: cluster.redis, awaitReady: false)
+            try await eventually("several were turned away", within: .seconds(20)) {
+                let text = try await cluster.redis.command("INFO", "stats").string ?? ""
+                let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("rejected_connections:") }
+                return (line.flatMap { Int($0.drop { $0 != ":" }.dropFirst()) } ?? 0) >= 12
+            }
+            #expect(lines(node, with: "max number of clients reached") == 1)
+            try await cluster.redis.command("CONFIG", "SET", "maxclients", "100")
+            try await eventually("ready") { try await node.ready().status == 200 }
+        }
+    }
+}

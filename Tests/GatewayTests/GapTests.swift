@@ -1,0 +1,105 @@
+import EventLoop
+import Notices
+import Testing
+
+@testable import Gateway
+
+@Suite struct GapTests {
+    private let room = RoomId("a")!
+
+    private func at(_ seconds: Int) -> MonotonicInstant { MonotonicInstant(nanoseconds: 1_000) + .seconds(seconds) }
+
+    // MARK: The node's part
+
+    @Test func gapLastsFromTheFirstLossToTheReturnOfEveryRoom() {
+        var gap = Gap(isTold: true)
+        var ended = gap.end(now: at(1))
+        #expect(ended == nil, "no loss, no gap")
+        gap.begin(completeUntil: at(2))
+        gap.begin(completeUntil: at(5))
+        #expect(gap.isOpen)
+        ended = gap.end(now: at(9))
+        #expect(ended?.duration == .seconds(7))
+        ended = gap.end(now: at(10))
+        #expect(!gap.isOpen && ended == nil)
+    }
+
+    @Test func messagesWaitForTheEndOfTheGapInTheirOrder() throws {
+        var gap = Gap(isTold: true)
+        #expect(!gap.holdsMessages)
+        gap.begin(completeUntil: at(0))
+        #expect(gap.holdsMessages)
+        for number in 1...3 {
+            let isHeld = gap.hold(message([1], sequence: UInt64(number)), room: room, workers: 0b10)
+            #expect(isHeld)
+        }
+        let ended = gap.end(now: at(1))
+        let held = try #require(ended).held
+        #expect(held.map(\.frame.sequence) == [1, 2, 3])
+        #expect(held.allSatisfy { $0.room == room && $0.workers == 0b10 })
+        #expect(!gap.holdsMessages)
+    }
+
+    @Test func nothingWaitsWhereNobodyIsTold() {
+        var gap = Gap(isTold: false)
+        gap.begin(completeUntil: at(0))
+        #expect(!gap.holdsMessages)
+    }
+
+    @Test func whatMayWaitIsBounded() {
+        var gap = Gap(isTold: true)
+        gap.begin(completeUntil: at(0))
+        let large = message([UInt8](repeating: 0, count: 16 << 20))
+        var count = 0
+        while count < 10, gap.hold(large, room: room, workers: 1) { count += 1 }
+        #expect(count == 4, "64 MiB")
+    }
+
+    // MARK: The worker's part
+
+    private func notice(_ rooms: String..., milliseconds: Int) -> [UInt8] {
+        let list = rooms.map { "\"\($0)\"" }.joined(separator: ",")
+        let text = "{\"type\":\"gap\",\"data\":{\"rooms\":[\(list)],\"ms\":\(milliseconds)}}"
+        return TestPeer.answer(.text, [UInt8](text.utf8))
+    }
+
+    @Test func roomNamesAreEscaped() {
+        let bytes = GapNotice.bytes(rooms: [RoomId("a\"\\")!, RoomId("房")!], milliseconds: 7)
+        #expect(
+            String(decoding: bytes, as: UTF8.self)
+                == #"{"type":"gap","data":{"rooms":["a\"\\","房"],"ms":7}}"#)
+    }
+
+    @Test(arguments: IoUringUse.allCases)
+    func everyClientOfBeforeIsToldOfItsRoomsAndNobodyElse(_ use: IoUringUse) throws {
+        let rig = try WorkerRig("--io-uring", use.rawValue)
+        let both = try rig.connect("a", "b")
+        let one = try rig.connect("b")
+        rig.worker.subscriptionsLost()
+        let late = try rig.connect("a")
+        rig.worker.tellGap(milliseconds: 1_234)
+        for peer in [both, one, late] { peer.read() }
+        #expect(both.received == notice("a", "b", milliseconds: 1_234))
+        #expect(one.received == notice("b", milliseconds: 1_234))
+        #expect(late.received.isEmpty)
+
+        // The next gap concerns the third one, too.
+        rig.worker.subscriptionsLost()
+        rig.worker.tellGap(milliseconds: 5)
+        for peer in [one, late] { peer.read() }
+        #expect(one.received.suffix(notice("b", milliseconds: 5).count) == notice("b", milliseconds: 5)[...])
+        #expect(late.received == notice("a", milliseconds: 5))
+    }
+
+    @Test func whatCameBeforeTheGapGoesBeforeItsNotice() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        rig.worker.subscriptionsLost()
+        rig.worker.rooms.deliver(message([1]), to: room)
+        rig.worker.tellGap(milliseconds: 5)
+        rig.worker.rooms.deliver(message([2]), to: room)
+        rig.worker.rooms.flush(through: rig.worker.writer)
+        peer.read()
+        #expect(peer.received == [0x81, 1, 1] + notice("a", milliseconds: 5) + [0x81, 1, 2])
+    }
+}

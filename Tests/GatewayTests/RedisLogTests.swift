@@ -1,0 +1,63 @@
+import EventLoop
+import Foundation
+import Testing
+
+@testable import Gateway
+
+@Suite struct RedisLogTests {
+    /// The lines that a node with two workers writes, without their time and its id.
+    private func lines(_ output: [UInt8]) -> [String] {
+        String(decoding: output, as: UTF8.self).split(separator: "\n").filter { $0.hasSuffix(" node=n1") }
+            .map { String($0.drop { $0 != " " }.dropFirst().dropLast(" node=n1".count)) }
+    }
+
+    @Test func eachTroubleIsToldOnceForTheNodeAndItsEndOnce() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
+            for _ in 0..<5 {
+                log.down(.subscriber, "AUTH: WRONGPASS no")
+                log.down(.worker(0), "AUTH: WRONGPASS no")
+                log.down(.worker(1), "AUTH: WRONGPASS no")
+            }
+            log.isUp(.worker(0))
+            log.isUp(.subscriber)
+            log.down(.worker(1), "refused")
+            log.isUp(.worker(1))
+            log.down(.subscriber, "no answer for 3750 ms")
+            log.down(.worker(0), "no answer for 3999 ms")
+            log.down(.subscriber, "refused")
+            log.isUp(.subscriber)
+            log.down(.subscriber, "refused")
+            log.isUp(.subscriber)
+            log.isUp(.worker(0))
+            exit(0)
+        }
+        #expect(
+            lines(try #require(result).standardErrorContent) == [
+                "warning redis not reached role=subscriber reason=\"AUTH: WRONGPASS no\"",
+                "warning redis not reached role=\"worker 1\" reason=refused",
+                "info redis connected",
+                "warning redis connection lost role=subscriber reason=\"no answer for 3750 ms\"",
+                "warning redis connection lost role=subscriber reason=refused",
+                "info redis connection restored",
+            ])
+    }
+
+    @Test func refusedCommandsAreToldWhenTheyAreNews() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
+            let start = MonotonicInstant(nanoseconds: 1)
+            for second in 0..<90 { log.refused("OOM used \(second)", now: start + .seconds(second)) }
+            log.refused("NOPERM no", now: start + .seconds(90))
+            log.refused("OOM again", now: start + .seconds(148))
+            log.refused("OOM news", now: start + .seconds(208))
+            exit(0)
+        }
+        #expect(
+            lines(try #require(result).standardErrorContent) == [
+                "warning redis refuses commands reason=\"OOM used 0\"",
+                "warning redis refuses commands reason=\"NOPERM no\"",
+                "warning redis refuses commands reason=\"OOM news\"",
+            ])
+    }
+}
