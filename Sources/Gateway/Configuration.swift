@@ -43,7 +43,8 @@ enum GapNoticeUse: String, CaseIterable, Sendable {
 struct Configuration: Sendable {
     /// Where clients connect.
     let listen: Endpoint
-    /// With the password of GATEWAY_REDIS_PASSWORD in place of the URL's, when it is set.
+    /// With the passwords of GATEWAY_REDIS_PASSWORD, in place of the URL's, and GATEWAY_SENTINEL_PASSWORD, when they
+    /// are set.
     let redis: RedisURL
     /// The password came with `--redis` and stands in the process's arguments, where `ps` shows it until it
     /// is scrubbed.
@@ -117,7 +118,8 @@ struct Configuration: Sendable {
         listen = try values.value("listen", EndpointConverter())
         let url = try values.value("redis", Self.redisURLConverter)
         let password = try values.optional("redis-password", Self.passwordConverter)
-        redis = url.overriding(password: password)
+        let sentinelPassword = try values.optional("sentinel-password", Self.passwordConverter)
+        redis = url.overriding(password: password).withSentinelPassword(sentinelPassword)
         isRedisPasswordInArguments = values.origin(of: "redis") == .commandLine && url.password != nil
         workerCount =
             try values.optional("workers", IntegerConverter(1...Self.maximumWorkerCount))

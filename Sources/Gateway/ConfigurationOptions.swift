@@ -3,6 +3,7 @@
 
 import Notices
 import Options
+import Redis
 
 extension Configuration {
     /// The gateway as a program.
@@ -52,7 +53,7 @@ extension Configuration {
         Option(
             "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
             fallbackVariables: ["REDIS_URL"], isSecret: true,
-            help: "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
+            help: "\(RedisURL.expectedForm)."),
         // Out of the arguments, which every user of the machine can read.
         Option(
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
@@ -85,6 +86,10 @@ extension Configuration {
     ]
 
     private static let linkOptions = [
+        // Out of the arguments, as the other one. Sentinels have a password of their own, or none.
+        Option(
+            "sentinel-password", .value(placeholder: "TEXT"), section: "Redis", isSecret: true,
+            isEnvironmentOnly: true, help: "Password of the sentinels themselves, if they have one."),
         // Off: a client that knows nothing of it would take the frame for a notice that somebody has published.
         Option(
             "gap-notice", .value(placeholder: "on|off"), section: "Redis", default: .text("off"),

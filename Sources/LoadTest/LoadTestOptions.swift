@@ -2,6 +2,7 @@
 
 import Notices
 import Options
+import Redis
 
 /// The load test as a program.
 enum LoadTestOptions {
@@ -32,7 +33,7 @@ enum LoadTestOptions {
         Option(
             "redis", .value(placeholder: "URL"), section: "Target", default: .text("redis://127.0.0.1:6379"),
             fallbackVariables: ["REDIS_URL"], isSecret: true,
-            help: "Where to publish: redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
+            help: "Where to publish: \(RedisURL.expectedForm)."),
         // Empty: channels are room:<id>, as documented.
         Option(
             "prefix", .value(placeholder: "TEXT"), section: "Target", default: .text(""),

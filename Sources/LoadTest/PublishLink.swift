@@ -38,7 +38,7 @@ final class RedisPublishLink: PublishLink {
     /// - Throws: when Redis cannot be reached or refuses the login.
     init(_ url: RedisURL, channels: Channels, roomCount: Int, run: UInt32) throws(PublishFailure) {
         do throws(RedisPipelineError) {
-            redis = try RedisPipeline(to: url, timeout: .seconds(10))
+            redis = try RedisPipeline.open(url, timeout: .seconds(10))
         } catch {
             throw PublishFailure(description: error.description)
         }

@@ -62,7 +62,7 @@ enum PublisherProgram {
     /// - Returns: the exit code.
     static func withRedis(_ settings: RedisSettings, undone: String, _ body: (RedisPipeline) -> Int32) -> Int32 {
         do {
-            return body(try RedisPipeline(to: settings.url, timeout: settings.timeout))
+            return body(try RedisPipeline.open(settings.url, timeout: settings.timeout))
         } catch {
             Console.write("publisher: \(error); \(undone)\n", to: STDERR_FILENO)
             return 1

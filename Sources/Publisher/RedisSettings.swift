@@ -6,7 +6,7 @@ import Redis
 
 /// The checked options of the section "Redis".
 struct RedisSettings: Sendable {
-    /// With the password of the environment in place of its own, when that is set.
+    /// With the passwords of the environment, of the server in place of its own, when they are set.
     let url: RedisURL
     /// In front of every channel and key.
     let prefix: String
@@ -18,12 +18,16 @@ struct RedisSettings: Sendable {
         Option(
             "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
             fallbackVariables: ["REDIS_URL"], isSecret: true,
-            help: "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]."),
+            help: "\(RedisURL.expectedForm)."),
         // Out of the arguments, which every user of the machine can read.
         Option(
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
             fallbackVariables: ["REDIS_PASSWORD"],
             isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
+        // Out of the arguments, as the other one. Sentinels have a password of their own, or none.
+        Option(
+            "sentinel-password", .value(placeholder: "TEXT"), section: "Redis", isSecret: true,
+            isEnvironmentOnly: true, help: "Password of the sentinels themselves, if they have one."),
         // Empty: channels are room:<id>, as documented.
         Option(
             "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),
@@ -39,8 +43,9 @@ struct RedisSettings: Sendable {
     /// - Throws: `UsageError`, one line that names the option.
     init(_ values: OptionValues) throws(UsageError) {
         let url = try values.value("redis", Self.urlConverter)
-        self.url = url.overriding(
-            password: try values.optional("redis-password", TextConverter(expected: "") { $0 }))
+        let password = TextConverter(expected: "") { $0 }
+        self.url = url.overriding(password: try values.optional("redis-password", password))
+            .withSentinelPassword(try values.optional("sentinel-password", password))
         prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))

@@ -53,6 +53,11 @@ package final class RedisConnection {
         link.stop()
     }
 
+    /// The sentinels have a new master: the connection to any other server is left at once.
+    package func follow(_ master: RedisURL.Address) {
+        link.follow(master)
+    }
+
     /// Sends a command. All commands of one turn of the loop leave in one write.
     ///
     /// - Parameter onReply: called once, on the loop; before this returns if the connection is down.
@@ -68,6 +73,9 @@ package final class RedisConnection {
         context.send(command) { [weak self] result in
             self?.replied()
             onReply(result)
+            if case .failure(let failure) = result, failure.isReadOnly {
+                self?.link.dropReplica(reason: failure.reason)
+            }
         }
     }
 

@@ -2,24 +2,46 @@
 
 import EventLoop
 
-/// Resolves, connects, logs in, and after a loss waits and starts again, for ever, until `stop()`.
+/// Finds the server, connects, logs in, and after a loss waits and starts again, for ever, until `stop()`.
 ///
-///     waiting ──timer──▶ resolving ──address──▶ connecting ──OK──▶ logging in ──OK──▶ up
-///        ▲                   │                      │                  │              │
-///        └───── backoff ─────┴──────────────────────┴──────────────────┴──── lost ────┘
+///     waiting ──timer──▶ asking ──address──▶ connecting ──OK──▶ logging in ──OK──▶ up
+///        ▲                 │                      │                  │              │
+///        └──── backoff ────┴──────────────────────┴──────────────────┴──── lost ────┘
+///
+/// *Asking* is the sentinels' part; without them the address is in the URL. Behind sentinels a server counts only
+/// when it says itself that it is the master: for seconds after a switch a sentinel may not know of it.
 final class RedisLink {
+    /// Where a link leads.
+    private enum Destination {
+        /// To the next of these with each attempt.
+        case anyOf([RedisURL.Address])
+        /// To the server that the sentinels name.
+        case master(MasterFinder)
+    }
+
     /// A connect or login that takes longer is given up: hiredis 0.14 has no timeout of its own, and a host that
     /// drops packets would hold the link for minutes.
     private static let connectTimeout = Duration.seconds(2)
+    /// A connection that ends sooner does not prove the server well: the waits go on growing.
+    private static let provingTime = Duration.seconds(2)
 
     private let loop: EventLoop
-    private let url: RedisURL
+    private let destination: Destination
+    private let authArguments: [String]?
+    private let database: Int
     private let clientName: String
+    private let lookup: AddressLookup
+    private var mustBeMaster: Bool
     private var backoff = ReconnectBackoff()
     private var random = SystemRandomNumberGenerator()
-    private let resolved = Mailbox<(Int, HostResolver.Outcome)>()
-    private var attempt = 0
+    private var attemptCount = 0
     private var isStopped = false
+    private var isWaiting = false
+    /// The server of the present attempt or connection; nil while there is none, or sentinels are asked for it.
+    private var server: RedisURL.Address?
+    /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
+    private var announcedMaster: RedisURL.Address?
+    private var confirmedAt: MonotonicInstant?
     private var retryTimer: Timer?
     private var timeoutTimer: Timer?
     private(set) var context: RedisContext?
@@ -29,13 +51,34 @@ final class RedisLink {
     /// The connection (or the attempt) ended, with the reason. Must not call into the context.
     var onLost: ((String) -> Void)?
 
-    init(url: RedisURL, clientName: String, loop: EventLoop) {
-        self.url = url
+    /// A link to the server of a URL.
+    convenience init(url: RedisURL, clientName: String, loop: EventLoop) {
+        let destination: Destination =
+            switch url.route {
+            case .server(let address): .anyOf([address])
+            case .master(let sentinels): .master(MasterFinder(sentinels, loop: loop))
+            }
+        self.init(
+            destination, authArguments: url.authArguments, database: url.database, clientName: clientName, loop: loop)
+    }
+
+    /// A link to a sentinel, whichever can be reached.
+    convenience init(toAnyOf sentinels: RedisURL.Sentinels, clientName: String, loop: EventLoop) {
+        self.init(
+            .anyOf(sentinels.addresses), authArguments: sentinels.authArguments, database: 0, clientName: clientName,
+            loop: loop)
+    }
+
+    private init(
+        _ destination: Destination, authArguments: [String]?, database: Int, clientName: String, loop: EventLoop
+    ) {
+        self.destination = destination
+        self.authArguments = authArguments
+        self.database = database
         self.clientName = clientName
         self.loop = loop
-        resolved.open(on: loop) { [weak self] outcomes in
-            for (attempt, outcome) in outcomes { self?.resolved(attempt, outcome) }
-        }
+        lookup = AddressLookup(on: loop)
+        if case .master = destination { mustBeMaster = true } else { mustBeMaster = false }
         retryTimer = Timer(on: loop) { [unowned self] in self.connect() }
         timeoutTimer = Timer(on: loop) { [unowned self] in self.drop(reason: "no connection within 2 s") }
     }
@@ -48,6 +91,7 @@ final class RedisLink {
     func stop() {
         isStopped = true
         retryTimer?.cancel()
+        giveUpAttempt()
         drop(reason: "stopped")
     }
 
@@ -62,64 +106,98 @@ final class RedisLink {
         }
     }
 
-    /// The user of the link has seen it work, so the next loss starts with a short wait again.
+    /// The server takes no writes. The connection is dropped, and only a master is taken from now on.
+    func dropReplica(reason: String) {
+        mustBeMaster = true
+        drop(reason: reason)
+    }
+
+    /// The user of the link has seen it work, so a later loss starts with a short wait again.
     func confirm() {
         timeoutTimer?.cancel()
-        backoff.reset()
+        confirmedAt = .now
     }
+
+    /// Makes the next attempt soon: the reason for the loss is out of the way. Only from `onLost`.
+    func retrySoon() {
+        backoff.reset()
+        retryTimer?.start(after: backoff.next(using: &random))
+    }
+
+    /// The sentinels have a new master: any other server is left at once, and this one is tried first.
+    func follow(_ master: RedisURL.Address) {
+        guard case .master = destination, !isStopped, server != master else { return }
+        announcedMaster = master
+        if server != nil { drop(reason: "the master is now \(master)") }
+        if isWaiting { retrySoon() }
+    }
+
+    // MARK: Connecting
 
     private func connect() {
-        attempt += 1
-        timeoutTimer?.start(after: RedisLink.connectTimeout)
-        switch url.address {
-        case .unix:
-            connect(to: url.address)
-        case .tcp(let host, _) where HostResolver.isNumeric(host):
-            connect(to: url.address)
-        case .tcp(let host, _):
-            HostResolver.resolve(host, attempt: attempt, to: resolved)
+        isWaiting = false
+        attemptCount += 1
+        switch destination {
+        case .anyOf(let addresses): connect(to: addresses[(attemptCount - 1) % addresses.count])
+        case .master where announcedMaster != nil: connectToMaster(announcedMaster)
+        case .master(let finder):
+            finder.find { [unowned self] outcome in
+                switch outcome {
+                case .success(let master): self.connectToMaster(master)
+                case .failure(let failure): self.lost(failure.reason)
+                }
+            }
         }
     }
 
-    private func resolved(_ attempt: Int, _ outcome: HostResolver.Outcome) {
-        guard attempt == self.attempt, context == nil, !isStopped else { return }
-        guard case .tcp(_, let port) = url.address else { return }
-        switch outcome {
-        case .success(let host): connect(to: .tcp(host: host, port: port))
-        case .failure(.unavailable(let reason)), .failure(.refused(let reason)): lost(reason)
-        }
+    private func connectToMaster(_ master: RedisURL.Address?) {
+        guard let master = announcedMaster ?? master else { return }
+        announcedMaster = nil
+        connect(to: master)
     }
 
     private func connect(to address: RedisURL.Address) {
-        do throws(RedisFailure) {
-            let context = try RedisContext.connect(
-                to: address, on: loop,
-                onConnect: { [unowned self] in self.logIn() },
-                onEnd: { [weak self] reason in self?.ended(reason) })
-            self.context = context
-        } catch {
-            guard case .unavailable(let reason) = error else { return }
-            lost(reason)
+        server = address
+        timeoutTimer?.start(after: RedisLink.connectTimeout)
+        lookup.start(address) { [unowned self] result in
+            switch result {
+            case .success(let address): self.open(address)
+            case .failure(let failure): self.lost(failure.reason)
+            }
         }
     }
 
-    /// AUTH, SELECT and CLIENT SETNAME in one write; the answer to the last of them completes the login.
+    private func open(_ address: RedisURL.Address) {
+        do throws(RedisFailure) {
+            context = try RedisContext.connect(
+                to: address, on: loop,
+                onConnect: { [unowned self] in self.logIn() },
+                onEnd: { [weak self] reason in self?.ended(reason) })
+        } catch {
+            lost(error.reason)
+        }
+    }
+
+    /// AUTH, SELECT, CLIENT SETNAME and ROLE in one write; the answer to the last of them completes the login.
     private func logIn() {
         guard let context else { return }
-        if let credentials = url.authArguments {
-            context.send(RedisCommand((["AUTH"] + credentials).map { [UInt8]($0) })) { [weak self] in
+        if let authArguments {
+            context.send(RedisCommand((["AUTH"] + authArguments).map { [UInt8]($0) })) { [weak self] in
                 self?.checkLogin("AUTH", $0)
             }
         }
-        if url.database != 0 {
-            context.send(RedisCommand([[UInt8]("SELECT"), [UInt8](Int64(url.database))])) { [weak self] in
+        if database != 0 {
+            context.send(RedisCommand([[UInt8]("SELECT"), [UInt8](Int64(database))])) { [weak self] in
                 self?.checkLogin("SELECT", $0)
             }
         }
+        let checksRole = mustBeMaster
         context.send(RedisCommand(["CLIENT", "SETNAME", clientName].map { [UInt8]($0) })) { [weak self] result in
-            guard let self, let context = self.context else { return }
-            if self.checkLogin("CLIENT SETNAME", result) { self.onLogin?(context) }
+            guard let self, self.checkLogin("CLIENT SETNAME", result), !checksRole else { return }
+            self.loggedIn()
         }
+        guard checksRole else { return }
+        context.send(RedisCommand([[UInt8]("ROLE")])) { [weak self] in self?.checkRole($0) }
     }
 
     @discardableResult
@@ -133,16 +211,44 @@ final class RedisLink {
         }
     }
 
+    private func checkRole(_ result: Result<RedisReply, RedisFailure>) {
+        switch result {
+        case .success(let reply):
+            let role = reply.count > 0 ? reply[0].string : nil
+            guard role == "master" else { return drop(reason: "the server is no master but a \(role ?? "?")") }
+            loggedIn()
+        case .failure(.refused(let message)):
+            // Who has named one server and may not ask it for its role has to take it as it is.
+            if case .anyOf = destination { loggedIn() } else { drop(reason: "ROLE: \(message)") }
+        case .failure(.unavailable): break
+        }
+    }
+
+    private func loggedIn() {
+        if let context { onLogin?(context) }
+    }
+
+    // MARK: The end
+
     private func ended(_ reason: String) {
         context = nil
         lost(reason)
     }
 
     private func lost(_ reason: String) {
-        timeoutTimer?.cancel()
-        attempt += 1
+        giveUpAttempt()
+        server = nil
+        if let confirmedAt, .now - confirmedAt >= RedisLink.provingTime { backoff.reset() }
+        confirmedAt = nil
         guard !isStopped else { return }
+        isWaiting = true
         retryTimer?.start(after: backoff.next(using: &random))
         onLost?(reason)
+    }
+
+    private func giveUpAttempt() {
+        timeoutTimer?.cancel()
+        lookup.cancel()
+        if case .master(let finder) = destination { finder.cancel() }
     }
 }

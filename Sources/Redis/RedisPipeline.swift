@@ -8,6 +8,8 @@ import Glibc
 package enum RedisPipelineError: Error, Equatable, CustomStringConvertible {
     /// No connection: the address, and what the system or the resolver said.
     case unreachable(String)
+    /// No master behind the sentinels: what each of them said, or what the server itself says it is.
+    case noMaster(String)
     /// The server answered the login with an error: the command and the server's text.
     case loginRefused(command: String, answer: String)
     /// The connection broke, or no answer came in time: what was in flight may have been carried out or not.
@@ -16,6 +18,7 @@ package enum RedisPipelineError: Error, Equatable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .unreachable(let reason): "cannot reach Redis at \(reason)"
+        case .noMaster(let reason): "cannot find the master of Redis: \(reason)"
         case .loginRefused(let command, let answer): "Redis refused \(command): \(answer)"
         case .lost(let reason): "lost Redis: \(reason)"
         }
@@ -43,30 +46,46 @@ package final class RedisPipeline {
     package private(set) var pendingCount = 0
 
     /// Connects, logs in and selects the database. A host name is resolved first, which the timeout does not
-    /// bound.
+    /// bound. Behind sentinels they are asked for the master, and a server that is none is not taken.
     ///
     /// Sets SIGPIPE to be ignored in the whole process: hiredis writes without MSG_NOSIGNAL, and a server
     /// that goes away would kill the program instead of failing the call.
     ///
     /// - Parameter timeout: the longest wait for the connection, and later for each reply; above zero.
     /// - Throws: `RedisPipelineError`.
-    package init(to url: RedisURL, timeout: Duration) throws(RedisPipelineError) {
+    package convenience init(to url: RedisURL, timeout: Duration) throws(RedisPipelineError) {
+        switch url.route {
+        case .server(let address):
+            try self.init(connectingTo: address, shown: "\(url)", timeout: timeout)
+            try logIn(url)
+        case .master(let sentinels):
+            let master = try MasterSearch.master(of: sentinels, timeout: timeout)
+            try self.init(connectingTo: master, shown: "\(master), the master of \(url)", timeout: timeout)
+            try logIn(url)
+            try checkRole(master)
+        }
+    }
+
+    /// Connects, without logging in.
+    ///
+    /// - Parameter shown: the address in an error's text.
+    init(
+        connectingTo address: RedisURL.Address, shown: String, timeout: Duration
+    ) throws(RedisPipelineError) {
         precondition(timeout > .zero, "A timeout of zero would wait for ever")
         signal(SIGPIPE, SIG_IGN)
         let opened =
-            switch url.address {
+            switch address {
             case .tcp(let host, let port): redisConnectWithTimeout(host, Int32(port), Self.timeval(timeout))
             case .unix(let path): redisConnectUnixWithTimeout(path, Self.timeval(timeout))
             }
-        guard let opened else { throw .unreachable("\(url): out of memory") }
+        guard let opened else { throw .unreachable("\(shown): out of memory") }
         context = opened
         self.timeout = timeout
         guard opened.pointee.err == 0, redisSetTimeout(opened, Self.timeval(timeout)) == REDIS_OK else {
             // From here on deinit frees the context: every stored property is set.
-            throw .unreachable("\(url): \(errorText)")
+            throw .unreachable("\(shown): \(errorText)")
         }
-        if let arguments = url.authArguments { try logIn(["AUTH"] + arguments) }
-        if url.database != 0 { try logIn(["SELECT", "\(url.database)"]) }
     }
 
     deinit { redisFree(context) }
@@ -110,11 +129,30 @@ package final class RedisPipeline {
         return Self.copy(pointer.assumingMemoryBound(to: redisReply.self).pointee)
     }
 
-    private func logIn(_ arguments: [String]) throws(RedisPipelineError) {
-        try append(arguments.map { Array($0.utf8) })
-        if case .refused(let answer) = try nextReply() {
-            throw .loginRefused(command: arguments[0], answer: answer)
+    private func logIn(_ url: RedisURL) throws(RedisPipelineError) {
+        if let arguments = url.authArguments { try call(["AUTH"] + arguments) }
+        if url.database != 0 { try call(["SELECT", "\(url.database)"]) }
+    }
+
+    /// Sentinels may name a server that has just been demoted.
+    private func checkRole(_ address: RedisURL.Address) throws(RedisPipelineError) {
+        guard case .array(let parts) = try call(["ROLE"]), case .bytes(let role)? = parts.first else {
+            throw .lost("unexpected answer to ROLE")
         }
+        guard role == Array("master".utf8) else {
+            throw .noMaster("\(address) is a \(String(decoding: role, as: UTF8.self))")
+        }
+    }
+
+    /// One command of the login, and its reply.
+    ///
+    /// - Throws: `loginRefused` for an error reply.
+    @discardableResult
+    func call(_ arguments: [String]) throws(RedisPipelineError) -> Reply {
+        try append(arguments.map { Array($0.utf8) })
+        let reply = try nextReply()
+        if case .refused(let answer) = reply { throw .loginRefused(command: arguments[0], answer: answer) }
+        return reply
     }
 
     private static func copy(_ reply: redisReply) -> Reply {

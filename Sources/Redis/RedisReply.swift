@@ -54,4 +54,18 @@ package enum RedisFailure: Error, Equatable, Sendable {
     case unavailable(String)
     /// Redis refused the command, with its message.
     case refused(String)
+
+    /// What there is to tell of it.
+    package var reason: String {
+        switch self {
+        case .unavailable(let reason), .refused(let reason): reason
+        }
+    }
+
+    /// The server is a replica, which takes no writes: a master that was demoted. Within a script Redis 6 puts its
+    /// own words before the error's.
+    package var isReadOnly: Bool {
+        guard case .refused(let message) = self else { return false }
+        return message.hasPrefix("READONLY") || message.contains("-READONLY ")
+    }
 }

@@ -13,6 +13,8 @@ package final class RedisSubscriber {
 
     private let link: RedisLink
     private let anchor: RedisArgument
+    /// Only behind sentinels.
+    private var watch: MasterWatch?
     private var echo: LinkEcho?
     /// Channels to hold: confirmed, or waiting for their confirmation.
     private var channels: Set<RedisArgument> = []
@@ -35,6 +37,10 @@ package final class RedisSubscriber {
     package var onUnsubscribed: ((RedisArgument) -> Void)?
     /// A message: channel and payload, valid only during the call.
     package var onMessage: ((UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void)?
+    /// A sentinel has named the master, which this link follows already.
+    package var onMaster: ((RedisURL.Address) -> Void)?
+    /// The connection to a sentinel came (nil) or went, or an attempt at one failed: the reason.
+    package var onSentinel: ((String?) -> Void)?
 
     /// - Parameters:
     ///   - anchor: a channel that only this connection subscribes.
@@ -49,14 +55,20 @@ package final class RedisSubscriber {
             onSilence: { [unowned self] in self.link.drop(reason: $0) })
         link.onLogin = { [unowned self] in self.subscribeAll($0) }
         link.onLost = { [unowned self] in self.lost($0) }
+        if case .master(let sentinels) = url.route {
+            watchMaster(
+                MasterWatch(sentinels, clientName: clientName, silenceTimeout: silenceTimeout, loop: loop))
+        }
     }
 
     package func start() {
+        watch?.start()
         link.start()
     }
 
     package func stop() {
         echo?.stop()
+        watch?.stop()
         link.stop()
     }
 
@@ -70,6 +82,16 @@ package final class RedisSubscriber {
     package func unsubscribe(_ channel: RedisArgument) {
         precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
         if isUp { send(.unsubscribe, channel) }
+    }
+
+    private func watchMaster(_ watch: MasterWatch) {
+        self.watch = watch
+        watch.onMaster = { [unowned self] master in
+            self.link.follow(master)
+            self.onMaster?(master)
+        }
+        watch.onUp = { [unowned self] in self.onSentinel?(nil) }
+        watch.onDown = { [unowned self] in self.onSentinel?($0) }
     }
 
     private func send(_ purpose: SubscriptionQueue.Purpose, _ channel: RedisArgument) {

@@ -2,24 +2,26 @@
 //
 //     redis://[[user]:password@]host[:port][/db]      host may be [IPv6]; port 6379, database 0 by default
 //     unix:///path[?db=N]
+//     sentinel://[[user]:password@]host[:port][,host[:port]…]/master[?db=N]      port 26379 by default
 //
-// Credentials and the path are percent-decoded. Printing the value never shows the password. Pure value, any
-// thread.
+// Credentials, the path and the master's name are percent-decoded. Printing the value never shows the password.
+// Pure value, any thread.
 
 /// Why a text is no Redis URL. The description holds the expected form and nothing of the text: it may carry
 /// a password.
 package enum RedisURLError: Error, Equatable, CustomStringConvertible {
-    case scheme, credentials, host, port, database, path
+    case scheme, credentials, host, port, database, path, master
 
     package var description: String {
         let reason =
             switch self {
-            case .scheme: "the scheme is neither redis:// nor unix://"
+            case .scheme: "the scheme is none of redis://, unix:// and sentinel://"
             case .credentials: "the credentials are not percent-encoded UTF-8"
             case .host: "the host is missing or malformed"
             case .port: "the port is not a number from 1 to 65535"
             case .database: "the database is not a number from 0 to \(RedisURL.maximumDatabase)"
             case .path: "the socket path is not absolute or longer than \(RedisURL.maximumPathBytes) bytes"
+            case .master: "the name of the master is missing or malformed"
             }
         return "\(reason); expected \(RedisURL.expectedForm)"
     }
@@ -28,22 +30,46 @@ package enum RedisURLError: Error, Equatable, CustomStringConvertible {
 /// Address, credentials and database of a Redis server.
 package struct RedisURL: Sendable, Equatable {
     /// The forms that `init` takes, for error messages.
-    package static let expectedForm = "redis://[user:password@]host[:port][/db] or unix:///path[?db=N]"
+    package static let expectedForm =
+        "redis://[user:password@]host[:port][/db], unix:///path[?db=N] "
+        + "or sentinel://[user:password@]host[:port],host[:port]/master[?db=N]"
     /// hiredis copies the path without a terminating zero when it fills `sun_path` (108 bytes on Linux); 103
     /// stays clear of that and of the 104 bytes that other systems have.
     package static let maximumPathBytes = 103
     /// Redis keeps 16 databases unless configured otherwise, and as many as an `int` counts at most.
     package static let maximumDatabase = Int(Int32.max) - 1
 
-    /// Where the server listens.
-    package enum Address: Sendable, Equatable {
+    /// Where a server listens.
+    package enum Address: Sendable, Hashable {
         /// Host (IPv6 without brackets) and port, 1...65535.
         case tcp(host: String, port: Int)
         /// The path of a Unix domain socket, at most `maximumPathBytes` bytes.
         case unix(path: String)
     }
 
-    package let address: Address
+    /// Sentinels, and which of the masters that they watch is meant.
+    package struct Sentinels: Sendable, Equatable {
+        /// At least one; in the order in which they are asked.
+        package let addresses: [Address]
+        package let masterName: String
+        /// The sentinels' own `requirepass`; nil when they need no login.
+        package fileprivate(set) var password: String?
+
+        /// The arguments of AUTH at a sentinel, without the command's name.
+        var authArguments: [String]? { password.map { [$0] } }
+    }
+
+    /// How the server is found.
+    package enum Route: Sendable, Equatable {
+        /// It is always at one place.
+        case server(Address)
+        /// The sentinels say where it is at present.
+        case master(Sentinels)
+    }
+
+    package private(set) var route: Route
+    /// Where the server is; nil when sentinels have to be asked.
+    package var address: Address? { if case .server(let address) = route { address } else { nil } }
     /// nil is Redis' user `default`.
     package let user: String?
     package private(set) var password: String?
@@ -56,7 +82,9 @@ package struct RedisURL: Sendable, Equatable {
     package init(_ text: String) throws(RedisURLError) {
         if let rest = Self.drop("redis://", from: text) {
             let slash = rest.firstIndex(of: "/") ?? rest.endIndex
-            (user, password, address) = try Self.parseAuthority(rest[..<slash])
+            let hosts: Substring
+            (user, password, hosts) = try Self.splitAuthority(rest[..<slash])
+            route = .server(try Self.parseHost(hosts, defaultPort: 6379))
             let databaseText = rest[slash...].dropFirst()
             database = databaseText.isEmpty ? 0 : try Self.parseDatabase(databaseText)
         } else if let rest = Self.drop("unix://", from: text) {
@@ -65,13 +93,16 @@ package struct RedisURL: Sendable, Equatable {
             guard let path = Self.percentDecoded(rest[..<question]), path.hasPrefix("/"),
                 path.utf8.count <= Self.maximumPathBytes, !path.utf8.contains(0)
             else { throw .path }
-            address = .unix(path: path)
-            if question == rest.endIndex {
-                database = 0
-            } else {
-                guard let databaseText = Self.drop("?db=", from: rest[question...]) else { throw .database }
-                database = try Self.parseDatabase(databaseText)
-            }
+            route = .server(.unix(path: path))
+            database = try Self.parseQuery(rest[question...])
+        } else if let rest = Self.drop("sentinel://", from: text) {
+            let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+            let hosts: Substring
+            (user, password, hosts) = try Self.splitAuthority(rest[..<slash])
+            let path = rest[slash...].dropFirst()
+            let question = path.firstIndex(of: "?") ?? path.endIndex
+            route = .master(try Self.parseSentinels(hosts, masterName: path[..<question]))
+            database = try Self.parseQuery(path[question...])
         } else {
             throw .scheme
         }
@@ -82,6 +113,16 @@ package struct RedisURL: Sendable, Equatable {
         guard let password, !password.isEmpty else { return self }
         var copy = self
         copy.password = password
+        return copy
+    }
+
+    /// The same URL with the password of the sentinels themselves; nil or empty is none, and without sentinels it
+    /// means nothing.
+    package func withSentinelPassword(_ password: String?) -> RedisURL {
+        guard let password, !password.isEmpty, case .master(var sentinels) = route else { return self }
+        var copy = self
+        sentinels.password = password
+        copy.route = .master(sentinels)
         return copy
     }
 
@@ -98,23 +139,43 @@ package struct RedisURL: Sendable, Equatable {
         return Substring(text).dropFirst(prefix.count)
     }
 
-    /// `[[user]:password@]host[:port]`; the last `@` ends the credentials.
-    private static func parseAuthority(
+    /// `[[user]:password@]hosts`; the last `@` ends the credentials.
+    private static func splitAuthority(
         _ text: Substring
-    ) throws(RedisURLError) -> (user: String?, password: String?, address: Address) {
-        guard let at = text.lastIndex(of: "@") else { return (nil, nil, try parseHost(text)) }
+    ) throws(RedisURLError) -> (user: String?, password: String?, hosts: Substring) {
+        guard let at = text.lastIndex(of: "@") else { return (nil, nil, text) }
         let credentials = text[..<at]
         let colon = credentials.firstIndex(of: ":") ?? credentials.endIndex
         guard let user = percentDecoded(credentials[..<colon]),
             let password = percentDecoded(credentials[colon...].dropFirst())
         else { throw .credentials }
         return (
-            user.isEmpty ? nil : user, password.isEmpty ? nil : password,
-            try parseHost(text[text.index(after: at)...])
+            user.isEmpty ? nil : user, password.isEmpty ? nil : password, text[text.index(after: at)...]
         )
     }
 
-    private static func parseHost(_ text: Substring) throws(RedisURLError) -> Address {
+    private static func parseSentinels(
+        _ hosts: Substring, masterName: Substring
+    ) throws(RedisURLError) -> Sentinels {
+        var addresses: [Address] = []
+        for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
+            let address = try parseHost(host, defaultPort: 26379)
+            if !addresses.contains(address) { addresses.append(address) }
+        }
+        // Sentinel allows letters, digits and `.-_` in a name; spaces would break its messages apart.
+        guard let name = percentDecoded(masterName), !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
+        else { throw .master }
+        return Sentinels(addresses: addresses, masterName: name, password: nil)
+    }
+
+    /// `?db=N`, or nothing.
+    private static func parseQuery(_ text: Substring) throws(RedisURLError) -> Int {
+        if text.isEmpty { return 0 }
+        guard let databaseText = drop("?db=", from: text) else { throw .database }
+        return try parseDatabase(databaseText)
+    }
+
+    private static func parseHost(_ text: Substring, defaultPort: Int) throws(RedisURLError) -> Address {
         var host = text
         var portText: Substring?
         if text.hasPrefix("[") {
@@ -131,7 +192,7 @@ package struct RedisURL: Sendable, Equatable {
             }
             guard !host.isEmpty, host.utf8.allSatisfy(isHostByte) else { throw .host }
         }
-        guard let portText else { return .tcp(host: String(host), port: 6379) }
+        guard let portText else { return .tcp(host: String(host), port: defaultPort) }
         guard let port = number(portText, maximum: 65535), port > 0 else { throw .port }
         return .tcp(host: String(host), port: port)
     }
@@ -187,13 +248,16 @@ package struct RedisURL: Sendable, Equatable {
 extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The URL with `***` for the password.
     package var description: String {
-        switch address {
-        case .unix(let path):
+        let credentials = user == nil && password == nil ? "" : "\(user ?? ""):***@"
+        switch route {
+        case .server(.unix(let path)):
             return "unix://\(path)" + (database == 0 ? "" : "?db=\(database)")
-        case .tcp(let host, let port):
-            let credentials = user == nil && password == nil ? "" : "\(user ?? ""):***@"
-            let hostText = host.contains(":") ? "[\(host)]" : host
-            return "redis://\(credentials)\(hostText):\(port)" + (database == 0 ? "" : "/\(database)")
+        case .server(let address):
+            return "redis://\(credentials)\(address)" + (database == 0 ? "" : "/\(database)")
+        case .master(let sentinels):
+            let hosts = sentinels.addresses.map(\.description).joined(separator: ",")
+            return "sentinel://\(credentials)\(hosts)/\(sentinels.masterName)"
+                + (database == 0 ? "" : "?db=\(database)")
         }
     }
 
@@ -201,4 +265,14 @@ extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, Custo
 
     /// Keeps `dump` and string interpolation of what contains a URL from showing the password.
     package var customMirror: Mirror { Mirror(self, children: ["url": description]) }
+}
+
+extension RedisURL.Address: CustomStringConvertible {
+    /// `host:port`, or the path.
+    package var description: String {
+        switch self {
+        case .unix(let path): path
+        case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        }
+    }
 }

@@ -59,6 +59,7 @@ private final class Rig {
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
         case .gapEnded(let milliseconds): "gap \(milliseconds > 0)"
+        case .master(let address): "master \(address)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
         case .drain, .stop: "?"

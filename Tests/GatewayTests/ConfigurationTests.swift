@@ -78,7 +78,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "request-timeout": "1s",
             "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
             "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s", "drain-delay": "3s",
-            "gap-notice": "on",
+            "sentinel-password": "s", "gap-notice": "on",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
         #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
@@ -109,7 +109,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.logFormat == .json)
         #expect(configuration.gapNotice == .on)
         // A wrong text behind any of the variables is found and named.
-        for option in Configuration.options where option.name != "redis-password" {
+        for option in Configuration.options where !option.name.hasSuffix("-password") {
             let variable = option.variables(prefix: "GATEWAY_")[0]
             let wrong = environment.merging([variable: "\u{7}"]) { $1 }
             #expect(try message([], wrong).hasPrefix(variable + ": "))
@@ -135,6 +135,20 @@ private struct FixedGenerator: RandomNumberGenerator {
         let apart = try configuration(["--redis", "redis://u:old@h"], ["REDIS_PASSWORD": "new"])
         #expect(apart.redis.authArguments == ["u", "new"])
         #expect(apart.isRedisPasswordInArguments)
+    }
+
+    @Test func sentinelsTakeTheirPasswordFromTheEnvironment() throws {
+        let apart = try configuration(
+            ["--redis", "sentinel://u:old@h/m"],
+            ["GATEWAY_REDIS_PASSWORD": "new", "GATEWAY_SENTINEL_PASSWORD": "hunter2"])
+        #expect(apart.redis.authArguments == ["u", "new"])
+        guard case .master(let sentinels) = apart.redis.route else {
+            Issue.record("\(apart.redis)")
+            return
+        }
+        #expect(sentinels.password == "hunter2")
+        #expect(!"\(apart)".contains("hunter2"))
+        #expect(try !message(["--sentinel-password", "hunter2"]).contains("hunter2"))
     }
 
     @Test func passwordsAreInNoMessage() throws {

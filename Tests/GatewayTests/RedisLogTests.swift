@@ -60,4 +60,22 @@ import Testing
                 "warning redis refuses commands reason=\"OOM news\"",
             ])
     }
+
+    @Test func sentinelsAreToldApartAsTheNodeServesWithoutThem() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 0)
+            log.isUp(.sentinel)
+            log.isUp(.subscriber)
+            for _ in 0..<3 { log.down(.sentinel, "refused") }
+            log.isUp(.sentinel)
+            log.isUp(.sentinel)
+            exit(0)
+        }
+        #expect(
+            lines(try #require(result).standardErrorContent) == [
+                "info redis connected",
+                "warning no sentinel tells of switches reason=refused",
+                "info a sentinel tells of switches again",
+            ])
+    }
 }

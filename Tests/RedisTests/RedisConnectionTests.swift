@@ -239,6 +239,27 @@ private final class Rig {
         #expect(rig.reasons.isEmpty)
     }
 
+    /// A master that was demoted keeps its connections; the first write tells.
+    @Test func demotedServerIsLeftUntilItIsAMasterAgain() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.await(1) {
+            try server.command("REPLICAOF", "127.0.0.1", "1")
+            rig.send("SET", "k", "v")
+        }
+        let isToldTwice = { rig.reasons.count { $0 == "the server is no master but a slave" } >= 2 }
+        rig.scenario.step("it stays away", until: isToldTwice) { #expect(!rig.connection.isUp) }
+        rig.scenario.step("it is back", until: { rig.servers.count == 2 }) {
+            try server.command("REPLICAOF", "NO", "ONE")
+        }
+        rig.await(2) { rig.send("SET", "k", "v") }
+        try rig.scenario.run()
+        #expect(rig.replies.first?.hasPrefix("refused: READONLY") == true)
+        #expect(rig.replies.last == "OK")
+        #expect(rig.reasons.first?.hasPrefix("READONLY") == true)
+    }
+
     // MARK: Logging in
 
     @Test func rightPasswordLogsIn() throws {

@@ -37,6 +37,40 @@ import Testing
         #expect(throws: RedisURLError.path) { try RedisURL("unix://" + longest + "a") }
     }
 
+    @Test func sentinelsNameTheirMaster() throws {
+        let url = try RedisURL("sentinel://us%40er:pw@a:1,[::1],b,a:1/my%2Dmaster?db=3")
+        guard case .master(let sentinels) = url.route else {
+            Issue.record("\(url.route)")
+            return
+        }
+        #expect(
+            sentinels.addresses == [
+                .tcp(host: "a", port: 1), .tcp(host: "::1", port: 26379), .tcp(host: "b", port: 26379),
+            ])
+        #expect(sentinels.masterName == "my-master")
+        #expect(url.authArguments == ["us@er", "pw"])
+        #expect(url.database == 3)
+        #expect(url.address == nil)
+        #expect(sentinels.authArguments == nil)
+        #expect(try RedisURL("sentinel://h/m").database == 0)
+    }
+
+    @Test func sentinelsHaveAPasswordOfTheirOwn() throws {
+        let url = try RedisURL("sentinel://:data@h/m").withSentinelPassword("hunter2")
+        guard case .master(let sentinels) = url.route else {
+            Issue.record("\(url.route)")
+            return
+        }
+        #expect(sentinels.authArguments == ["hunter2"])
+        #expect(url.authArguments == ["data"])
+        var dumped = ""
+        dump(url, to: &dumped)
+        #expect(!dumped.contains("hunter2") && !"\(url)".contains("hunter2"))
+        #expect(url.withSentinelPassword("") == url)
+        let plain = try RedisURL("redis://h")
+        #expect(plain.withSentinelPassword("hunter2") == plain)
+    }
+
     @Test(arguments: [
         ("", RedisURLError.scheme), ("localhost:6379", .scheme), ("rediss://host", .scheme),
         ("redis:host", .scheme),
@@ -48,6 +82,10 @@ import Testing
         ("redis://:%4@h", .credentials), ("redis://:%zz@h", .credentials), ("redis://:%ff@h", .credentials),
         ("unix://", .path), ("unix://relative", .path), ("unix:///a%00b", .path),
         ("unix:///a?db=", .database),
+        ("sentinel://", .host), ("sentinel:///m", .host), ("sentinel://h,/m", .host), ("sentinel://h:x/m", .port),
+        ("sentinel://h", .master), ("sentinel://h/", .master), ("sentinel://h/a%20b", .master),
+        ("sentinel://h/?db=1", .master), ("sentinel://h/m?db=x", .database), ("sentinel://h/m?x", .database),
+        ("sentinel://:%4@h/m", .credentials),
         ("unix:///a?x=1", .database), ("unix:///a?db=1&x=2", .database),
     ])
     func wrongFormsAreTold(_ text: String, _ expected: RedisURLError) {
@@ -76,7 +114,10 @@ import Testing
     }
 
     @Test func descriptionsParseAgain() throws {
-        for text in ["redis://h:1/2", "redis://[::1]:6379", "unix:///a?db=2", "unix:///a"] {
+        for text in [
+            "redis://h:1/2", "redis://[::1]:6379", "unix:///a?db=2", "unix:///a",
+            "sentinel://a:1,[::1]:26379/m?db=2",
+        ] {
             #expect(try RedisURL(text).description == text)
         }
     }

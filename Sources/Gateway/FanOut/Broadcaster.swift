@@ -169,6 +169,11 @@ final class Broadcaster {
             if self.subscriptions.left(room) { self.subscriber.subscribe(channel) }
             self.publishRoomCount()
         }
+        subscriber.onMaster = { [unowned self] in self.postToAll(.master($0)) }
+        subscriber.onSentinel = { [unowned self] reason in
+            let notice = reason.map { ControlNotice.redisDown(.sentinel, $0) } ?? .redisUp(.sentinel)
+            self.node.controlMailbox.post(notice)
+        }
     }
 
     private func confirmed(_ channel: [UInt8]) {

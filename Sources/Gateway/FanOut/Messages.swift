@@ -1,6 +1,7 @@
 // What crosses between the threads of a node.
 
 import Notices
+import Redis
 import WebSocket
 
 /// To a worker, from the subscriber or from the node.
@@ -15,6 +16,8 @@ enum WorkerMessage: Sendable {
     case subscriptionsRestored
     /// Messages of this time may be missing; what follows was published behind it. Only where clients are told.
     case gapEnded(milliseconds: Int64)
+    /// The sentinels name this master.
+    case master(RedisURL.Address)
     /// Another connection has taken the token over from this one.
     case replaced(Token, connection: UInt64)
     /// The token's record was deleted: its connections end.

@@ -155,6 +155,7 @@ final class Worker {
         case .subscriptionsLost: subscriptionsLost()
         case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
+        case .master(let address): registry.follow(address)
         case .replaced(let token, let connection): replaced(token, connection)
         case .revoked(let token): revoked(token)
         case .drain(let time): startDrain(over: time)

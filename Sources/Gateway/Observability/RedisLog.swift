@@ -6,11 +6,14 @@ import EventLoop
 enum RedisRole: Hashable, Sendable, CustomStringConvertible {
     case subscriber
     case worker(Int)
+    /// To a sentinel: a node serves without it, only a switch of masters would be noticed late.
+    case sentinel
 
     var description: String {
         switch self {
         case .subscriber: "subscriber"
         case .worker(let index): "worker \(index)"
+        case .sentinel: "sentinel"
         }
     }
 }
@@ -22,12 +25,13 @@ struct RedisLog {
     static let refusalMemory = Duration.seconds(60)
 
     private let log: Log
-    /// The subscriber and the workers.
+    /// Connections without which the node is not ready.
     private let neededCount: Int
     private var up: Set<RedisRole> = []
     private var hasBeenUp = false
     /// Told since all connections were up the last time.
     private var toldReasons: Set<String> = []
+    private var toldSentinelReasons: Set<String> = []
     private var refusedAt: [String: MonotonicInstant] = [:]
 
     init(_ log: Log, workerCount: Int) {
@@ -37,6 +41,11 @@ struct RedisLog {
 
     /// A connection, or an attempt at one, was lost.
     mutating func down(_ role: RedisRole, _ reason: String) {
+        guard role != .sentinel else {
+            guard toldSentinelReasons.insert(reason).inserted else { return }
+            log.warning("no sentinel tells of switches", ["reason": reason])
+            return
+        }
         up.remove(role)
         guard toldReasons.insert(RedisLog.kind(of: reason)).inserted else { return }
         log.warning(
@@ -45,6 +54,11 @@ struct RedisLog {
 
     /// A connection stands.
     mutating func isUp(_ role: RedisRole) {
+        guard role != .sentinel else {
+            if !toldSentinelReasons.isEmpty { log.info("a sentinel tells of switches again") }
+            toldSentinelReasons = []
+            return
+        }
         guard up.insert(role).inserted, up.count == neededCount else { return }
         log.info(hasBeenUp ? "redis connection restored" : "redis connected")
         hasBeenUp = true

@@ -82,6 +82,9 @@ final class ClientRegistry {
 
     func stop() { connection.stop() }
 
+    /// The sentinels name this master.
+    func follow(_ master: RedisURL.Address) { connection.follow(master) }
+
     // MARK: Tokens
 
     /// Registers a new token; false when Redis did not take it.

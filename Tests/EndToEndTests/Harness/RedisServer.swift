@@ -45,6 +45,30 @@ final class RedisServer: Sendable {
         try await ready()
     }
 
+    /// A sentinel of a master.
+    init(
+        _ driver: Driver, sentinelOf master: RedisServer, named name: String, password: String?
+    ) async throws {
+        self.driver = driver
+        self.password = password
+        user = nil
+        environment = [:]
+        port = try await driver.freePort()
+        let path = driver.directory.appending(path: "sentinel-\(port).conf")
+        var lines = [
+            "port \(port)", "bind 127.0.0.1", "dir \(driver.directory.path)",
+            "sentinel monitor \(name) 127.0.0.1 \(master.port) 2",
+            "sentinel down-after-milliseconds \(name) 500", "sentinel failover-timeout \(name) 5000",
+        ]
+        if let password { lines += ["requirepass \(password)", "sentinel sentinel-pass \(password)"] }
+        if let password = master.password { lines.append("sentinel auth-pass \(name) \(password)") }
+        // A sentinel writes what it learns into this file.
+        try (lines.joined(separator: "\n") + "\n").write(to: path, atomically: true, encoding: .utf8)
+        command = [try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel"]
+        first = try await Child(driver, name: "sentinel-\(port)", command)
+        try await ready()
+    }
+
     var url: String { "redis://127.0.0.1:\(port)" }
 
     /// Ends the first process and waits for its end.

@@ -1,0 +1,44 @@
+// The step from an address with a host's name to one that can be connected to. Loop-confined.
+
+import EventLoop
+
+/// Resolves the host of one address at a time, without blocking the loop.
+final class AddressLookup {
+    private let answers = Mailbox<(Int, HostResolver.Outcome)>()
+    /// Tells the answer that is awaited from those of look-ups that were given up.
+    private var number = 0
+    private var onAnswer: ((HostResolver.Outcome) -> Void)?
+
+    init(on loop: EventLoop) {
+        answers.open(on: loop) { [weak self] answers in
+            for (number, answer) in answers { self?.answered(number, answer) }
+        }
+    }
+
+    /// Starts a look-up; one that is under way is given up.
+    ///
+    /// - Parameter onDone: called once unless it is given up; before this returns if there is nothing to resolve.
+    func start(
+        _ address: RedisURL.Address, onDone: @escaping (Result<RedisURL.Address, RedisFailure>) -> Void
+    ) {
+        cancel()
+        guard case .tcp(let host, let port) = address, !HostResolver.isNumeric(host) else {
+            onDone(.success(address))
+            return
+        }
+        onAnswer = { onDone($0.map { .tcp(host: $0, port: port) }) }
+        HostResolver.resolve(host, attempt: number, to: answers)
+    }
+
+    /// Gives up the look-up that is under way, if one is.
+    func cancel() {
+        number += 1
+        onAnswer = nil
+    }
+
+    private func answered(_ number: Int, _ answer: HostResolver.Outcome) {
+        guard number == self.number, let onAnswer else { return }
+        self.onAnswer = nil
+        onAnswer(answer)
+    }
+}

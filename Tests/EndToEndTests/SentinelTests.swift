@@ -1,0 +1,115 @@
+// Behind sentinels: the node finds the master, follows it when another server becomes it, and clients stay.
+import Testing
+
+@Suite(.serialized) struct SentinelTests {
+    /// The first text of a client that is no gap notice; how many notices came before it.
+    private func nextText(_ client: Client) async throws -> (text: Event, gaps: Int) {
+        var gaps = 0
+        while true {
+            let event = try await client.next()
+            guard case .text(let text) = event, text.hasPrefix(#"{"type":"gap""#) else { return (event, gaps) }
+            gaps += 1
+        }
+    }
+
+    private func subscribers(_ server: RedisServer, _ room: String) async throws -> Int? {
+        try await server.command("PUBSUB", "NUMSUB", .string("room:\(room)"))[1].int
+    }
+
+    @Test func nodeFollowsWhenTheMasterDies() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            let group = try await SentinelGroup(cluster.driver)
+            let node = try await group.startNode("follower", options: ["--gap-notice", "on"])
+            let room = cluster.room()
+            let token = try await node.token()
+            let client = try await node.connect(room, token: token)
+            #expect(try await group.servers[0].publish(room: room, "1") == 1)
+            #expect(try await client.next() == .text("1"))
+
+            try await group.servers[0].stop(9)
+            try await eventually("not ready") { try await node.ready().status == 503 }
+            try await eventually("ready again", within: .seconds(30)) { try await node.ready().status == 200 }
+            try await group.awaitMaster(group.servers[1])
+            #expect(try await group.servers[1].publish(room: room, "2") == 1)
+            let next = try await nextText(client)
+            #expect(next.text == .text("2"))
+            #expect(next.gaps == 1)
+            #expect(try await node.heartbeat(token).status == 200)
+            try await eventually("the registration is at the new master") {
+                try await group.servers[1].hash("client:\(token)")["node"] == "follower"
+            }
+            #expect(try await client.closed(within: .zero) == nil)
+            #expect(try await node.metrics()["roomcast_gaps_total"] == 1)
+
+            let completed = try await cluster.driver.run([
+                try Installation.binary("publisher"), "--redis", group.url(before: "127.0.0.1:1"), "--room", room,
+                "--data", "3",
+            ])
+            #expect(completed.code == 0, "\(completed.errors)")
+            #expect(try await client.next() == .text(#"{"type":"notice","data":3}"#))
+        }
+    }
+
+    /// The old master lives on and thinks itself one for seconds: only the sentinels' word makes the node leave.
+    @Test func nodeLeavesADemotedMasterAtOnce() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            let group = try await SentinelGroup(cluster.driver)
+            let node = try await group.startNode("follower", options: ["--gap-notice", "on"])
+            let (old, new) = (group.servers[0], group.servers[1])
+            let room = cluster.room()
+            let token = try await node.token()
+            let client = try await node.connect(room, token: token)
+            #expect(
+                try await group.sentinels[0].command("SENTINEL", "FAILOVER", .string(SentinelGroup.masterName))
+                    == "OK")
+            try await eventually("the node is subscribed at the new master", within: .seconds(20)) {
+                try await subscribers(new, room) == 1
+            }
+            try await eventually("ready again") { try await node.ready().status == 200 }
+            #expect(try await subscribers(old, room) == 0)
+            #expect(try await old.command("ROLE")[0] == "master", "it was not the demotion that made the node leave")
+            let names = try await old.command("CLIENT", "LIST").string ?? ""
+            #expect(!names.contains("roomcast-"), "no command connection is left there either")
+
+            try await new.publish(room: room, "1")
+            let next = try await nextText(client)
+            #expect(next.text == .text("1") && next.gaps == 1)
+            let another = try await node.token()
+            #expect(try await new.hash("client:\(another)")["userId"] == "user-1")
+            #expect(try await node.heartbeat(token).status == 200)
+            #expect(node.child.errorOutput.contains("the master is now 127.0.0.1:\(new.port)"))
+        }
+    }
+
+    /// Passwords of both kinds, a sentinel that is not there, and a server that is no master.
+    @Test func nodeAndPublisherFindTheMasterWithPasswords() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            let group = try await SentinelGroup(
+                cluster.driver, password: "data-Pa55word", sentinelPassword: "sentinel-Pa55word")
+            let url = group.url(before: "127.0.0.1:1")
+            let node = try await group.startNode(
+                "with-password", environment: ["GATEWAY_SENTINEL_PASSWORD": "sentinel-Pa55word"], url: url)
+            let room = cluster.room()
+            let client = try await node.connect(room)
+            let command = [
+                try Installation.binary("publisher"), "--redis", url, "--room", room, "--data", "1",
+                "--timeout", "1s",
+            ]
+            let completed = try await cluster.driver.run(
+                command,
+                environment: [
+                    "PUBLISHER_REDIS_PASSWORD": "data-Pa55word", "PUBLISHER_SENTINEL_PASSWORD": "sentinel-Pa55word",
+                ])
+            #expect(completed.code == 0, "\(completed.errors)")
+            #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))
+            #expect(!node.child.errorOutput.contains("Pa55word"))
+
+            let refused = try await cluster.driver.run(
+                command, environment: ["PUBLISHER_REDIS_PASSWORD": "data-Pa55word"])
+            #expect(refused.code == 1)
+            #expect(refused.errors.contains("127.0.0.1:1: Connection refused"))
+            #expect(refused.errors.contains("NOAUTH"))
+            #expect(refused.errors.contains("nothing was sent"))
+        }
+    }
+}
