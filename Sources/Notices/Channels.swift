@@ -6,7 +6,8 @@ package struct Channels: Sendable {
     /// The form of a prefix, for error messages.
     package static let prefixForm = "at most 64 bytes without control characters"
 
-    private let roomPrefix: [UInt8]
+    /// What stands before a room's id.
+    package let roomPrefix: [UInt8]
     private let gatewayPrefix: [UInt8]
 
     /// - Parameter prefix: in front of every name; empty by default, so that rooms are `room:<id>`.

@@ -16,8 +16,9 @@ package final class RedisSubscriber {
     /// Only behind sentinels.
     private var watch: MasterWatch?
     private var echo: LinkEcho?
-    /// Channels to hold: confirmed, or waiting for their confirmation.
+    /// Channels to hold: confirmed, waiting for their confirmation, or refused.
     private var channels: Set<RedisArgument> = []
+    private var refused: RefusedChannels
     private var asked = SubscriptionQueue()
     /// Whether the anchor of the present connection is confirmed.
     package private(set) var isUp = false
@@ -35,6 +36,9 @@ package final class RedisSubscriber {
     package var onSubscribed: ((RedisArgument) -> Void)?
     /// Redis has confirmed that a channel is left.
     package var onUnsubscribed: ((RedisArgument) -> Void)?
+    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time. Behind `onDown` if
+    /// it is news, or within `subscribe`.
+    package var onRefused: ((RedisArgument) -> Void)?
     /// A message: channel and payload, valid only during the call.
     package var onMessage: ((UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void)?
     /// A sentinel has named the master, which this link follows already.
@@ -45,10 +49,14 @@ package final class RedisSubscriber {
     /// - Parameters:
     ///   - anchor: a channel that only this connection subscribes.
     ///   - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
+    ///   - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule costs
+    ///     little, short enough that who has just put it right sees it work.
     package init(
-        url: RedisURL, clientName: String, anchor: RedisArgument, silenceTimeout: Duration, loop: EventLoop
+        url: RedisURL, clientName: String, anchor: RedisArgument, silenceTimeout: Duration,
+        refusalPause: Duration = .seconds(10), loop: EventLoop
     ) {
         self.anchor = anchor
+        refused = RefusedChannels(firstPause: refusalPause)
         link = RedisLink(url: url, clientName: clientName, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
@@ -75,13 +83,17 @@ package final class RedisSubscriber {
     /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
     package func subscribe(_ channel: RedisArgument) {
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")
-        if isUp { send(.subscribe, channel) }
+        if refused.contains(channel) {
+            onRefused?(channel)
+        } else if isUp {
+            send(.subscribe, channel)
+        }
     }
 
-    /// Lets go of a channel that has been confirmed.
+    /// Lets go of a channel that has been confirmed, or refused.
     package func unsubscribe(_ channel: RedisArgument) {
         precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
-        if isUp { send(.unsubscribe, channel) }
+        if isUp, !refused.contains(channel) { send(.unsubscribe, channel) }
     }
 
     private func watchMaster(_ watch: MasterWatch) {
@@ -105,7 +117,7 @@ package final class RedisSubscriber {
         context.setPushHandler { [unowned self] in self.receive($0) }
         send(.echo, anchor)
         // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
-        for channel in channels { send(.subscribe, channel) }
+        for channel in channels where !refused.contains(channel) { send(.subscribe, channel) }
         send(.end, anchor)
         echo?.start()
     }
@@ -127,7 +139,7 @@ package final class RedisSubscriber {
         guard let entry = asked.answered(channel, isSubscribed: isSubscribed) else { return }
         completeUntil = entry.sentAt
         switch entry.purpose {
-        case .subscribe: onSubscribed?(channel)
+        case .subscribe: confirmed(channel)
         case .unsubscribe: onUnsubscribed?(channel)
         case .end: onAllSubscribed?()
         case .echo:
@@ -138,14 +150,44 @@ package final class RedisSubscriber {
         }
     }
 
+    private func confirmed(_ channel: RedisArgument) {
+        refused.remove(channel)
+        guard channels.contains(channel) else {
+            // Given up while it was tried again.
+            send(.unsubscribe, channel)
+            return
+        }
+        onSubscribed?(channel)
+        tryRefused()
+    }
+
     private func askForEcho() {
-        if isUp { send(.echo, anchor) }
+        guard isUp else { return }
+        send(.echo, anchor)
+        tryRefused()
+    }
+
+    /// Asks for a refused channel again if one is due.
+    private func tryRefused() {
+        while let channel = refused.takeCandidate(now: .now) {
+            if channels.contains(channel) { return send(.subscribe, channel) }
+            refused.remove(channel)
+        }
     }
 
     private func lost(_ reason: String) {
         isUp = false
         echo?.stop()
+        let culprit = RefusedChannels.isRefusal(reason) ? asked.first : nil
         asked.removeAll()
-        onDown?(reason)
+        if let culprit, culprit.purpose == .subscribe {
+            refused.insert(culprit.channel, now: .now)
+            link.retrySoon()
+            onDown?(reason)
+            if channels.contains(culprit.channel) { onRefused?(culprit.channel) }
+        } else {
+            refused.linkLost()
+            onDown?(reason)
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 import EventLoop
 
-/// Subscription commands on their way, oldest first. Redis answers them in their order, which tells what no answer
-/// says: until when nothing is missing, as all that was published before an answered command was sent has come
-/// before the answer.
+/// Subscription commands on their way, oldest first. Redis answers them in their order, which tells two things that
+/// no answer says: which channel an error is about, as it is the oldest one without an answer; and until when nothing
+/// is missing, as all that was published before an answered command was sent has come before the answer.
 struct SubscriptionQueue {
     enum Purpose {
         case subscribe, unsubscribe

@@ -1,4 +1,4 @@
-// A Redis that answers, and says no: told once for the whole node.
+// A Redis that answers, and says no: told once for the whole node, and no more harm done than must be.
 import Foundation
 import Testing
 
@@ -69,5 +69,54 @@ import Testing
             try await cluster.redis.command("CONFIG", "SET", "maxclients", "100")
             try await eventually("ready") { try await node.ready().status == 200 }
         }
+    }
+
+    /// Rules that change under a running node: the one room goes, everything else stays.
+    @Test func roomThatTheRulesRefuseHarmsNoOtherRoom() async throws {
+        try await Cluster.with(options: ["--gap-notice", "on"]) { cluster in
+            let (good, bad, worse) = ("good-\(UUID())", "bad-\(UUID())", "bad-\(UUID())")
+            let client = try await cluster.node.connect("\(good),\(bad)")
+            try await cluster.redis.command(
+                "ACL", "SETUSER", "default", "resetchannels", "&room:good*", "&gateway:*")
+            try await eventually("the refused room is set aside") {
+                let isReady = try await cluster.node.ready().status == 200
+                return isReady && lines(cluster.node, with: "redis refuses a room rooms=\(bad)") == 1
+            }
+            #expect(try await cluster.redis.publish(room: good, "1") == 1)
+            let notice = try await client.next()
+            #expect(notice.isGap(of: [good]), "\(notice)")
+            #expect(try await client.next() == .text("1"))
+
+            // Who asks for it, or for another one, is turned away, and costs nobody else anything.
+            let reconnects = try await cluster.node.metrics()["roomcast_redis_reconnects_total"]
+            for room in [bad, worse, "\(good),\(worse)"] {
+                let token = try await cluster.node.token()
+                let answer = try await cluster.node.get(
+                    "/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
+                #expect(answer.status == 500 && answer.body == #"{"data":"WebSocket upgrade failed"}"#)
+                #expect(answer.after < .seconds(1), "at once")
+            }
+            let metrics = try await cluster.node.metrics()
+            #expect(metrics["roomcast_redis_reconnects_total"] == reconnects)
+            #expect(metrics[#"roomcast_handshakes_rejected_total{reason="room_refused"}"#] == 3)
+            let other = try await cluster.node.connect(good)
+            try await cluster.redis.publish(room: good, "2")
+            #expect(try await other.next() == .text("2"))
+            #expect(try await client.next() == .text("2"))
+
+            // Set right again, it is let in at the next attempt.
+            try await cluster.redis.command("ACL", "SETUSER", "default", "allchannels")
+            try await eventually("messages come", within: .seconds(30)) {
+                try await cluster.redis.publish(room: bad, "3") == 1
+            }
+            #expect(try await client.next() == .text("3"))
+        }
+    }
+}
+
+extension Event {
+    fileprivate func isGap(of rooms: [String]) -> Bool {
+        guard case .text(let text) = self, let notice = JSON(parsing: text) else { return false }
+        return notice["type"] == "gap" && notice["data"]["rooms"].array?.compactMap(\.string) == rooms
     }
 }

@@ -59,6 +59,7 @@ private final class Rig {
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
         case .gapEnded(let milliseconds): "gap \(milliseconds > 0)"
+        case .refused(let room): "refused \(room)"
         case .master(let address): "master \(address)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
@@ -146,16 +147,13 @@ private final class Publishing: Sendable {
     @Test func lossBeforeAllRoomsAreBackIsALossToo() throws {
         let rig = try Rig("--gap-notice", "on")
         rig.await("subscribed a") {
-            // A channel that Redis refuses ends the connection.
+            // A channel that Redis refuses ends the connection: three of them, three connections.
             try rig.server.command("ACL", "SETUSER", "default", "resetchannels", "&gateway:*", "&room:a")
             rig.join("a", worker: 0)
         }
-        rig.await("lost", count: 3) { rig.join("b", worker: 1) }
-        rig.await("subscribed b", worker: 1) {
-            #expect(!rig.received[1].contains("subscribed b"))
-            try rig.server.command("ACL", "SETUSER", "default", "allchannels")
-        }
-        rig.await("restored", count: 2)
+        rig.await("restored", count: 2) { for room in ["b", "c", "d"] { rig.join(room, worker: 1) } }
+        for room in ["b", "c", "d"] { rig.await("refused \(room)", worker: 1) }
+        rig.await("a: 1") { try rig.server.command("PUBLISH", "room:a", "1") }
         try rig.run()
         // Told to be subscribed once for each connection at most, and for the last one.
         let told = rig.received[0].filter { ["subscribed a", "lost"].contains($0) }
@@ -163,9 +161,24 @@ private final class Publishing: Sendable {
             #expect(next == "lost")
         }
         #expect(told.last == "subscribed a")
+        #expect(told.count { $0 == "lost" } == 3)
         #expect(rig.node.metrics.subscriber.reconnects.value == 1, "the node was away once")
         #expect(rig.received[0].count { $0 == "gap true" } == 1, "one gap, told once")
         #expect(rig.node.metrics.subscriber.gaps.value == 1)
+    }
+
+    @Test func roomThatRedisRefusesIsRefusedToEveryWorkerAndCostsOneConnection() throws {
+        let rig = try Rig()
+        rig.await("restored") {
+            try rig.server.command("ACL", "SETUSER", "default", "resetchannels", "&gateway:*", "&room:a")
+        }
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await("refused b") { rig.join("b", worker: 0) }
+        rig.await("refused b", worker: 1) { rig.join("b", worker: 1) }
+        rig.await("restored", count: 2)
+        rig.await("a: 1") { try rig.server.command("PUBLISH", "room:a", "1") }
+        try rig.run()
+        #expect(rig.node.metrics.subscriber.reconnects.value == 1)
     }
 
     /// With six thousand rooms the first ones are back long before the last one.

@@ -102,4 +102,16 @@ import Testing
         peer.read()
         #expect(peer.received == [0x81, 1, 1] + notice("a", milliseconds: 5) + [0x81, 1, 2])
     }
+
+    @Test func roomThatIsRefusedIsNoneThatHadAGap() throws {
+        let rig = try WorkerRig()
+        let both = try rig.connect("a", "b")
+        let one = try rig.connect("a")
+        rig.worker.subscriptionsLost()
+        rig.worker.rooms.refused(room)
+        rig.worker.tellGap(milliseconds: 5)
+        for peer in [both, one] { peer.read() }
+        #expect(both.received == notice("b", milliseconds: 5))
+        #expect(one.received.isEmpty)
+    }
 }

@@ -102,6 +102,7 @@ private struct Run {
         case .subscribe: if !model.subscribe(room, isUp: isUp) { fault = "\(room) was subscribed twice" }
         case .confirm: tell(room, [worker])
         case .wait: break
+        case .refuse: fault = "\(room) was refused by nobody"
         }
     }
 

@@ -165,6 +165,38 @@ import Testing
         #expect(rooms.confirmed(room) == 1 << 7)
     }
 
+    /// Subscribed for, and refused.
+    private func refused() -> RoomSubscriptions {
+        var rooms = RoomSubscriptions(grace: .seconds(10))
+        #expect(rooms.join(room, worker: 0) == .subscribe)
+        #expect(rooms.refused(room) == 0b1)
+        return rooms
+    }
+
+    @Test func refusedRoomTurnsWorkersAwayAndIsNotWaitedFor() {
+        var rooms = refused()
+        #expect(rooms.unconfirmedCount == 0)
+        #expect(rooms.join(room, worker: 2) == .refuse)
+        #expect(rooms.refused(room) == 0, "told once")
+        #expect(rooms.linkLost().forgotten.isEmpty)
+        #expect(rooms.unconfirmedCount == 0)
+        #expect(rooms.confirmed(room) == 0b101)
+        #expect(rooms.unconfirmedCount == 0)
+        #expect(rooms.join(room, worker: 1) == .confirm)
+    }
+
+    @Test func refusedRoomThatNobodyWantsIsForgotten() {
+        var rooms = refused()
+        rooms.leave(room, worker: 0, now: at(0))
+        #expect(rooms.takeExpired(now: at(9)).isEmpty)
+        #expect(rooms.takeExpired(now: at(10)) == [room])
+        #expect(rooms.count == 0)
+        rooms = refused()
+        rooms.leave(room, worker: 0, now: at(0))
+        #expect(rooms.linkLost().forgotten == [room])
+        #expect(rooms.count == 0)
+    }
+
     @Test func lossMakesEveryRoomWaitAgain() {
         var rooms = subscribed()
         #expect(rooms.join(other, worker: 1) == .subscribe)

@@ -57,6 +57,25 @@ import Testing
         }
     }
 
+    /// Who waits for a room that Redis refuses is told, and who comes while somebody is still in it as well.
+    @Test func refusedRoomTurnsAwayWhoWaitsForIt() throws {
+        let rig = try WorkerRig()
+        _ = try rig.connect("a")
+        let waiting = rig.worker.rooms.prepare([room("a"), room("b")])
+        var refusals = 0
+        waiting.onRefused = { refusals += 1 }
+        rig.worker.rooms.refused(room("a"))
+        #expect(refusals == 1)
+        rig.worker.rooms.cancel(waiting)
+        let next = rig.worker.rooms.prepare([room("a")])
+        #expect(next.isRefused)
+        rig.worker.rooms.cancel(next)
+        rig.worker.rooms.subscribed(room("a"))
+        let last = rig.worker.rooms.prepare([room("a")])
+        #expect(!last.isRefused && last.isReady)
+        rig.worker.rooms.cancel(last)
+    }
+
     // MARK: The road
 
     @Test(arguments: IoUringUse.allCases)

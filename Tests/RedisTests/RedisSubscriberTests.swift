@@ -13,6 +13,7 @@ private final class Rig {
     var subscribed: [String] = []
     var unsubscribed: [String] = []
     var messages: [Message] = []
+    var refused: [String] = []
     var completeCount = 0
 
     struct Message: Equatable {
@@ -21,13 +22,15 @@ private final class Rig {
     }
 
     init(
-        _ server: RedisServer, at url: RedisURL? = nil, silenceTimeout: Duration = .seconds(10)
+        _ server: RedisServer, at url: RedisURL? = nil, silenceTimeout: Duration = .seconds(10),
+        refusalPause: Duration = .seconds(3600)
     ) throws {
         scenario = try Scenario()
         subscriber = RedisSubscriber(
             url: try url ?? server.url, clientName: "rig", anchor: [UInt8]("anchor"),
-            silenceTimeout: silenceTimeout, loop: scenario.loop)
+            silenceTimeout: silenceTimeout, refusalPause: refusalPause, loop: scenario.loop)
         subscriber.onAllSubscribed = { [unowned self] in self.completeCount += 1 }
+        subscriber.onRefused = { [unowned self] in self.refused.append(String(decoding: $0, as: UTF8.self)) }
         subscriber.onUp = { [unowned self] in self.upCount += 1 }
         subscriber.onDown = { [unowned self] in self.reasons.append($0) }
         subscriber.onSubscribed = { [unowned self] in
@@ -252,6 +255,56 @@ extension RedisServer {
         #expect(rig.reasons.isEmpty)
         #expect(rig.upCount == 1)
         #expect(rig.subscribed == ["room:a"], "an echo is no confirmation of a channel")
+    }
+
+    /// hiredis ends a subscribed connection with any error, and does not say what it was about.
+    @Test func channelThatTheRulesRefuseIsSetAsideAndAllOthersStay() throws {
+        let server = try RedisServer()
+        try server.command("ACL", "SETUSER", "default", "resetchannels", "&anchor", "&room:a*")
+        let rig = try Rig(server)
+        let wanted = (0..<50).map { "room:a\($0)" } + ["room:x", "room:y"]
+        let isBack = { rig.refused.count == 2 && rig.completeCount > 0 && rig.subscriber.isUp }
+        rig.scenario.step("the others are there", until: isBack) {
+            for name in wanted { rig.subscriber.subscribe([UInt8](name)) }
+            rig.subscriber.start()
+        }
+        rig.await(messages: 50) {
+            #expect(rig.reasons.count == 2, "each refusal costs one connection")
+            for name in wanted.dropLast(2) { try server.publish(name, to: name, receivers: 1) }
+        }
+        // What is refused is not asked for again, also by others and after another loss.
+        rig.scenario.step("refused at once", until: { rig.refused.count == 3 }) {
+            rig.subscriber.unsubscribe([UInt8]("room:x"))
+            rig.subscriber.subscribe([UInt8]("room:x"))
+        }
+        rig.scenario.step("back", until: { rig.upCount == 4 && rig.completeCount == 2 }) {
+            try server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        }
+        try rig.scenario.run()
+        #expect(Set(rig.refused) == ["room:x", "room:y"])
+        #expect(rig.reasons.filter { $0.hasPrefix("NOPERM") }.count == 2)
+        #expect(rig.texts.count == 50)
+    }
+
+    @Test func refusedChannelComesBackWhenTheRulesAllowIt() throws {
+        let server = try RedisServer()
+        try server.command("ACL", "SETUSER", "default", "resetchannels", "&anchor", "&room:a")
+        let rig = try Rig(server, silenceTimeout: .milliseconds(800), refusalPause: .milliseconds(100))
+        rig.scenario.step("the others are there", until: { rig.refused.count == 2 && rig.completeCount > 0 }) {
+            for name in ["room:a", "room:x", "room:y"] { rig.subscriber.subscribe([UInt8](name)) }
+            rig.subscriber.start()
+        }
+        rig.scenario.step("it is asked for again", until: { rig.refused.count > 2 && rig.subscriber.isUp })
+        let all = Set(["room:a", "room:x", "room:y"])
+        rig.scenario.step("all are there", until: { Set(rig.subscribed) == all }) {
+            try server.command("ACL", "SETUSER", "default", "allchannels")
+        }
+        rig.await(messages: 2) {
+            try server.publish("x", to: "room:x", receivers: 1)
+            try server.publish("y", to: "room:y", receivers: 1)
+        }
+        try rig.scenario.run()
+        #expect(rig.texts == ["x", "y"])
     }
 
     /// A connection that Redis ends, and what it has still told by then.

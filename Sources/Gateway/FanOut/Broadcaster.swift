@@ -25,6 +25,7 @@ final class Broadcaster {
     private var sequence: UInt64 = 0
     private var sweepTimer: Timer?
     private var heldBackLog: RateLimitedLog
+    private var refusedLog: RateLimitedLog
     private var gap: Gap
     /// Whether every room is subscribed.
     private var isComplete = false
@@ -41,6 +42,7 @@ final class Broadcaster {
         subscriptions = RoomSubscriptions(grace: configuration.unsubscribeGrace)
         outgoing = Array(repeating: [], count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)
+        refusedLog = RateLimitedLog(node.log)
         gap = Gap(isTold: configuration.gapNotice == .on)
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
@@ -138,6 +140,7 @@ final class Broadcaster {
             case .subscribe: subscriber.subscribe(channels.room(room))
             case .confirm: outgoing[worker].append(.subscribed(room: room))
             case .wait: break
+            case .refuse: outgoing[worker].append(.refused(room: room))
             }
             publishRoomCount()
         case .leave(let room, let worker):
@@ -169,6 +172,7 @@ final class Broadcaster {
             if self.subscriptions.left(room) { self.subscriber.subscribe(channel) }
             self.publishRoomCount()
         }
+        subscriber.onRefused = { [unowned self] in self.refused($0) }
         subscriber.onMaster = { [unowned self] in self.postToAll(.master($0)) }
         subscriber.onSentinel = { [unowned self] reason in
             let notice = reason.map { ControlNotice.redisDown(.sentinel, $0) } ?? .redisUp(.sentinel)
@@ -179,6 +183,14 @@ final class Broadcaster {
     private func confirmed(_ channel: [UInt8]) {
         guard let room = channels.room(ofChannel: channel) else { return }
         post(.subscribed(room: room), to: subscriptions.confirmed(room))
+    }
+
+    /// Told once: a room that is refused is set aside, and its clients are refused with it.
+    private func refused(_ channel: [UInt8]) {
+        guard let room = channels.room(ofChannel: channel) else { return }
+        let workers = subscriptions.refused(room)
+        if workers != 0 { refusedLog.warning("redis refuses a room", ["rooms": "\(room)"]) }
+        post(.refused(room: room), to: workers)
     }
 
     private func post(_ message: WorkerMessage, to workers: RoomSubscriptions.Workers) {

@@ -20,11 +20,15 @@ struct GapNotice {
         self.milliseconds = milliseconds
     }
 
-    /// The frame for a client.
-    mutating func frame(for client: Client) -> SharedFrame {
-        let rooms = Rooms(first: client.firstRoom?.id, second: client.secondRoom?.id)
+    /// The frame for a client; nil if none of its rooms was affected.
+    mutating func frame(for client: Client) -> SharedFrame? {
+        // A room that Redis refuses was silent before the gap and is after it.
+        let rooms = Rooms(
+            first: client.firstRoom.flatMap { $0.isRefused ? nil : $0.id },
+            second: client.secondRoom.flatMap { $0.isRefused ? nil : $0.id })
         if let frame = frames[rooms] { return frame }
         let ids = [rooms.first, rooms.second].compactMap { $0 }
+        guard !ids.isEmpty else { return nil }
         let frame = GapNotice.bytes(rooms: ids, milliseconds: milliseconds).withUnsafeBytes {
             SharedFrame.text($0, receivedAt: .now, sequence: 0)
         }
@@ -51,7 +55,7 @@ extension Worker {
         rooms.flush(through: writer)
         var notice = GapNotice(milliseconds: milliseconds)
         for client in clients.values where client.state == .open && client.lossCountAtJoin != lossCount {
-            let frame = notice.frame(for: client)
+            guard let frame = notice.frame(for: client) else { continue }
             writer.hold(frame)
             writer.write(frame, to: client)
         }

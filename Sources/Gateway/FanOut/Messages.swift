@@ -16,6 +16,8 @@ enum WorkerMessage: Sendable {
     case subscriptionsRestored
     /// Messages of this time may be missing; what follows was published behind it. Only where clients are told.
     case gapEnded(milliseconds: Int64)
+    /// Redis' access rules refuse the room.
+    case refused(room: RoomId)
     /// The sentinels name this master.
     case master(RedisURL.Address)
     /// Another connection has taken the token over from this one.

@@ -14,6 +14,8 @@ final class Room {
     var pendingCount = 0
     /// Whether Redis has confirmed the subscription, so that nothing published from now on is missed.
     var isSubscribed = false
+    /// Whether Redis' access rules refuse it: nothing comes, and nobody may enter.
+    var isRefused = false
     /// Handshakes that wait for `isSubscribed`.
     var waiting: [PendingJoin] = []
 
@@ -56,6 +58,8 @@ final class PendingJoin {
     private var missingCount: Int
     /// Runs once, when the last missing subscription is confirmed; never if none was missing.
     var onReady: (() -> Void)?
+    /// Runs when Redis refuses one of the rooms.
+    var onRefused: (() -> Void)?
 
     init(rooms: [Room]) {
         self.rooms = rooms
@@ -64,6 +68,9 @@ final class PendingJoin {
     }
 
     var isReady: Bool { missingCount == 0 }
+
+    /// Whether one of the rooms is known to be refused.
+    var isRefused: Bool { rooms.contains { $0.isRefused } }
 
     func roomIsSubscribed() {
         missingCount -= 1

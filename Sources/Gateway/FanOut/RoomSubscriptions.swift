@@ -8,6 +8,7 @@ import Notices
 ///     (none) ──join──▶ subscribing ──confirmed──▶ subscribed ──last worker left, grace over──▶ unsubscribing
 ///                          ▲                                                                        │
 ///                          └───────────── confirmed left, but wanted again ◀────────────────────────┘
+///     subscribing ──refused by Redis──▶ refused ──confirmed after all──▶ subscribed
 ///
 /// A room that loses its last client is kept for a grace time: clients that reconnect, or move from page to page,
 /// would otherwise cost two commands each time.
@@ -16,7 +17,7 @@ struct RoomSubscriptions {
     typealias Workers = UInt64
     static let maximumWorkerCount = 64
 
-    private enum State { case subscribing, subscribed, unsubscribing }
+    private enum State { case subscribing, subscribed, unsubscribing, refused }
 
     private struct Room {
         var workers: Workers
@@ -33,6 +34,8 @@ struct RoomSubscriptions {
         case confirm
         /// A confirmation is on its way.
         case wait
+        /// Redis refuses it: tell the worker at once.
+        case refuse
     }
 
     private var rooms: [RoomId: Room] = [:]
@@ -63,7 +66,11 @@ struct RoomSubscriptions {
         entry.workers |= 1 << worker
         entry.idleSince = nil
         rooms[room] = entry
-        return entry.state == .subscribed ? .confirm : .wait
+        switch entry.state {
+        case .subscribed: return .confirm
+        case .subscribing, .unsubscribing: return .wait
+        case .refused: return .refuse
+        }
     }
 
     mutating func leave(_ room: RoomId, worker: Int, now: MonotonicInstant) {
@@ -78,8 +85,21 @@ struct RoomSubscriptions {
 
     /// Redis has confirmed a room: the workers to tell.
     mutating func confirmed(_ room: RoomId) -> Workers {
-        guard var entry = rooms[room], entry.state == .subscribing else { return 0 }
+        guard var entry = rooms[room] else { return 0 }
+        switch entry.state {
+        case .subscribing: unconfirmedCount -= 1
+        case .refused: break
+        case .subscribed, .unsubscribing: return 0
+        }
         entry.state = .subscribed
+        rooms[room] = entry
+        return entry.workers
+    }
+
+    /// Redis has refused a room: the workers to tell.
+    mutating func refused(_ room: RoomId) -> Workers {
+        guard var entry = rooms[room], entry.state == .subscribing else { return 0 }
+        entry.state = .refused
         rooms[room] = entry
         unconfirmedCount -= 1
         return entry.workers
@@ -109,11 +129,16 @@ struct RoomSubscriptions {
             seen += 1
             // Joined again, or left again later: another entry of the list speaks for it.
             guard var entry = rooms[room], entry.idleSince == since else { continue }
-            if entry.state == .subscribed {
+            switch entry.state {
+            case .subscribed:
                 entry.state = .unsubscribing
                 rooms[room] = entry
                 expired.append(room)
-            } else {
+            case .refused:
+                // There is nothing that Redis would confirm.
+                rooms[room] = nil
+                expired.append(room)
+            case .subscribing, .unsubscribing:
                 // Not confirmed yet: look again after another grace.
                 entry.idleSince = now
                 rooms[room] = entry
@@ -124,24 +149,26 @@ struct RoomSubscriptions {
         return expired
     }
 
-    /// The connection is gone, and every subscription with it. Rooms that nobody wants are forgotten.
+    /// The connection is gone, and every subscription with it. Rooms that nobody wants are forgotten; those that are
+    /// refused stay so.
     ///
     /// - Returns: `forgotten`, which the caller must not subscribe again, and `rejoined`, which were about to be
     ///   left and are wanted after all.
     mutating func linkLost() -> (forgotten: [RoomId], rejoined: [RoomId]) {
         var forgotten: [RoomId] = []
         var rejoined: [RoomId] = []
+        unconfirmedCount = 0
         for (room, entry) in rooms {
             if entry.workers == 0 {
                 if entry.state != .unsubscribing { forgotten.append(room) }
                 rooms[room] = nil
-            } else {
+            } else if entry.state != .refused {
                 if entry.state == .unsubscribing { rejoined.append(room) }
                 rooms[room]!.state = .subscribing
+                unconfirmedCount += 1
             }
         }
         idle = []
-        unconfirmedCount = rooms.count
         return (forgotten, rejoined)
     }
 }

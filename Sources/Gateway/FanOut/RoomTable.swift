@@ -91,6 +91,7 @@ final class RoomTable {
     func cancel(_ pending: PendingJoin) {
         // What it would do holds the handshake, which holds it.
         pending.onReady = nil
+        pending.onRefused = nil
         for room in pending.rooms {
             room.pendingCount -= 1
             room.waiting.removeAll { $0 === pending }
@@ -130,9 +131,20 @@ final class RoomTable {
     func subscribed(_ id: RoomId) {
         guard let room = rooms[id], !room.isSubscribed else { return }
         room.isSubscribed = true
+        room.isRefused = false
         let waiting = room.waiting
         room.waiting = []
         for pending in waiting { pending.roomIsSubscribed() }
+    }
+
+    /// Redis' access rules refuse a room: who waits for it goes away, who is in it stays.
+    func refused(_ id: RoomId) {
+        guard let room = rooms[id] else { return }
+        room.isSubscribed = false
+        room.isRefused = true
+        let waiting = room.waiting
+        room.waiting = []
+        for pending in waiting { pending.onRefused?() }
     }
 
     /// The subscriber's connection is lost: every room waits for its confirmation again.

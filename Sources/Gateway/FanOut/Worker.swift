@@ -152,6 +152,7 @@ final class Worker {
         switch message {
         case .deliver(let room, let frame): rooms.deliver(frame, to: room)
         case .subscribed(let room): rooms.subscribed(room)
+        case .refused(let room): rooms.refused(room)
         case .subscriptionsLost: subscriptionsLost()
         case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)

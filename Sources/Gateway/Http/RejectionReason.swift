@@ -3,7 +3,7 @@
 /// Why a handshake was refused.
 enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
     case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError, roomNotAllowed
-    case upgradeFailed, tooManyConnections, tooManyOfAddress, tooManyHandshakes, draining, abandoned
+    case upgradeFailed, roomRefused, tooManyConnections, tooManyOfAddress, tooManyHandshakes, draining, abandoned
 
     var description: String {
         switch self {
@@ -15,6 +15,7 @@ enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
         case .tokenError: "token_error"
         case .roomNotAllowed: "room_not_allowed"
         case .upgradeFailed: "upgrade_failed"
+        case .roomRefused: "room_refused"
         case .tooManyConnections: "too_many_connections"
         case .tooManyOfAddress: "too_many_of_address"
         case .tooManyHandshakes: "too_many_handshakes"

@@ -150,11 +150,15 @@ final class Upgrade {
         case .attached(let record):
             let join = worker.rooms.prepare(roomIds)
             pendingJoin = join
-            if join.isReady {
+            if join.isRefused {
+                fail(.roomRefused)
+            } else if join.isReady {
                 complete(record, join)
             } else {
                 join.onReady = { [self] in complete(record, join) }
+                join.onRefused = { [self] in fail(.roomRefused) }
             }
+        case .roomRefused: fail(.roomRefused)
         case .unknownToken: fail(.tokenError)
         case .roomNotAllowed: fail(.roomNotAllowed)
         case .unavailable: fail(.upgradeFailed)

@@ -13,6 +13,8 @@ final class ClientRegistry {
         /// The token is bound to rooms, and one of those asked for is none of them. Nothing is changed.
         case roomNotAllowed
         case unknownToken, unavailable
+        /// Redis' access rules refuse one of the rooms.
+        case roomRefused
     }
 
     enum Remaining {
@@ -37,6 +39,7 @@ final class ClientRegistry {
 
     private let keys: Keys
     private let controlPrefix: [UInt8]
+    private let roomPrefix: [UInt8]
     private let nodeID: [UInt8]
     private let tokenTTLSeconds: Int64
     private let metrics: WorkerMetrics
@@ -44,6 +47,7 @@ final class ClientRegistry {
     private let role: RedisRole
     private let control: Mailbox<ControlNotice>
     private let connection: RedisConnection
+    private var refusedRoomLog: RateLimitedLog
     /// When the next refused command is told to the node, which decides whether it is news.
     private var nextRefusalAt = MonotonicInstant(nanoseconds: 0)
     private var lastRunID: String?
@@ -65,12 +69,14 @@ final class ClientRegistry {
         let configuration = node.configuration
         keys = Keys(prefix: configuration.prefix)
         controlPrefix = Channels(prefix: configuration.prefix).gateway("")
+        roomPrefix = Channels(prefix: configuration.prefix).roomPrefix
         nodeID = [UInt8](configuration.nodeId)
         tokenTTLSeconds = configuration.tokenTTL.components.seconds
         metrics = node.metrics.workers[worker]
         log = node.log
         role = .worker(worker)
         control = node.controlMailbox
+        refusedRoomLog = RateLimitedLog(node.log)
         connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
             timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
@@ -149,7 +155,7 @@ final class ClientRegistry {
         _ token: Token, connectionID: UInt64, connectedAt: Int64, address: String, rooms: [RoomId],
         onDone: @escaping (Attachment) -> Void
     ) {
-        let call = call(.attach, token, argumentCount: 8) { command in
+        let call = call(.attach, token, argumentCount: 9) { command in
             command.append(nodeID)
             command.append([UInt8](address))
             ClientRegistry.append(rooms, to: &command)
@@ -158,10 +164,18 @@ final class ClientRegistry {
             command.append(tokenTTLSeconds)
             command.append(controlPrefix)
             command.append(byteCount: Token.byteCount) { token.append(to: &$0) }
+            command.append(roomPrefix)
         }
         send(call) { [unowned self] result in
             guard case .success(let reply) = result else { return onDone(.unavailable) }
-            guard reply.integer == nil else { return onDone(.roomNotAllowed) }
+            switch reply.integer {
+            case nil: break
+            case 0: return onDone(.roomNotAllowed)
+            default:
+                let text = rooms.map(\.description).joined(separator: ",")
+                self.refusedRoomLog.warning("redis refuses a room", ["rooms": text])
+                return onDone(.roomRefused)
+            }
             guard let text = reply.bytes else { return onDone(self.isSettling ? .unavailable : .unknownToken) }
             onDone(.attached(ClientRecord(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
         }
