@@ -4,7 +4,7 @@ import CLibevent
 import Glibc
 
 /// A bound, listening TCP socket that no loop serves yet.
-package struct ListeningSocket: Sendable {
+package struct ListeningSocket: Sendable, CustomStringConvertible {
     package let descriptor: Int32
     /// The address it is bound to, with the port that the kernel chose when 0 was asked for.
     package let host: String
@@ -68,6 +68,9 @@ package struct ListeningSocket: Sendable {
         self.host = host
         self.port = ListeningSocket.boundPort(of: descriptor)
     }
+
+    /// `host:port`, an IPv6 address in brackets.
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     private static func set(
         _ descriptor: Int32, _ level: Int32, _ name: Int32, _ value: Int32

@@ -94,7 +94,7 @@ final class Node {
                     onEnd: { state.releaseHttpConnection() }
                 ).start()
             })
-        self.log.info("admin on \(address(of: socket))")
+        self.log.info("admin on \(socket)")
     }
 
     private func startThreads() throws(SystemError) {
@@ -119,16 +119,12 @@ final class Node {
 
     private func report() {
         log.info(
-            "listening on \(address(of: sockets[0]))",
+            "listening on \(sockets[0])",
             [
                 "version": Roomcast.version, "workers": "\(configuration.workerCount)",
                 "redis": "\(configuration.redis)", "descriptor_limit": "\(limits.descriptors)",
                 "maximum_connections": "\(limits.clients)",
             ])
-    }
-
-    private func address(of socket: ListeningSocket) -> String {
-        socket.host.contains(":") ? "[\(socket.host)]:\(socket.port)" : "\(socket.host):\(socket.port)"
     }
 
     // MARK: Notices

@@ -10,6 +10,9 @@ final class NodeState: Sendable {
     /// Other connections that it takes at most: requests, and handshakes on their way.
     let maximumHttpConnectionCount: Int
 
+    /// By the wall clock: to show, not to reckon with.
+    let startedAtUnixMilliseconds = WallClock.unixMilliseconds
+
     private let startedAt = MonotonicInstant.now
     private let clientCount = Atomic<Int>(0)
     private let httpConnectionCount = Atomic<Int>(0)

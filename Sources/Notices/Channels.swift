@@ -28,6 +28,9 @@ package struct Channels: Sendable {
     /// the node.
     package func gateway(_ nodeId: String) -> [UInt8] { gatewayPrefix + Array(nodeId.utf8) }
 
+    /// A channel for the answers to one question to nodes. No node has it for its own: a node's id has no colon.
+    package func reply(_ id: ReplyId) -> [UInt8] { gatewayPrefix + Array("reply:\(id)".utf8) }
+
     /// The room of a channel; nil when the channel is no room's.
     package func room(ofChannel channel: [UInt8]) -> RoomId? {
         channel.withUnsafeBytes { room(ofChannel: $0) }
@@ -44,11 +47,19 @@ package struct Channels: Sendable {
 /// Names of the keys.
 package struct Keys: Sendable {
     private let clientPrefix: [UInt8]
+    private let nodePrefix: [UInt8]
+    /// The set of the ids of all nodes: those whose report is gone are taken out now and then.
+    package let nodes: [UInt8]
 
     /// - Parameter prefix: in front of every name; empty by default, so that records are `client:<token>`.
     package init(prefix: String = "") {
         clientPrefix = Array((prefix + "client:").utf8)
+        nodePrefix = Array((prefix + "node:").utf8)
+        nodes = Array((prefix + "nodes").utf8)
     }
+
+    /// The key of a node's report.
+    package func node(_ id: String) -> [UInt8] { nodePrefix + Array(id.utf8) }
 
     /// The length of the key of a token's record.
     package var clientBytes: Int { clientPrefix.count + Token.byteCount }

@@ -66,6 +66,12 @@ import Testing
             try await eventually("the record is written again") {
                 try await redis.hash("client:\(token)")["node"] == "two"
             }
+            try await eventually("both nodes have reported again") {
+                let counts = [
+                    try await redis.hash("node:one")["connections"], try await redis.hash("node:two")["connections"],
+                ]
+                return counts == ["0", "1"]
+            }
             #expect(try await nodes[0].heartbeat(token).status == 200)
             try await redis.publish(room: room, "2")
             #expect(try await newer.next() == .text("2"))
@@ -73,6 +79,26 @@ import Testing
             #expect(try await newer.closed(within: .seconds(15))?.code == 4003)
             #expect(try await denials(redis).isEmpty)
             for node in nodes { #expect(try await node.child.exitCode(within: .zero) == nil) }
+            try await nodes[0].child.signal(SIGTERM)
+            #expect(try await nodes[0].child.exitCode(within: .seconds(10)) == 0)
+            #expect(try await redis.command("SMEMBERS", "nodes") == ["two"])
+            #expect(try await redis.command("EXISTS", "node:one") == 0)
+            #expect(try await denials(redis).isEmpty)
+        }
+    }
+
+    /// What it may do with its reports it may not do with tokens, nor with any other key.
+    @Test func gatewayUserIsRefusedEverythingElse() async throws {
+        try await withRedis { _, redis in
+            let refused: [[JSON]] = [
+                ["HGETALL", "client:a"], ["SADD", "client:a", "1"], ["SMEMBERS", "client:a"], ["HGETALL", "other"],
+                ["GET", "node:a"], ["SET", "nodes", "1"], ["SMEMBERS", "nodes2"], ["KEYS", "*"], ["SCAN", "0"],
+                ["SUBSCRIBE", "other"], ["PUBLISH", "nodes", "1"], ["CONFIG", "GET", "*"], ["FLUSHALL"],
+            ]
+            for command in refused {
+                let reply = try await redis.command(command, user: "gateway", password: Self.passwords["gateway"])
+                #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
+            }
         }
     }
 

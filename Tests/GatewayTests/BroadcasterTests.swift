@@ -63,6 +63,7 @@ private final class Rig {
         case .master(let address): "master \(address)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
+        case .listRooms(let reply): "list \(reply)"
         case .drain, .stop: "?"
         }
     }

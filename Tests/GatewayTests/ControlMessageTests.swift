@@ -20,6 +20,14 @@ import Testing
         #expect(ControlMessage(sent) == .revoked(token), "as the publisher sends it")
     }
 
+    @Test func questionForRoomsNamesItsReplyChannel() throws {
+        #expect(ControlMessage("rooms a-Z_9") == .rooms(reply: try #require(ReplyId("a-Z_9"))))
+        let tooLong = "rooms " + String(repeating: "a", count: 65)
+        for text in ["rooms", "rooms ", "rooms a b", "rooms a:b", "rooms *", "Rooms a", tooLong] {
+            #expect(ControlMessage(text) == nil, "\(text)")
+        }
+    }
+
     @Test func anythingElseIsNone() {
         let texts = [
             "", " ", "replaced", "replaced \(token)", "replaced \(token) ", "replaced \(token) x",

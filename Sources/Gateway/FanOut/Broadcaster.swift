@@ -254,6 +254,7 @@ final class Broadcaster {
         switch ControlMessage(String(decoding: payload, as: UTF8.self)) {
         case .replaced(let token, let connection): postToAll(.replaced(token, connection: connection))
         case .revoked(let token): postToAll(.revoked(token))
+        case .rooms(let reply): postToAll(.listRooms(reply: reply))
         case nil: node.log.warning("unknown control message", ["bytes": "\(payload.count)"])
         }
     }

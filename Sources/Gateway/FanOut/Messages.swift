@@ -24,6 +24,8 @@ enum WorkerMessage: Sendable {
     case replaced(Token, connection: UInt64)
     /// The token's record was deleted: its connections end.
     case revoked(Token)
+    /// Somebody asks for all rooms of the node: tell this worker's on the reply channel.
+    case listRooms(reply: ReplyId)
     /// Take no new connections and close the clients, spread over this time.
     case drain(over: Duration)
     case stop

@@ -18,6 +18,11 @@ final class RoomTable {
         self.metrics = metrics
     }
 
+    /// Every room, also those that nobody has entered yet, in any order.
+    ///
+    /// - Complexity: O(rooms).
+    var all: [Room] { Array(rooms.values) }
+
     // MARK: The road
 
     /// Takes a message for the clients of a room; they are written at the end of the turn.

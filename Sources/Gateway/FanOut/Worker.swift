@@ -36,6 +36,8 @@ final class Worker {
     /// How often the subscriber's connection was lost; wraps.
     private(set) var lossCount: UInt32 = 0
     private var endpoints: ClientEndpoints?
+    private var reporter: NodeReporter?
+    private var lister: RoomLister?
     private(set) lazy var writer = TurnWriter(worker: self, ring: makeRing(), log: node.log)
 
     // Added up during the turn, moved to the metrics at its end.
@@ -70,6 +72,11 @@ final class Worker {
         confirmation = RecordConfirmation(
             registry: registry, timeout: node.configuration.heartbeatTimeout, loop: loop)
         endpoints = ClientEndpoints(worker: self)
+        reporter = NodeReporter(
+            worker: index, node: node, registry: registry, rooms: rooms, address: "\(socket)", loop: loop)
+        reporter?.start()
+        lister = RoomLister(
+            worker: index, configuration: node.configuration, registry: registry, rooms: rooms, loop: loop)
         registry.onUp = { [unowned self] in self.redisIsUp($0) }
         registry.onDown = { [unowned self] in self.setUp(false) }
         registry.start()
@@ -159,10 +166,9 @@ final class Worker {
         case .master(let address): registry.follow(address)
         case .replaced(let token, let connection): replaced(token, connection)
         case .revoked(let token): revoked(token)
+        case .listRooms(let reply): lister?.list(reply: reply)
         case .drain(let time): startDrain(over: time)
-        case .stop:
-            registry.stop()
-            loop.stop()
+        case .stop: stop()
         }
     }
 
@@ -170,6 +176,16 @@ final class Worker {
     func subscriptionsLost() {
         lossCount &+= 1
         rooms.subscriptionsLost(pending: pendingUpgrades.values.compactMap(\.pendingJoin))
+    }
+
+    /// Leaves the list of nodes, which waits for Redis no longer than any request, and ends the loop.
+    private func stop() {
+        let end = { [unowned self] in
+            self.registry.stop()
+            self.loop.stop()
+        }
+        guard let reporter else { return end() }
+        reporter.leave(onDone: end)
     }
 
     // MARK: Connections
@@ -301,6 +317,7 @@ final class Worker {
 
     private func redisIsUp(_ server: ClientRegistry.Return) {
         setUp(true)
+        reporter?.report()
         // A record may also have run out because its heartbeats could not be taken while Redis was away.
         let configuration = node.configuration
         let mayHaveExpired = server.away >= configuration.tokenTTL - configuration.heartbeatTimeout

@@ -1,5 +1,6 @@
 // Numbers that one thread writes and any thread reads. Any thread.
 
+import Notices
 import Synchronization
 
 /// A count or a level with a single writer.
@@ -22,11 +23,8 @@ final class Counter: Sendable {
 
 /// Durations sorted into buckets, with a single writer.
 final class Histogram: Sendable {
-    /// Upper bounds in seconds: from a message that leaves in the turn in which it came, to one that waited for
-    /// seconds behind an overloaded worker.
-    static let bounds: [Double] = [
-        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
-    ]
+    /// Upper bounds in seconds.
+    static let bounds = NodeReport.publishToFlushBounds
     private static let boundNanoseconds = bounds.map { Int64($0 * 1_000_000_000) }
 
     /// One for each bound, and one for what is above them all.

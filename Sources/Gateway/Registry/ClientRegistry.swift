@@ -220,6 +220,16 @@ final class ClientRegistry {
         }
     }
 
+    // MARK: Anything else
+
+    /// Whether commands are sent; otherwise they fail at once.
+    var isUp: Bool { connection.isUp }
+
+    /// Sends a command that is about no token.
+    func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+        connection.send(command, onReply: onReply)
+    }
+
     /// Runs `body` when every command sent so far has its reply; never if the connection is lost before.
     func afterCommandsSent(_ body: @escaping () -> Void) {
         connection.send(RedisCommand([[UInt8]("PING")])) { result in

@@ -1,4 +1,4 @@
-// What nodes are told by each other and by the publisher, on the channel that each of them always subscribes. Pure.
+// What nodes are told by each other and by tools, on the channel that each of them always subscribes. Pure.
 
 import Notices
 
@@ -6,19 +6,26 @@ import Notices
 ///
 ///     replaced <token> <connection>      a newer connection has taken the token over
 ///     revoked <token>                    the token's record was deleted: nobody may be connected with it any more
+///     rooms <reply>                      publish all rooms to `gateway:reply:<reply>` (see `RoomListMessage`)
 enum ControlMessage: Equatable {
     case replaced(Token, connection: UInt64)
     case revoked(Token)
+    case rooms(reply: ReplyId)
 
     /// nil for anything that is no control message.
     init?(_ text: String) {
         let words = text.split(separator: " ", omittingEmptySubsequences: false)
-        guard words.count >= 2, let token = Token(String(words[1])) else { return nil }
+        guard words.count >= 2 else { return nil }
         switch (words[0], words.count) {
         case ("replaced", 3):
-            guard let connection = UInt64(words[2]) else { return nil }
+            guard let token = Token(String(words[1])), let connection = UInt64(words[2]) else { return nil }
             self = .replaced(token, connection: connection)
-        case (RevocationMessage.word, 2): self = .revoked(token)
+        case (RevocationMessage.word, 2):
+            guard let token = Token(String(words[1])) else { return nil }
+            self = .revoked(token)
+        case (RoomListMessage.requestWord, 2):
+            guard let reply = ReplyId(words[1]) else { return nil }
+            self = .rooms(reply: reply)
         default: return nil
         }
     }

@@ -286,6 +286,22 @@ async def redis_reply(reader):
     return [await redis_reply(reader) for _ in range(int(rest))]
 
 
+async def redis_collect(port, subscribe, publish, text, prefix, count, timeout):
+    """Subscribes to a channel, publishes `text` to another, and returns what comes until `count` messages begin with
+    `prefix`."""
+    pair = await asyncio.open_connection("127.0.0.1", port, limit=1 << 26)
+    messages = []
+    try:
+        async with asyncio.timeout(timeout):
+            await redis_call(pair, ["SUBSCRIBE", subscribe])
+            await redis(port, ["PUBLISH", publish, text])
+            while sum(m.startswith(prefix) for m in messages) < count:
+                messages.append((await redis_reply(pair[0]))[2])
+    finally:
+        pair[1].close()
+    return messages
+
+
 async def publish_sequence(port, channel, count, padding=0):
     """Publishes {"type":"notice","data":{"n":0...}} `count` times, pipelined; the sum of the receivers."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -305,4 +321,5 @@ async def publish_sequence(port, channel, count, padding=0):
 
 OPERATIONS = {f.__name__: f for f in (
     ws_open, ws_next, ws_count, ws_closed, ws_send, ws_ping, ws_close, ws_sequence,
-    tcp_open, tcp_deafen, tcp_orphans, tcp_send, tcp_receive, tcp_close, exchange, redis, publish_sequence)}
+    tcp_open, tcp_deafen, tcp_orphans, tcp_send, tcp_receive, tcp_close, exchange, redis, redis_collect,
+    publish_sequence)}

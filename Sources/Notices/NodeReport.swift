@@ -1,0 +1,156 @@
+// What a node tells of itself in Redis: the hash `node:<id>`, written by the node every two seconds, read by the
+// console and the publisher. Pure value, any thread.
+
+/// One report of one node. Counters count from the node's start. Rates are made from two reports of the same start by
+/// the difference of their `uptimeMilliseconds`, so that no two machines' clocks are compared.
+package struct NodeReport: Equatable, Sendable {
+    /// Upper bounds of `publishToFlush` in seconds, ascending: from a message that leaves in the turn in which it
+    /// came, to one that waited for seconds behind an overloaded worker. What is above them all is the last number.
+    package static let publishToFlushBounds: [Double] = [
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
+    ]
+    /// The time from one report to the next.
+    package static let interval = Duration.seconds(2)
+    /// The key's life: four reports may fail in a row before a node is taken for gone.
+    package static let lifeSeconds: Int64 = 10
+    /// The largest rooms that each worker tells, at most.
+    package static let topRoomCount = 50
+
+    package var id: String
+    /// `host:port` as the node has bound it for clients.
+    package var address = ""
+    package var version = ""
+    /// Unix time in milliseconds by the node's clock: to show, and to tell one start of a node from another.
+    package var startedAt: Int64 = 0
+    /// Milliseconds since the start by a clock that never goes back.
+    package var uptimeMilliseconds: Int64 = 0
+    package var workers = 0
+    package var isReady = false
+    package var isDraining = false
+    package var connections: UInt64 = 0
+    package var connectionsLimit: UInt64 = 0
+    /// Rooms with a client on the node.
+    package var rooms: UInt64 = 0
+    /// Messages that came from Redis.
+    package var received: UInt64 = 0
+    /// Messages handed to clients.
+    package var delivered: UInt64 = 0
+    package var writtenBytes: UInt64 = 0
+    /// Bytes that wait for clients that read slowly.
+    package var queueBytes: UInt64 = 0
+    package var tokensIssued: UInt64 = 0
+    package var handshakes: UInt64 = 0
+    /// Handshakes refused.
+    package var rejected: UInt64 = 0
+    /// Connections that have ended, by close code (`peer`: the client closed; `lost`: without a Close frame).
+    package var closes: [Closes] = []
+    /// How many messages took at most each of `publishToFlushBounds` from Redis to the last client's write,
+    /// cumulative, and all of them at the end: one number more than there are bounds.
+    package var publishToFlush: [UInt64] = []
+    /// Connections to Redis that were lost.
+    package var redisReconnects: UInt64 = 0
+    /// Resident memory.
+    package var memoryBytes: UInt64 = 0
+    /// By worker: its largest rooms, largest first. A room may be in several workers.
+    package var workerRooms: [Int: [RoomMembers]] = [:]
+
+    /// The connections that ended for one reason.
+    package struct Closes: Equatable, Sendable {
+        package let reason: String
+        package let count: UInt64
+
+        package init(reason: String, count: UInt64) {
+            self.reason = reason
+            self.count = count
+        }
+    }
+
+    package init(id: String) {
+        self.id = id
+    }
+
+    /// The node's largest rooms with members summed over the workers, largest first. A room that is large on one
+    /// worker and not among the largest of another is counted too low: this is a glance, `RoomListMessage` is
+    /// exact.
+    package var topRooms: [RoomMembers] {
+        RoomMembers.merged(workerRooms.values.joined())
+    }
+
+    // MARK: The hash
+
+    /// The field in which a worker tells its largest rooms.
+    package static func roomsField(worker: Int) -> String { "rooms:\(worker)" }
+
+    /// The fields and values that the node's first worker writes: all but the rooms.
+    package var fields: [(name: String, value: String)] {
+        [
+            ("address", address), ("version", version), ("startedAt", "\(startedAt)"),
+            ("uptime", "\(uptimeMilliseconds)"), ("workers", "\(workers)"), ("ready", isReady ? "1" : "0"),
+            ("draining", isDraining ? "1" : "0"), ("connections", "\(connections)"),
+            ("connectionsLimit", "\(connectionsLimit)"), ("rooms", "\(rooms)"), ("received", "\(received)"),
+            ("delivered", "\(delivered)"), ("writtenBytes", "\(writtenBytes)"), ("queueBytes", "\(queueBytes)"),
+            ("tokensIssued", "\(tokensIssued)"), ("handshakes", "\(handshakes)"), ("rejected", "\(rejected)"),
+            ("closes", closes.map { "\($0.reason)=\($0.count)" }.joined(separator: ",")),
+            ("publishToFlush", publishToFlush.map { "\($0)" }.joined(separator: ",")),
+            ("redisReconnects", "\(redisReconnects)"), ("memory", "\(memoryBytes)"),
+        ]
+    }
+
+    /// Reads a reply of HGETALL: names and values in turn. What is missing or has another form is zero or empty, so
+    /// that nodes of several versions can be looked at together.
+    ///
+    /// - Returns: nil when the hash is none of a running node: it is gone, or only a worker's rooms are left of it.
+    /// - Complexity: O(bytes).
+    package init?(id: String, hash: [[UInt8]]) {
+        self.init(id: id)
+        var texts: [String: String] = [:]
+        for index in stride(from: 0, to: hash.count - 1, by: 2) {
+            let name = String(decoding: hash[index], as: UTF8.self)
+            if name.hasPrefix("rooms:"), let worker = Int(name.dropFirst("rooms:".count)) {
+                workerRooms[worker] = RoomMembers.decode(hash[index + 1])
+            } else {
+                texts[name] = String(decoding: hash[index + 1], as: UTF8.self)
+            }
+        }
+        guard let uptime = texts["uptime"].flatMap({ Int64($0) }), uptime >= 0 else { return nil }
+        uptimeMilliseconds = uptime
+        func number(_ name: String) -> UInt64 { texts[name].flatMap { UInt64($0) } ?? 0 }
+        address = texts["address"] ?? ""
+        version = texts["version"] ?? ""
+        startedAt = texts["startedAt"].flatMap { Int64($0) } ?? 0
+        workers = texts["workers"].flatMap { Int($0) } ?? 0
+        isReady = texts["ready"] == "1"
+        isDraining = texts["draining"] == "1"
+        connections = number("connections")
+        connectionsLimit = number("connectionsLimit")
+        rooms = number("rooms")
+        received = number("received")
+        delivered = number("delivered")
+        writtenBytes = number("writtenBytes")
+        queueBytes = number("queueBytes")
+        tokensIssued = number("tokensIssued")
+        handshakes = number("handshakes")
+        rejected = number("rejected")
+        redisReconnects = number("redisReconnects")
+        memoryBytes = number("memory")
+        closes = (texts["closes"] ?? "").split(separator: ",").compactMap { Closes(text: $0) }
+        publishToFlush = NodeReport.numbers(texts["publishToFlush"] ?? "")
+    }
+
+    /// All or nothing: with a number left out the others would stand at wrong bounds.
+    private static func numbers(_ text: String) -> [UInt64] {
+        let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+        let numbers = parts.compactMap { UInt64($0) }
+        return numbers.count == parts.count ? numbers : []
+    }
+}
+
+extension NodeReport.Closes {
+    /// Reads `1001=3`.
+    fileprivate init?(text: Substring) {
+        guard let mark = text.firstIndex(of: "="), mark > text.startIndex,
+            let count = UInt64(text[text.index(after: mark)...])
+        else { return nil }
+        self.init(reason: String(text[..<mark]), count: count)
+    }
+}
