@@ -33,8 +33,10 @@ let package = Package(
         library("WebSocket"),
         library("Notices"),
         library("Options"),
+        // A target of its own: its files become array literals, which need be compiled only when they change.
+        .target(name: "ConsolePage", resources: [.embedInCode("web")], swiftSettings: settings),
         .executableTarget(
-            name: "Gateway", dependencies: ["EventLoop", "Redis", "WebSocket", "Notices", "Options"],
+            name: "Gateway", dependencies: ["EventLoop", "Redis", "WebSocket", "Notices", "Options", "ConsolePage"],
             swiftSettings: settings),
         .executableTarget(
             name: "Publisher", dependencies: ["Redis", "WebSocket", "Notices", "Options"], swiftSettings: settings),
@@ -52,7 +54,7 @@ let package = Package(
         tests("WebSocketTests", ["WebSocket", "TestSupport"]),
         tests("NoticesTests", ["Notices"]),
         tests("OptionsTests", ["Options"]),
-        tests("GatewayTests", ["Gateway", "TestSupport"]),
+        tests("GatewayTests", ["Gateway", "ConsolePage", "TestSupport"]),
         tests("PublisherTests", ["Publisher", "TestSupport"]),
         tests("LoadTestTests", ["LoadTest", "TestSupport"]),
         tests("EndToEndTests", [], exclude: ["Support"]),

@@ -62,6 +62,12 @@ struct Configuration: Sendable {
     let adminListen: Endpoint?
     /// How long after readiness is off a drain begins.
     let drainDelay: Duration
+    /// Whether the admin listener has the console.
+    let hasConsole: Bool
+    /// What who publishes, watches or revokes through the console has to show; nil turns that off.
+    let adminKey: BearerKey?
+    /// The admin key came with `--admin-key`, where `ps` shows it until it is scrubbed.
+    let isAdminKeyInArguments: Bool
     /// How long a drain spreads the closing of connections.
     let drainTime: Duration
     /// A request head over this is answered by 431.
@@ -146,6 +152,9 @@ struct Configuration: Sendable {
         handshakeRate = try values.optional("handshake-rate", IntegerConverter(1...1_000_000))
         tokenRatePerAddress = try values.optional("token-rate-per-address", IntegerConverter(1...1_000_000))
         adminListen = try values.value("admin-listen", Self.adminConverter)
+        hasConsole = try values.value("console", SwitchConverter())
+        adminKey = try values.optional("admin-key", TextConverter(expected: BearerKey.form) { BearerKey($0) })
+        isAdminKeyInArguments = values.origin(of: "admin-key") == .commandLine
         maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
         maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))
         maximumConnectionCount = try values.optional("maximum-connections", IntegerConverter(1...10_000_000))

@@ -20,7 +20,7 @@ extension Configuration {
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + redisOptions + linkOptions + accessOptions + clientOptions + limitOptions
+        listenOptions + consoleOptions + redisOptions + linkOptions + accessOptions + clientOptions + limitOptions
         + addressLimitOptions + socketOptions + timeOptions + drainOptions + operationOptions
 
     private static let listenOptions = [
@@ -46,6 +46,18 @@ extension Configuration {
             "node-id", .value(placeholder: "ID"), section: "Listening",
             default: .described("host name, \"-\" and 6 random hex digits"),
             help: "Name of this node among all nodes of one Redis: 1 to 64 characters of A-Z a-z 0-9 . _ -"),
+    ]
+
+    private static let consoleOptions = [
+        // On: the admin listener is loopback's by default, and the page shows no more than the metrics do.
+        Option(
+            "console", .value(placeholder: "on|off"), section: "Console", default: .text("on"),
+            help: "Serve a web page about all nodes at /console/ of the admin listener."),
+        // None: who reaches the admin listener may look, and nothing else until somebody says so.
+        Option(
+            "admin-key", .value(placeholder: "KEY"), section: "Console", isSecret: true,
+            help: "Lets who knows it publish, watch rooms and revoke tokens in the console: 16 to 256 visible ASCII "
+                + "characters. Best in the environment."),
     ]
 
     private static let redisOptions = [

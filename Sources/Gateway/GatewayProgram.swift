@@ -27,6 +27,7 @@ enum GatewayProgram {
     private static func run(_ configuration: Configuration) throws(UsageError) {
         if configuration.isRedisPasswordInArguments { ProcessArguments.hidePasswords() }
         if configuration.isIssueKeyInArguments { ProcessArguments.hideValue(of: "issue-key") }
+        if configuration.isAdminKeyInArguments { ProcessArguments.hideValue(of: "admin-key") }
         let limits = try ConnectionLimits(configuration, descriptors: DescriptorLimit.raise())
         let log = Log(level: configuration.logLevel, format: configuration.logFormat, nodeID: configuration.nodeId)
         do throws(SystemError) {

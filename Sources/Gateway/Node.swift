@@ -79,8 +79,9 @@ final class Node {
     private func serveAdmin(_ socket: ListeningSocket) {
         let httpLimits = HttpLimits(configuration)
         let host = ConnectionHost(
-            loop: loop, maximumDelay: max(httpLimits.requestTimeout, httpLimits.keepAliveTimeout))
-        let endpoints = AdminEndpoints(node: context)
+            loop: loop,
+            maximumDelay: max(httpLimits.requestTimeout, httpLimits.keepAliveTimeout, configuration.consolePatience))
+        let endpoints = AdminEndpoints(node: context, address: "\(sockets[0])", loop: loop)
         var log = RateLimitedLog(context.log)
         let state = context.state
         adminHost = host
@@ -90,7 +91,8 @@ final class Node {
             onAccept: { socket, peer in
                 guard state.admitHttpConnection() else { return socket.close() }
                 HttpConnection(
-                    socket: socket, peer: peer, host: host, limits: httpLimits, handler: endpoints,
+                    socket: socket, peer: IPAddress(high: peer.high, low: peer.low), host: host, limits: httpLimits,
+                    handler: endpoints,
                     onEnd: { state.releaseHttpConnection() }
                 ).start()
             })

@@ -6,6 +6,8 @@ package enum HttpStatus: Int, Sendable {
     case switchingProtocols = 101
     case ok = 200
     case noContent = 204
+    case notModified = 304
+    case permanentRedirect = 308
     case badRequest = 400
     case unauthorized = 401
     case forbidden = 403
@@ -13,6 +15,7 @@ package enum HttpStatus: Int, Sendable {
     case methodNotAllowed = 405
     case requestTimeout = 408
     case contentTooLarge = 413
+    case unsupportedMediaType = 415
     case tooManyRequests = 429
     case headerFieldsTooLarge = 431
     case internalServerError = 500
@@ -25,6 +28,8 @@ package enum HttpStatus: Int, Sendable {
         case .switchingProtocols: "Switching Protocols"
         case .ok: "OK"
         case .noContent: "No Content"
+        case .notModified: "Not Modified"
+        case .permanentRedirect: "Permanent Redirect"
         case .badRequest: "Bad Request"
         case .unauthorized: "Unauthorized"
         case .forbidden: "Forbidden"
@@ -32,6 +37,7 @@ package enum HttpStatus: Int, Sendable {
         case .methodNotAllowed: "Method Not Allowed"
         case .requestTimeout: "Request Timeout"
         case .contentTooLarge: "Content Too Large"
+        case .unsupportedMediaType: "Unsupported Media Type"
         case .tooManyRequests: "Too Many Requests"
         case .headerFieldsTooLarge: "Request Header Fields Too Large"
         case .internalServerError: "Internal Server Error"
@@ -40,8 +46,8 @@ package enum HttpStatus: Int, Sendable {
         }
     }
 
-    /// 1xx and 204 have neither body nor Content-Length (RFC 9110 section 8.6).
-    package var allowsBody: Bool { self != .switchingProtocols && self != .noContent }
+    /// 1xx and 204 have neither body nor Content-Length (RFC 9110 section 8.6), and 304 has none of its own.
+    package var allowsBody: Bool { self != .switchingProtocols && self != .noContent && self != .notModified }
 }
 
 /// Why a message head is refused. The connection cannot go on: where the next request starts is unknown.

@@ -210,6 +210,28 @@ import Testing
         }
     }
 
+    @Test(arguments: [["--admin-key", "KEY"], ["--admin-key=KEY"]])
+    func adminKeyOnTheCommandLineIsScrubbedFromIt(option: [String]) async throws {
+        let key = "s3cret-Admin-Key_0123"
+        let options = option.map { $0.replacing("KEY", with: key) } + ["--log-level", "debug"]
+        try await Cluster.with(options: options) { cluster in
+            let body = #"{"room":"a","data":1}"#
+            for (shown, status) in [(key, 200), (key + "x", 401)] {
+                let head = requestText(
+                    "/console/api/publish", method: "POST",
+                    headers: [
+                        "Authorization": "Bearer \(shown)", "Content-Type": "application/json",
+                        "Content-Length": "\(body.utf8.count)",
+                    ])
+                let exchange = try await cluster.driver.exchange(cluster.node.adminPort, head + body)
+                #expect(exchange.answers.map(\.status) == [status])
+            }
+            let shown = try commandLine(cluster.node.child.pid)
+            #expect(shown.contains("--admin-key") && shown.contains("--log-level debug"))
+            #expect(!(shown + cluster.node.child.errorOutput + cluster.node.child.output).contains(key))
+        }
+    }
+
     @Test func jsonLogIsOneObjectALine() async throws {
         try await Cluster.with(options: ["--log-level", "debug", "--log-format", "json"]) { cluster in
             _ = try await cluster.node.connect(cluster.room())

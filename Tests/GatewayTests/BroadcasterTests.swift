@@ -64,7 +64,7 @@ private final class Rig {
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
         case .listRooms(let reply): "list \(reply)"
-        case .drain, .stop: "?"
+        case .adopt, .drain, .stop: "?"
         }
     }
 }

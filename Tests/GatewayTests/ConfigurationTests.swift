@@ -60,6 +60,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.unsubscribeGrace == .seconds(10))
         #expect(configuration.redisTimeout == .seconds(2))
         #expect(configuration.ioUring == .auto)
+        #expect(configuration.hasConsole)
+        #expect(configuration.adminKey == nil)
         #expect(configuration.redisSilenceTimeout == .seconds(5))
         #expect(configuration.gapNotice == .off)
     }
@@ -67,7 +69,7 @@ private struct FixedGenerator: RandomNumberGenerator {
     @Test func everyOptionReadsItsVariable() throws {
         let values = [
             "listen": "127.0.0.1:1", "admin-listen": "off", "workers": "2", "node-id": "n1",
-            "io-uring": "off",
+            "io-uring": "off", "console": "off", "admin-key": "0123456789abcdef",
             "redis": "redis://h",
             "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
@@ -89,6 +91,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         let configuration = try configuration([], environment)
         #expect(configuration.listen.port == 1)
         #expect(configuration.adminListen == nil)
+        #expect(!configuration.hasConsole)
+        #expect(configuration.adminKey == BearerKey("0123456789abcdef"))
         #expect(configuration.workerCount == 2)
         #expect(configuration.nodeId == "n1")
         #expect(configuration.redis.authArguments == ["p"])

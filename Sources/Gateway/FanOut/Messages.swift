@@ -1,6 +1,8 @@
 // What crosses between the threads of a node.
 
+import EventLoop
 import Notices
+import Options
 import Redis
 import WebSocket
 
@@ -26,6 +28,8 @@ enum WorkerMessage: Sendable {
     case revoked(Token)
     /// Somebody asks for all rooms of the node: tell this worker's on the reply channel.
     case listRooms(reply: ReplyId)
+    /// A connection of the admin listener that goes on as one of the worker's.
+    case adopt(Handover)
     /// Take no new connections and close the clients, spread over this time.
     case drain(over: Duration)
     case stop
@@ -34,6 +38,15 @@ enum WorkerMessage: Sendable {
     var frameBytes: Int {
         if case .deliver(_, let frame) = self { frame.byteCount } else { 0 }
     }
+}
+
+/// A connection that one loop hands to another.
+struct Handover: Sendable {
+    /// The receiver's to close.
+    let socket: Socket
+    let peer: IPAddress
+    /// What is taken as read of it.
+    let bytes: [UInt8]
 }
 
 /// To the subscriber, from a worker or from the node.

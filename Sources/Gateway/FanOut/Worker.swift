@@ -167,6 +167,7 @@ final class Worker {
         case .replaced(let token, let connection): replaced(token, connection)
         case .revoked(let token): revoked(token)
         case .listRooms(let reply): lister?.list(reply: reply)
+        case .adopt(let handover): serve(handover)
         case .drain(let time): startDrain(over: time)
         case .stop: stop()
         }
@@ -191,6 +192,11 @@ final class Worker {
     // MARK: Connections
 
     private func accept(_ socket: Socket, _ peer: PeerAddress) {
+        serve(Handover(socket: socket, peer: IPAddress(high: peer.high, low: peer.low), bytes: []))
+    }
+
+    private func serve(_ accepted: Handover) {
+        let socket = accepted.socket
         guard node.state.admitHttpConnection() else {
             // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
             _ = ServiceUnavailable.response.withUnsafeBytes { socket.write($0) }
@@ -199,13 +205,13 @@ final class Worker {
         }
         guard let endpoints else { return }
         let connection = HttpConnection(
-            socket: socket, peer: peer, host: host, limits: HttpLimits(node.configuration), handler: endpoints
+            socket: socket, peer: accepted.peer, host: host, limits: HttpLimits(node.configuration), handler: endpoints
         ) { [unowned self] in
             self.node.state.releaseHttpConnection()
             self.countHttpConnections(-1)
         }
         countHttpConnections(1)
-        connection.start()
+        connection.start(with: accepted.bytes)
     }
 
     private func countHttpConnections(_ change: Int) {

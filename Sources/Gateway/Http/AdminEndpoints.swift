@@ -1,18 +1,29 @@
 // What operators and their tools ask for. Runs on the control loop.
 
+import EventLoop
 import Notices
 import WebSocket
 
-/// Liveness, readiness and metrics.
+/// Liveness, readiness, metrics, and the console.
 final class AdminEndpoints: HttpHandler {
     private let node: NodeContext
+    private let console: ConsoleEndpoints?
 
-    init(node: NodeContext) {
+    /// - Parameter address: where the node's clients connect.
+    init(node: NodeContext, address: String, loop: EventLoop) {
         self.node = node
+        console = node.configuration.hasConsole ? ConsoleEndpoints(node: node, address: address, loop: loop) : nil
+    }
+
+    func maximumBodyBytes(of request: HttpRequestHead) -> Int {
+        console != nil && ConsoleEndpoints.serves(request.path) ? ConsoleEndpoints.maximumBodyBytes : 0
     }
 
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
+        if let console, ConsoleEndpoints.serves(path) {
+            return console.handle(request, path: path, on: connection)
+        }
         guard path == "/healthz" || path == "/readyz" || path == "/metrics" else {
             return connection.respond(.notFound, fields: [Answer.json], body: Answer.body("Not Found"))
         }

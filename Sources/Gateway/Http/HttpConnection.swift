@@ -7,6 +7,14 @@ import WebSocket
 /// Answers requests. Called on the connection's loop; must answer each request once, now or later.
 protocol HttpHandler: AnyObject {
     func handle(_ request: HttpRequestHead, on connection: HttpConnection)
+
+    /// The longest body that is kept for `handle`, which finds it in the connection's `requestBody`; 0 for a request whose
+    /// body, if it has one, is of no use.
+    func maximumBodyBytes(of request: HttpRequestHead) -> Int
+}
+
+extension HttpHandler {
+    func maximumBodyBytes(of request: HttpRequestHead) -> Int { 0 }
 }
 
 /// What a peer may ask of a connection's patience and memory.
@@ -16,7 +24,7 @@ struct HttpLimits {
     let requestTimeout: Duration
     /// From an answer to the next request.
     let keepAliveTimeout: Duration
-    /// No request here has a use for a body; a short one is skipped, a longer one refused with 413.
+    /// A body that nobody has a use for is skipped, a longer one refused with 413.
     let maximumBodyBytes = 64 * 1024
     /// How much a peer may send ahead while a request waits for its answer.
     let maximumPipelinedBytes = 64 * 1024
@@ -50,8 +58,12 @@ final class HttpConnection: Connection {
     /// Bytes that are read and not yet used.
     private var input: [UInt8] = []
     private var scanner = HttpHeadScanner()
-    /// Bytes of a request's body that are still to be skipped.
+    /// Bytes of a request's body that are still to be read.
     private var bodyBytesLeft = 0
+    /// The request whose body is being kept.
+    private var incomplete: HttpRequestHead?
+    /// The body of the present request, if its handler wanted it.
+    private(set) var requestBody: [UInt8] = []
     /// Answers that the socket does not take yet.
     private var output: [UInt8] = []
     private var connectionOption = HttpConnectionOption.implied
@@ -74,17 +86,21 @@ final class HttpConnection: Connection {
     ///   - handler: outlives its connections.
     ///   - onEnd: runs once, when the socket is closed or handed on.
     init(
-        socket: Socket, peer: PeerAddress, host: ConnectionHost, limits: HttpLimits, handler: any HttpHandler,
+        socket: Socket, peer: IPAddress, host: ConnectionHost, limits: HttpLimits, handler: any HttpHandler,
         onEnd: @escaping () -> Void
     ) {
-        self.peer = IPAddress(high: peer.high, low: peer.low)
+        self.peer = peer
         self.limits = limits
         self.handler = handler
         self.onEnd = onEnd
         super.init(socket: socket, host: host)
     }
 
-    func start() { timeRequest() }
+    /// - Parameter bytes: what has been read of the connection already.
+    func start(with bytes: [UInt8] = []) {
+        timeRequest()
+        if !bytes.isEmpty { bytes.withUnsafeBytes { received($0) } }
+    }
 
     /// A peer has so long to send what it has begun: a head, or the body behind one.
     private func timeRequest() {
@@ -116,6 +132,7 @@ final class HttpConnection: Connection {
     func respond(_ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "") {
         guard isWatching, state == .waiting else { return }
         onAbandon = nil
+        requestBody = []
         if isLast { connectionOption = .close }
         HttpResponse.append(
             status, fields: fields, body: body, omitsBody: isHead, connection: connectionOption, to: &output)
@@ -128,6 +145,15 @@ final class HttpConnection: Connection {
 
     /// What the peer has sent behind the present request: for who takes the connection over.
     var unread: [UInt8] { input }
+
+    /// Lets go of the socket, with the present request unanswered: both are the caller's from here on.
+    func detach() -> Socket {
+        precondition(isWatching && state == .waiting, "only a connection whose request waits is handed on")
+        stopWatching()
+        didEnd()
+        host.forget(self)
+        return socket
+    }
 
     /// Ends the connection after the answers that it owes; one that is new may still bring its request.
     func closeWhenIdle() {
@@ -194,10 +220,7 @@ final class HttpConnection: Connection {
         var used = 0
         while state == .reading, !isClosing, isWatching, used < bytes.count {
             if bodyBytesLeft > 0 {
-                let skipped = min(bodyBytesLeft, bytes.count - used)
-                bodyBytesLeft -= skipped
-                used += skipped
-                if bodyBytesLeft == 0 { awaitRequest() }
+                used += takeBody(UnsafeRawBufferPointer(rebasing: bytes[used...]))
                 continue
             }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
@@ -220,11 +243,36 @@ final class HttpConnection: Connection {
         scanner = HttpHeadScanner()
         isTimingRequest = false
         guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
-        bodyBytesLeft = head.contentLengthBytes
-        state = .waiting
         isHead = head.method == .head
         connectionOption = head.connectionOption
+        bodyBytesLeft = head.contentLengthBytes
+        let keptBytes = bodyBytesLeft > 0 ? handler.maximumBodyBytes(of: head) : 0
+        guard keptBytes == 0 || bodyBytesLeft <= keptBytes else { return refuse(.contentTooLarge) }
+        guard keptBytes > 0 else { return hand(head) }
+        incomplete = head
+        timeRequest()
+    }
+
+    private func hand(_ head: HttpRequestHead) {
+        state = .waiting
         handler.handle(head, on: self)
+    }
+
+    /// Keeps or skips what is there of a body; returns how much that is.
+    private func takeBody(_ bytes: UnsafeRawBufferPointer) -> Int {
+        let count = min(bodyBytesLeft, bytes.count)
+        bodyBytesLeft -= count
+        guard let head = incomplete else {
+            if bodyBytesLeft == 0 { awaitRequest() }
+            return count
+        }
+        requestBody.append(contentsOf: bytes[..<count])
+        if bodyBytesLeft == 0 {
+            incomplete = nil
+            isTimingRequest = false
+            hand(head)
+        }
+        return count
     }
 
     private func refuse(_ status: HttpStatus) {
@@ -281,7 +329,7 @@ final class HttpConnection: Connection {
         case .waiting: onAbandon?(.timeout)
         case .lingering: disconnect()
         case .reading:
-            guard output.isEmpty, !input.isEmpty, !hasPeerEnded else { return disconnect() }
+            guard output.isEmpty, !input.isEmpty || incomplete != nil, !hasPeerEnded else { return disconnect() }
             refuse(.requestTimeout)
             pump()
         }

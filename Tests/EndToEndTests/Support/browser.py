@@ -75,9 +75,17 @@ async def page_open(browser, url):
     async with asyncio.timeout(START_SECONDS):
         # Until it goes to `url` the new tab is another page, and complete too.
         loaded = f"location.href === {json.dumps(url)} && document.readyState === 'complete'"
-        while not await evaluate(control, session, loaded):
+        while not await holds(control, session, loaded):
             await asyncio.sleep(0.02)
     return {"target": target, "session": session}
+
+
+async def holds(control, session, expression):
+    """Whether an expression is true; not while one page makes room for the next, when nothing can be evaluated."""
+    try:
+        return await evaluate(control, session, expression)
+    except RuntimeError:
+        return False
 
 
 async def page_evaluate(browser, session, expression):

@@ -239,7 +239,7 @@ async def read_answer(reader):
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     version, status, *_ = head[0].split(" ", 2)
     headers = lower(line.split(": ", 1) for line in head[1:] if line)
-    has_body = int(status) >= 200 and int(status) != 204
+    has_body = int(status) >= 200 and int(status) not in (204, 304)
     body = b"" if not has_body else await reader.readexactly(int(headers["content-length"]))
     return {"version": version, "status": int(status), "headers": headers, "body": body.decode()}
 

@@ -2,21 +2,21 @@
 // dictionaries would change what is passed on. Works only on text that the JSON validator has accepted, so it
 // needs no errors of its own.
 
-/// The members of one JSON object, values as ranges of its text.
-struct JsonObject {
+/// The members of one JSON object, values as ranges of its text. Any thread.
+package struct JsonObject {
     /// A member: its name with escapes resolved, and where its value stands.
-    struct Member: Equatable {
-        let name: [UInt8]
-        let value: Range<Int>
+    package struct Member: Equatable {
+        package let name: [UInt8]
+        package let value: Range<Int>
     }
 
-    let members: [Member]
+    package let members: [Member]
 
     /// Reads the members in the order of the text.
     ///
     /// - Parameter json: valid JSON (RFC 8259).
     /// - Returns: nil when the value is no object.
-    init?(validJson json: [UInt8]) {
+    package init?(validJson json: [UInt8]) {
         var scanner = Scanner(json: json)
         scanner.skipBlanks()
         guard scanner.take(0x7B) else { return nil }
@@ -38,7 +38,7 @@ struct JsonObject {
 
     /// The text of a JSON string, quotes included; nil when the value is no string or holds half a surrogate
     /// pair, which has no UTF-8.
-    static func text(ofString json: ArraySlice<UInt8>) -> [UInt8]? {
+    package static func text(ofString json: ArraySlice<UInt8>) -> [UInt8]? {
         guard json.first == 0x22 else { return nil }
         let inner = json.dropFirst().dropLast()
         guard inner.contains(0x5C) else { return Array(inner) }

@@ -1,0 +1,127 @@
+// What the console does besides looking: publish, watch a room, revoke. Confined to the control loop.
+
+import EventLoop
+import Notices
+import Redis
+import WebSocket
+
+/// Carries out what a page with the admin key asks for.
+///
+/// To watch a room the page becomes a client like any other: it gets a token, and its socket goes to a worker, so that
+/// what it shows has taken the whole road. It beats as clients do; a token whose page is gone runs out.
+final class ConsoleActions {
+    /// What `device:<id>` says of the tokens of pages.
+    private static let deviceId = "roomcast-console"
+
+    private let node: NodeContext
+    private let channels: Channels
+    private let keys: Keys
+    private let link: ConsoleLink
+    private var random = RandomPool()
+    private var nextWorker = 0
+
+    init(node: NodeContext, link: ConsoleLink) {
+        self.node = node
+        self.link = link
+        channels = Channels(prefix: node.configuration.prefix)
+        keys = Keys(prefix: node.configuration.prefix)
+    }
+
+    /// What came of an action: a status and a body.
+    typealias Outcome = (status: HttpStatus, body: String)
+
+    static let malformed: Outcome = (.badRequest, Answer.invalidParameters)
+    private static let unavailable: Outcome = (.serviceUnavailable, Answer.serviceUnavailable)
+
+    /// Publishes a notice; the answer says how many nodes received it.
+    func publish(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
+        guard let room = request.room, let notice = request.notice else { return onDone(ConsoleActions.malformed) }
+        node.log.info("console publishes", ["room": "\(room)", "bytes": "\(notice.count)"])
+        integer(RedisCommand([[UInt8]("PUBLISH"), channels.room(room), notice]), onDone) { nodes in
+            (.ok, #"{"nodes":\#(nodes)}"#)
+        }
+    }
+
+    /// Deletes a token's record and has its connection closed with 4003.
+    func revoke(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
+        guard let token = request.token else { return onDone(ConsoleActions.malformed) }
+        node.log.info("console revokes", ["token": "\(token)"])
+        let command = script(ConsoleScript.revoke, token, [channels.gateway(""), RevocationMessage.bytes(token)])
+        integer(command, onDone) { count in
+            count == 1 ? (.ok, "{}") : (.notFound, Answer.body("No such token"))
+        }
+    }
+
+    /// Makes a token with which the page may watch rooms.
+    func admit(onDone: @escaping (Outcome) -> Void) {
+        let token = Token.mint(using: &random)
+        let ttl = node.configuration.heartbeatTimeout + .seconds(5)
+        let fields = [
+            ClientField.deviceId.rawValue, ConsoleActions.deviceId, ClientField.isLogin.rawValue, "false",
+            ClientField.issuedAt.rawValue, "\(WallClock.unixMilliseconds)",
+        ]
+        let seconds = [UInt8](ttl.components.seconds)
+        let command = script(RegistryScript.issue.source, token, [seconds] + fields.map { [UInt8]($0) })
+        let beat = node.configuration.heartbeatTimeout.wholeMilliseconds / 3
+        integer(command, onDone) { _ in (.ok, #"{"token":"\#(token.text)","beatMs":\#(beat)}"#) }
+    }
+
+    /// Keeps the token of a watching page alive.
+    func beat(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
+        guard let token = request.token else { return onDone(ConsoleActions.malformed) }
+        let command = script(RegistryScript.renew.source, token, [[UInt8]("60")])
+        integer(command, onDone) { renewed in
+            renewed == 1 ? (.ok, "{}") : (.notFound, Answer.body("No such token"))
+        }
+    }
+
+    /// Hands the socket of a handshake to a worker, with a request for it: the same one, but for its path (which is
+    /// the clients') and its origin (which is the console's own, and was checked).
+    func watch(_ request: HttpRequestHead, on connection: HttpConnection) {
+        var head = "GET /ws?" + request.withQuery { String(decoding: $0, as: UTF8.self) } + " HTTP/1.1\r\n"
+        let names: [StaticString] = ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
+        for name in names {
+            for value in request.fields.values(of: name) { head += "\(name): \(value)\r\n" }
+        }
+        head += "\r\n"
+        let peer = connection.peer
+        let worker = nextWorker
+        nextWorker = (nextWorker + 1) % node.workerMailboxes.count
+        node.workerMailboxes[worker].post(
+            .adopt(Handover(socket: connection.detach(), peer: peer, bytes: Array(head.utf8))))
+    }
+
+    // MARK: Redis
+
+    /// Scripts go with their source: they are short, and a person's clicks are few.
+    private func script(_ source: String, _ token: Token, _ arguments: [[UInt8]]) -> RedisCommand {
+        var key: [UInt8] = []
+        keys.appendClient(token, to: &key)
+        return RedisCommand([[UInt8]("EVAL"), [UInt8](source), [UInt8]("1"), key] + arguments)
+    }
+
+    private func integer(
+        _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void, _ answer: @escaping (Int64) -> Outcome
+    ) {
+        link.send(command) { [log = node.log] result in
+            switch result {
+            case .success(let reply): onDone(answer(reply.integer ?? 0))
+            case .failure(let failure):
+                log.warning("console was not served by redis", ["reason": "\(failure)"])
+                onDone(ConsoleActions.unavailable)
+            }
+        }
+    }
+}
+
+/// What the console alone runs in Redis.
+enum ConsoleScript {
+    /// Deletes a record and tells the node that holds the connection, in one step: 1, or 0 if there is no such token.
+    /// ARGV: control channel prefix, the message (see `RevocationMessage`).
+    static let revoke = """
+        local node = redis.call('HGET', KEYS[1], 'node')
+        if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+        if node then redis.call('PUBLISH', ARGV[1] .. node, ARGV[2]) end
+        return 1
+        """
+}

@@ -1,0 +1,147 @@
+// The console under /console/ of the admin listener: its page, and what the page asks for. Confined to the control loop.
+
+import ConsolePage
+import EventLoop
+import WebSocket
+
+/// Routes the console's requests. Who reaches the listener may look; for anything else the admin key is shown.
+///
+///     GET  /console/…                    the page
+///     GET  /console/api/cluster          all nodes' reports
+///     POST /console/api/publish          {"room":…,"type":…,"data":…} → {"nodes":2}
+///     POST /console/api/revoke           {"token":…} → {}
+///     POST /console/api/admit            {} → {"token":…,"beatMs":…}, a token to watch with
+///     POST /console/api/beat             {"token":…} → {}
+///     GET  /console/api/watch?token=…&roomIds=…     a WebSocket
+final class ConsoleEndpoints {
+    /// Of a test notice: Redis and clients take more, a form in a browser need not.
+    static let maximumBodyBytes = 64 * 1024
+
+    private static let root = "/console"
+
+    /// Nothing but what this listener itself serves; in nobody's frame.
+    private static let protection = [
+        HttpResponseField(
+            "Content-Security-Policy",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+                + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        HttpResponseField("X-Content-Type-Options", "nosniff"), HttpResponseField("Referrer-Policy", "no-referrer"),
+        HttpResponseField("Cross-Origin-Resource-Policy", "same-origin"),
+        HttpResponseField("Cross-Origin-Opener-Policy", "same-origin"),
+    ]
+    private static let apiFields = [Answer.json, Answer.noStore] + protection
+
+    private let node: NodeContext
+    private let reader: ClusterReader
+    private let actions: ConsoleActions
+
+    private var key: BearerKey? { node.configuration.adminKey }
+
+    /// - Parameter address: where the node's clients connect.
+    init(node: NodeContext, address: String, loop: EventLoop) {
+        self.node = node
+        let link = ConsoleLink(configuration: node.configuration, loop: loop)
+        reader = ClusterReader(node: node, address: address, link: link)
+        actions = ConsoleActions(node: node, link: link)
+    }
+
+    /// Whether a path is the console's.
+    static func serves(_ path: String) -> Bool { path == root || path.hasPrefix(root + "/") }
+
+    func handle(_ request: HttpRequestHead, path: String, on connection: HttpConnection) {
+        guard path != ConsoleEndpoints.root else {
+            let location = HttpResponseField("Location", ConsoleEndpoints.root + "/")
+            return connection.respond(.permanentRedirect, fields: [location] + ConsoleEndpoints.protection)
+        }
+        switch path.dropFirst(ConsoleEndpoints.root.count + 1) {
+        case "api/cluster": if isMethod(.get, request, connection) { cluster(connection) }
+        case "api/watch": if isMethod(.get, request, connection) { watch(request, connection) }
+        case "api/publish": act(request, connection) { $0.publish($1, onDone: $2) }
+        case "api/revoke": act(request, connection) { $0.revoke($1, onDone: $2) }
+        case "api/admit": act(request, connection) { actions, _, onDone in actions.admit(onDone: onDone) }
+        case "api/beat": act(request, connection) { $0.beat($1, onDone: $2) }
+        case let name: if isMethod(.get, request, connection) { file(String(name), request, connection) }
+        }
+    }
+
+    private func isMethod(_ method: HttpMethod, _ request: HttpRequestHead, _ connection: HttpConnection) -> Bool {
+        if request.method == method || (method == .get && request.method == .head) { return true }
+        let allow = HttpResponseField("Allow", method == .get ? "GET, HEAD" : "POST")
+        refuse(.methodNotAllowed, "Method Not Allowed", connection, [allow])
+        return false
+    }
+
+    private func refuse(
+        _ status: HttpStatus, _ message: String, _ connection: HttpConnection, _ fields: [HttpResponseField] = []
+    ) {
+        connection.respond(status, fields: ConsoleEndpoints.apiFields + fields, body: Answer.body(message))
+    }
+
+    // MARK: To look
+
+    private func file(_ name: String, _ request: HttpRequestHead, _ connection: HttpConnection) {
+        guard let file = PageFile.at(name) else { return refuse(.notFound, "Not Found", connection) }
+        // Asked for each time and sent when it has changed: a page never meets a script of another version.
+        let fields = [
+            HttpResponseField("Content-Type", file.contentType), HttpResponseField("ETag", file.tag),
+            HttpResponseField("Cache-Control", "no-cache"),
+        ]
+        let isKnown = request.fields.items(of: "If-None-Match").contains { $0 == file.tag || $0 == "*" }
+        connection.respond(
+            isKnown ? .notModified : .ok, fields: fields + ConsoleEndpoints.protection,
+            body: isKnown ? "" : String(decoding: file.bytes, as: UTF8.self))
+    }
+
+    private func cluster(_ connection: HttpConnection) {
+        connection.wait(atMost: node.configuration.consolePatience) { _ in }
+        reader.read { [node] cluster in
+            let hasActions = node.configuration.adminKey != nil
+            let json = ClusterJson(cluster, nodeID: node.configuration.nodeId, hasActions: hasActions)
+            let body = String(decoding: json.bytes, as: UTF8.self)
+            connection.respond(.ok, fields: ConsoleEndpoints.apiFields, body: body)
+        }
+    }
+
+    // MARK: To act
+
+    private typealias Action = (ConsoleActions, ConsoleRequest, @escaping (ConsoleActions.Outcome) -> Void) -> Void
+
+    private func act(_ request: HttpRequestHead, _ connection: HttpConnection, _ action: Action) {
+        guard isMethod(.post, request, connection) else { return }
+        guard SameOrigin.holds(for: request) else { return refuse(.forbidden, "Origin not allowed", connection) }
+        guard request.fields.value(of: "Content-Type")?.lowercased().hasPrefix("application/json") == true else {
+            return refuse(.unsupportedMediaType, "Expected application/json", connection)
+        }
+        guard let key else {
+            return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
+        }
+        guard let shown = BearerKey.shown(by: request), key.matches(shown) else {
+            node.log.warning("console was shown a wrong admin key", ["ip": "\(connection.peer)"])
+            let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
+            return refuse(.unauthorized, "Admin key required", connection, [challenge])
+        }
+        guard let body = ConsoleRequest(connection.requestBody) else {
+            return connection.respond(
+                .badRequest, fields: ConsoleEndpoints.apiFields, body: Answer.invalidParameters)
+        }
+        connection.wait(atMost: node.configuration.consolePatience) { _ in }
+        action(actions, body) { outcome in
+            connection.respond(outcome.status, fields: ConsoleEndpoints.apiFields, body: outcome.body)
+        }
+    }
+
+    /// The token, which only who has the key was given, is the credential: a browser's WebSocket has no other.
+    private func watch(_ request: HttpRequestHead, _ connection: HttpConnection) {
+        guard key != nil else {
+            return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
+        }
+        guard SameOrigin.holds(for: request) else { return refuse(.forbidden, "Origin not allowed", connection) }
+        actions.watch(request, on: connection)
+    }
+}
+
+extension Configuration {
+    /// How long a request of the console may wait. The link to Redis has the last word, which comes before this: to
+    /// connect takes two seconds at most, and a command `redisTimeout`.
+    var consolePatience: Duration { redisTimeout + .seconds(4) }
+}

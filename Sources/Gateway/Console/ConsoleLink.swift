@@ -1,0 +1,66 @@
+// The console's own connection to Redis: made when the console is looked at, ended when nobody looks any more, so that
+// a node without onlookers has no more connections than its work needs. Confined to the control loop.
+
+import EventLoop
+import Redis
+
+/// Sends commands over a connection that exists only while it is used.
+final class ConsoleLink {
+    /// How long after the last command the connection stays: several times as long as an open page waits.
+    private static let idleTime = Duration.seconds(30)
+
+    typealias Outcome = Result<RedisReply, RedisFailure>
+
+    private let configuration: Configuration
+    private let loop: EventLoop
+    private var connection: RedisConnection?
+    /// Commands that wait until it is known whether Redis can be reached.
+    private var waiting: [(RedisCommand, (Outcome) -> Void)] = []
+    private var hasTried = false
+    private var idleTimer: Timer?
+
+    init(configuration: Configuration, loop: EventLoop) {
+        self.configuration = configuration
+        self.loop = loop
+        idleTimer = Timer(on: loop) { [unowned self] in self.disconnect() }
+    }
+
+    /// Sends a command, or fails when Redis cannot be reached.
+    ///
+    /// - Parameter onReply: called once, on the loop, within the timeout of requests.
+    func send(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
+        idleTimer?.start(after: ConsoleLink.idleTime)
+        let connection = connection ?? connect()
+        if hasTried {
+            connection.send(command, onReply: onReply)
+        } else {
+            waiting.append((command, onReply))
+        }
+    }
+
+    private func connect() -> RedisConnection {
+        let connection = RedisConnection(
+            url: configuration.redis, clientName: "roomcast-console-\(configuration.nodeId)",
+            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+        self.connection = connection
+        connection.onUp = { [unowned self] _ in self.tried() }
+        connection.onDown = { [unowned self] _ in self.tried() }
+        connection.start()
+        return connection
+    }
+
+    /// From here on the connection itself knows whether it takes commands.
+    private func tried() {
+        hasTried = true
+        let commands = waiting
+        waiting = []
+        for (command, onReply) in commands { connection?.send(command, onReply: onReply) }
+    }
+
+    private func disconnect() {
+        // Commands have had their outcome long before.
+        connection?.stop()
+        connection = nil
+        hasTried = false
+    }
+}

@@ -1,0 +1,40 @@
+// What the console's page asks for in the bodies of its requests. Pure.
+
+import Notices
+import WebSocket
+
+/// A body: a JSON object. Members that nobody knows are left alone.
+struct ConsoleRequest {
+    private let json: [UInt8]
+    private let object: JsonObject
+
+    /// - Returns: nil when the bytes are no JSON object.
+    init?(_ body: [UInt8]) {
+        guard body.withUnsafeBytes({ PayloadCheck($0) }) == .valid, let object = JsonObject(validJson: body) else {
+            return nil
+        }
+        json = body
+        self.object = object
+    }
+
+    var room: RoomId? { text("room").flatMap { RoomId($0) } }
+
+    var token: Token? { text("token").flatMap { Token($0) } }
+
+    /// The notice to publish, as clients receive it; nil if there is no `data`, or `type` is no text.
+    var notice: [UInt8]? {
+        guard let data = value("data") else { return nil }
+        guard value("type") != nil else {
+            return NoticeEnvelope.bytes(type: NoticeEnvelope.defaultType, data: data)
+        }
+        guard let type = text("type") else { return nil }
+        return NoticeEnvelope.bytes(type: String(decoding: type, as: UTF8.self), data: data)
+    }
+
+    /// The last member of a name stands, as in a browser.
+    private func value(_ name: String) -> ArraySlice<UInt8>? {
+        object.members.last { $0.name.elementsEqual(name.utf8) }.map { json[$0.value] }
+    }
+
+    private func text(_ name: String) -> [UInt8]? { value(name).flatMap { JsonObject.text(ofString: $0) } }
+}
