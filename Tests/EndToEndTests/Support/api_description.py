@@ -1,0 +1,185 @@
+"""Holds the descriptions in docs/api against running gateways.
+
+Usage: api_description.py DIRECTORY OPEN GUARDED CUT_OFF FULL REDIS
+
+DIRECTORY has openapi.yaml and asyncapi.yaml. The others are ports on 127.0.0.1, of gateways and of their
+Redis: OPEN lets everybody in and tells gaps; GUARDED has the issue key below and takes one connection and one token a
+second from an address; CUT_OFF cannot reach its Redis; FULL takes one connection.
+
+Both descriptions must be valid by the validators of their fields; every answer that openapi.yaml names must be given by
+one of the gateways, with the status, the headers and a body as described; every frame must be as asyncapi.yaml says.
+Prints what was seen; exits with 1 and the reason at the first difference.
+"""
+
+import http.client
+import json
+import os
+import socket
+import sys
+from urllib.parse import urlencode
+
+import jsonschema
+import yaml
+from openapi_spec_validator import validate as validate_openapi
+from pydantic_asyncapi import AsyncAPI
+from websockets.sync.client import connect
+
+ISSUE_KEY = "the-key-of-the-backend"
+HANDSHAKE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def resolve(document, node):
+    """`node` with every reference into `document` replaced by what it names."""
+    if isinstance(node, dict):
+        if "$ref" in node:
+            target = document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            return resolve(document, target)
+        return {key: resolve(document, value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [resolve(document, item) for item in node]
+    return node
+
+
+class Description:
+    """openapi.yaml, and which of its answers have been seen."""
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8") as file:
+            source = yaml.safe_load(file)
+        validate_openapi(source)
+        self.paths = resolve(source, source)["paths"]
+        self.unseen = {
+            (path, status) for path, item in self.paths.items() for status in item["get"]["responses"]
+        }
+
+    def check(self, port, path, query, headers=None, expect=200, method="GET"):
+        """Sends a request; returns the body, checked as the answer that is described for the expected status."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        target = path + ("?" + urlencode(query, safe=",") if query else "")
+        connection.request(method, target, headers=headers or {})
+        answer = connection.getresponse()
+        where = f"{method} {target.split('token=')[0]}: {answer.status}"
+        assert answer.status == expect, f"{where} instead of {expect}: {answer.read()!r}"
+        described = self.paths[path]["get"]["responses"].get(str(answer.status))
+        assert described is not None, f"{where} is not described"
+        optional = "when" in json.dumps(described.get("headers", {}).get("Sec-WebSocket-Version", {})).lower()
+        for name, header in described.get("headers", {}).items():
+            value = answer.headers.get(name)
+            if value is None and (optional or answer.status == 101):
+                continue
+            assert value is not None, f"{where} has no {name}"
+            jsonschema.validate(value, header["schema"])
+        self.unseen.discard((path, str(answer.status)))
+        if answer.status == 101:
+            connection.close()
+            return None
+        content = described["content"]["application/json"]
+        assert answer.headers["Content-Type"] == "application/json", f"{where} is {answer.headers['Content-Type']}"
+        body = json.loads(answer.read())
+        jsonschema.validate(body, content["schema"])
+        if "example" in content:
+            jsonschema.validate(content["example"], content["schema"])
+        connection.close()
+        return body
+
+
+def redis(port, *words):
+    """One command; returns the first line of its reply."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            data = word.encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
+        link.sendall(b"".join(parts))
+        return link.makefile("rb").readline().strip()
+
+
+def check_requests(description, open_port, guarded, cut_off, full):
+    token = {"isLogin": "true", "userId": "42"}
+    check = description.check
+    issued = check(open_port, "/get/token", token)["data"]
+    check(open_port, "/get/token", {"isLogin": "false", "deviceId": "kiosk", "rooms": "lobby"})
+    assert check(open_port, "/get/token", {"isLogin": "true"}, expect=400) == {"data": "Invalid request parameters"}
+    check(open_port, "/get/token", token, expect=405, method="DELETE")
+    check(guarded, "/get/token", token, expect=401)
+    bearer = {"Authorization": f"Bearer {ISSUE_KEY}"}
+    own = check(guarded, "/get/token", token, headers=bearer)["data"]
+    for _ in range(20):
+        # The bucket holds one second's worth and may just have been filled again.
+        try:
+            check(guarded, "/get/token", token, headers=bearer, expect=429)
+            break
+        except AssertionError as difference:
+            if "200 instead of 429" not in str(difference):
+                raise
+    else:
+        raise AssertionError("no request for a token was refused in twenty")
+    check(cut_off, "/get/token", token, expect=503)
+
+    check(open_port, "/heartbeat", {"token": issued})
+    assert check(open_port, "/heartbeat", {"token": "x"}, expect=500) == {"data": "token error"}
+    check(open_port, "/heartbeat", {"token": issued}, expect=405, method="POST")
+    check(cut_off, "/heartbeat", {"token": issued}, expect=503)
+
+    query = {"token": issued, "roomIds": "lobby"}
+    check(open_port, "/ws", query, HANDSHAKE, expect=101)
+    assert check(open_port, "/ws", query, expect=400) == {"data": "Invalid WebSocket handshake"}
+    check(open_port, "/ws", query, HANDSHAKE | {"Sec-WebSocket-Version": "8"}, expect=400)
+    assert check(open_port, "/ws", {"roomIds": "lobby"}, HANDSHAKE, expect=401) == {"data": "Missing token"}
+    assert check(open_port, "/ws", {"token": issued}, HANDSHAKE, expect=401) == {"data": "Missing room"}
+    bound = check(open_port, "/get/token", token | {"rooms": "lobby"})["data"]
+    refused = check(open_port, "/ws", {"token": bound, "roomIds": "cellar"}, HANDSHAKE, expect=403)
+    assert refused == {"data": "Room not allowed"}
+    check(open_port, "/ws", query, HANDSHAKE, expect=405, method="POST")
+    assert check(open_port, "/ws", {"token": "x", "roomIds": "lobby"}, HANDSHAKE, expect=500) == {"data": "Token error"}
+    with connect(f"ws://127.0.0.1:{guarded}/ws?token={own}&roomIds=lobby"):
+        check(guarded, "/ws", {"token": own, "roomIds": "lobby"}, HANDSHAKE, expect=429)
+    with connect(f"ws://127.0.0.1:{full}/ws?token={issued}&roomIds=lobby"):
+        check(full, "/ws", query, HANDSHAKE, expect=503)
+
+
+def check_frames(directory, description, port, redis_port):
+    with open(os.path.join(directory, "asyncapi.yaml"), encoding="utf-8") as file:
+        source = yaml.safe_load(file)
+    AsyncAPI.model_validate(source)
+    messages = resolve(source, source)["components"]["messages"]
+    for message in messages.values():
+        for example in message["examples"]:
+            jsonschema.validate(example["payload"], message["payload"])
+
+    token = description.check(port, "/get/token", {"isLogin": "true", "userId": "42"})["data"]
+    with connect(
+        f"ws://127.0.0.1:{port}/ws?roomIds=lobby", subprotocols=["roomcast", f"token.{token}"]
+    ) as client:
+        assert client.subprotocol == "roomcast"
+        notice = {"type": "notice", "data": {"text": "Hello"}}
+        redis(redis_port, "PUBLISH", "room:lobby", json.dumps(notice))
+        received = json.loads(client.recv(timeout=10))
+        assert received == notice
+        jsonschema.validate(received, messages["Notice"]["payload"])
+        assert redis(redis_port, "CLIENT", "KILL", "TYPE", "pubsub") != b":0"
+        gap = json.loads(client.recv(timeout=10))
+        jsonschema.validate(gap, messages["Gap"]["payload"])
+        assert gap["data"]["rooms"] == ["lobby"]
+
+
+def main():
+    directory = sys.argv[1]
+    open_port, guarded, cut_off, full, redis_port = map(int, sys.argv[2:])
+    description = Description(os.path.join(directory, "openapi.yaml"))
+    check_requests(description, open_port, guarded, cut_off, full)
+    check_frames(directory, description, open_port, redis_port)
+    assert not description.unseen, f"described and never seen: {sorted(description.unseen)}"
+    print(json.dumps({"seen": sum(len(item["get"]["responses"]) for item in description.paths.values())}))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (AssertionError, jsonschema.ValidationError) as difference:
+        sys.exit(str(difference))
