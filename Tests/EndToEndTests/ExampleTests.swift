@@ -16,7 +16,7 @@ struct ExampleTests {
         let script = Installation.root.appending(path: "examples/backend-php/publish.php").path
         try await publishes(
             cluster, [try Installation.system("php", package: "php-cli php-redis"), script],
-            environment: ["REDIS_HOST": "127.0.0.1", "REDIS_PORT": "\(cluster.redis.port)"])
+            environment: ["REDIS_URL": cluster.redis.url])
     }
 
     private func publishes(_ cluster: Cluster, _ command: [String], environment: [String: String]) async throws {

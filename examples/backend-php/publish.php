@@ -2,7 +2,7 @@
 // Sends a notice to a room from a PHP backend, through any Redis client; here the extension phpredis.
 //
 //     apt-get install php-cli php-redis
-//     REDIS_HOST=127.0.0.1 REDIS_PORT=6379 php publish.php lobby "Hello from PHP"
+//     REDIS_URL=redis://127.0.0.1:6379 php publish.php lobby "Hello from PHP"
 
 declare(strict_types=1);
 
@@ -17,7 +17,11 @@ if ($argc !== 3) {
     fwrite(STDERR, "usage: php {$argv[0]} ROOM TEXT\n");
     exit(2);
 }
+$url = parse_url(getenv('REDIS_URL') ?: 'redis://127.0.0.1:6379');
 $client = new Redis();
-$client->connect(getenv('REDIS_HOST') ?: '127.0.0.1', (int) (getenv('REDIS_PORT') ?: 6379), 5.0);
+$client->connect($url['host'], $url['port'] ?? 6379, 5.0);
+if (isset($url['pass'])) {
+    $client->auth([rawurldecode($url['user'] ?? 'default'), rawurldecode($url['pass'])]);
+}
 $nodes = notify($client, $argv[1], ['text' => $argv[2]]);
 echo "sent to $nodes node", $nodes === 1 ? '' : 's', "\n";

@@ -1,0 +1,62 @@
+// The page's side: listens through the gateway, speaks through the page's own backend.
+import { connect } from "/roomcast.js";
+
+const element = (id) => document.getElementById(id);
+
+function show(text, name) {
+  const item = document.createElement("li");
+  if (name === undefined) {
+    item.className = "hint";
+  } else {
+    const author = document.createElement("b");
+    author.textContent = name;
+    item.append(author);
+  }
+  item.append(text);
+  element("said").append(item);
+}
+
+async function askBackend() {
+  const answer = await fetch("/token");
+  if (!answer.ok) throw new Error(`the backend answered ${answer.status}`);
+  return answer.json();
+}
+
+// The first answer also says where the gateway is. Until the backend is there, this asks again.
+async function firstAnswer() {
+  for (;;) {
+    try {
+      return await askBackend();
+    } catch {
+      await new Promise((resume) => setTimeout(resume, 1000 + Math.random() * 2000));
+    }
+  }
+}
+
+let first = await firstAnswer();
+const { gateway, room } = first;
+
+connect({
+  url: gateway,
+  rooms: [room],
+  async getToken() {
+    const { token } = first ?? (await askBackend());
+    first = null;
+    return token;
+  },
+  onnotice({ type, data }) {
+    if (type === "said") show(data.text, data.name);
+  },
+  // Nobody keeps what was said meanwhile; an application with a history would fetch it here.
+  ongap: ({ ms }) => show(`… away for ${(ms / 1000).toFixed(1)} s …`),
+  onstatus: ({ status }) => (element("status").value = status),
+});
+
+element("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = element("text");
+  const body = JSON.stringify({ name: element("name").value, text: text.value });
+  const sent = await fetch("/say", { method: "POST", body }).then((answer) => answer.ok, () => false);
+  if (sent) text.value = "";
+  else show("not sent: try again");
+});
