@@ -8,8 +8,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 log_directory=$root/.run/log
 venv_python=$root/.venv/bin/python
-websockets_version=15.0.1
-kubernetes_validate_version=1.37.0
+# What ensure_venv installs; a script that needs more adds to it.
+python_packages=(websockets==15.0.1)
 
 say() {
     printf '==> %s\n' "$*"
@@ -48,7 +48,6 @@ missing_packages() {
     command -v pkg-config >/dev/null || echo pkg-config
     command -v redis-server >/dev/null || echo redis-server
     command -v nginx >/dev/null || echo nginx
-    command -v promtool >/dev/null || echo prometheus
     if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         echo python3-venv
     fi
@@ -126,15 +125,14 @@ ensure_swift() {
 ensure_venv() {
     exec {venv_lock}>"$root/.run/venv.lock"
     flock "$venv_lock"
-    local packages="websockets==$websockets_version kubernetes-validate==$kubernetes_validate_version"
     local check='import sys; from importlib.metadata import version
 for name, wanted in (package.split("==") for package in sys.argv[1:]): assert version(name) == wanted'
-    # shellcheck disable=SC2086
-    if ! "$venv_python" -c "$check" $packages 2>/dev/null; then
-        say "Making .venv with the Python packages $packages"
-        quietly venv python3 -m venv --clear "$root/.venv"
-        # shellcheck disable=SC2086
-        quietly pip "$venv_python" -m pip install --quiet $packages
+    if ! "$venv_python" -c "$check" "${python_packages[@]}" 2>/dev/null; then
+        say "Installing into .venv: ${python_packages[*]}"
+        if ! "$venv_python" -m pip --version >/dev/null 2>&1; then
+            quietly venv python3 -m venv --clear "$root/.venv"
+        fi
+        quietly pip "$venv_python" -m pip install --quiet "${python_packages[@]}"
     fi
     exec {venv_lock}>&-
 }
