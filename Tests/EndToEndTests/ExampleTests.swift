@@ -38,3 +38,84 @@ struct ExampleTests {
         #expect(usage.code != 0 && usage.errors.contains("usage:"))
     }
 }
+
+/// The pages among them, in a real browser behind nginx.
+@Suite struct ExamplePageTests {
+    private static let issueKey = "the-key-of-the-backend"
+
+    /// Two visitors of the chat, whose backend alone may have tokens issued.
+    @Test func whatOneVisitorWritesTheOtherSees() async throws {
+        try await ClientEdge.with(options: ["--issue-key", Self.issueKey]) { edge in
+            let driver = edge.cluster.driver
+            let port = try await driver.freePort()
+            let script = Installation.root.appending(path: "examples/chat/server.py").path
+            try await ClientEdge.serve(
+                [try Installation.python(), "-B", script],
+                environment: [
+                    "LISTEN": "127.0.0.1:\(port)", "GATEWAY": edge.url, "REDIS_URL": edge.cluster.redis.url,
+                    "ISSUE_KEY": Self.issueKey,
+                ], at: port, driver)
+            let visitors = [
+                try await edge.page(at: "http://127.0.0.1:\(port)/"),
+                try await edge.page(at: "http://127.0.0.1:\(port)/"),
+            ]
+            for visitor in visitors {
+                try await eventually("a visitor is connected") {
+                    try await visitor.evaluate("document.querySelector('#status').value") == "open"
+                }
+            }
+            // Markup that a visitor writes is text to the others.
+            let words = "<b>Grüße</b> & 你好"
+            try await visitors[0].evaluate(
+                """
+                document.querySelector('#name').value = 'Ada';
+                document.querySelector('#text').value = '\(words)';
+                document.querySelector('#form button').click();
+                """)
+            for visitor in visitors {
+                try await eventually("it is there") {
+                    try await visitor.evaluate("document.querySelector('#said').innerText").string == "Ada\(words)"
+                }
+            }
+            let bad = requestText("/say", method: "POST", headers: ["Content-Length": "2"]) + "[]"
+            #expect(try await driver.exchange(port, bad, count: 1).answers[0].status == 400)
+            for visitor in visitors { #expect(try await visitor.complaints() == []) }
+        }
+    }
+
+    /// docs/guides/first-notice.md, its page as it stands there.
+    @Test func thePageOfTheFirstGuideShowsANotice() async throws {
+        try await ClientEdge.with { edge in
+            let driver = edge.cluster.driver
+            let guide = try String(
+                contentsOf: Installation.root.appending(path: "docs/guides/first-notice.md"), encoding: .utf8)
+            let parts = guide.components(separatedBy: "<<'END'\n")
+            try #require(parts.count == 2)
+            let page = try #require(parts[1].components(separatedBy: "\nEND\n").first)
+            let directory = driver.directory.appending(path: "first-notice")
+            try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+            try FileManager.default.copyItem(
+                at: Installation.root.appending(path: "clients/js/roomcast.js"),
+                to: directory.appending(path: "roomcast.js"))
+            let address = "http://127.0.0.1:8080"
+            try #require(page.contains(address))
+            try page.replacingOccurrences(of: address, with: edge.url)
+                .write(to: directory.appending(path: "index.html"), atomically: true, encoding: .utf8)
+            let port = try await driver.freePort()
+            try await ClientEdge.serve(directory.path, at: port, driver)
+
+            let tab = try await edge.page(at: "http://127.0.0.1:\(port)/")
+            try await eventually("open") {
+                try await tab.evaluate("document.querySelector('#status').textContent") == "open"
+            }
+            let ended = try await driver.run([
+                try Installation.binary("publisher"), "--redis", edge.cluster.redis.url, "--room", "lobby", "--data",
+                #"{"text":"Hello"}"#,
+            ])
+            #expect(ended.output.contains("lobby"))
+            try await eventually("the notice is there") {
+                try await tab.evaluate("document.querySelector('#notices').innerText") == "notice: Hello"
+            }
+        }
+    }
+}

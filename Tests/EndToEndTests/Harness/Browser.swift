@@ -24,16 +24,7 @@ struct ClientEdge: Sendable {
         nginx = try await NginxServer(cluster)
         let port = try await driver.freePort()
         pagePort = port
-        let files = Installation.root.appending(path: "clients/js").path
-        let server = try await Child(
-            driver, name: "pages",
-            [try Installation.python(), "-m", "http.server", "\(port)", "--bind", "127.0.0.1", "--directory", files])
-        try await eventually("the pages are served") {
-            if let code = try await server.exitCode(within: .zero) { throw Hopeless("ended with \(code)") }
-            return try await driver.run(
-                [try Installation.python(), "-c", "import socket; socket.create_connection(('127.0.0.1', \(port)))"]
-            ).code == 0
-        }
+        try await ClientEdge.serve(Installation.root.appending(path: "clients/js").path, at: port, driver)
         browser = try await driver.call(
             "browser_start",
             [
@@ -42,12 +33,37 @@ struct ClientEdge: Sendable {
             ])
     }
 
+    /// Serves the files of a directory until the driver is stopped.
+    static func serve(_ directory: String, at port: Int, _ driver: Driver) async throws {
+        let command = ["-m", "http.server", "\(port)", "--bind", "127.0.0.1", "--directory", directory]
+        try await serve([try Installation.python()] + command, at: port, driver)
+    }
+
+    /// Starts a server of pages and waits until it takes connections.
+    static func serve(
+        _ command: [String], environment: [String: String] = [:], at port: Int, _ driver: Driver
+    ) async throws {
+        let server = try await Child(driver, name: "pages-\(port)", command, environment: environment)
+        try await eventually("the pages are served") {
+            if let code = try await server.exitCode(within: .zero) {
+                throw Hopeless("ended with \(code): \(server.errorOutput.suffix(2000))")
+            }
+            return try await driver.run(
+                [try Installation.python(), "-c", "import socket; socket.create_connection(('127.0.0.1', \(port)))"]
+            ).code == 0
+        }
+    }
+
     /// The gateway's address for clients.
     var url: String { "http://127.0.0.1:\(nginx.port)" }
 
     /// Opens a tab, in front of those that are there.
     func page() async throws -> Page {
-        let url = "http://127.0.0.1:\(pagePort)/tests/page.html"
+        try await page(at: "http://127.0.0.1:\(pagePort)/tests/page.html")
+    }
+
+    /// Opens a tab with a page of somebody else's.
+    func page(at url: String) async throws -> Page {
         let opened = try await cluster.driver.call("page_open", ["browser": browser, "url": .string(url)])
         return Page(driver: cluster.driver, browser: browser, opened: opened)
     }
