@@ -40,11 +40,11 @@ extension Program {
 
     private func entry(of option: Option) -> [String] {
         var title = option.isEnvironmentOnly ? option.variables(prefix: variablePrefix)[0] : option.flagText
-        if let placeholder = option.placeholder {
+        if let placeholder = option.shownPlaceholder {
             title += (option.isEnvironmentOnly ? "=" : " ") + placeholder
         }
         var text = option.help
-        if case .repeatable = option.kind { text += " Repeatable." }
+        if option.isRepeatable { text += " Repeatable." }
         switch option.standard {
         case .none: break
         case .text(let value): text += " Default: \(value.isEmpty ? "empty" : value)."

@@ -9,6 +9,8 @@ package struct Option: Sendable {
         case flag
         /// `--name VALUE` or `--name=VALUE`, at most once.
         case value(placeholder: String)
+        /// As `value`, but what follows may be left out: the flag alone means `implied`.
+        case optionalValue(placeholder: String, implied: String)
         /// As `value`, any number of times; the environment variable holds one value.
         case repeatable(placeholder: String)
     }
@@ -63,6 +65,11 @@ package struct Option: Sendable {
         self.isEnvironmentOnly = isEnvironmentOnly
     }
 
+    /// Whether the option may be given several times.
+    package var isRepeatable: Bool {
+        if case .repeatable = kind { true } else { false }
+    }
+
     /// `--name`, as one types it.
     package var flagText: String { "--" + name }
 
@@ -70,8 +77,14 @@ package struct Option: Sendable {
     package var placeholder: String? {
         switch kind {
         case .flag: nil
-        case .value(let placeholder), .repeatable(let placeholder): placeholder
+        case .value(let placeholder), .repeatable(let placeholder), .optionalValue(let placeholder, _): placeholder
         }
+    }
+
+    /// The placeholder as help shows it: in brackets where the value may be left out.
+    var shownPlaceholder: String? {
+        guard case .optionalValue(let placeholder, _) = kind else { return placeholder }
+        return "[\(placeholder)]"
     }
 
     /// The environment variables that set this option, first found wins: `GATEWAY_TOKEN_TTL` for `token-ttl`

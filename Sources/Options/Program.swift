@@ -107,10 +107,11 @@ package struct Program: Sendable {
             value = next
             rest = rest.dropFirst()
         }
+        if value == nil, case .optionalValue(_, let implied) = option.kind { value = implied }
         guard let value else {
             throw UsageError("\(option.flagText): missing value, expected \(option.flagText) \(placeholder)")
         }
-        if case .value = option.kind, values.origin(of: option.name) != nil {
+        if !option.isRepeatable, values.origin(of: option.name) != nil {
             throw UsageError("\(option.flagText): given more than once, expected at most one")
         }
         values.set(option, value, from: .commandLine)

@@ -19,7 +19,19 @@ struct Command: Sendable {
     static let subcommands = [
         Command(word: "revoke", program: RevokeOptions.program) {
             values throws(UsageError) in try RevokeProgram.run(values)
-        }
+        },
+        Command(word: "nodes", program: NodesCommand.program) {
+            values throws(UsageError) in try NodesCommand.run(values)
+        },
+        Command(word: "rooms", program: RoomsCommand.program) {
+            values throws(UsageError) in try RoomsCommand.run(values)
+        },
+        Command(word: "watch", program: WatchCommand.program) {
+            values throws(UsageError) in try WatchCommand.run(values)
+        },
+        Command(word: "top", program: TopCommand.program) {
+            values throws(UsageError) in try TopCommand.run(values)
+        },
     ]
 
     /// The command of a command line, and what is left of it for the command's options.

@@ -10,9 +10,12 @@ struct Console {
     init(progressStyle: Progress.Style) { self.progressStyle = progressStyle }
 
     /// A line of results on stdout.
-    mutating func result(_ line: String) {
+    ///
+    /// - Returns: false when nobody reads it any more.
+    @discardableResult
+    mutating func result(_ line: String) -> Bool {
         wipeBar()
-        Self.write(line + "\n", to: STDOUT_FILENO)
+        return Self.write(line + "\n", to: STDOUT_FILENO)
     }
 
     /// A line about trouble on stderr.
@@ -40,13 +43,17 @@ struct Console {
     }
 
     /// Writes everything, or gives up when nobody reads any more: the outcome is in the exit code too.
-    static func write(_ text: String, to descriptor: Int32) {
+    ///
+    /// - Returns: whether everything was written.
+    @discardableResult
+    static func write(_ text: String, to descriptor: Int32) -> Bool {
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return }
+            guard count > 0 else { return false }
             rest = rest.dropFirst(count)
         }
+        return true
     }
 }

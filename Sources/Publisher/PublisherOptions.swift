@@ -12,10 +12,15 @@ enum PublisherOptions {
             "[--redis URL] --room ROOM [--room ROOM ...] [--type TYPE] --data JSON|-",
             "[--redis URL] --file PATH|- [--rate N] [--on-error stop|skip]",
             "revoke [--redis URL] --token TOKEN | --user USER | --device DEVICE",
+            "nodes [--redis URL] [--watch [TIME]]",
+            "rooms [--redis URL] [--top N|all]",
+            "watch [--redis URL] --room ROOM [--room ROOM ...] [--count N]",
+            "top [--redis URL] [--interval TIME]",
         ],
         variablePrefix: "PUBLISHER_", options: noticeOptions + fileOptions + RedisSettings.options + outputOptions,
         notes: [
-            "publisher revoke --help tells about revoking tokens.",
+            "publisher revoke --help tells about revoking tokens; nodes, rooms, watch and top show what the cluster "
+                + "does, and have a --help each.",
             "A room's clients receive {\"type\":TYPE,\"data\":JSON}. For each room the number of "
                 + "nodes that received it is printed: gateways with a client in the room, not clients. A "
                 + "room that is named twice gets one notice.",

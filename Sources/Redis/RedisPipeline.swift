@@ -120,12 +120,48 @@ package final class RedisPipeline {
         let result = redisGetReply(context, &pointer)
         let code = errno
         guard result == REDIS_OK, let pointer else {
-            // A receive timeout shows as EAGAIN on a blocking socket.
-            let isTimeout = Int(context.pointee.err) == Int(REDIS_ERR_IO) && code == EAGAIN
-            throw .lost(isTimeout ? "no answer in time" : errorText)
+            throw .lost(lossText(code))
         }
         defer { freeReplyObject(pointer) }
         pendingCount -= 1
+        return Self.copy(pointer.assumingMemoryBound(to: redisReply.self).pointee)
+    }
+
+    // MARK: Beside other descriptors
+
+    /// The connection, to wait on together with others until it can be read. Not to be closed or read by the caller.
+    package var descriptor: Int32 { context.pointee.fd }
+
+    /// Sends what is queued, without waiting for replies.
+    ///
+    /// - Throws: `lost` when the connection breaks, or takes nothing for as long as the timeout.
+    package func send() throws(RedisPipelineError) {
+        var isDone: Int32 = 0
+        while isDone == 0 {
+            errno = 0
+            guard redisBufferWrite(context, &isDone) == REDIS_OK else { throw .lost(lossText(errno)) }
+        }
+    }
+
+    /// Takes what has come. To be called when `descriptor` can be read; waits otherwise.
+    ///
+    /// - Throws: `lost` when the connection breaks.
+    package func receive() throws(RedisPipelineError) {
+        errno = 0
+        guard redisBufferRead(context) == REDIS_OK else { throw .lost(lossText(errno)) }
+    }
+
+    /// The oldest of the replies, and of the messages of subscribed channels, that `receive` has taken whole.
+    ///
+    /// - Returns: nil when more has to come.
+    /// - Throws: `lost` for bytes that are no reply.
+    package func receivedReply() throws(RedisPipelineError) -> Reply? {
+        var pointer: UnsafeMutableRawPointer?
+        guard redisGetReplyFromReader(context, &pointer) == REDIS_OK else { throw .lost(errorText) }
+        guard let pointer else { return nil }
+        defer { freeReplyObject(pointer) }
+        // A message answers no command.
+        pendingCount = max(0, pendingCount - 1)
         return Self.copy(pointer.assumingMemoryBound(to: redisReply.self).pointee)
     }
 
@@ -166,6 +202,12 @@ package final class RedisPipeline {
             .array((0..<Int(reply.elements)).map { reply.element[$0].map { copy($0.pointee) } ?? .null })
         default: .null
         }
+    }
+
+    /// A timeout shows as EAGAIN on a blocking socket.
+    private func lossText(_ code: Int32) -> String {
+        let isTimeout = Int(context.pointee.err) == Int(REDIS_ERR_IO) && code == EAGAIN
+        return isTimeout ? "no answer in time" : errorText
     }
 
     /// hiredis' account of the failure; it writes a terminated text into the array.

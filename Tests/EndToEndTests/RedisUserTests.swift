@@ -5,7 +5,7 @@ import Testing
 @Suite struct RedisUserTests {
     private static let passwords = [
         "gateway": "gateway-Pa55word", "publisher": "publisher-Pa55word", "operator": "operator-Pa55word",
-        "revoker": "revoker-Pa55word",
+        "revoker": "revoker-Pa55word", "observer": "observer-Pa55word",
     ]
 
     /// A cluster that provides the driver only, and the deployed Redis.
@@ -20,12 +20,13 @@ import Testing
     }
 
     private func startNode(
-        _ cluster: Cluster, _ redis: RedisServer, id: String, password: String? = nil
+        _ cluster: Cluster, _ redis: RedisServer, id: String, password: String? = nil,
+        heartbeatTimeout: String = "5s"
     ) async throws -> GatewayNode {
         let url = url(redis, user: "gateway", password: password)
         return try await GatewayNode(
             cluster.driver, id: id, redis: redis,
-            options: ["--heartbeat-timeout", "5s", "--unsubscribe-grace", "0s"],
+            options: ["--heartbeat-timeout", heartbeatTimeout, "--unsubscribe-grace", "0s"],
             environment: ["GATEWAY_REDIS_PASSWORD": ""], url: url, awaitReady: password == nil)
     }
 
@@ -155,6 +156,57 @@ import Testing
             for command in refused {
                 let reply = try await redis.command(command, user: "revoker", password: Self.passwords["revoker"])
                 #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
+            }
+        }
+    }
+
+    @Test func observerUserLooksAndIsRefusedEverythingElse() async throws {
+        try await withRedis { cluster, redis in
+            let node = try await startNode(cluster, redis, id: "one", heartbeatTimeout: "60s")
+            let room = cluster.room()
+            let token = try await node.token()
+            let client = try await node.connect(room, token: token)
+            try await eventually("it has reported") { try await redis.command("SCARD", "nodes") == 1 }
+            func publisher(_ arguments: String...) throws -> [String] {
+                [try Installation.binary("publisher")] + arguments + ["--redis", url(redis, user: "observer")]
+            }
+            let nodes = try await cluster.driver.run(try publisher("nodes"))
+            #expect(nodes.code == 0 && nodes.output.contains("\none  "), "\(nodes.errors)")
+            let rooms = try await cluster.driver.run(try publisher("rooms"))
+            #expect(rooms.code == 0 && rooms.output.contains("\n\(room) "), "\(rooms.errors)")
+            let watch = try await Child(
+                cluster.driver, name: "watch", try publisher("watch", "--room", room, "--count", "1"))
+            try await eventually("node and observer listen") { try await redis.publish(room: room, "1") == 2 }
+            #expect(try await watch.exitCode(within: .seconds(10)) == 0)
+            let top = try await Child(cluster.driver, name: "top", try publisher("top"))
+            try await eventually("a line") { top.output.contains("1 node, 1 ready") }
+            try await top.signal(SIGTERM)
+            #expect(try await denials(redis).isEmpty)
+            let refused: [[JSON]] = [
+                ["HGETALL", .string("client:\(token)")], ["HGETALL", "other"], ["SMEMBERS", "other"], ["KEYS", "*"],
+                ["SCAN", "0"], ["DEL", "nodes"], ["HSET", "node:one", "uptime", "1"], ["SADD", "nodes", "x"],
+                ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"], ["SUBSCRIBE", "gateway:one"],
+                ["PSUBSCRIBE", "*"], ["PSUBSCRIBE", "gateway:*"], ["SUBSCRIBE", "other"], ["PUBSUB", "CHANNELS"],
+                ["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],
+                ["INFO"], ["EXPIRE", "node:one", "1"],
+            ]
+            for command in refused {
+                let reply = try await redis.command(command, user: "observer", password: Self.passwords["observer"])
+                #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
+            }
+            _ = client
+        }
+    }
+
+    /// Without a password in the environment nobody is observer, with whatever password.
+    @Test func nobodyIsObserverWithoutAPassword() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            var passwords = Self.passwords
+            passwords["observer"] = nil
+            let redis = try await RedisServer(cluster.driver, passwords: passwords)
+            for password in ["observer", Self.passwords["observer"]] {
+                let reply = try await redis.command(["PING"], user: "observer", password: password)
+                #expect(reply["error"].string?.hasPrefix("NOAUTH") == true, "\(reply)")
             }
         }
     }

@@ -1,0 +1,83 @@
+// How nodes are shown: as a table, as JSON, in sum. Pure.
+
+import Notices
+
+/// The nodes of a cluster at one time.
+struct NodeListing {
+    /// What stands where there is none.
+    static let none = "no node has reported itself"
+
+    /// By id.
+    let reports: [NodeReport]
+    let rates: NodeRates
+
+    private static let columns = [
+        TextTable.Column("NODE"), .init("ADDRESS", rank: 6), .init("VERSION", rank: 7),
+        .init("UPTIME", isRight: true, rank: 3), .init("STATE"), .init("CONNECTIONS", isRight: true),
+        .init("ROOMS", isRight: true, rank: 2), .init("DELIVERIES/S", isRight: true, rank: 1),
+        .init("QUEUE", isRight: true, rank: 4), .init("MEMORY", isRight: true, rank: 5),
+    ]
+
+    /// A row for each node.
+    var table: TextTable {
+        var table = TextTable(columns: Self.columns)
+        table.rows = reports.map { report in
+            [
+                DisplayText.text(report.id), DisplayText.text(report.address), DisplayText.text(report.version),
+                Quantity.time(milliseconds: report.uptimeMilliseconds), Self.state(of: report),
+                "\(report.connections)/\(report.connectionsLimit)", "\(report.rooms)",
+                Quantity.rate(rates.deliveriesPerSecond(of: report.id)), Quantity.bytes(report.queueBytes),
+                Quantity.bytes(report.memoryBytes),
+            ]
+        }
+        return table
+    }
+
+    /// The table and a line with the sums.
+    func lines(columnCount: Int = .max) -> [String] {
+        guard !reports.isEmpty else { return [DisplayText.text(Self.none, columnCount: columnCount)] }
+        return table.lines(columnCount: columnCount)
+            + [DisplayText.text(totals.joined(separator: ", "), columnCount: columnCount)]
+    }
+
+    /// Everything in sum, in words.
+    var totals: [String] {
+        let ready = reports.count { Self.state(of: $0) == "ready" }
+        return [
+            "\(Quantity.count(reports.count, "node")), \(ready) ready",
+            "\(connections) of \(reports.reduce(0) { $0 &+ $1.connectionsLimit }) connections",
+            "\(Quantity.rate(rates.totalPerSecond)) deliveries/s",
+            "queue \(Quantity.bytes(reports.reduce(0) { $0 &+ $1.queueBytes }))",
+            "memory \(Quantity.bytes(reports.reduce(0) { $0 &+ $1.memoryBytes }))",
+        ]
+    }
+
+    var connections: UInt64 { reports.reduce(0) { $0 &+ $1.connections } }
+
+    /// The nodes as one object.
+    var json: JsonLine {
+        .object([("nodes", .list(reports.map(json(of:))))])
+    }
+
+    /// What a node does at present, in a word or two.
+    static func state(of report: NodeReport) -> String {
+        report.isDraining ? "draining" : report.isReady ? "ready" : "not ready"
+    }
+
+    private func json(of report: NodeReport) -> JsonLine {
+        .object([
+            ("id", .text(report.id)), ("address", .text(report.address)), ("version", .text(report.version)),
+            ("startedAt", .number(report.startedAt)), ("uptime", .number(report.uptimeMilliseconds)),
+            ("workers", .number(report.workers)), ("ready", .flag(report.isReady)),
+            ("draining", .flag(report.isDraining)), ("connections", .number(report.connections)),
+            ("connectionsLimit", .number(report.connectionsLimit)), ("rooms", .number(report.rooms)),
+            ("received", .number(report.received)), ("delivered", .number(report.delivered)),
+            ("deliveredPerSecond", .decimal(rates.deliveriesPerSecond(of: report.id))),
+            ("writtenBytes", .number(report.writtenBytes)), ("queueBytes", .number(report.queueBytes)),
+            ("tokensIssued", .number(report.tokensIssued)), ("handshakes", .number(report.handshakes)),
+            ("rejected", .number(report.rejected)),
+            ("closes", .object(report.closes.map { ($0.reason, .number($0.count)) })),
+            ("redisReconnects", .number(report.redisReconnects)), ("memory", .number(report.memoryBytes)),
+        ])
+    }
+}

@@ -1,0 +1,66 @@
+// The rooms of all nodes, added up from what each of their workers tells. Pure.
+
+import Notices
+
+/// Adds up answers to the question which rooms there are.
+struct RoomCensus {
+    /// A room with its clients over all nodes.
+    struct Entry: Equatable {
+        var members: RoomMembers
+        /// On how many nodes they are.
+        var nodeCount: Int
+    }
+
+    private struct Node {
+        let id: String
+        /// How many rooms each worker has named.
+        var named: [Int: Int] = [:]
+        /// Workers whose end has come, after all that they said to have.
+        var complete: Set<Int> = []
+        /// Rooms of the node: they may be on several of its workers.
+        var rooms: Set<RoomId> = []
+        /// nil before the first end.
+        var workerCount: Int?
+
+        var isComplete: Bool { complete.count == workerCount }
+    }
+
+    private var nodes: [Node]
+    private var entries: [RoomId: Entry] = [:]
+
+    /// - Parameter nodes: the ids of those who are asked.
+    init(nodes: [String]) {
+        self.nodes = nodes.map { Node(id: $0) }
+    }
+
+    /// The nodes of which not everything has come.
+    var missing: [String] { nodes.filter { !$0.isComplete }.map(\.id) }
+
+    /// All rooms, largest first.
+    ///
+    /// - Complexity: O(rooms log rooms).
+    var rooms: [Entry] {
+        entries.values.sorted { RoomMembers.isBefore($0.members, $1.members) }
+    }
+
+    /// Takes one payload of the answer of the node with this index.
+    mutating func take(_ message: RoomListMessage, from node: Int) {
+        switch message {
+        case .rooms(let worker, let rooms):
+            nodes[node].named[worker, default: 0] += rooms.count
+            for members in rooms { add(members, node) }
+        case .end(let worker, let workerCount, let roomCount):
+            nodes[node].workerCount = workerCount
+            // A payload that was lost on the way shows in the count.
+            if nodes[node].named[worker, default: 0] == roomCount { nodes[node].complete.insert(worker) }
+        }
+    }
+
+    private mutating func add(_ members: RoomMembers, _ node: Int) {
+        let isNew = nodes[node].rooms.insert(members.room).inserted
+        var entry = entries[members.room] ?? Entry(members: RoomMembers(room: members.room, count: 0), nodeCount: 0)
+        entry.members.count &+= members.count
+        if isNew { entry.nodeCount += 1 }
+        entries[members.room] = entry
+    }
+}

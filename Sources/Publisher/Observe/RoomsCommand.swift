@@ -1,0 +1,164 @@
+// `publisher rooms`: its options, and from them to the exit code. Main thread; everything here blocks.
+
+import Glibc
+import Notices
+import Options
+import Redis
+
+/// Asks every node for its rooms, once, and adds them up.
+struct RoomsCommand {
+    static let program = Program(
+        name: "publisher rooms", version: Roomcast.version,
+        summary: "counts the members of rooms over all nodes",
+        usage: ["[--redis URL] [--top N|all] [--json]"],
+        variablePrefix: "PUBLISHER_",
+        options: [
+            // A screen of them.
+            Option(
+                "top", .value(placeholder: "N|all"), section: "Output", default: .text("20"),
+                help: "Show the N largest rooms, 1 to 1000000, or all of them."),
+            Option("json", .flag, section: "Output", help: "One JSON object."),
+        ] + RedisSettings.options,
+        notes: [
+            "Every node is asked and tells all of its rooms: the counts are exact, at the moment at which each node "
+                + "answers. A member is a connection that is in the room.",
+            "Exit: 0 also when there is no node or no room; 1 Redis could not be reached, or refused, or a node did "
+                + "not answer within --timeout: it is named, and the counts are those of the others; 2 wrong usage; "
+                + "130 or 143 interrupted by SIGINT or SIGTERM.",
+        ])
+
+    /// nil shows all.
+    private let top: Int?
+    private let isJson: Bool
+    private let settings: RedisSettings
+    private var console = Console(progressStyle: .none)
+
+    /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
+    /// - Throws: `UsageError`, before anything is done.
+    static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
+        var command = try RoomsCommand(values)
+        return PublisherProgram.withRedis(command.settings, undone: "nothing is known of the rooms") { redis in
+            Interruption.install()
+            return command.run(redis)
+        }
+    }
+
+    private init(_ values: OptionValues) throws(UsageError) {
+        settings = try RedisSettings(values)
+        isJson = try values.flag("json")
+        let counts = IntegerConverter(1...1_000_000)
+        top = try values.value(
+            "top",
+            TextConverter(expected: "\(counts.expected), or all") { text -> Int?? in
+                text == "all" ? .some(nil) : counts.value(of: text).map { .some($0) }
+            })
+    }
+
+    private mutating func run(_ redis: RedisPipeline) -> Int32 {
+        do {
+            let reader = ClusterReader(redis, settings)
+            let nodes = try reader.reports().map(\.id)
+            let census = try nodes.isEmpty ? RoomCensus(nodes: []) : count(nodes, reader)
+            show(census, nodeCount: nodes.count)
+            return census.missing.isEmpty ? 0 : 1
+        } catch {
+            if let number = Interruption.requested { return 128 + number }
+            console.complain("\(error)")
+            return 1
+        }
+    }
+
+    /// Each node has a reply channel of its own, which tells who answers.
+    private func count(_ nodes: [String], _ reader: ClusterReader) throws(ObserveError) -> RoomCensus {
+        var random = RandomPool()
+        let nonce = String(random.next(), radix: 36)
+        let questions = nodes.indices.map { index -> (node: String, reply: ReplyId) in
+            guard let reply = ReplyId("\(nonce)-\(index)") else { preconditionFailure("a reply id is plain") }
+            return (nodes[index], reply)
+        }
+        let channels = Channels(prefix: settings.prefix)
+        let nodeOfChannel = Dictionary(
+            uniqueKeysWithValues: questions.indices.map { (channels.reply(questions[$0].reply), $0) })
+        var census = RoomCensus(nodes: nodes)
+        let feed: RedisFeed
+        do {
+            feed = try RedisFeed(to: settings.url, timeout: settings.timeout, channels: Array(nodeOfChannel.keys))
+        } catch { throw .redis(error) }
+        let heard = try reader.askForRooms(questions)
+        // Who does not hear it is not waited for.
+        let deaf = Set(nodes.indices.filter { !heard[$0] }.map { nodes[$0] })
+        while !Set(census.missing).isSubset(of: deaf) {
+            switch ClusterReader.waitForSignalsToo(feed.descriptor, settings.timeout) {
+            case .timedOut: return census
+            case .interrupted: throw .interrupted
+            case .readable: try take(feed, nodeOfChannel, into: &census)
+            }
+        }
+        return census
+    }
+
+    private func take(
+        _ feed: RedisFeed, _ nodeOfChannel: [[UInt8]: Int], into census: inout RoomCensus
+    ) throws(ObserveError) {
+        do throws(RedisPipelineError) {
+            try feed.receive()
+            while let message = try feed.next() {
+                guard let node = nodeOfChannel[message.channel], let part = RoomListMessage(message.payload) else {
+                    continue
+                }
+                census.take(part, from: node)
+            }
+        } catch { throw .redis(error) }
+    }
+
+    private mutating func show(_ census: RoomCensus, nodeCount: Int) {
+        let rooms = census.rooms
+        let shown = rooms.prefix(top ?? rooms.count)
+        let memberCount = rooms.reduce(0) { $0 + $1.members.count }
+        if isJson {
+            console.result(json(shown, census, rooms.count, memberCount, nodeCount).line)
+        } else {
+            for line in Self.lines(shown) { console.result(line) }
+            let sums = [Quantity.count(rooms.count, "room"), Quantity.count(memberCount, "member")]
+            let answered = nodeCount - census.missing.count
+            console.result(
+                nodeCount == 0
+                    ? NodeListing.none
+                    : sums.joined(separator: ", ") + " on \(Quantity.count(answered, "node"))")
+        }
+        guard !census.missing.isEmpty else { return }
+        let names = census.missing.map { DisplayText.text($0) }.joined(separator: ", ")
+        console.complain("no answer in time, or not all of it, from \(names): their rooms are not counted in full")
+    }
+
+    private static func lines(_ rooms: ArraySlice<RoomCensus.Entry>) -> [String] {
+        guard !rooms.isEmpty else { return [] }
+        var table = TextTable(columns: [
+            .init("ROOM"), .init("MEMBERS", isRight: true), .init("NODES", isRight: true),
+        ])
+        table.rows = rooms.map { entry in
+            [DisplayText.text(entry.members.room.bytes), "\(entry.members.count)", "\(entry.nodeCount)"]
+        }
+        return table.lines()
+    }
+
+    private func json(
+        _ shown: ArraySlice<RoomCensus.Entry>, _ census: RoomCensus, _ roomCount: Int, _ memberCount: Int,
+        _ nodeCount: Int
+    ) -> JsonLine {
+        .object([
+            (
+                "rooms",
+                .list(
+                    shown.map { entry in
+                        .object([
+                            ("room", .text(entry.members.room.description)),
+                            ("members", .number(entry.members.count)), ("nodes", .number(entry.nodeCount)),
+                        ])
+                    })
+            ),
+            ("roomCount", .number(roomCount)), ("memberCount", .number(memberCount)),
+            ("nodeCount", .number(nodeCount)), ("missing", .list(census.missing.map { .text($0) })),
+        ])
+    }
+}

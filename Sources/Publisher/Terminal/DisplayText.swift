@@ -1,0 +1,116 @@
+// Foreign text on a terminal: what could drive it is written out, and what it takes of a line is counted. Pure.
+
+/// Turns bytes of anybody into text that does nothing but show itself.
+enum DisplayText {
+    /// Marks that something has been left out.
+    static let ellipsis = "…"
+
+    /// The text of bytes that may be anything. Characters that are not seen, or that do more than be seen (control
+    /// characters and with them every escape sequence, those that turn the direction of writing), are written out
+    /// as `\n` or `\u{1b}`; bytes that are no UTF-8 as `\xff`.
+    ///
+    /// - Parameter columnCount: the most columns of the result, the ellipsis included when it had to be cut.
+    /// - Complexity: O(columns shown), also when there are megabytes.
+    static func text(_ bytes: [UInt8], columnCount: Int = .max) -> String {
+        var line = Line(columnCount: columnCount)
+        var parser = UTF8.ForwardParser()
+        var iterator = bytes.makeIterator()
+        var position = 0
+        while !line.isFull {
+            switch parser.parseScalar(from: &iterator) {
+            case .emptyInput: return line.text
+            case .valid(let encoded):
+                position += encoded.count
+                line.append(UTF8.decode(encoded))
+            case .error(let length):
+                for byte in bytes[position..<position + length] { line.append(escape: "\\x\(hex(UInt32(byte)))") }
+                position += length
+            }
+        }
+        return line.text
+    }
+
+    /// As with bytes.
+    static func text(_ text: String, columnCount: Int = .max) -> String {
+        self.text(Array(text.utf8), columnCount: columnCount)
+    }
+
+    /// How many columns a text takes that has come out of `text`.
+    static func width(of text: String) -> Int {
+        text.unicodeScalars.reduce(0) { $0 + columns(of: $1) }
+    }
+
+    /// Whether a character does nothing on a terminal but show itself or join the one before it.
+    static func isHarmless(_ scalar: UnicodeScalar) -> Bool {
+        if (0x20..<0x7F).contains(scalar.value) { return true }
+        return switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: false
+        default: true
+        }
+    }
+
+    fileprivate static func hex(_ value: UInt32) -> String {
+        let digits = String(value, radix: 16)
+        return digits.count < 2 ? "0" + digits : digits
+    }
+
+    /// As terminals count: marks stand on the letter before them, and the letters of East Asia and most pictures
+    /// are two columns wide (Unicode Standard Annex 11, by blocks: a terminal's own table may differ at their edges).
+    fileprivate static func columns(of scalar: UnicodeScalar) -> Int {
+        guard scalar.value >= 0x300 else { return 1 }
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark: return 0
+        default: break
+        }
+        return wide.contains { $0.contains(scalar.value) } ? 2 : 1
+    }
+
+    private static let wide: [ClosedRange<UInt32>] = [
+        0x1100...0x115F, 0x231A...0x231B, 0x23E9...0x23EC, 0x2E80...0x303E, 0x3041...0xA4CF, 0xA960...0xA97F,
+        0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1F64F,
+        0x1F680...0x1F6FF, 0x1F7E0...0x1F7EB, 0x1F900...0x1F9FF, 0x1FA70...0x1FAFF, 0x20000...0x3FFFD,
+    ]
+
+    /// A line that is filled up to its width.
+    private struct Line {
+        private let columnCount: Int
+        private var shown = ""
+        private var usedCount = 0
+        /// What still leaves a column for the ellipsis.
+        private var beforeEllipsis = ""
+        private(set) var isFull = false
+
+        init(columnCount: Int) { self.columnCount = max(0, columnCount) }
+
+        var text: String {
+            guard isFull else { return shown }
+            return columnCount > 0 ? beforeEllipsis + DisplayText.ellipsis : ""
+        }
+
+        mutating func append(_ scalar: UnicodeScalar) {
+            guard DisplayText.isHarmless(scalar) else { return append(escape: Line.escape(scalar)) }
+            append(String(scalar), columns: DisplayText.columns(of: scalar))
+        }
+
+        mutating func append(escape: String) { append(escape, columns: escape.utf8.count) }
+
+        private mutating func append(_ piece: String, columns: Int) {
+            guard usedCount + columns <= columnCount else {
+                isFull = true
+                return
+            }
+            shown += piece
+            usedCount += columns
+            if usedCount < columnCount { beforeEllipsis = shown }
+        }
+
+        private static func escape(_ scalar: UnicodeScalar) -> String {
+            switch scalar.value {
+            case 0x09: "\\t"
+            case 0x0A: "\\n"
+            case 0x0D: "\\r"
+            default: "\\u{\(DisplayText.hex(scalar.value))}"
+            }
+        }
+    }
+}
