@@ -214,11 +214,11 @@ extension Configuration {
     private static let operationOptions = [
         // Starts, stops and trouble, no line for a client or a message.
         Option(
-            "log-level", .value(placeholder: "LEVEL"), section: "Log", default: .text("info"),
-            help: "debug|info|warning|error."),
+            "log-level", .value(placeholder: "debug|info|warning|error"), section: "Log", default: .text("info"),
+            help: "The least severe lines that are written."),
         // Read by people first; collectors ask for json.
         Option(
-            "log-format", .value(placeholder: "FORMAT"), section: "Log", default: .text("text"),
-            help: "text|json."),
+            "log-format", .value(placeholder: "text|json"), section: "Log", default: .text("text"),
+            help: "How lines are written."),
     ]
 }

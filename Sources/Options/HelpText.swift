@@ -23,6 +23,11 @@ extension Program {
         lines += ["", "Other:"]
         lines += Self.entry("-h, --help", "Print this text and exit.")
         lines += Self.entry("--version", "Print the version and exit.")
+        if !isSubcommand {
+            lines += Self.entry(
+                "--completions \(ChoiceConverter(Shell.self).expected)",
+                "Print what completes command lines in this shell, and exit.")
+        }
         for note in standardNotes + notes {
             lines.append("")
             lines += Self.wrap(note, columnCount: helpColumnCount)

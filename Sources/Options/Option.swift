@@ -73,7 +73,8 @@ package struct Option: Sendable {
     /// `--name`, as one types it.
     package var flagText: String { "--" + name }
 
-    /// The placeholder of the value; nil for a flag.
+    /// The placeholder of the value; nil for a flag. Words of `a-z`, `0-9` and `-` in it, separated by `|`, are
+    /// values as they stand; `PATH` is a file's.
     package var placeholder: String? {
         switch kind {
         case .flag: nil

@@ -17,14 +17,27 @@ package struct Program: Sendable {
     package let options: [Option]
     /// Paragraphs that end the help, such as the exit codes.
     package let notes: [String]
+    /// What the first word of the command line may be in place of an option.
+    package let subcommands: [Subcommand]
     /// Whether a stray argument is repeated in the error line; not where it is likely to be a secret.
     private let showsStrayArguments: Bool
+
+    /// A program within a program, which is asked for by the first word.
+    package struct Subcommand: Sendable {
+        package let word: String
+        package let program: Program
+
+        package init(word: String, program: Program) {
+            self.word = word
+            self.program = program
+        }
+    }
 
     /// What the command line asked for.
     package enum Request: Sendable {
         /// To run, with these values.
         case run(OptionValues)
-        /// To print this text to stdout and exit with 0 (`--help`, `--version`).
+        /// To print this text to stdout and exit with 0 (`--help`, `--version`, `--completions`).
         case print(String)
     }
 
@@ -32,12 +45,12 @@ package struct Program: Sendable {
     package init(
         name: String, version: String, summary: String, usage: [String] = ["[options]"],
         variablePrefix: String,
-        options: [Option], notes: [String] = [], showsStrayArguments: Bool = true
+        options: [Option], notes: [String] = [], subcommands: [Subcommand] = [], showsStrayArguments: Bool = true
     ) {
         precondition(Set(options.map(\.name)).count == options.count, "An option is declared twice")
         precondition(
-            !options.contains { $0.name == "help" || $0.name == "version" },
-            "help and version are always there")
+            !options.contains { ["help", "version", "completions"].contains($0.name) },
+            "help, version and completions are always there")
         self.name = name
         self.version = version
         self.summary = summary
@@ -45,11 +58,15 @@ package struct Program: Sendable {
         self.variablePrefix = variablePrefix
         self.options = options
         self.notes = notes
+        self.subcommands = subcommands
         self.showsStrayArguments = showsStrayArguments
     }
 
-    /// Reads the command line, then the environment for what it does not set. `--help`, `-h` and `--version`
-    /// win over everything behind them.
+    /// Whether it is one within another, whose completions are the other's.
+    package var isSubcommand: Bool { name.contains(" ") }
+
+    /// Reads the command line, then the environment for what it does not set. `--help`, `-h`, `--version` and
+    /// `--completions` win over everything behind them.
     ///
     /// - Parameters:
     ///   - arguments: without the program's own name.
@@ -65,6 +82,8 @@ package struct Program: Sendable {
             switch argument {
             case "--help", "-h": return .print(helpText)
             case "--version": return .print("\(name) \(version)\n")
+            case _ where !isSubcommand && (argument == "--completions" || argument.hasPrefix("--completions=")):
+                return .print(try completions(argument, rest.first))
             default: try accept(argument, &rest, into: &values)
             }
         }
@@ -77,6 +96,19 @@ package struct Program: Sendable {
     /// The value of a variable of this process's environment.
     package static func processVariable(_ name: String) -> String? {
         getenv(name).map { String(cString: $0) }
+    }
+
+    /// The script for the shell that is named behind `--completions`, joined or as the next argument.
+    private func completions(_ argument: String, _ next: String?) throws(UsageError) -> String {
+        let joined = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first
+        let converter = ChoiceConverter(Shell.self)
+        guard let text = joined.map(String.init) ?? next else {
+            throw UsageError("--completions: missing value, expected --completions \(converter.expected)")
+        }
+        guard let shell = converter.value(of: text) else {
+            throw UsageError(origin: "--completions", value: text, expected: converter.expected)
+        }
+        return completionScript(for: shell)
     }
 
     /// Takes one option off the command line, with its value when it has one.

@@ -29,7 +29,10 @@ enum PublisherOptions {
             "Exit: 0 everything was published; 1 Redis could not be reached, a notice was refused, or "
                 + "a line was bad, skipped ones included; 2 wrong usage, nothing was sent; 130 or 143 "
                 + "interrupted by SIGINT or SIGTERM, after what was in flight has been answered.",
-        ])
+        ],
+        subcommands: Command.subcommands.compactMap { command in
+            command.word.map { Program.Subcommand(word: $0, program: command.program) }
+        })
 
     private static let noticeOptions = [
         Option(
