@@ -1,6 +1,7 @@
 // The step from the process to its configuration: arguments, environment, host name, cores.
 
 import Glibc
+import Notices
 import Options
 
 extension Configuration {
@@ -22,7 +23,7 @@ extension Configuration {
         case .print(let text):
             return .print(text)
         case .run(let values):
-            var random = SystemRandomNumberGenerator()
+            var random = RandomPool()
             return .run(
                 try Configuration(values, hostName: hostName(), coreCount: coreCount(), random: &random))
         }

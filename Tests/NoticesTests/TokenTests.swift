@@ -51,7 +51,7 @@ private struct CountingGenerator: RandomNumberGenerator {
     }
 
     @Test func mintedTokensDiffer() {
-        var random = SystemRandomNumberGenerator()
+        var random = RandomPool()
         let tokens = Set((0..<1000).map { _ in Token.mint(using: &random) })
         #expect(tokens.count == 1000)
     }
