@@ -11,12 +11,12 @@ final class Child {
     private let output = Collector()
     private let errors = Collector()
 
-    /// - Parameter variables: the whole environment besides PATH.
+    /// - Parameter variables: the whole environment besides PATH and where sanitizers report.
     init(_ path: String, _ arguments: [String], variables: [String: String] = [:]) throws {
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
-        let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
-        process.environment = variables.merging(["PATH": path]) { given, _ in given }
+        let kept = ProcessInfo.processInfo.environment.filter { $0.key == "PATH" || $0.key.hasSuffix("SAN_OPTIONS") }
+        process.environment = variables.merging(kept) { given, _ in given }
         process.standardInput = input
         process.standardOutput = output.pipe
         process.standardError = errors.pipe
