@@ -204,8 +204,8 @@ import Testing
         #expect(try rig.subscriberMessages() == ["join a", "join b", "leave b", "leave a"])
     }
 
-    /// A handshake holds its join, and its join what it will do when ready: whoever cancels breaks the circle.
-    @Test func cancelledJoinLetsGoOfItsHandshake() throws {
+    /// A handshake holds its join, and its join what it will do in either case: the end breaks the circle.
+    @Test(arguments: [true, false]) func joinThatIsOverLetsGoOfItsHandshake(isCancelled: Bool) throws {
         final class Handshake {
             var join: PendingJoin?
             func finish() {}
@@ -217,8 +217,9 @@ import Testing
             let join = rig.worker.rooms.prepare([room("a")])
             handshake.join = join
             join.onReady = { handshake.finish() }
+            join.onRefused = { handshake.finish() }
             released = handshake
-            rig.worker.rooms.cancel(join)
+            if isCancelled { rig.worker.rooms.cancel(join) } else { rig.worker.rooms.subscribed(room("a")) }
         }
         #expect(released == nil)
     }

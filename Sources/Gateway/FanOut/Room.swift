@@ -75,7 +75,9 @@ final class PendingJoin {
     func roomIsSubscribed() {
         missingCount -= 1
         guard missingCount == 0, let onReady else { return }
+        // Either would hold the handshake, which holds this.
         self.onReady = nil
+        onRefused = nil
         onReady()
     }
 
