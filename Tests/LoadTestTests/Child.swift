@@ -22,8 +22,8 @@ enum Installation {
         return path
     }
 
-    /// What a load is divided by that the programs must keep up with: a sanitizer slows them down.
-    static let slowness = ProcessInfo.processInfo.environment["ROOMCAST_SANITIZER"] == nil ? 1 : 10
+    /// What rates and payloads are divided by that the programs must keep up with: a sanitizer slows them down.
+    static let slowness = ProcessInfo.processInfo.environment["ROOMCAST_SANITIZER"] == nil ? 1 : 8
 }
 
 final class Child {

@@ -104,10 +104,10 @@ import Testing
     }
 
     @Test func clientsThatDoNotReadAreCutOffAndTheOthersLoseNothing() throws {
-        let gateway = try GatewayNode(redis, options: ["--maximum-queue-bytes", "256KiB"])
+        let gateway = try GatewayNode(redis, options: ["--maximum-queue-bytes", "1MiB"])
         let child = try start(
             gateway.endpoint, "--clients", "6", "--slow", "2", "--rate", "\(200 / Installation.slowness)",
-            "--payload", "64KiB", "--messages", "400")
+            "--payload", "\(64 / Installation.slowness)KiB", "--messages", "400")
         #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
         let report = try report(child)
         #expect(report.connections.slow == 2)
