@@ -5,9 +5,9 @@ import Testing
 @Suite struct BrowserClientTests {
     private static let lobby: [String: JSON] = ["rooms": ["lobby"], "userId": "ada"]
 
-    /// The beat comes after 2.1 to 2.5 s of these.
-    private static let shortTimeout = ["--heartbeat-timeout", "3s"]
-    private static let shortLobby = lobby.merging(["heartbeatTimeoutMs": 3000]) { own, _ in own }
+    /// The beat comes after 4.2 to 5 s of these, which leaves a busy machine a second.
+    private static let shortTimeout = ["--heartbeat-timeout", "6s"]
+    private static let shortLobby = lobby.merging(["heartbeatTimeoutMs": 6000]) { own, _ in own }
 
     @Test func noticesComeInOrderAndGoOnAfterTheNodeIsKilled() async throws {
         try await ClientEdge.with { edge in
@@ -49,7 +49,7 @@ import Testing
             try await page.expect("and on") { $0["beats"].int ?? 0 >= beats + 2 }
             try await edge.cluster.redis.publish(room: "lobby", #"{"type":"notice","data":{"n":7}}"#)
             let seen = try await page.expect("the notice") { $0.noticeNumbers == [7] }
-            #expect(seen["counts"]["reconnects"] == 0)
+            #expect(seen["counts"]["reconnects"] == 0, "\(seen["statuses"])")
             #expect(seen["tokens"].count == 1)
             #expect(try await page.complaints() == [])
         }
@@ -102,7 +102,7 @@ import Testing
             let page = try await edge.client(Self.shortLobby)
             let token = try #require(try await page.seen()["tokens"][0].string)
             try await page.freeze(true)
-            try await eventually("cut, as nobody beats") {
+            try await eventually("cut, as nobody beats", within: .seconds(30)) {
                 try await edge.total(#"roomcast_closes_total{code="4000"}"#) == 1
             }
             try await edge.cluster.redis.command("DEL", .string("client:\(token)"))

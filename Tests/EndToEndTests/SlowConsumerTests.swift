@@ -50,7 +50,8 @@ import Testing
     }
 
     /// Its token beats by other connections, so that nothing but TCP can tell that nobody is there.
-    @Test func silentPeerIsFoundByProbes() async throws {
+    @Test(.enabled(if: SocketFilter.isPermitted, SocketFilter.advice))
+    func silentPeerIsFoundByProbes() async throws {
         try await Cluster.with(options: ["--tcp-keep-alive", "1s", "--tcp-user-timeout", "1s"]) { cluster in
             let gone = try await cluster.node.rawSocket(cluster.room())
             let there = try await cluster.node.connect(cluster.room())
@@ -60,7 +61,8 @@ import Testing
         }
     }
 
-    @Test func peerThatAcknowledgesNothingIsCut() async throws {
+    @Test(.enabled(if: SocketFilter.isPermitted, SocketFilter.advice))
+    func peerThatAcknowledgesNothingIsCut() async throws {
         try await Cluster.with(options: ["--tcp-user-timeout", "1s"]) { cluster in
             let room = cluster.room()
             let gone = try await cluster.node.rawSocket(room)
