@@ -79,12 +79,25 @@ extension Program {
     }
 
     /// The script that makes a shell complete the program's command line; ends in a line feed.
-    package func completionScript(for shell: Shell) -> String {
-        switch shell {
-        case .bash: bashCompletions
-        case .zsh: zshCompletions
-        case .fish: fishCompletions
+    ///
+    /// - Parameter command: what is typed to call the program: shells complete it under this name.
+    package func completionScript(for shell: Shell, of command: String) -> String {
+        let program = named(command)
+        return switch shell {
+        case .bash: program.bashCompletions
+        case .zsh: program.zshCompletions
+        case .fish: program.fishCompletions
         }
+    }
+
+    /// The name by which the program was called, as a package may install it under another one; its own where
+    /// that could be more than a name to a shell.
+    ///
+    /// - Parameter path: the first word of the process's command line.
+    func calledName(path: String?) -> String {
+        let last = path?.split(separator: "/").last ?? ""
+        let isPlain = last.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
+        return isPlain && last.first?.isLetter == true ? String(last) : name
     }
 }
 

@@ -6,7 +6,7 @@ import Glibc
 /// A program and its options.
 package struct Program: Sendable {
     /// The name of the binary, as help and messages show it.
-    package let name: String
+    package private(set) var name: String
     package let version: String
     /// One line that says what the program does.
     package let summary: String
@@ -71,10 +71,12 @@ package struct Program: Sendable {
     /// - Parameters:
     ///   - arguments: without the program's own name.
     ///   - environment: the value of a variable, or nil; an empty value counts as not set.
+    ///   - path: the program's own name as it was called, with its directory or without; what is completed.
     /// - Throws: `UsageError` for an unknown option, a missing or surplus value, an option given twice, or a
     ///   positional argument. The form of values is checked when they are read from `OptionValues`.
     package func parse(
-        _ arguments: [String], environment: (String) -> String? = Program.processVariable
+        _ arguments: [String], environment: (String) -> String? = Program.processVariable,
+        calledAs path: String? = CommandLine.arguments.first
     ) throws(UsageError) -> Request {
         var values = OptionValues()
         var rest = arguments[...]
@@ -83,7 +85,8 @@ package struct Program: Sendable {
             case "--help", "-h": return .print(helpText)
             case "--version": return .print("\(name) \(version)\n")
             case _ where !isSubcommand && (argument == "--completions" || argument.hasPrefix("--completions=")):
-                return .print(try completions(argument, rest.first))
+                let shell = try completedShell(argument, rest.first)
+                return .print(completionScript(for: shell, of: calledName(path: path)))
             default: try accept(argument, &rest, into: &values)
             }
         }
@@ -98,8 +101,15 @@ package struct Program: Sendable {
         getenv(name).map { String(cString: $0) }
     }
 
-    /// The script for the shell that is named behind `--completions`, joined or as the next argument.
-    private func completions(_ argument: String, _ next: String?) throws(UsageError) -> String {
+    /// This program under another name.
+    func named(_ name: String) -> Program {
+        var program = self
+        program.name = name
+        return program
+    }
+
+    /// The shell that is named behind `--completions`, joined or as the next argument.
+    private func completedShell(_ argument: String, _ next: String?) throws(UsageError) -> Shell {
         let joined = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first
         let converter = ChoiceConverter(Shell.self)
         guard let text = joined.map(String.init) ?? next else {
@@ -108,7 +118,7 @@ package struct Program: Sendable {
         guard let shell = converter.value(of: text) else {
             throw UsageError(origin: "--completions", value: text, expected: converter.expected)
         }
-        return completionScript(for: shell)
+        return shell
     }
 
     /// Takes one option off the command line, with its value when it has one.

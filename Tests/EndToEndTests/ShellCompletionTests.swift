@@ -3,14 +3,18 @@ import Foundation
 import Testing
 
 @Suite struct ShellCompletionTests {
-    /// A shell that has read the completions of both programs, with a prompt of its own.
+    /// A shell that has read the completions of both programs, of one of them also under the name that the Debian
+    /// package gives it, with a prompt of its own.
     private func withShell(_ name: String, _ body: (Terminal) async throws -> Void) async throws {
         try await Cluster.with(nodes: 0) { cluster in
             let shell = try Installation.system(name, package: name)
             var setup = name == "zsh" ? "autoload -Uz compinit && compinit -u -D; " : ""
-            for program in ["publisher", "gateway"] {
-                let file = cluster.driver.directory.appending(path: "\(program).\(name)").path
-                let script = try await cluster.driver.run([try Installation.binary(program), "--completions", name])
+            let renamed = cluster.driver.directory.appending(path: "roomcast-publisher").path
+            try FileManager.default.createSymbolicLink(
+                atPath: renamed, withDestinationPath: try Installation.binary("publisher"))
+            for binary in [try Installation.binary("publisher"), try Installation.binary("gateway"), renamed] {
+                let file = "\(cluster.driver.directory.path)/\(URL(filePath: binary).lastPathComponent).\(name)"
+                let script = try await cluster.driver.run([binary, "--completions", name])
                 #expect(script.code == 0 && script.errors.isEmpty)
                 try script.output.write(toFile: file, atomically: true, encoding: .utf8)
                 setup += "source \(file); "
@@ -44,6 +48,7 @@ import Testing
     func commandsOptionsValuesAndFilesAreCompleted(shell: String) async throws {
         try await withShell(shell) { terminal in
             try await expectCompletion(terminal, of: "publisher rev", shows: "publisher revoke")
+            try await expectCompletion(terminal, of: "roomcast-publisher rev", shows: "roomcast-publisher revoke")
             try await expectCompletion(terminal, of: "publisher --on-err", shows: "publisher --on-error")
             try await expectCompletion(terminal, of: "publisher --on-error sk", shows: "publisher --on-error skip")
             try await expectCompletion(terminal, of: "publisher --on-error=st", shows: "publisher --on-error=stop")

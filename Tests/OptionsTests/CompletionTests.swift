@@ -34,7 +34,7 @@ import Testing
 
     @Test(arguments: Shell.allCases)
     func everyOptionIsThereAndNoneThatCannotBeTyped(shell: Shell) {
-        let script = program.completionScript(for: shell)
+        let script = program.completionScript(for: shell, of: "tool")
         let names = ["file", "mode", "room", "watch", "quiet", "part", "help", "version", "completions"]
         for name in names { #expect(script.contains(shell == .fish ? "-l \(name) " : "--\(name)"), "\(name)") }
         #expect(!script.contains("secret"))
@@ -44,11 +44,12 @@ import Testing
 
     @Test func shellIsAskedForByAnOption() throws {
         for arguments in [["--completions", "fish"], ["--completions=fish"], ["--quiet", "--completions", "fish"]] {
-            guard case .print(let text) = try program.parse(arguments, environment: { _ in nil }) else {
+            let request = try program.parse(arguments, environment: { _ in nil }, calledAs: "/opt/bin/my-tool")
+            guard case .print(let text) = request else {
                 Issue.record("nothing printed")
                 return
             }
-            #expect(text == program.completionScript(for: .fish))
+            #expect(text == program.completionScript(for: .fish, of: "my-tool"))
         }
         #expect(program.helpText.contains("--completions bash|zsh|fish"))
         for (arguments, named) in [
@@ -60,6 +61,23 @@ import Testing
             }
             #expect(error?.description.contains(named) == true, "\(String(describing: error))")
         }
+    }
+
+    @Test(arguments: [
+        ("/usr/bin/my-tool", "my-tool"), ("./tool_2.1", "tool_2.1"), ("Tool", "Tool"), ("/usr/bin/tool/", "tool"),
+        (nil, "tool"), ("", "tool"), ("/", "tool"), ("-bash", "tool"), (".tool", "tool"), ("2tool", "tool"),
+        ("/usr/bin/my tool", "tool"), ("a;b", "tool"), ("t$(id)", "tool"), ("töl", "tool"), ("a\nb", "tool"),
+        ("a@b", "tool"), ("a[b", "tool"), ("_tool", "tool"),
+    ] as [(String?, String)])
+    func completedNameIsTheOneThatIsCalled(path: String?, name: String) {
+        #expect(program.calledName(path: path) == name)
+    }
+
+    @Test(arguments: Shell.allCases)
+    func scriptCompletesTheGivenNameAndNoOther(shell: Shell) {
+        let script = program.completionScript(for: shell, of: "my-thing")
+        #expect(script == program.completionScript(for: shell, of: "tool").replacing("tool", with: "my-thing"))
+        #expect(script.contains("my-thing") && !script.contains("tool"))
     }
 
     /// The completions of a command are those of the whole program.
