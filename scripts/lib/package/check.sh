@@ -11,14 +11,53 @@ check_unit() {
     systemd-analyze security --offline=true --threshold=15 --no-pager "$unit" | tail -n 1
 }
 
-# check_manual TREE: each option of each program is in its page.
+# check_page TREE PAGE COMMAND...: each option of the command has its paragraph in the page, and no program has
+# another name there than it is installed under.
+check_page() {
+    local page option stray words
+    page=$(zcat "$1/usr/share/man/"man[18]"/$2".?.gz)
+    page=${page//\\/}
+    while read -r option; do
+        [[ $page == *$'.TP\n'"fB${option//, /fR, fB}fR"* ]] || fail "$2: $option is not in its manual"
+    done < <("${@:3}" --help | sed -nE 's/^  ((-h, )?--[a-z-]+).*/\1/p')
+    words=$(subcommands "$3" | sed 's/^/|/' | tr -d '\n')
+    stray=$(tr '\n' ' ' <<<"$page" | grep -oE "[^-a-z](gateway|publisher|loadtest) +(--$words)" || true)
+    [[ ! $stray ]] || fail "$2: not what is installed:$stray"
+}
+
+# check_manual TREE: programs and their subcommands have pages, as many as there is prose for.
 check_manual() {
-    local program page option
+    local program name word prose
     for program in "$1"/usr/bin/*; do
-        page=$(zcat "$1/usr/share/man/"man[18]"/${program##*/}".?.gz)
-        while read -r option; do
-            [[ ${page//\\/} == *"$option"* ]] || fail "${program##*/}: $option is not in its manual"
-        done < <("$program" --help | grep -oE '^  (-h, )?--[a-z-]+' | grep -oE '\-\-[a-z-]+')
+        name=${program##*/}
+        check_page "$1" "$name" "$program"
+        for word in $(subcommands "$program"); do check_page "$1" "$name-$word" "$program" "$word"; done
+    done
+    for prose in "$root"/packaging/man/*.h2m; do
+        name=$(basename "$prose" .h2m)
+        compgen -G "$1/usr/share/man/man[18]/$name.[18].gz" >/dev/null || fail "no page is made of $name.h2m"
+    done
+}
+
+# check_completions TREE: in each shell, the way it finds them, for the names that are installed.
+check_completions() {
+    local name share=$1/usr/share program
+    # shellcheck disable=SC2016
+    local in_bash='source "$1/bash-completion/completions/$2" && complete -p "$2" >/dev/null &&
+        COMP_WORDS=("$2" --comp) COMP_CWORD=1 && "_$2" && [[ ${COMPREPLY[*]} == --completions ]]'
+    # shellcheck disable=SC2016
+    local in_zsh='fpath=("$1/zsh/vendor-completions" $fpath); autoload -Uz compinit && compinit -u -D &&
+        [[ $_comps[$2] == "_$2" ]] && autoload +X "_$2"'
+    # shellcheck disable=SC2016
+    local in_fish='set fish_complete_path "$argv[1]/fish/vendor_completions.d"
+        string match -q -- "--completions*" (complete -C "$argv[2] --comp")'
+    for program in "$1"/usr/bin/*; do
+        name=${program##*/}
+        bash --norc -c "$in_bash" bash "$share" "$name" || fail "$name: bash does not complete it"
+        zsh -fc "$in_zsh" zsh "$share" "$name" || fail "$name: zsh does not complete it"
+        # fish looks only for completions of what there is to call.
+        PATH=$1/usr/bin:$PATH fish --no-config -c "$in_fish" "$share" "$name" ||
+            fail "$name: fish does not complete it"
     done
 }
 
@@ -52,7 +91,9 @@ check_package() {
     local package=$1
     say 'Unit'
     check_unit
+    say 'Manual and completions'
     check_manual "$(dirname "$package")/tree"
+    check_completions "$(dirname "$package")/tree"
     say 'lintian'
     check_lintian "$package"
     say 'Clean Debian'

@@ -1,25 +1,60 @@
 # Shell of scripts/package: lays out the package's tree and makes the package. Sourced after prerequisites.sh.
 # shellcheck shell=bash disable=SC2154
 
-# Prints the program's help or version as the installed program is called: what help2man asks.
-# installed_name PROGRAM NAME ARGUMENT
-named() {
-    # The first line of --help is the version again, and what the program is for.
-    "$1" "$3" | sed "1{/:/d}; s/^[a-z]* \\([0-9.]*\\)\$/$2 \\1/; s/^Usage: [a-z]*/Usage: $2/"
+# The words behind which a program has further options: what stands in its usage, where it has its own name.
+# subcommands BINARY
+subcommands() {
+    local name=${1##*/}
+    "$1" --help | sed -nE "s/^(Usage:|      ) ${name#roomcast-} ([a-z]+) .*/\2/p" | sort -u
 }
 
-# man_page BINARY NAME SECTION DIRECTORY: from --help, --version and the prose in packaging/man.
+# Prints the help or the version of a program, or of one of its subcommands, as the installed program is called and in
+# the form in which help2man expects further usage lines. WORDS are the subcommands, a | in front of each.
+# named PAGE WORDS COMMAND...
+named() {
+    # The first line of --help is the version again, and what the program is for.
+    "${@:3}" | sed -zE -e 's/^[^\n]*:[^\n]*\n//' -e "s/^[a-z ]+ ([0-9.]+\n)\$/$1 \1/" \
+        -e 's/\n(Usage: |       )(gateway|publisher|loadtest)\>/\n\1roomcast-\2/g' \
+        -e 's/\n {7}roomcast-/\n  or:  roomcast-/g' \
+        -e "s/(^|[^-a-z])(gateway|publisher|loadtest)([ \n]+)(--$2)\>/\1roomcast-\2\3\4/g"
+}
+
+# man_page PAGE SECTION TREE BINARY [SUBCOMMAND]: from its --help and --version and the prose in packaging/man.
 man_page() {
-    local ask=$4/ask-$2
+    local page=$1 section=$2 ask=$3/ask-$1 directory=$3/usr/share/man/man$2 words
+    words=$(subcommands "$4" | sed 's/^/|/' | tr -d '\n')
     # shellcheck disable=SC2016
-    printf '#!/bin/bash\n%s\nnamed %q %q "$1"\n' "$(declare -f named)" "$1" "$2" >"$ask"
+    printf '#!/bin/bash\n%s\nnamed %q %q%s "$1"\n' \
+        "$(declare -f named)" "$page" "$words" "$(printf ' %q' "${@:4}")" >"$ask"
     chmod 755 "$ask"
-    mkdir -p "$4/usr/share/man/man$3"
+    mkdir -p "$directory"
     # No reference to an info page: there is none.
-    help2man --no-info --section "$3" --include "$root/packaging/man/$2.h2m" "$ask" |
-        sed "s/ask-$2/$2/g; s/ASK-${2^^}/${2^^}/g" |
-        gzip -9n >"$4/usr/share/man/man$3/$2.$3.gz"
+    help2man --no-info --section "$section" --include "$root/packaging/man/$page.h2m" "$ask" |
+        sed "s/ask-$page/$page/g; s/ASK-${page^^}/${page^^}/g" |
+        gzip -9n >"$directory/$page.$section.gz"
     rm "$ask"
+}
+
+# The pages of a program and of its subcommands: `man roomcast-publisher revoke` finds those, too.
+# man_pages BINARY NAME SECTION TREE
+man_pages() {
+    local word
+    man_page "$2" "$3" "$4" "$1"
+    for word in $(subcommands "$1"); do man_page "$2-$word" "$3" "$4" "$1" "$word"; done
+}
+
+# install_completions NAME TREE: where Debian's shells look, for the name that the program has there.
+install_completions() {
+    local name=$1 share=$2/usr/share shell path
+    for shell in bash zsh fish; do
+        case $shell in
+        bash) path=bash-completion/completions/$name ;;
+        zsh) path=zsh/vendor-completions/_$name ;;
+        fish) path=fish/vendor_completions.d/$name.fish ;;
+        esac
+        install -D -m 644 /dev/null "$share/$path"
+        "$2/usr/bin/$name" --completions "$shell" >"$share/$path"
+    done
 }
 
 # The day of the newest commit, so that the same sources make the same package.
@@ -87,7 +122,8 @@ build_package() {
         strip --strip-unneeded --remove-section=.comment --remove-section=.note "$tree/usr/bin/roomcast-$program"
         section=1
         [[ $program != gateway ]] || section=8
-        man_page "$1/$program" "roomcast-$program" "$section" "$tree"
+        man_pages "$1/$program" "roomcast-$program" "$section" "$tree"
+        install_completions "roomcast-$program" "$tree"
     done
     install -m 640 "$root/packaging/gateway.env" "$tree/etc/roomcast/"
     install -D -m 644 -t "$tree/lib/systemd/system" "$root/packaging/roomcast-gateway.service"
