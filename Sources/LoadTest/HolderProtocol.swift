@@ -1,7 +1,7 @@
 // What coordinator and load processes say to each other: one JSON object a line over a socket pair.
 
 import EventLoop
-import Foundation
+import FoundationEssentials
 
 /// The descriptors that a load process inherits.
 enum HolderDescriptors {

@@ -2,7 +2,7 @@
 // coordinator, on its thread.
 
 import EventLoop
-import Foundation
+import FoundationEssentials
 import Glibc
 
 /// A started load process.

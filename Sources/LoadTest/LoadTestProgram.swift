@@ -1,7 +1,7 @@
 // From the command line to the exit code. Main thread.
 
 import EventLoop
-import Foundation
+import FoundationEssentials
 import Glibc
 import Options
 

@@ -1,7 +1,5 @@
 // A run's results for people. Pure.
 
-import Foundation
-
 /// The table that stands at the end of a run.
 enum ReportTable {
     static func text(_ report: RunReport) -> String {
@@ -9,7 +7,7 @@ enum ReportTable {
             "loadtest \(report.version), run \(report.run)\(report.isInterrupted ? ", interrupted" : "")"
         ]
         func row(_ title: String, _ text: String) {
-            lines.append(title.padding(toLength: 14, withPad: " ", startingAt: 0) + text)
+            lines.append(title + String(repeating: " ", count: 14 - title.count) + text)
         }
         let handshakes = report.handshakes
         row(
@@ -93,13 +91,21 @@ enum ReportTable {
         return text
     }
 
-    /// Three significant digits or all whole ones.
+    /// Three significant digits or all whole ones; at most three decimals.
     static func number(_ value: Double) -> String {
-        switch abs(value) {
-        case 100...: String(format: "%.0f", value)
-        case 10...: String(format: "%.1f", value)
-        case 1...: String(format: "%.2f", value)
-        default: String(format: "%.3f", value)
-        }
+        let (decimals, scale) =
+            switch abs(value) {
+            case 100...: (0, 1)
+            case 10...: (1, 10)
+            case 1...: (2, 100)
+            default: (3, 1000)
+            }
+        // Beyond are no measurements, but a table that is told them should stand all the same.
+        guard abs(value) < 1e15 else { return "\(value)" }
+        let scaled = Int64((abs(value) * Double(scale)).rounded())
+        let sign = value < 0 && scaled > 0 ? "-" : ""
+        guard decimals > 0 else { return "\(sign)\(scaled)" }
+        let fraction = String(scaled % Int64(scale))
+        return "\(sign)\(scaled / Int64(scale))." + String(repeating: "0", count: decimals - fraction.count) + fraction
     }
 }
