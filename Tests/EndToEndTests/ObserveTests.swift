@@ -170,6 +170,8 @@ struct ObserveTests {
             let child = try await Child(
                 cluster.driver, name: "watch", try cluster.publisher("watch", "--room", "a", "--count", "2"))
             try await eventually("it listens") { try await cluster.redis.publish(room: "a", "1") == 1 }
+            // Redis may be killed between its answer to the publisher and the notice.
+            try await eventually("it is shown") { child.output.hasSuffix("\n") }
             try await cluster.redis.stop()
             try await eventually("the loss is told") { child.errorOutput.contains("connecting again") }
             _ = try await cluster.redis.restart()
