@@ -87,7 +87,7 @@ export function setUpTools() {
     try {
       const { nodes } = await post("publish", { room, type, data });
       const watched = watching?.room === room ? "" : " Watch the room to see it arrive.";
-      say("send-note", nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.${nodes && watched}` : `Nobody is in “${room}”: no node received it.${watched}`);
+      say("send-note", nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.${watched}` : `Nobody is in “${room}”: no node received it.${watched}`);
     } catch (error) {
       sent = sent.filter((one) => one !== notice);
       say("send-note", `Not sent: ${error.message}`, true);
@@ -141,7 +141,7 @@ export function setUpTools() {
     address.search = new URLSearchParams({ token, roomIds: room });
     const socket = new WebSocket(address);
     const timer = setInterval(() => post("beat", { token }).catch(() => {}), beatMs);
-    const mine = { room, socket, timer, token };
+    const mine = { room, socket, timer };
     watching = mine;
     socket.addEventListener("open", () => say("send-note", `Watching “${room}”.`));
     socket.addEventListener("message", ({ data }) => arrived(room, data));
@@ -160,10 +160,14 @@ export function setUpTools() {
     }
     const room = byId("room").value;
     if (!room || room.includes(",")) return say("send-note", "A room has a name, and a comma separates names.", true);
+    // A second click meanwhile would begin a second watch, which nothing would end.
+    byId("watch").disabled = true;
     try {
       await watch(room);
     } catch (error) {
       say("send-note", `Not watched: ${error.message}`, true);
+    } finally {
+      byId("watch").disabled = false;
     }
   });
 

@@ -34,12 +34,14 @@ final class ConsoleEndpoints {
     private let node: NodeContext
     private let reader: ClusterReader
     private let actions: ConsoleActions
+    private var refusalLog: RateLimitedLog
 
     private var key: BearerKey? { node.configuration.adminKey }
 
     /// - Parameter address: where the node's clients connect.
     init(node: NodeContext, address: String, loop: EventLoop) {
         self.node = node
+        refusalLog = RateLimitedLog(node.log)
         let link = ConsoleLink(configuration: node.configuration, loop: loop)
         reader = ClusterReader(node: node, address: address, link: link)
         actions = ConsoleActions(node: node, link: link)
@@ -116,7 +118,7 @@ final class ConsoleEndpoints {
             return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
         }
         guard let shown = BearerKey.shown(by: request), key.matches(shown) else {
-            node.log.warning("console was shown a wrong admin key", ["ip": "\(connection.peer)"])
+            refusalLog.warning("console was not shown the admin key", ["ip": "\(connection.peer)"])
             let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
             return refuse(.unauthorized, "Admin key required", connection, [challenge])
         }
@@ -130,7 +132,7 @@ final class ConsoleEndpoints {
         }
     }
 
-    /// The token, which only who has the key was given, is the credential: a browser's WebSocket has no other.
+    /// The token is the credential, as at `/ws`: a browser's WebSocket can show no key.
     private func watch(_ request: HttpRequestHead, _ connection: HttpConnection) {
         guard key != nil else {
             return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
