@@ -34,11 +34,6 @@ enum IoUringUse: String, CaseIterable, Sendable {
     case off
 }
 
-/// Whether clients are told that messages may be missing.
-enum GapNoticeUse: String, CaseIterable, Sendable {
-    case on, off
-}
-
 /// The settings of a node.
 struct Configuration: Sendable {
     /// Where clients connect.
@@ -109,7 +104,8 @@ struct Configuration: Sendable {
     let redisTimeout: Duration
     /// A connection to Redis without any sign of life for this long is taken for dead.
     let redisSilenceTimeout: Duration
-    let gapNotice: GapNoticeUse
+    /// Whether clients are told that messages may be missing.
+    let tellsGaps: Bool
 
     /// Reads and checks the values of `Configuration.options`.
     ///
@@ -139,7 +135,7 @@ struct Configuration: Sendable {
         redisTimeout = try values.value("redis-timeout", DurationConverter(.milliseconds(50) ... .seconds(2)))
         redisSilenceTimeout = try values.value(
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
-        gapNotice = try values.value("gap-notice", ChoiceConverter(GapNoticeUse.self))
+        tellsGaps = try values.value("gap-notice", SwitchConverter())
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
         drainDelay = try values.value("drain-delay", DurationConverter(.zero ... .seconds(3600)))

@@ -65,7 +65,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.hasConsole)
         #expect(configuration.adminKey == nil)
         #expect(configuration.redisSilenceTimeout == .seconds(5))
-        #expect(configuration.gapNotice == .off)
+        #expect(configuration.tellsGaps == false)
     }
 
     @Test func everyOptionReadsItsVariable() throws {
@@ -113,7 +113,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.drainDelay == .seconds(3))
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
-        #expect(configuration.gapNotice == .on)
+        #expect(configuration.tellsGaps)
         // A wrong text behind any of the variables is found and named.
         for option in Configuration.options where !option.name.hasSuffix("-password") {
             let variable = option.variables(prefix: "GATEWAY_")[0]

@@ -43,7 +43,7 @@ final class Broadcaster {
         outgoing = Array(repeating: [], count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)
         refusedLog = RateLimitedLog(node.log)
-        gap = Gap(isTold: configuration.gapNotice == .on)
+        gap = Gap(isTold: configuration.tellsGaps)
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
             anchor: controlChannel, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
@@ -215,7 +215,7 @@ final class Broadcaster {
             node.log.warning(
                 "gap: what was published meanwhile is lost",
                 ["ms": "\(milliseconds)", "rooms": "\(subscriptions.count)"])
-            if node.configuration.gapNotice == .on { postToAll(.gapEnded(milliseconds: milliseconds)) }
+            if node.configuration.tellsGaps { postToAll(.gapEnded(milliseconds: milliseconds)) }
             for message in ended.held { post(message.frame, room: message.room, workers: message.workers) }
         }
         postToAll(.subscriptionsRestored)

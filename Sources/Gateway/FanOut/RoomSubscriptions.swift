@@ -41,8 +41,6 @@ struct RoomSubscriptions {
     private var rooms: [RoomId: Room] = [:]
     /// Rooms that nobody wants, in the order in which they were left; some may be wanted again.
     private var idle: [(room: RoomId, since: MonotonicInstant)] = []
-    /// How many rooms wait for Redis' confirmation.
-    private(set) var unconfirmedCount = 0
     private let grace: Duration
 
     init(grace: Duration) {
@@ -50,6 +48,11 @@ struct RoomSubscriptions {
     }
 
     var count: Int { rooms.count }
+
+    /// How many rooms wait for Redis' confirmation.
+    ///
+    /// - Complexity: O(rooms).
+    var unconfirmedCount: Int { rooms.values.count { $0.state == .subscribing } }
 
     /// The workers that have clients in a room: none if it is not subscribed.
     /// - Complexity: one look-up.
@@ -60,7 +63,6 @@ struct RoomSubscriptions {
     mutating func join(_ room: RoomId, worker: Int) -> JoinAction {
         guard var entry = rooms[room] else {
             rooms[room] = Room(workers: 1 << worker, state: .subscribing)
-            unconfirmedCount += 1
             return .subscribe
         }
         entry.workers |= 1 << worker
@@ -87,8 +89,7 @@ struct RoomSubscriptions {
     mutating func confirmed(_ room: RoomId) -> Workers {
         guard var entry = rooms[room] else { return 0 }
         switch entry.state {
-        case .subscribing: unconfirmedCount -= 1
-        case .refused: break
+        case .subscribing, .refused: break
         case .subscribed, .unsubscribing: return 0
         }
         entry.state = .subscribed
@@ -101,7 +102,6 @@ struct RoomSubscriptions {
         guard var entry = rooms[room], entry.state == .subscribing else { return 0 }
         entry.state = .refused
         rooms[room] = entry
-        unconfirmedCount -= 1
         return entry.workers
     }
 
@@ -114,7 +114,6 @@ struct RoomSubscriptions {
         }
         entry.state = .subscribing
         rooms[room] = entry
-        unconfirmedCount += 1
         return true
     }
 
@@ -157,7 +156,6 @@ struct RoomSubscriptions {
     mutating func linkLost() -> (forgotten: [RoomId], rejoined: [RoomId]) {
         var forgotten: [RoomId] = []
         var rejoined: [RoomId] = []
-        unconfirmedCount = 0
         for (room, entry) in rooms {
             if entry.workers == 0 {
                 if entry.state != .unsubscribing { forgotten.append(room) }
@@ -165,7 +163,6 @@ struct RoomSubscriptions {
             } else if entry.state != .refused {
                 if entry.state == .unsubscribing { rejoined.append(room) }
                 rooms[room]!.state = .subscribing
-                unconfirmedCount += 1
             }
         }
         idle = []

@@ -56,4 +56,17 @@ struct Metrics: Sendable {
     func total(_ counter: (WorkerMetrics) -> Counter) -> UInt64 {
         workers.reduce(0) { $0 + counter($1).value }
     }
+
+    func rejected(_ reason: RejectionReason) -> UInt64 { total { $0.rejected[reason.rawValue] } }
+
+    func closed(_ reason: CloseReason) -> UInt64 { total { $0.closed[reason.rawValue] } }
+
+    /// The messages up to each bound of the histogram, and last all of them.
+    var publishToFlush: [UInt64] {
+        var cumulative: UInt64 = 0
+        return (0...Histogram.bounds.count).map { index in
+            cumulative += workers.reduce(0) { $0 + $1.publishToFlush.buckets[index].value }
+            return cumulative
+        }
+    }
 }

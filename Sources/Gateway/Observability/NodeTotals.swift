@@ -1,6 +1,5 @@
 // The metrics as the node tells them to the other nodes. Reads from any thread.
 
-import Glibc
 import Notices
 
 extension NodeReport {
@@ -24,34 +23,13 @@ extension NodeReport {
         queueBytes = metrics.total(\.queueBytes)
         tokensIssued = metrics.total(\.tokensIssued)
         handshakes = metrics.total(\.handshakes)
-        rejected = RejectionReason.allCases.reduce(0) { sum, reason in
-            sum + metrics.total { $0.rejected[reason.rawValue] }
-        }
+        rejected = RejectionReason.allCases.reduce(0) { $0 + metrics.rejected($1) }
         closes = CloseReason.allCases.compactMap { reason in
-            let count = metrics.total { $0.closed[reason.rawValue] }
+            let count = metrics.closed(reason)
             return count == 0 ? nil : Closes(reason: reason.description, count: count)
         }
-        var cumulative: UInt64 = 0
-        publishToFlush = (0...NodeReport.publishToFlushBounds.count).map { index in
-            cumulative += metrics.total { $0.publishToFlush.buckets[index] }
-            return cumulative
-        }
+        publishToFlush = metrics.publishToFlush
         redisReconnects = metrics.subscriber.reconnects.value + metrics.total(\.redisReconnects)
-        memoryBytes = ResidentMemory.bytes
-    }
-}
-
-/// What the kernel says of this process's memory.
-enum ResidentMemory {
-    /// Resident bytes, from the second number of /proc/self/statm (in pages); 0 if it cannot be read.
-    static var bytes: UInt64 {
-        let descriptor = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return 0 }
-        defer { close(descriptor) }
-        let words = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
-            let count = read(descriptor, buffer.baseAddress, buffer.count)
-            return String(decoding: buffer[..<max(0, count)], as: UTF8.self).split(separator: " ")
-        }
-        return words.count > 1 ? (UInt64(words[1]) ?? 0) * UInt64(sysconf(Int32(_SC_PAGESIZE))) : 0
+        memoryBytes = ProcessUsage.now().residentBytes ?? 0
     }
 }

@@ -42,8 +42,7 @@ struct PrometheusText {
         counter("roomcast_closes_total", "WebSocket connections ended, by close code (peer: the client closed; "
             + "lost: without a Close frame).")
         for reason in CloseReason.allCases {
-            let total = metrics.total { $0.closed[reason.rawValue] }
-            sample("roomcast_closes_total", total, [("code", reason.description)])
+            sample("roomcast_closes_total", metrics.closed(reason), [("code", reason.description)])
         }
     }
 
@@ -80,15 +79,13 @@ struct PrometheusText {
     private mutating func writeHistogram(_ metrics: Metrics) {
         let name = "roomcast_publish_to_flush_seconds"
         head(name, "From a message's arrival from Redis to the write for the last client of a worker.", "histogram")
-        var cumulative: UInt64 = 0
-        for index in 0...Histogram.bounds.count {
-            cumulative += metrics.total { $0.publishToFlush.buckets[index] }
-            let bound = index < Histogram.bounds.count ? "\(Histogram.bounds[index])" : "+Inf"
-            sample(name + "_bucket", cumulative, [("le", bound)])
+        let counts = metrics.publishToFlush
+        for (bound, count) in zip(Histogram.bounds.map { "\($0)" } + ["+Inf"], counts) {
+            sample(name + "_bucket", count, [("le", bound)])
         }
         let sum = metrics.total { $0.publishToFlush.sumNanoseconds }
         text += "\(name)_sum \(Double(sum) / 1_000_000_000)\n"
-        sample(name + "_count", cumulative)
+        sample(name + "_count", counts[Histogram.bounds.count])
     }
 
     private mutating func writeRequests(_ metrics: Metrics) {
@@ -107,8 +104,7 @@ struct PrometheusText {
         sample("roomcast_handshakes_total", metrics.total(\.handshakes))
         counter("roomcast_handshakes_rejected_total", "WebSocket handshakes refused, by reason.")
         for reason in RejectionReason.allCases {
-            let total = metrics.total { $0.rejected[reason.rawValue] }
-            sample("roomcast_handshakes_rejected_total", total, [("reason", reason.description)])
+            sample("roomcast_handshakes_rejected_total", metrics.rejected(reason), [("reason", reason.description)])
         }
     }
 
