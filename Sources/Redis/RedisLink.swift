@@ -139,19 +139,18 @@ final class RedisLink {
         attemptCount += 1
         switch destination {
         case .anyOf(let addresses): connect(to: addresses[(attemptCount - 1) % addresses.count])
-        case .master where announcedMaster != nil: connectToMaster(announcedMaster)
         case .master(let finder):
+            if let announcedMaster { return connectToMaster(announcedMaster) }
             finder.find { [unowned self] outcome in
                 switch outcome {
-                case .success(let master): self.connectToMaster(master)
+                case .success(let master): self.connectToMaster(self.announcedMaster ?? master)
                 case .failure(let failure): self.lost(failure.reason)
                 }
             }
         }
     }
 
-    private func connectToMaster(_ master: RedisURL.Address?) {
-        guard let master = announcedMaster ?? master else { return }
+    private func connectToMaster(_ master: RedisURL.Address) {
         announcedMaster = nil
         connect(to: master)
     }

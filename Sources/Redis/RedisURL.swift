@@ -68,8 +68,6 @@ package struct RedisURL: Sendable, Equatable {
     }
 
     package private(set) var route: Route
-    /// Where the server is; nil when sentinels have to be asked.
-    package var address: Address? { if case .server(let address) = route { address } else { nil } }
     /// nil is Redis' user `default`.
     package let user: String?
     package private(set) var password: String?

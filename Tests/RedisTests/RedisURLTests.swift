@@ -2,6 +2,11 @@ import Testing
 
 @testable import Redis
 
+extension RedisURL {
+    /// Where the server is; nil when sentinels have to be asked.
+    fileprivate var address: Address? { if case .server(let address) = route { address } else { nil } }
+}
+
 @Suite struct RedisURLTests {
     @Test func hostPortAndDatabase() throws {
         let plain = try RedisURL("redis://localhost")
