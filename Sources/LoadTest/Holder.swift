@@ -185,9 +185,7 @@ final class Holder {
         case .open where failover != nil && !client.isSlow:
             countClosed()
             // Heartbeats would go on to where nobody is.
-            for (index, client) in httpClients.enumerated() {
-                client.move(to: failoverDestinations[index % failoverDestinations.count])
-            }
+            if failover?.report.firstLossAt == 0 { moveHttpClients() }
             failover?.lost(client, reason: reason)
         case .open:
             // It stays in its seat: what it does not receive from now on is lost.
@@ -204,6 +202,12 @@ final class Holder {
     private func countClosed() {
         openCount -= 1
         board.setOpenCount(openCount, process: plan.process)
+    }
+
+    private func moveHttpClients() {
+        for (index, http) in httpClients.enumerated() {
+            http.move(to: failoverDestinations[index % failoverDestinations.count])
+        }
     }
 
     private func takeTokens() {

@@ -1,4 +1,4 @@
-// The process's own memory of its command line. Used once, at the start, before any thread.
+// The process's own memory of its command line. Used at the start, before any thread.
 
 import Glibc
 
@@ -6,21 +6,20 @@ import Glibc
 package enum ProcessArguments {
     /// Overwrites the password of every Redis URL among the arguments, in the process's own memory.
     package static func hidePasswords() {
-        for index in 1..<max(1, Int(CommandLine.argc)) {
-            guard let argument = CommandLine.unsafeArgv[index] else { continue }
-            let bytes = UnsafeMutableBufferPointer(start: argument, count: strlen(argument))
-            hidePassword(in: bytes)
-        }
+        for argument in arguments { hidePassword(in: argument) }
     }
 
     /// Overwrites what was given for an option, in the process's own memory.
     ///
     /// - Parameter option: its name without dashes.
     package static func hideValue(of option: String) {
-        let arguments = (1..<max(1, Int(CommandLine.argc))).compactMap { index in
+        hideValue(of: option, in: arguments)
+    }
+
+    private static var arguments: [UnsafeMutableBufferPointer<CChar>] {
+        (1..<max(1, Int(CommandLine.argc))).compactMap { index in
             CommandLine.unsafeArgv[index].map { UnsafeMutableBufferPointer(start: $0, count: strlen($0)) }
         }
-        hideValue(of: option, in: arguments)
     }
 
     /// Stars in place of what stands behind `--option=` or is the argument behind `--option`.

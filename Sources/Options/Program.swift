@@ -17,7 +17,7 @@ package struct Program: Sendable {
     package let options: [Option]
     /// Paragraphs that end the help, such as the exit codes.
     package let notes: [String]
-    /// What the first word of the command line may be in place of an option.
+    /// Programs that a first word asks for, for completions: the caller takes the word off before `parse`.
     package let subcommands: [Subcommand]
     /// Whether a stray argument is repeated in the error line; not where it is likely to be a secret.
     private let showsStrayArguments: Bool

@@ -11,27 +11,15 @@ struct Command: Sendable {
     let perform: @Sendable (OptionValues) throws(UsageError) -> Int32
 
     /// Without a word: notices to rooms.
-    static let publish = Command(word: nil, program: PublisherOptions.program) {
-        values throws(UsageError) in try PublisherProgram.publish(values)
-    }
+    static let publish = Command(word: nil, program: PublisherOptions.program, perform: PublisherProgram.publish)
 
     /// Those that are asked for by a word.
     static let subcommands = [
-        Command(word: "revoke", program: RevokeOptions.program) {
-            values throws(UsageError) in try RevokeProgram.run(values)
-        },
-        Command(word: "nodes", program: NodesCommand.program) {
-            values throws(UsageError) in try NodesCommand.run(values)
-        },
-        Command(word: "rooms", program: RoomsCommand.program) {
-            values throws(UsageError) in try RoomsCommand.run(values)
-        },
-        Command(word: "watch", program: WatchCommand.program) {
-            values throws(UsageError) in try WatchCommand.run(values)
-        },
-        Command(word: "top", program: TopCommand.program) {
-            values throws(UsageError) in try TopCommand.run(values)
-        },
+        Command(word: "revoke", program: RevokeOptions.program, perform: RevokeProgram.run),
+        Command(word: "nodes", program: NodesCommand.program, perform: NodesCommand.run),
+        Command(word: "rooms", program: RoomsCommand.program, perform: RoomsCommand.run),
+        Command(word: "watch", program: WatchCommand.program, perform: WatchCommand.run),
+        Command(word: "top", program: TopCommand.program, perform: TopCommand.run),
     ]
 
     /// The command of a command line, and what is left of it for the command's options.

@@ -52,7 +52,7 @@ struct FilePublisher {
         } else if !job.isQuiet {
             console.result(tally.text(elapsed: elapsed))
         }
-        if let number = Interruption.requested { return 128 + number }
+        if let code = Interruption.exitCode { return code }
         return ending == .complete && tally.errorCount == 0 ? 0 : 1
     }
 

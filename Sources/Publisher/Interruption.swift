@@ -44,6 +44,9 @@ enum Interruption {
         return number == 0 ? nil : number
     }
 
+    /// What the process ends with because of the signal that has arrived, by the shell's convention; nil if none has.
+    static var exitCode: Int32? { requested.map { 128 + $0 } }
+
     /// Waits until the descriptor can be read, a signal arrives or the time is over.
     ///
     /// - Parameters:

@@ -45,7 +45,7 @@ struct Job: Sendable {
     }
 
     private static func source(_ values: OptionValues) throws(UsageError) -> Source {
-        let rooms = try values.all("room", TextConverter(expected: Notice.roomForm) { RoomId($0) })
+        let rooms = try rooms(values)
         let data = try values.optional("data", TextConverter(expected: "JSON") { $0 })
         let path = try values.optional("file", TextConverter(expected: "a path") { $0.isEmpty ? nil : $0 })
         if let path {
@@ -58,8 +58,14 @@ struct Job: Sendable {
             throw UsageError("nothing to publish, expected --room and --data, or --file")
         }
         guard let data else { throw UsageError("--data: missing, expected --data JSON with --room") }
+        return .rooms(rooms, data: data)
+    }
+
+    /// The different rooms of `--room`, in their order.
+    static func rooms(_ values: OptionValues) throws(UsageError) -> [RoomId] {
         var seen: Set<RoomId> = []
-        return .rooms(rooms.filter { seen.insert($0).inserted }, data: data)
+        return try values.all("room", TextConverter(expected: Notice.roomForm) { RoomId($0) })
+            .filter { seen.insert($0).inserted }
     }
 
     /// Options that only mean something for a file; in the environment they may stand for other calls.

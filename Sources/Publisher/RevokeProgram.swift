@@ -44,7 +44,7 @@ struct RevokeProgram {
         }
         console.wipeBar()
         report(ending)
-        if ending == .interrupted, let number = Interruption.requested { return 128 + number }
+        if ending == .interrupted, let code = Interruption.exitCode { return code }
         return ending == .failed ? 1 : 0
     }
 

@@ -69,7 +69,7 @@ struct NodesCommand {
             }
             return isRead ? 0 : 128 + SIGPIPE
         } catch {
-            if let number = Interruption.requested { return 128 + number }
+            if let code = Interruption.exitCode { return code }
             console.complain("\(error)")
             return 1
         }

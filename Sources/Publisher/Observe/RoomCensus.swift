@@ -26,6 +26,10 @@ struct RoomCensus {
     }
 
     private var nodes: [Node]
+
+    /// How many nodes were asked.
+    var nodeCount: Int { nodes.count }
+
     private var entries: [RoomId: Entry] = [:]
 
     /// - Parameter nodes: the ids of those who are asked.

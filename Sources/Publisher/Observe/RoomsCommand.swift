@@ -59,10 +59,10 @@ struct RoomsCommand {
             let reader = ClusterReader(redis, settings)
             let nodes = try reader.reports().map(\.id)
             let census = try nodes.isEmpty ? RoomCensus(nodes: []) : count(nodes, reader)
-            show(census, nodeCount: nodes.count)
+            show(census)
             return census.missing.isEmpty ? 0 : 1
         } catch {
-            if let number = Interruption.requested { return 128 + number }
+            if let code = Interruption.exitCode { return code }
             console.complain("\(error)")
             return 1
         }
@@ -111,18 +111,18 @@ struct RoomsCommand {
         } catch { throw .redis(error) }
     }
 
-    private mutating func show(_ census: RoomCensus, nodeCount: Int) {
+    private mutating func show(_ census: RoomCensus) {
         let rooms = census.rooms
         let shown = rooms.prefix(top ?? rooms.count)
         let memberCount = rooms.reduce(0) { $0 + $1.members.count }
         if isJson {
-            console.result(json(shown, census, rooms.count, memberCount, nodeCount).line)
+            console.result(json(shown, census, rooms.count, memberCount).line)
         } else {
             for line in Self.lines(shown) { console.result(line) }
             let sums = [Quantity.count(rooms.count, "room"), Quantity.count(memberCount, "member")]
-            let answered = nodeCount - census.missing.count
+            let answered = census.nodeCount - census.missing.count
             console.result(
-                nodeCount == 0
+                census.nodeCount == 0
                     ? NodeListing.none
                     : sums.joined(separator: ", ") + " on \(Quantity.count(answered, "node"))")
         }
@@ -143,8 +143,7 @@ struct RoomsCommand {
     }
 
     private func json(
-        _ shown: ArraySlice<RoomCensus.Entry>, _ census: RoomCensus, _ roomCount: Int, _ memberCount: Int,
-        _ nodeCount: Int
+        _ shown: ArraySlice<RoomCensus.Entry>, _ census: RoomCensus, _ roomCount: Int, _ memberCount: Int
     ) -> JsonLine {
         .object([
             (
@@ -158,7 +157,7 @@ struct RoomsCommand {
                     })
             ),
             ("roomCount", .number(roomCount)), ("memberCount", .number(memberCount)),
-            ("nodeCount", .number(nodeCount)), ("missing", .list(census.missing.map { .text($0) })),
+            ("nodeCount", .number(census.nodeCount)), ("missing", .list(census.missing.map { .text($0) })),
         ])
     }
 }

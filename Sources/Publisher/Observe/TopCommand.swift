@@ -67,7 +67,7 @@ final class TopCommand {
             try connect()
             try read()
         } catch {
-            if let number = Interruption.requested { return 128 + number }
+            if let code = Interruption.exitCode { return code }
             Console.write("publisher: \(error); nothing is known of the cluster\n", to: STDERR_FILENO)
             return 1
         }
@@ -77,14 +77,14 @@ final class TopCommand {
         }
         show()
         while !isEnding {
-            waitForNext()
+            _ = wait(-1, interval)
             if isEnding { break }
             refresh()
             if isEnding { break }
             show()
         }
         TerminalScreen.giveBack()
-        if let number = Interruption.requested { return 128 + number }
+        if let code = Interruption.exitCode { return code }
         return isUnread ? 128 + SIGPIPE : 0
     }
 
@@ -136,10 +136,6 @@ final class TopCommand {
             if remaining == .zero { return .timedOut }
         }
         return .interrupted
-    }
-
-    private func waitForNext() {
-        _ = wait(-1, interval)
     }
 
     private func readKeys() {

@@ -56,9 +56,7 @@ struct WatchCommand {
     private init(_ values: OptionValues) throws(UsageError) {
         settings = try RedisSettings(values)
         channels = Channels(prefix: settings.prefix)
-        var seen: Set<RoomId> = []
-        rooms = try values.all("room", TextConverter(expected: Notice.roomForm) { RoomId($0) })
-            .filter { seen.insert($0).inserted }
+        rooms = try Job.rooms(values)
         guard !rooms.isEmpty else { throw UsageError("nothing to watch, expected --room") }
         maximumCount = try values.optional("count", IntegerConverter(1...1_000_000_000))
         isJson = try values.flag("json")
@@ -77,7 +75,7 @@ struct WatchCommand {
     private mutating func run() -> Int32 {
         var feed: RedisFeed?
         do { feed = try subscribe() } catch {
-            if let number = Interruption.requested { return 128 + number }
+            if let code = Interruption.exitCode { return code }
             console.complain("\(error); nothing was watched")
             return 1
         }
@@ -90,7 +88,7 @@ struct WatchCommand {
             }
         }
         console.complain(summary)
-        return Interruption.requested.map { 128 + $0 } ?? 0
+        return Interruption.exitCode ?? 0
     }
 
     private func subscribe() throws(RedisPipelineError) -> RedisFeed {
