@@ -7,7 +7,7 @@ import Testing
     @Test func slowHeadsAreCutAfterTheRequestTimeoutWhileOthersAreServed() async throws {
         try await Cluster.with(options: ["--request-timeout", "3s", "--unsubscribe-grace", "100ms"]) { cluster in
             let node = cluster.node
-            let descriptors = try node.descriptorCount
+            let descriptors = try node.child.descriptorCount
             let head = "GET /heartbeat?token=x HTTP/1.1\r\nHost: a\r\nX: "
             async let trickled = node.driver.trickle(
                 node.port, head, count: 300, interval: .milliseconds(150), within: .seconds(20))
@@ -51,10 +51,11 @@ import Testing
     @Test func bodyThatDribblesIsCutAfterTheRequestTimeout() async throws {
         try await Cluster.with(options: ["--request-timeout", "1s", "--keep-alive-timeout", "60s"]) { cluster in
             let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+            let clock = ContinuousClock()
+            let begun = clock.now
             try await raw.send(requestText("/heartbeat?token=x", headers: ["Content-Length": "60000"]) + "x")
             let body = #"{"data":"token error"}"#
             #expect(!(try await raw.receive(until: body).bytes).isEmpty)
-            let clock = ContinuousClock()
             let answered = clock.now
             var end: RawConnection.End?
             while end == nil, clock.now - answered < .seconds(10) {
@@ -62,7 +63,7 @@ import Testing
                 end = try await raw.receive(1, within: .milliseconds(100)).end
             }
             #expect(end != nil, "the connection is still open")
-            #expect(clock.now - answered >= .seconds(0.9))
+            #expect(clock.now - begun >= .seconds(1))
             try await raw.close()
         }
     }
@@ -101,7 +102,7 @@ import Testing
         let options = ["--maximum-queue-bytes", "64KiB", "--unsubscribe-grace", "100ms"]
         try await Cluster.with(options: options) { cluster in
             let node = cluster.node
-            let descriptors = try node.descriptorCount
+            let descriptors = try node.child.descriptorCount
             let raw = try await node.rawSocket(cluster.room(), receiveBufferBytes: 4096)
             let ping = Frame.client(9, [UInt8](repeating: UInt8(ascii: "p"), count: 125))
             let portion = (0..<4000).flatMap { _ in ping }

@@ -18,7 +18,7 @@ struct HeartbeatCutTests {
         let room = cluster.room()
         let client = try await cluster.node.connect(room)
         for _ in 0..<5 {
-            try await Task.sleep(for: .seconds(5))
+            #expect(try await client.closed(within: .seconds(5)) == nil)
             try await client.send("beat")
             #expect(try await client.ping("beat"))
             try await cluster.redis.publish(room: room, "1")

@@ -21,7 +21,10 @@ import Testing
             try await eventually("open") { opened() == 1 }
             try await cluster.redis.publishSequence(room: "lobby", count: 500)
             var holder: GatewayNode?
-            for node in cluster.nodes where try await node.metrics()["roomcast_connections"] == 1 { holder = node }
+            try await eventually("a node counts it") {
+                for node in cluster.nodes where try await node.metrics()["roomcast_connections"] == 1 { holder = node }
+                return holder != nil
+            }
             let victim = try #require(holder).child
             try await victim.signal(SIGKILL)
             #expect(try await victim.exitCode(within: .seconds(5)) != nil)

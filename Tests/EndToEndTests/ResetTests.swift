@@ -17,7 +17,7 @@ import Testing
             try await eventually("only the node's own descriptors are open") {
                 try await cluster.node.metrics()["roomcast_http_connections"] == 0
             }
-            let descriptors = try cluster.node.descriptorCount
+            let descriptors = try cluster.node.child.descriptorCount
             for connection in try await Self.connections(cluster, at: stage) { try await connection.reset() }
             if stage == .whileRedisIsAsked {
                 // Those that a slow machine kept waiting for 2 s were refused before.
@@ -37,13 +37,18 @@ import Testing
 
     private static let rejected = "roomcast_handshakes_rejected_total"
 
-    /// Connections that have come as far as `stage`, which the node is known to have seen.
+    /// Connections that have come as far as `stage`, which the node is known to have seen where that can be told.
     private static func connections(_ cluster: Cluster, at stage: Stage) async throws -> [RawConnection] {
         var tokens: [String] = []
         for _ in 0..<count { tokens.append(try await cluster.node.token()) }
         if stage == .whileRedisIsAsked { try await cluster.redis.first.signal(SIGSTOP) }
         var connections: [RawConnection] = []
         for token in tokens { connections.append(try await connection(cluster, at: stage, token: token)) }
+        if stage == .afterConnecting || stage == .behindAnAnswerThatIsUnread {
+            try await eventually("the node has them") {
+                try await cluster.node.metrics()["roomcast_http_connections"] >= Double(count)
+            }
+        }
         return connections
     }
 

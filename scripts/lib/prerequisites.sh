@@ -1,4 +1,4 @@
-# Shell shared by scripts/run, scripts/test and scripts/bench: installs what is missing, checks Swift, makes
+# Shell shared by the scripts beside this folder: installs what is missing, checks Swift, makes
 # .venv, builds. Sourced by bash with `set -euo pipefail`. A second call of everything here does nothing and
 # needs neither the network nor root.
 # shellcheck shell=bash

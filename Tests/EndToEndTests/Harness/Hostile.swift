@@ -76,11 +76,6 @@ extension Driver {
 }
 
 extension GatewayNode {
-    /// How many descriptors the process has open.
-    var descriptorCount: Int {
-        get throws { try FileManager.default.contentsOfDirectory(atPath: "/proc/\(child.pid)/fd").count }
-    }
-
     /// The most memory that the process has had resident, in bytes.
     var peakMemoryBytes: Int {
         get throws {
@@ -101,7 +96,7 @@ extension GatewayNode {
             }
         }
         try await eventually("the descriptors are given back", sourceLocation: sourceLocation) {
-            try self.descriptorCount <= descriptors
+            try self.child.descriptorCount <= descriptors
         }
     }
 
