@@ -8,14 +8,22 @@ struct NginxServer: Sendable {
     let port: Int
     let child: Child
 
-    init(_ cluster: Cluster) async throws {
+    /// - Parameter changes: texts of nginx.conf, each of which must be there, and what stands in their places.
+    init(_ cluster: Cluster, changes: [(String, String)] = []) async throws {
         driver = cluster.driver
         _ = try Installation.system("nginx", package: "nginx-light")
-        let script = Installation.root.appending(path: "deploy/nginx-start").path
-        guard FileManager.default.isReadableFile(atPath: script) else {
-            throw HarnessError("\(script) is missing")
-        }
         let port = try await driver.freePort()
+        let files = driver.directory.appending(path: "nginx-\(port).files")
+        try FileManager.default.createDirectory(at: files, withIntermediateDirectories: true)
+        let deploy = Installation.root.appending(path: "deploy")
+        var configuration = try String(contentsOf: deploy.appending(path: "nginx.conf"), encoding: .utf8)
+        for (text, change) in changes {
+            guard configuration.contains(text) else { throw HarnessError("nginx.conf has no '\(text)'") }
+            configuration.replace(text, with: change)
+        }
+        try configuration.write(to: files.appending(path: "nginx.conf"), atomically: true, encoding: .utf8)
+        let script = files.appending(path: "nginx-start").path
+        try FileManager.default.copyItem(atPath: deploy.appending(path: "nginx-start").path, toPath: script)
         self.port = port
         child = try await Child(
             driver, name: "nginx-\(port)",
