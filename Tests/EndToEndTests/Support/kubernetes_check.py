@@ -1,6 +1,7 @@
 # Usage: kubernetes_check.py DIRECTORY GATEWAY
 # Holds the manifests in DIRECTORY against the schemas of Kubernetes, against each other, and against the options of
 # the program GATEWAY. Prints one line for each fault; exit status 1 when there is one.
+import ipaddress
 import pathlib
 import re
 import subprocess
@@ -55,6 +56,7 @@ selectors = {
     "Deployment": deployment["selector"]["matchLabels"],
     "Service": objects["Service"]["spec"]["selector"],
     "PodDisruptionBudget": objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+    "NetworkPolicy": objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
 }
 for spread in pod["spec"]["topologySpreadConstraints"]:
     selectors["spread over " + spread["topologyKey"]] = spread["labelSelector"]["matchLabels"]
@@ -69,6 +71,12 @@ for port in objects["Service"]["spec"]["ports"]:
 for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
     expect(container[probe]["httpGet"]["port"] in ports, f"{probe} asks an unknown port")
 
+policy = objects["NetworkPolicy"]["spec"]
+rules = [(port["port"], rule.get("from")) for rule in policy["ingress"] for port in rule.get("ports", [{"port": None}])]
+expect(policy["policyTypes"] == ["Ingress"], f"the policy is for {policy['policyTypes']}")
+expect({port for port, _ in rules} == ports.keys(), f"the policy is for the ports {[port for port, _ in rules]}")
+expect(all(sources for port, sources in rules if port == "admin"), "everybody reaches the admin port")
+
 generators = kustomization["configMapGenerator"] + kustomization["secretGenerator"]
 given = {}
 for generator in generators:
@@ -80,6 +88,8 @@ asked = {next(iter(source.values()))["name"] for source in container["envFrom"]}
 expect(asked == made, f"the container takes {asked}, generated are {made}")
 for name, port in (("GATEWAY_LISTEN", "clients"), ("GATEWAY_ADMIN_LISTEN", "admin")):
     expect(given[name].endswith(f":{ports[port]}"), f"{name} is not port {port}")
+for item in given["GATEWAY_TRUSTED_PROXIES"].split(","):
+    expect(ipaddress.ip_network(item).num_addresses <= 256, f"trusts more than an ingress controller: {item}")
 known = subprocess.run([sys.argv[2], "--help"], capture_output=True, text=True, check=True).stdout
 for name in given.keys() | {variable["name"] for variable in container["env"]}:
     expect(re.search(rf"\b{name}\b", known), f"the gateway does not know {name}")
