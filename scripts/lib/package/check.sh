@@ -5,9 +5,12 @@
 # No directive is misspelt (the program and its manual are not installed here), and little is exposed: systemd's
 # points, of which 0 is best, times ten.
 check_unit() {
-    local unit=$root/packaging/roomcast-gateway.service said
+    local unit=$root/packaging/roomcast-gateway.service said setting
     said=$(systemd-analyze verify "$unit" 2>&1 | grep -v -e 'is not executable' -e "Command 'man " || true)
     [[ ! $said ]] || fail "$said"
+    for setting in LimitCORE=0 MemoryMax=; do
+        grep -q "^$setting" "$unit" || fail "the unit has no $setting"
+    done
     systemd-analyze security --offline=true --threshold=15 --no-pager "$unit" | tail -n 1
 }
 

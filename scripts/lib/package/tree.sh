@@ -111,6 +111,8 @@ install_control() {
 # build_package BINARIES DIRECTORY: prints the path of the package.
 build_package() {
     local tree=$2/tree version program section package
+    # Directories and files of the package are for everybody, whatever the checkout's are.
+    umask 022
     maintainer="${DEBFULLNAME:-The authors of Roomcast} <${DEBEMAIL:-roomcast@localhost.localdomain}>"
     SOURCE_DATE_EPOCH=$(source_date)
     export SOURCE_DATE_EPOCH
