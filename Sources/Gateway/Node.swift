@@ -127,6 +127,14 @@ final class Node {
                 "redis": "\(configuration.redis)", "descriptor_limit": "\(limits.descriptors)",
                 "maximum_connections": "\(limits.clients)",
             ])
+        if configuration.issueKeys == nil, configuration.allowedOrigins == .any {
+            log.warning(
+                "open to everybody",
+                [
+                    "allows": "any program and any page takes tokens for any user and enters any room",
+                    "options": "--issue-key, --allowed-origins",
+                ])
+        }
     }
 
     // MARK: Notices
