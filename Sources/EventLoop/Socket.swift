@@ -53,6 +53,23 @@ public struct Socket: Equatable, Sendable {
         }
     }
 
+    /// The address of this end of a connection over TCP, in numbers; nil for another kind of socket.
+    package var localHost: String? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        // NI_MAXHOST.
+        var host = [CChar](repeating: 0, count: 1025)
+        let status = withUnsafeMutableBytes(of: &storage) { bytes in
+            let address = bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
+            guard getsockname(descriptor, address, &length) == 0, address.pointee.sa_family != AF_UNIX else {
+                return Int32(-1)
+            }
+            return getnameinfo(address, length, &host, socklen_t(host.count), nil, 0, NI_NUMERICHOST)
+        }
+        guard status == 0 else { return nil }
+        return String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// Tells the peer that nothing more will be written; reading goes on.
     package func shutdownWriting() {
         shutdown(descriptor, Int32(SHUT_WR))

@@ -30,7 +30,7 @@ extension Configuration {
     }
 
     /// The kernel's host name; "node" in the unlikely case that it has none.
-    private static func hostName() -> String {
+    static func hostName() -> String {
         // HOST_NAME_MAX is 64 on Linux; the last byte stays zero whatever gethostname writes.
         var buffer = [CChar](repeating: 0, count: 256)
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "node" }

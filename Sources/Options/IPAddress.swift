@@ -54,6 +54,12 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     /// Whether the address is IPv4 (mapped).
     package var isV4: Bool { high == 0 && low & Self.v4Mask == Self.v4Marker }
 
+    /// Whether this stands for every address: `0.0.0.0` or `::`.
+    package var isUnspecified: Bool { high == 0 && (low == 0 || low == Self.v4Marker) }
+
+    /// `127.0.0.0/8` or `::1`.
+    package var isLoopback: Bool { isV4 ? low >> 24 & 0xFF == 127 : high == 0 && low == 1 }
+
     /// What one subscriber has at least: an IPv4 address, or the first address of an IPv6 network of 64 bits, in
     /// which a host chooses its addresses by itself (RFC 4291 2.5.4).
     package var subscriber: IPAddress { isV4 ? self : IPAddress(high: high, low: 0) }

@@ -42,6 +42,9 @@ package final class RedisConnection {
         link.onLost = { [unowned self] in self.lost($0) }
     }
 
+    /// The address of this end, in numbers; nil without a connection, and over a Unix socket.
+    package var localHost: String? { isUp ? link.context?.socket.localHost : nil }
+
     /// Starts to connect; `onUp` tells when it has.
     package func start() {
         link.start()

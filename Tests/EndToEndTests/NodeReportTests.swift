@@ -50,6 +50,25 @@ import Testing
         }
     }
 
+    /// Bound to every address, beside its Redis on one machine: others find it by the machine's name.
+    @Test func addressOfANodeThatIsBoundToEveryAddressCanBeUsed() async throws {
+        try await Cluster.with { cluster in
+            let node = try await Child(
+                cluster.driver, name: "everywhere",
+                [
+                    try Installation.binary("gateway"), "--listen", "0.0.0.0:0", "--admin-listen", "off", "--node-id",
+                    "everywhere", "--redis", cluster.redis.url,
+                ])
+            var name = [CChar](repeating: 0, count: 256)
+            try #require(gethostname(&name, name.count - 1) == 0)
+            let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            try await eventually("it has reported") {
+                guard let port = loggedPort(after: "listening on ", in: node) else { return false }
+                return try await cluster.redis.hash("node:everywhere")["address"] == "\(host):\(port)"
+            }
+        }
+    }
+
     @Test func nodeThatEndsLeavesTheListAndOneThatIsKilledIsForgotten() async throws {
         try await Cluster.with(nodes: 2, options: ["--drain-time", "0s"]) { cluster in
             try await eventually("both are there") { try await ids(cluster) == ["node-1", "node-2"] }

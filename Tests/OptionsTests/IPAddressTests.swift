@@ -93,4 +93,19 @@ import Testing
     func otherBlocksAreRefused(_ text: String) {
         #expect(CidrBlock(text) == nil)
     }
+
+    @Test func addressesThatNobodyElseCanUseAreKnown() throws {
+        for text in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            #expect(try #require(IPAddress(text)).isUnspecified)
+            #expect(try #require(IPAddress(text)).isLoopback == false)
+        }
+        for text in ["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.2"] {
+            #expect(try #require(IPAddress(text)).isLoopback)
+            #expect(try #require(IPAddress(text)).isUnspecified == false)
+        }
+        for text in ["126.0.0.1", "128.0.0.1", "0.0.0.1", "::2", "1::1", "2001:db8::"] {
+            #expect(try #require(IPAddress(text)).isLoopback == false)
+            #expect(try #require(IPAddress(text)).isUnspecified == false)
+        }
+    }
 }

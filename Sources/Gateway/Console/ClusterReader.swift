@@ -19,14 +19,14 @@ final class ClusterReader {
 
     private let node: NodeContext
     private let keys: Keys
-    private let address: String
+    private let address: ReportedAddress
     private let link: ConsoleLink
     private var last: (cluster: Cluster, readAt: MonotonicInstant)?
     private var waiting: [(Cluster) -> Void] = []
 
     init(node: NodeContext, address: String, link: ConsoleLink) {
         self.node = node
-        self.address = address
+        self.address = ReportedAddress(bound: address, hostName: Configuration.hostName())
         self.link = link
         keys = Keys(prefix: node.configuration.prefix)
     }
@@ -71,7 +71,7 @@ final class ClusterReader {
         var cluster = Cluster(reports: failure == nil ? reports : [], failure: failure.map(ClusterReader.text))
         // Until its first report is there, and while Redis is away, it can tell of itself.
         if !cluster.reports.contains(where: { $0.id == node.configuration.nodeId }) {
-            cluster.reports.append(NodeReport(node: node, address: address))
+            cluster.reports.append(NodeReport(node: node, address: address.text(localHost: link.localHost)))
         }
         cluster.reports.sort { $0.id < $1.id }
         last = (cluster, .now)

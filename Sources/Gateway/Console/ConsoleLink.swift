@@ -38,6 +38,9 @@ final class ConsoleLink {
         }
     }
 
+    /// The node's own address on the way to Redis; nil when there is none.
+    var localHost: String? { connection?.localHost }
+
     private func connect() -> RedisConnection {
         let connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-console-\(configuration.nodeId)",

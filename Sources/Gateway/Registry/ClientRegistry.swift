@@ -84,6 +84,9 @@ final class ClientRegistry {
         connection.onDown = { [unowned self] in self.isDown($0) }
     }
 
+    /// The node's own address on the way to Redis; nil when there is none.
+    var localHost: String? { connection.localHost }
+
     func start() { connection.start() }
 
     func stop() { connection.stop() }

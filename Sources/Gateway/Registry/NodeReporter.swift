@@ -18,8 +18,7 @@ final class NodeReporter {
     private let keys: Keys
     private let key: [UInt8]
     private let id: [UInt8]
-    /// Where the node's clients connect.
-    private let address: String
+    private let address: ReportedAddress
     private let walk: RoomWalk
     private var top = TopRooms(maximumCount: NodeReport.topRoomCount)
     private var timer: Timer?
@@ -35,7 +34,7 @@ final class NodeReporter {
         self.node = node
         self.registry = registry
         self.rooms = rooms
-        self.address = address
+        self.address = ReportedAddress(bound: address, hostName: Configuration.hostName())
         keys = Keys(prefix: node.configuration.prefix)
         id = [UInt8](node.configuration.nodeId)
         key = keys.node(node.configuration.nodeId)
@@ -57,6 +56,7 @@ final class NodeReporter {
     }
 
     private func write() {
+        let address = address.text(localHost: registry.localHost)
         var fields = isFirst ? NodeReport(node: node, address: address).fields : []
         let rooms = String(decoding: RoomMembers.encode(top.list), as: UTF8.self)
         fields.append((NodeReport.roomsField(worker: worker), rooms))

@@ -85,7 +85,7 @@ final class GatewayNode: Sendable {
 }
 
 /// The port of "…ing on HOST:PORT" in the log of `child`.
-private func loggedPort(after words: String, in child: Child) -> Int? {
+func loggedPort(after words: String, in child: Child) -> Int? {
     let log = child.errorOutput
     guard let start = log.range(of: words)?.upperBound else { return nil }
     let address = log[start...].prefix { !$0.isWhitespace && $0 != "\"" && $0 != "," }
