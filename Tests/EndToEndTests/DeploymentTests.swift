@@ -1,0 +1,168 @@
+// The composition's files against each other, and a checkout whose files are closed to others or have other line ends.
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct DeploymentTests {
+    private func check(_ root: URL) async throws -> Completed {
+        let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/deployment_check.py").path
+        return try await withDriver {
+            try await $0.run([try Installation.python(), "-B", script, root.path])
+        }
+    }
+
+    private func withDriver<Result: Sendable>(_ body: (Driver) async throws -> Result) async throws -> Result
+    {
+        let driver = try Driver()
+        do {
+            let result = try await body(driver)
+            await driver.stop()
+            return result
+        } catch {
+            await driver.stop()
+            throw error
+        }
+    }
+
+    @Test func filesOfTheCompositionAgree() async throws {
+        let completed = try await check(Installation.root)
+        #expect(completed.code == 0, "\(completed.output)\(completed.errors)")
+    }
+
+    /// The check itself: each of these mistakes is one that it has to find.
+    @Test(arguments: [
+        ("deploy/docker-compose.yml", "  pull_policy: never", "  build: ..", "services that build"),
+        ("deploy/docker-compose.yml", "nginx.conf:ro,z", "nginx.conf:ro", "SELinux"),
+        ("deploy/docker-compose.yml", "  user: root", "  user: nginx", "closed to others"),
+        (
+            "deploy/docker-compose.yml", #"["bash", "/etc/roomcast/nginx-start""#,
+            #"["/etc/roomcast/nginx-start""#, "nginx runs"
+        ),
+        ("deploy/docker-compose.yml", "172.30.99}.2\n", "172.30.99}.0/24\n", "believe others"),
+        ("deploy/docker-compose.yml", "172.30.99}.128/25", "172.30.99}.0/25", "another container"),
+        (
+            "deploy/docker-compose.yml", "RES_OPTIONS: timeout:1 attempts:2", "RES_OPTIONS: timeout:5",
+            "waits long"
+        ),
+        (
+            "deploy/docker-compose.yml", "--profile monitoring down", "--profile none",
+            "how the profile is ended"
+        ),
+        ("deploy/docker-compose.yml", "  mem_limit: 256m", "  cpus: 1", "may take all memory"),
+        ("deploy/docker-compose.yml", "  ulimits: { core: 0 }", "  ulimits: { core: 1 }", "dump core"),
+        ("deploy/Dockerfile", "--chmod=755 ", "", "mode of a checkout"),
+        (
+            "deploy/Dockerfile", " .build/release/publisher",
+            " .build/release/publisher .build/release/loadtest", "ships"
+        ),
+        ("README.md", "install -m 600", "cp", "leaves passwords"),
+    ])
+    func mistakesAreFound(file: String, text: String, mistake: String, words: String) async throws {
+        let directory = FileManager.default.temporaryDirectory.appending(
+            path: "roomcast-deploy-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(
+            at: directory.appending(path: "docs"), withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        for name in ["deploy", "README.md", "README.zh-CN.md", "docs/OPERATIONS.md"] {
+            try FileManager.default.copyItem(
+                at: Installation.root.appending(path: name), to: directory.appending(path: name))
+        }
+        let path = directory.appending(path: file)
+        let content = try String(contentsOf: path, encoding: .utf8)
+        try #require(content.contains(text))
+        try content.replacing(text, with: mistake).write(to: path, atomically: true, encoding: .utf8)
+        let completed = try await check(directory)
+        #expect(completed.code == 1, "\(completed.errors)")
+        #expect(completed.output.contains(words), "\(completed.output)")
+    }
+
+    // MARK: Checkouts
+
+    /// Clones the repository's files as somebody does who shows them to nobody and has git write CRLF.
+    private func clone(_ driver: Driver) async throws -> URL {
+        let (source, clone) = (
+            driver.directory.appending(path: "source"), driver.directory.appending(path: "clone")
+        )
+        let script = """
+            set -e
+            mkdir "$2"; cd "$1"
+            cp -r .gitattributes .dockerignore deploy packaging scripts Package.swift "$2"
+            rm -f "$2/deploy/.env"
+            cd "$2"
+            git init -q; git add --all
+            git -c user.name=x -c user.email=x@localhost commit -q -m x
+            umask 077
+            git clone -q -c core.autocrlf=true "$2" "$3"
+            """
+        let completed = try await driver.run(
+            ["bash", "-c", script, "clone", Installation.root.path, source.path, clone.path])
+        try #require(completed.code == 0, "\(completed.errors)")
+        return clone
+    }
+
+    @Test func everyFileThatIsRunOrReadHasUnixLineEnds() async throws {
+        try await withDriver { driver in
+            let clone = try await clone(driver)
+            let found = try await driver.run(["grep", "-rIl", "--exclude-dir=.git", "\r$", clone.path])
+            #expect(found.output.isEmpty, "\(found.output)")
+        }
+    }
+
+    /// The entry points of the composition's containers, with the capabilities and the users that these have, over files
+    /// that belong to somebody else and are closed to all others.
+    @Test(.enabled("as root only", { geteuid() == 0 }))
+    func closedCheckoutStartsRedisAndNginx() async throws {
+        try await Cluster.with { cluster in
+            let driver = cluster.driver
+            let clone = try await clone(driver)
+            let state = driver.directory.appending(path: "state").path
+            let prepared = try await driver.run([
+                "bash", "-c",
+                "chown -R 12345 \"$1\" && chmod -R go-rwx \"$1\" && mkdir -m 1777 \"$2\" \"$2/nginx\"",
+                "prepare", clone.path, state,
+            ])
+            try #require(prepared.code == 0, "\(prepared.errors)")
+            let confined = [
+                "setpriv", "--bounding-set=-all,+dac_override,+setuid,+setgid", "--inh-caps=-all",
+                "--no-new-privs",
+            ]
+            let redisPort = try await driver.freePort()
+            let redis = try await Child(
+                driver, name: "closed-redis",
+                confined + [
+                    "sh", clone.appending(path: "deploy/redis-start").path, state, "--port", "\(redisPort)",
+                    "--dir", state,
+                ],
+                environment: [
+                    "REDIS_USER": "nobody", "ROOMCAST_GATEWAY_PASSWORD": "g",
+                    "ROOMCAST_PUBLISHER_PASSWORD": "p",
+                ])
+            let nginxPort = try await driver.freePort()
+            let nginx = try await Child(
+                driver, name: "closed-nginx",
+                confined + ["bash", clone.appending(path: "deploy/nginx-start").path, "\(state)/nginx"],
+                environment: [
+                    "NGINX_USER": "nobody", "NGINX_LISTEN": "127.0.0.1:\(nginxPort)",
+                    "NGINX_GATEWAYS": "127.0.0.1:\(cluster.node.port)",
+                ])
+            try await eventually("both answer") {
+                for child in [redis, nginx] {
+                    if let code = try await child.exitCode(within: .zero) {
+                        throw Hopeless("\(child.name) ended with \(code): \(child.errorOutput.suffix(2000))")
+                    }
+                }
+                let pong = try await driver.run(
+                    ["redis-cli", "-p", "\(redisPort)", "--user", "publisher", "--pass", "p", "ping"])
+                let answer = try? await driver.request(nginxPort, "/heartbeat?token=x")
+                return pong.output.contains("PONG") && answer?.data == "token error"
+            }
+            for child in [redis, nginx] {
+                let status = try String(contentsOfFile: "/proc/\(child.pid)/status", encoding: .utf8)
+                #expect(status.contains("\nUid:\t65534\t65534\t65534\t65534\n"), "\(status)")
+                #expect(status.contains(/\nCapEff:\t0+\n/), "\(status)")
+                try await child.signal(SIGTERM)
+                #expect(try await child.exitCode(within: .seconds(15)) == 0, "\(child.errorOutput)")
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+# Usage: deployment_check.py ROOT
+# Holds the files of the composition in ROOT/deploy against each other and against what they promise. Prints one line for
+# each fault; exit status 1 when there is one.
+import ipaddress
+import pathlib
+import re
+import sys
+
+import yaml
+
+root = pathlib.Path(sys.argv[1])
+deploy = root / "deploy"
+faults = []
+
+
+def expect(condition, fault):
+    if not condition:
+        faults.append(fault)
+
+
+def default(text):
+    """The text as it is without any variable set."""
+    return re.sub(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}", lambda match: match.group(1) or "", str(text))
+
+
+compose = yaml.safe_load((deploy / "docker-compose.yml").read_text())
+services = compose["services"]
+builders = [name for name, service in services.items() if "build" in service]
+expect(builders == ["gateway"], f"services that build: {builders}")
+
+for name, service in services.items():
+    expect("mem_limit" in service and "pids_limit" in service, f"{name} may take all memory or processes")
+    expect(service.get("cap_drop") == ["ALL"], f"{name} keeps capabilities")
+    expect(service.get("ulimits", {}).get("core") == 0, f"{name} may dump core")
+    if service["image"] == "roomcast" and name not in builders:
+        expect(service.get("pull_policy") == "never", f"{name} may take its image from a registry")
+    mounted = []
+    for mount in service.get("volumes", []):
+        source, target, *options = mount.split(":")
+        if not source.startswith("."):
+            continue
+        mounted.append(target)
+        expect("ro" in options[0].split(","), f"{name} may write {source}")
+        expect("z" in options[0].split(","), f"{name} cannot read {source} under SELinux")
+        expect((deploy / source).exists(), f"{name} mounts {source}, which is not there")
+    if mounted:
+        reads_all = service.get("user") == "root" and "DAC_OVERRIDE" in service.get("cap_add", [])
+        expect(reads_all, f"{name} cannot read what a checkout has closed to others")
+    commands = [service.get("entrypoint", [""])[0], *service.get("healthcheck", {}).get("test", ["", ""])[1:2]]
+    for command in commands:
+        expect(command not in mounted, f"{name} runs {command}, which depends on the mode that a checkout gave it")
+
+backend = compose["networks"]["backend"]["ipam"]["config"][0]
+nginx = ipaddress.ip_address(default(services["nginx"]["networks"]["backend"]["ipv4_address"]))
+given = ipaddress.ip_network(default(backend["ip_range"]))
+expect(nginx in ipaddress.ip_network(default(backend["subnet"])), f"{nginx} is not in the network")
+expect(nginx not in given, f"{nginx} may be given to another container")
+gateway = services["gateway"]["environment"]
+expect(default(gateway["GATEWAY_TRUSTED_PROXIES"]) == str(nginx), "gateways believe others than nginx")
+
+resolver = re.search(r"RES_OPTIONS='(.+)'", (deploy / "nginx-start").read_text()).group(1)
+for name, service in services.items():
+    if any("redis://" in str(value) for value in service.get("environment", {}).values()):
+        options = service["environment"].get("RES_OPTIONS")
+        expect(options == resolver, f"{name} waits long for an unknown name: RES_OPTIONS is {options}")
+
+dockerfile = (deploy / "Dockerfile").read_text()
+for line in re.findall(r"^COPY (?!--from).*http-check.*$", dockerfile, re.M):
+    expect("--chmod=755" in line, f"the mode of a checkout goes into the image: {line}")
+expect(re.findall(r"--product (\w+)", dockerfile) == ["gateway", "publisher"], "the image builds something else")
+installed = re.search(r"install -D .*", dockerfile).group()
+expect(re.findall(r"release/(\w+)", installed) == ["gateway", "publisher"], f"the image ships {installed}")
+
+for name in ("deploy/docker-compose.yml", "deploy/README.md", "README.md", "README.zh-CN.md", "docs/OPERATIONS.md"):
+    text = (root / name).read_text()
+    expect(
+        "--profile monitoring" not in text or "--profile monitoring down" in text,
+        f"{name} does not say how the profile is ended")
+for name in ("deploy/README.md", "README.md", "README.zh-CN.md"):
+    text = (root / name).read_text()
+    expect("install -m 600 deploy/.env.example deploy/.env" in text, f"{name} leaves passwords to everybody")
+expect("0600" in (deploy / ".env.example").read_text(), ".env.example does not name its mode")
+limits = (deploy / "README.md").read_text()
+for word in ("SELinux", "ROOMCAST_NOFILE", "umask 077"):
+    expect(word in limits, f"deploy/README.md does not name {word}")
+
+print("\n".join(faults))
+sys.exit(1 if faults else 0)
