@@ -38,7 +38,8 @@ enum GatewayProgram {
     }
 
     private static func fail(_ message: String, _ status: Int32) {
-        StandardError.write(Array("gateway: \(message)\n".utf8))
+        LogWriter.standardError.flush(within: .seconds(1))
+        BlockingDescriptor.write(Array("gateway: \(message)\n".utf8), to: STDERR_FILENO)
         exit(status)
     }
 }

@@ -20,6 +20,7 @@ final class Node {
     private var adminListener: Listener?
     private var adminEndpoints: AdminEndpoints?
     private var drainTimer: Timer?
+    private var pulseTimers: [Timer] = []
     private let serviceStates: ServiceStates
     private var drainedWorkers: Set<Int> = []
     private var isReady = false
@@ -50,6 +51,7 @@ final class Node {
             for notice in notices { self.handle(notice) }
         }
         watchSignals()
+        watchThreads()
         try startThreads()
         report()
         serviceStates.readiness(context.state.reasonsNotReady)
@@ -105,18 +107,28 @@ final class Node {
             try LoopThread(name: "subscriber") { loop in
                 let broadcaster = Broadcaster(node: context, loop: loop)
                 broadcaster.start()
+                let pulse = context.state.pulses.subscriber.start(on: loop)
                 // The callbacks hold it unowned.
-                withExtendedLifetime(broadcaster) { loop.run() }
+                withExtendedLifetime((broadcaster, pulse)) { loop.run() }
             })
         for (index, socket) in sockets.enumerated() {
             threads.append(
                 try LoopThread(name: "worker \(index)") { loop in
                     let worker = Worker(index: index, node: context, loop: loop)
                     worker.start(socket)
+                    let pulse = context.state.pulses.workers[index].start(on: loop)
                     // The callbacks hold it unowned.
-                    withExtendedLifetime(worker) { loop.run() }
+                    withExtendedLifetime((worker, pulse)) { loop.run() }
                 })
         }
+    }
+
+    /// Looks once a second whether a thread stands, and shows that this one does not.
+    private func watchThreads() {
+        pulseTimers.append(context.state.pulses.control.start(on: loop))
+        let timer = Timer(on: loop, repeating: true) { [unowned self] in self.readinessChanged() }
+        timer.start(after: LoopPulse.interval)
+        pulseTimers.append(timer)
     }
 
     private func report() {
@@ -175,6 +187,7 @@ final class Node {
     private func drain() {
         guard !context.state.isDraining else {
             log.warning("second signal: ending at once")
+            LogWriter.standardError.flush(within: .milliseconds(100))
             // By the shell's convention for a process that SIGTERM has ended: the drain is not complete.
             _exit(128 + SIGTERM)
         }

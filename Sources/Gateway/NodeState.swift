@@ -13,6 +13,8 @@ final class NodeState: Sendable {
     /// By the wall clock: to show, not to reckon with.
     let startedAtUnixMilliseconds = WallClock.unixMilliseconds
 
+    let pulses: LoopPulses
+
     private let startedAt = MonotonicInstant.now
     private let clientCount = Atomic<Int>(0)
     private let httpConnectionCount = Atomic<Int>(0)
@@ -24,6 +26,7 @@ final class NodeState: Sendable {
 
     init(workerCount: Int, maximumClientCount: Int, maximumHttpConnectionCount: Int) {
         self.workerCount = workerCount
+        pulses = LoopPulses(workerCount: workerCount)
         self.maximumClientCount = maximumClientCount
         self.maximumHttpConnectionCount = maximumHttpConnectionCount
     }
@@ -58,7 +61,7 @@ final class NodeState: Sendable {
         if !isSubscriberUp { reasons.append("redis subscriber connection is down") }
         let missing = missingCommandCount
         if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
-        return reasons
+        return reasons + pulses.reasonsNotReady(now: .now)
     }
 
     /// Takes a place for a WebSocket connection; false when there is none.

@@ -8,10 +8,16 @@ final class ServiceStates {
     /// when Redis comes, and what waits for its start must not wait for another machine.
     static let startPatience = Duration.seconds(10)
 
+    /// The pause before what a full queue did not take is sent again.
+    private static let retryPause = Duration.milliseconds(100)
+
     private let socket: NotifySocket?
     private let log: Log
     private var startTimer: Timer?
+    private var retryTimer: Timer?
     private var isStarted = false
+    /// What is still to be sent, by name: a newer state takes the place of an older one.
+    private var unsent: [(name: String, value: String)] = []
 
     /// - Parameter socketName: the value of `NOTIFY_SOCKET`; nil or empty: nobody wants to know.
     init(socketName: String?, loop: EventLoop, log: Log) {
@@ -29,13 +35,14 @@ final class ServiceStates {
         let timer = Timer(on: loop) { [unowned self] in self.start() }
         timer.start(after: ServiceStates.startPatience)
         startTimer = timer
+        retryTimer = Timer(on: loop) { [unowned self] in self.send() }
     }
 
     /// Readiness has changed, or is told for the first time.
     ///
     /// - Parameter reasons: why the node is not ready; empty when it is.
     func readiness(_ reasons: [String]) {
-        tell("STATUS=" + (reasons.isEmpty ? "ready" : "not ready: " + reasons.joined(separator: "; ")))
+        tell(("STATUS", reasons.isEmpty ? "ready" : "not ready: " + reasons.joined(separator: "; ")))
         if reasons.isEmpty { start() }
     }
 
@@ -43,22 +50,35 @@ final class ServiceStates {
     func stopping(clientCount: UInt64) {
         startTimer?.cancel()
         isStarted = true
-        tell("STOPPING=1", "STATUS=draining \(clientCount) connections")
+        tell(("STOPPING", "1"), ("STATUS", "draining \(clientCount) connections"))
     }
 
     private func start() {
         guard !isStarted else { return }
         isStarted = true
         startTimer?.cancel()
-        tell("READY=1")
+        tell(("READY", "1"))
     }
 
-    private func tell(_ assignments: String...) {
-        guard let socket else { return }
+    private func tell(_ states: (name: String, value: String)...) {
+        guard socket != nil else { return }
+        unsent.removeAll { old in states.contains { $0.name == old.name } }
+        unsent += states
+        send()
+    }
+
+    /// A manager that does not read, as while it is reloaded, gets the states when it reads again: a lost `READY=1`
+    /// would end the service.
+    private func send() {
+        guard let socket, !unsent.isEmpty else { return }
         do throws(SystemError) {
-            try socket.send(assignments)
+            guard try socket.send(unsent.map { "\($0.name)=\($0.value)" }) else {
+                retryTimer?.start(after: ServiceStates.retryPause)
+                return
+            }
         } catch {
             log.warning("no word to the service manager", ["reason": "\(error)"])
         }
+        unsent = []
     }
 }

@@ -34,9 +34,47 @@ import Testing
     @Test func assignmentsComeAsOneDatagramOfLines() throws {
         let name = "roomcast-\(UInt64.random(in: .min ... .max))"
         let receiver = try Receiver(abstract: name)
-        try NotifySocket("@\(name)").send(["STOPPING=1", "STATUS=draining 3 connections"])
+        #expect(try NotifySocket("@\(name)").send(["STOPPING=1", "STATUS=draining 3 connections"]))
         #expect(receiver.receive() == "STOPPING=1\nSTATUS=draining 3 connections")
         #expect(receiver.receive() == "")
+    }
+
+    @Test func fullQueueIsNotWaitedFor() throws {
+        let name = "roomcast-\(UInt64.random(in: .min ... .max))"
+        let receiver = try Receiver(abstract: name)
+        let socket = try NotifySocket("@\(name)")
+        var sentCount = 0
+        while try socket.send(["STATUS=\(sentCount)"]) {
+            sentCount += 1
+            try #require(sentCount < 1_000_000, "the queue has no end")
+        }
+        #expect(sentCount > 0)
+        #expect(receiver.receive() == "STATUS=0")
+        #expect(try socket.send(["STATUS=again"]))
+    }
+
+    /// A manager that is busy gets the newest of each state when it reads again, and a start is never lost.
+    @Test func statesThatAFullQueueDidNotTakeAreSentLater() throws {
+        let name = "roomcast-\(UInt64.random(in: .min ... .max))"
+        let receiver = try Receiver(abstract: name)
+        while try NotifySocket("@\(name)").send(["FILLER=1"]) {}
+        let loop = try EventLoop()
+        let states = ServiceStates(
+            socketName: "@\(name)", loop: loop, log: Log(level: .error, format: .text, nodeID: "n1"))
+        states.readiness(["redis is away"])
+        states.readiness([])
+        var received: [String] = []
+        let reader = Timer(on: loop, repeating: true) {
+            while true {
+                let datagram = receiver.receive()
+                guard !datagram.isEmpty else { return }
+                if datagram != "FILLER=1" { received.append(datagram) }
+                if datagram.contains("READY=1") { loop.stop() }
+            }
+        }
+        reader.start(after: .milliseconds(10))
+        loop.run()
+        #expect(received == ["STATUS=ready\nREADY=1"])
     }
 
     /// A path needs its zero byte within the 108 of an address, an abstract name has one in front.
@@ -53,6 +91,6 @@ import Testing
 
     @Test func socketThatIsGoneIsAnError() throws {
         let socket = try NotifySocket("@roomcast-\(UInt64.random(in: .min ... .max))")
-        #expect(throws: SystemError(ECONNREFUSED, "sendto NOTIFY_SOCKET")) { try socket.send(["READY=1"]) }
+        #expect(throws: SystemError(ECONNREFUSED, "sendto NOTIFY_SOCKET")) { _ = try socket.send(["READY=1"]) }
     }
 }

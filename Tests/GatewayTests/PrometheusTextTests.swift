@@ -13,7 +13,7 @@ import Testing
         let metrics = Metrics(workerCount: 2)
         let state = NodeState(workerCount: 2, maximumClientCount: 500, maximumHttpConnectionCount: 9)
         prepare(metrics, state)
-        return PrometheusText(metrics, state: state, nodeID: "n.1_x-y").text
+        return PrometheusText(metrics, state: state, nodeID: "n.1_x-y", droppedLogLines: 3).text
             .split(separator: "\n", omittingEmptySubsequences: false)
     }
 

@@ -45,7 +45,7 @@ import Testing
     @Test func everyMetricThatIsNamedExists() throws {
         let operations = try page("docs/OPERATIONS.md")
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
-        let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n").text
+        let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n", droppedLogLines: 0).text
         for match in (try readme() + operations).matches(of: /\b(?:roomcast|process)_[a-z_]+/) {
             #expect(metrics.contains("# TYPE \(match.output) "), "\(match.output)")
         }

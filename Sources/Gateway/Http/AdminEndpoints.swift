@@ -37,7 +37,8 @@ final class AdminEndpoints: HttpHandler {
         case "/readyz": readiness(connection)
         default:
             let metrics = PrometheusText(
-                node.metrics, state: node.state, nodeID: node.configuration.nodeId)
+                node.metrics, state: node.state, nodeID: node.configuration.nodeId,
+                droppedLogLines: node.log.droppedCount)
             connection.respond(.ok, fields: [Answer.plainText], body: metrics.text)
         }
     }

@@ -1,11 +1,10 @@
-// One line on stderr for each thing worth telling. Any thread.
+// One line on stderr for each thing worth reporting. Any thread; no caller waits for the reader of stderr.
 
 import EventLoop
 import Glibc
 import Notices
 
-/// Writes lines of a level or above, as text (`key=value`) or as JSON. A line is one write(2), so lines of several
-/// threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.
+/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.
 struct Log: Sendable {
     /// What a line says besides its message, in order.
     struct Fields: ExpressibleByDictionaryLiteral {
@@ -21,12 +20,17 @@ struct Log: Sendable {
     private let level: LogLevel
     private let format: LogFormat
     private let nodeID: String
+    private let writer: LogWriter
 
-    init(level: LogLevel, format: LogFormat, nodeID: String) {
+    init(level: LogLevel, format: LogFormat, nodeID: String, writer: LogWriter = .standardError) {
         self.level = level
         self.format = format
         self.nodeID = nodeID
+        self.writer = writer
     }
+
+    /// Lines that were dropped because nobody read stderr.
+    var droppedCount: UInt64 { writer.droppedCount }
 
     func debug(_ message: String, _ fields: Fields = [:]) { write(.debug, message, fields) }
     func info(_ message: String, _ fields: Fields = [:]) { write(.info, message, fields) }
@@ -38,11 +42,15 @@ struct Log: Sendable {
 
     private func write(_ level: LogLevel, _ message: String, _ fields: Fields) {
         guard isEnabled(level) else { return }
-        let line =
-            format == .text
+        let droppedCount = writer.takeUnreportedCount()
+        if droppedCount > 0 { writer.write(line(.warning, "log lines dropped", ["count": "\(droppedCount)"])) }
+        writer.write(line(level, message, fields))
+    }
+
+    private func line(_ level: LogLevel, _ message: String, _ fields: Fields) -> [UInt8] {
+        format == .text
             ? Log.text(Log.timestamp(), level, message, fields, nodeID)
             : Log.json(Log.timestamp(), level, message, fields, nodeID)
-        StandardError.write(line)
     }
 
     static func text(
@@ -96,23 +104,5 @@ struct Log: Sendable {
     private static func padded(_ number: Int, _ width: Int) -> String {
         let digits = String(number)
         return String(repeating: "0", count: max(0, width - digits.count)) + digits
-    }
-}
-
-/// The process's stderr.
-enum StandardError {
-    /// Writes all of it; what cannot be written has no place left to be reported.
-    static func write(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { bytes in
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                let count = Glibc.write(STDERR_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-                if count < 0 {
-                    if errno == EINTR { continue }
-                    return
-                }
-                rest = rest.dropFirst(count)
-            }
-        }
     }
 }

@@ -32,11 +32,12 @@ struct NotifySocket {
         length = socklen_t(MemoryLayout.size(ofValue: address.sun_family) + name.count)
     }
 
-    /// Sends one datagram; waits while the manager's queue is full, as a lost `READY=1` ends the service.
+    /// Sends one datagram, unless the manager's queue is full.
     ///
     /// - Parameter assignments: such as `READY=1`; none contains a line feed.
+    /// - Returns: false when the queue is full: to be sent again later.
     /// - Throws: when the socket is gone.
-    func send(_ assignments: [String]) throws(SystemError) {
+    func send(_ assignments: [String]) throws(SystemError) -> Bool {
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw SystemError(errno, "socket") }
         defer { close(descriptor) }
@@ -47,10 +48,14 @@ struct NotifySocket {
         repeat {
             sent = withUnsafePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    sendto(descriptor, text, text.count, Int32(MSG_NOSIGNAL), $0, length)
+                    sendto(descriptor, text, text.count, NotifySocket.flags, $0, length)
                 }
             }
         } while sent < 0 && errno == EINTR
+        if sent < 0, errno == EAGAIN { return false }
         guard sent >= 0 else { throw SystemError(errno, "sendto \(NotifySocket.variable)") }
+        return true
     }
+
+    private static let flags = Int32(MSG_NOSIGNAL | MSG_DONTWAIT)
 }

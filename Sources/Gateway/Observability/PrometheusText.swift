@@ -6,11 +6,14 @@ import Notices
 struct PrometheusText {
     private(set) var text = ""
 
-    init(_ metrics: Metrics, state: NodeState, nodeID: String) {
+    /// - Parameter droppedLogLines: see `Log.droppedCount`.
+    init(_ metrics: Metrics, state: NodeState, nodeID: String, droppedLogLines: UInt64) {
         writeNode(state, nodeID)
         writeConnections(metrics)
         writeRoad(metrics)
         writeRequests(metrics)
+        counter("roomcast_log_lines_dropped_total", "Log lines dropped because nobody read them.")
+        sample("roomcast_log_lines_dropped_total", droppedLogLines)
         writeProcess(.now())
     }
 

@@ -1,0 +1,56 @@
+// The sign of life of a node's threads. Each loop writes its own, any thread reads them.
+
+import EventLoop
+import Synchronization
+
+/// When a loop turned last, so that readiness notices a thread that stands somewhere.
+final class LoopPulse: Sendable {
+    /// How often a loop shows that it turns.
+    static let interval = Duration.seconds(1)
+    /// A loop that has not turned for so long stands. A turn takes milliseconds, also under the heaviest load.
+    static let patience = Duration.seconds(5)
+
+    /// Which thread it is, as readiness names it.
+    let name: String
+    private let lastBeat = Atomic<Int64>(MonotonicInstant.now.nanoseconds)
+
+    init(name: String) {
+        self.name = name
+    }
+
+    /// Begins to show that `loop` turns, for as long as the caller holds the timer. On the loop's thread.
+    func start(on loop: EventLoop) -> Timer {
+        let timer = Timer(on: loop, repeating: true) { self.beat(now: .now) }
+        timer.start(after: LoopPulse.interval)
+        return timer
+    }
+
+    func beat(now: MonotonicInstant) {
+        lastBeat.store(now.nanoseconds, ordering: .relaxed)
+    }
+
+    /// How long the loop has not turned.
+    func silence(now: MonotonicInstant) -> Duration {
+        now - MonotonicInstant(nanoseconds: lastBeat.load(ordering: .relaxed))
+    }
+}
+
+/// The pulses of a node's loops.
+struct LoopPulses: Sendable {
+    /// The loop of the node itself, which answers for readiness.
+    let control = LoopPulse(name: "control")
+    let subscriber = LoopPulse(name: "subscriber")
+    let workers: [LoopPulse]
+
+    init(workerCount: Int) {
+        workers = (0..<workerCount).map { LoopPulse(name: "worker \($0)") }
+    }
+
+    /// The loops that stand, as reasons against readiness. None while the control loop has only just come back
+    /// itself: then the whole process was stopped, and the others are about to turn, too.
+    func reasonsNotReady(now: MonotonicInstant) -> [String] {
+        guard control.silence(now: now) < LoopPulse.interval * 2 else { return [] }
+        return ([subscriber] + workers).filter { $0.silence(now: now) >= LoopPulse.patience }
+            .map { "thread \($0.name) does not turn" }
+    }
+}

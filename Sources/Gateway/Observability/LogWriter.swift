@@ -1,0 +1,103 @@
+// The way of log lines to stderr, on a thread of its own: a reader of the log may stall, and no loop waits for it.
+// Any thread.
+
+import EventLoop
+import Glibc
+import Synchronization
+
+/// Takes lines at once and writes them in the background, in order. While nobody reads stderr, up to
+/// `maximumPendingBytes` wait; lines beyond that are dropped and counted.
+final class LogWriter: Sendable {
+    /// The process's stderr. Its thread starts with the first line; what waits when the process exits is still written.
+    static let standardError: LogWriter = {
+        let writer = LogWriter(descriptor: STDERR_FILENO)
+        atexit { LogWriter.standardError.flush(within: .seconds(1)) }
+        return writer
+    }()
+
+    /// More than a node writes while a healthy log collector pauses.
+    static let maximumPendingBytes = 256 * 1024
+
+    private let lines = Mailbox<[UInt8]>()
+    private let pendingBytes = Atomic<Int>(0)
+    private let dropped = Atomic<UInt64>(0)
+    private let unreported = Atomic<UInt64>(0)
+
+    /// - Parameter descriptor: stays open for the life of the process.
+    init(descriptor: Int32) {
+        do throws(SystemError) {
+            // Never joined: it may stand in `write` for as long as the process lives.
+            _ = try LoopThread(name: "log") { [self] loop in
+                lines.open(on: loop) { [self] lines in writeOut(lines, to: descriptor) }
+                loop.run()
+            }
+        } catch {
+            // A process that cannot start this thread cannot start its others: it ends, and says so without a log.
+        }
+    }
+
+    /// Lines that were dropped since the start.
+    var droppedCount: UInt64 { dropped.load(ordering: .relaxed) }
+
+    /// Takes a line, which ends in a line feed; drops it when too much waits.
+    func write(_ line: [UInt8]) {
+        guard pendingBytes.load(ordering: .relaxed) + line.count <= LogWriter.maximumPendingBytes else {
+            dropped.add(1, ordering: .relaxed)
+            unreported.add(1, ordering: .relaxed)
+            return
+        }
+        pendingBytes.add(line.count, ordering: .relaxed)
+        lines.post(line)
+    }
+
+    /// How many lines were dropped since this was asked last, once there is room again; else 0.
+    func takeUnreportedCount() -> UInt64 {
+        guard unreported.load(ordering: .relaxed) > 0,
+            pendingBytes.load(ordering: .relaxed) <= LogWriter.maximumPendingBytes / 2
+        else { return 0 }
+        return unreported.exchange(0, ordering: .relaxed)
+    }
+
+    /// Waits until everything is written, for the end of the process: its last lines say why it ends.
+    ///
+    /// - Returns: whether it is; false when the time was over first.
+    @discardableResult
+    func flush(within patience: Duration) -> Bool {
+        let deadline = MonotonicInstant.now + patience
+        while pendingBytes.load(ordering: .acquiring) > 0 {
+            guard MonotonicInstant.now < deadline else { return false }
+            usleep(1_000)
+        }
+        return true
+    }
+
+    private func writeOut(_ lines: [[UInt8]], to descriptor: Int32) {
+        let bytes = Array(lines.joined())
+        BlockingDescriptor.write(bytes, to: descriptor)
+        pendingBytes.subtract(bytes.count, ordering: .releasing)
+    }
+}
+
+/// Writing that waits: for the thread of the log, and for a process that has no loop yet.
+enum BlockingDescriptor {
+    /// Writes all of it; what cannot be written has no place left to be reported.
+    static func write(_ bytes: [UInt8], to descriptor: Int32) {
+        bytes.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if count < 0 {
+                    guard errno == EINTR || (errno == EAGAIN && isWritableAgain(descriptor)) else { return }
+                    continue
+                }
+                rest = rest.dropFirst(count)
+            }
+        }
+    }
+
+    /// Another process that shares the descriptor may have made it non-blocking.
+    private static func isWritableAgain(_ descriptor: Int32) -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        return poll(&entry, 1, -1) > 0 || errno == EINTR
+    }
+}
