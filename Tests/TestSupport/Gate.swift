@@ -21,7 +21,7 @@ package final class Gate: Sendable {
 
 /// Asks again and again, until a deadline far beyond any healthy wait.
 package func eventually(_ what: String, _ condition: () throws -> Bool) throws {
-    let deadline = ContinuousClock.now + .seconds(20)
+    let deadline = ContinuousClock.now + .seconds(120)
     while try !condition() {
         guard ContinuousClock.now < deadline else { throw NeverHappened(description: "never: \(what)") }
         usleep(2_000)

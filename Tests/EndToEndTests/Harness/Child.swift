@@ -60,7 +60,7 @@ struct Completed: Sendable {
 extension Driver {
     func run(
         _ command: [String], environment: [String: String] = [:], input: String = "",
-        within: Duration = .seconds(30)
+        within: Duration = .seconds(120)
     ) async throws -> Completed {
         let reply = try await call(
             "run",

@@ -19,7 +19,7 @@ struct Hopeless: Error, CustomStringConvertible {
 /// failure.
 @discardableResult
 func eventually(
-    _ what: String, within patience: Duration = .seconds(10),
+    _ what: String, within patience: Duration = .seconds(60),
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws -> Bool {

@@ -31,10 +31,13 @@ async def dribble(id, bytes):
         return False
 
 
+trickle_is_over = asyncio.Event()
+
+
 async def trickle(port, head, count, interval, timeout):
     """Opens `count` connections that send `head`, then x after x, one byte in `interval` seconds, until they are
     answered or cut. For each: the status of the answer (0 without one), the seconds until then, and whether the
-    server has closed within `timeout` seconds."""
+    server has closed within `timeout` seconds. All of them go at `trickle_end`."""
     loop = asyncio.get_running_loop()
 
     async def one():
@@ -42,7 +45,7 @@ async def trickle(port, head, count, interval, timeout):
         ended, answered = False, 0.0
         await loop.sock_connect(stream, ("127.0.0.1", port))
         letters = itertools.chain(base64.b64decode(head), itertools.repeat(ord("x")))
-        while not ended and time.monotonic() - started < timeout:
+        while not ended and not trickle_is_over.is_set() and time.monotonic() - started < timeout:
             try:
                 if not got:
                     await loop.sock_sendall(stream, b"%c" % next(letters))
@@ -59,6 +62,10 @@ async def trickle(port, head, count, interval, timeout):
         return {"status": status, "after": answered, "closed": ended}
 
     return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def trickle_end():
+    trickle_is_over.set()
 
 
 class Flood:
@@ -105,4 +112,4 @@ async def flood_end(id, count, timeout):
     return statuses
 
 
-OPERATIONS = {f.__name__: f for f in (tcp_reset, dribble, trickle, flood_begin, flood_end)}
+OPERATIONS = {f.__name__: f for f in (tcp_reset, dribble, trickle, trickle_end, flood_begin, flood_end)}
