@@ -77,10 +77,6 @@ import Testing
             try await page.expect("one notice over one connection") { $0.noticeNumbers == [7] }
             #expect(try await edge.total("roomcast_connections") == 1)
             #expect(try await page.seen()["beats"] == 1)
-
-            try await page.freeze(true)
-            try await page.freeze(false)
-            try await page.expect("a beat because it goes on") { $0["beats"] == 2 }
         }
     }
 
@@ -97,13 +93,125 @@ import Testing
         }
     }
 
+    /// It says goodbye, so that no gateway waits for its beats, and the time away is told in full.
+    @Test func frozenPageSaysGoodbyeAndTellsTheWholeGap() async throws {
+        try await ClientEdge.with { edge in
+            let page = try await edge.client(Self.lobby)
+            let notices = await Published(edge.cluster.redis, room: "lobby").start()
+            try await page.expect("notices come") { $0.noticeNumbers.count > 10 }
+            try await page.freeze(true)
+            try await eventually("goodbye has been said") {
+                try await edge.total(#"roomcast_closes_total{code="peer"}"#) == 1
+            }
+            try await notices.wait(forMore: 150)
+            #expect(try await edge.total("roomcast_connections") == 0)
+            try await page.freeze(false)
+            try await Self.expectWholeGap(page, notices)
+            let seen = try await page.seen()
+            let waiting = seen["statuses"].array?.first { $0["status"] == "waiting" }
+            #expect(waiting?["reason"] == ["kind": "frozen"])
+            #expect(seen["tokens"].count == 1)
+            #expect(try await page.complaints() == [])
+        }
+    }
+
+    @Test func pageOfTheBackForwardCacheSaysGoodbyeAndTellsTheWholeGap() async throws {
+        try await ClientEdge.with { edge in
+            let page = try await edge.client(Self.lobby)
+            let notices = await Published(edge.cluster.redis, room: "lobby").start()
+            try await page.expect("notices come") { $0.noticeNumbers.count > 10 }
+            try await page.leave(for: "/package.json")
+            try await eventually("goodbye has been said") {
+                try await edge.total(#"roomcast_closes_total{code="peer"}"#) == 1
+            }
+            try await notices.wait(forMore: 100)
+            try await page.goBack()
+            try await Self.expectWholeGap(page, notices)
+            #expect(try await page.complaints() == [])
+        }
+    }
+
+    /// The page finds the end of its connection seconds after it came, and with it what had come before.
+    @Test func busyPageTellsTheWholeGap() async throws {
+        try await ClientEdge.with { edge in
+            let page = try await edge.client(Self.lobby)
+            let notices = await Published(edge.cluster.redis, room: "lobby").start()
+            try await page.expect("notices come") { $0.noticeNumbers.count > 10 }
+            let token = try #require(try await page.seen()["tokens"][0].string)
+            let node = try await edge.holder(of: token)
+            let loop = "const end = performance.now() + 6_000; while (performance.now() < end);"
+            try await page.evaluate("setTimeout(() => { \(loop) }), null")
+            try await node.child.signal(SIGKILL)
+            #expect(try await node.child.exitCode(within: .seconds(5)) != nil)
+            try await Self.expectWholeGap(page, notices)
+            #expect(try await page.complaints() == [])
+        }
+    }
+
+    /// Ends the publishing when the client is there again; what it told is no less than what it missed.
+    private static func expectWholeGap(_ page: Page, _ notices: Published) async throws {
+        let back = try await page.expect("connected again") {
+            $0["status"] == "open" && $0["counts"]["reconnects"] == 1
+        }
+        let told = try #require(back["gaps"][0]["ms"].double)
+        #expect(back["gaps"].count == 1 && back["gaps"][0]["source"] == "reconnect")
+        let times = try await notices.stop()
+        let last = times.count - 1
+        let seen = try await page.expect("the last notice") { $0.noticeNumbers.last == last }
+        let missing = Set(times.indices).subtracting(seen.noticeNumbers).filter { $0 > seen.noticeNumbers[0] }
+        let (first, end) = (try #require(missing.min()), try #require(missing.max()))
+        let silence = (times[end].sent - times[first].answered) / .milliseconds(1)
+        #expect(silence > 1000, "or nothing is proved")
+        #expect(told >= silence, "\(told) ms were told, and \(silence) ms are missing")
+    }
+
+    /// An ingress that has lost its way says all sorts of things, at every place where a gateway would answer.
+    @Test(arguments: [404, 403, 401])
+    func pagesOfAnIngressEndNoClient(status: Int) async throws {
+        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+            let ingress = try await SilentProxy(edge.cluster.driver, to: edge.nginx.port)
+            try await ingress.answer(status, "<h1>Nothing here</h1>", containing: "/get/token")
+            let page = try await edge.page()
+            let place: [String: JSON] = ["url": .string("http://127.0.0.1:\(ingress.port)")]
+            try await page.start(Self.shortLobby.merging(place) { own, _ in own })
+            let waiting = try await page.expect("waits for a token") { seen in
+                seen["status"] == "waiting" && (seen["statuses"].count > 3)
+            }
+            let reason: JSON = [
+                "kind": "status", "status": .number(Double(status)), "detail": "not the gateway's answer",
+            ]
+            #expect(waiting["statuses"].array?.last?["reason"] == reason)
+            try await ingress.stopAnswering()
+            try await page.expect("open") { $0["status"] == "open" }
+
+            // From now on neither beats nor handshakes get through, and the connection is cut.
+            for path in ["/heartbeat", "/ws"] {
+                try await ingress.answer(status, "", containing: "GET \(path)")
+            }
+            let token = try #require(try await page.seen()["tokens"][0].string)
+            let node = try await edge.holder(of: token).child
+            let pages = try await ingress.pageCount()
+            try await node.signal(SIGKILL)
+            #expect(try await node.exitCode(within: .seconds(5)) != nil)
+            try await eventually("it has tried both, twice", within: .seconds(40)) {
+                try await ingress.pageCount() >= pages + 4
+            }
+            #expect(try await page.seen()["status"] != "closed")
+            try await ingress.stopAnswering()
+            let seen = try await page.expect("open again") {
+                $0["status"] == "open" && $0["counts"]["reconnects"] == 1
+            }
+            #expect(seen["tokens"].count == 1, "the token was never in doubt")
+        }
+    }
+
     @Test func tokenThatExpiredInSleepIsTakenAnew() async throws {
         try await ClientEdge.with(options: Self.shortTimeout) { edge in
             let page = try await edge.client(Self.shortLobby)
             let token = try #require(try await page.seen()["tokens"][0].string)
             try await page.freeze(true)
-            try await eventually("cut, as nobody beats", within: .seconds(30)) {
-                try await edge.total(#"roomcast_closes_total{code="4000"}"#) == 1
+            try await eventually("goodbye has been said") {
+                try await edge.total(#"roomcast_closes_total{code="peer"}"#) == 1
             }
             try await edge.cluster.redis.command("DEL", .string("client:\(token)"))
             try await page.freeze(false)
@@ -128,6 +236,8 @@ import Testing
             let last = end["statuses"].array?.last ?? .null
             #expect(last["reason"] == "replaced")
             #expect(last["code"] == 4001)
+            let error = end["errors"][0].string ?? ""
+            #expect(error.hasPrefix("Error: Roomcast: the connection is closed for good, replaced: 4001"))
             // In this time one that fights would have come back.
             try await newer.expect("beats go on") { $0["beats"].int ?? 0 >= 2 }
             #expect(try await newer.seen()["counts"]["reconnects"] == 0)
@@ -203,6 +313,49 @@ import Testing
             try await eventually("goodbye has been said") {
                 try await edge.total(#"roomcast_closes_total{code="peer"}"#) == 1
             }
+        }
+    }
+}
+
+/// Numbered notices to a room, one after the other until told to stop, and when each was sent and answered.
+private actor Published {
+    typealias Times = (sent: ContinuousClock.Instant, answered: ContinuousClock.Instant)
+
+    private let redis: RedisServer
+    private let room: String
+    private var times: [Times] = []
+    private var isOver = false
+    private var task: Task<Void, any Error>?
+
+    private var publishedCount: Int { times.count }
+
+    init(_ redis: RedisServer, room: String) {
+        (self.redis, self.room) = (redis, room)
+    }
+
+    func start() -> Published {
+        task = Task { try await publish() }
+        return self
+    }
+
+    nonisolated func wait(forMore count: Int) async throws {
+        let already = await publishedCount
+        try await eventually("\(count) more are published") { await self.publishedCount >= already + count }
+    }
+
+    /// Publishes no more; the times by number.
+    func stop() async throws -> [Times] {
+        isOver = true
+        try await task?.value
+        return times
+    }
+
+    private func publish() async throws {
+        while !isOver {
+            let sent = ContinuousClock.now
+            try await redis.publish(room: room, #"{"type":"notice","data":{"n":\#(times.count)}}"#)
+            times.append((sent, .now))
+            try await Task.sleep(for: .milliseconds(20))
         }
     }
 }

@@ -10,7 +10,10 @@ export interface Notice {
 export interface Gap {
   /** The rooms in which something may be missing. */
   rooms: string[];
-  /** How long the gap was, in milliseconds. */
+  /**
+   * How long it was, in milliseconds, never too short. After a reconnection it counts from the last thing that was
+   * certainly heard, which may be the last heartbeat.
+   */
   ms: number;
   /** `server`: the node was away from Redis. `reconnect`: this client was away from the node. */
   source: "server" | "reconnect";
@@ -26,22 +29,48 @@ export type EndReason =
   | "replaced"
   /** 4003: the token was revoked, and there is no `getToken` to ask for another one. */
   | "revoked"
-  /** 1002, 1007, 1009: something between the two breaks the protocol. */
+  /** 1002, 1007, 1008, 1009: something between the two breaks the protocol. */
   | "protocol"
-  /** No token for this client (400, 401, …), or no WebSocket can be made here. */
+  /** The gateway has no token for this client (400, 401, …), or no WebSocket can be made here. */
   | "refused"
   /** `getToken` gave null. */
   | "no token";
 
-export interface StatusChange {
-  status: Status;
-  previous: Status;
-  /** Why it has ended; `offline` while it waits for the network. */
-  reason?: EndReason | "offline";
-  /** The close code of the connection that has ended. */
-  code?: number;
-  /** When waiting: milliseconds until the next attempt. */
-  retryInMs?: number;
+/** Why a client waits. `detail` is for people: its words may change. */
+export type WaitReason =
+  /** The connection was closed, with `code` (1006: it was cut). */
+  | { kind: "close"; code: number; detail?: string }
+  /** HTTP answered, and not as hoped: the gateway, or something in front of it. */
+  | { kind: "status"; status: number; detail: string }
+  /** Nobody answered. A browser does not say whether the network or CORS is at fault. */
+  | { kind: "network"; detail: string }
+  /** No answer in time. */
+  | { kind: "timeout"; detail: string }
+  /** The gateway knows the token, and the WebSocket does not open. A browser does not say why. */
+  | { kind: "handshake"; detail: string }
+  /** `getToken` has failed, as `onerror` was told. */
+  | { kind: "getToken"; detail: string }
+  /** The page is frozen, or left and kept in the back/forward cache; it goes on when it comes back. */
+  | { kind: "frozen" }
+  /** There is no network. */
+  | { kind: "offline" };
+
+export type StatusChange =
+  | { status: "connecting" | "open"; previous: Status; reason?: undefined; code?: undefined; retryInMs?: undefined }
+  | {
+    status: "waiting";
+    previous: Status;
+    reason: WaitReason;
+    /** The close code of the connection that has ended. */
+    code?: number;
+    /** Milliseconds until the next attempt; what happens in the page may bring it forward. */
+    retryInMs: number;
+  }
+  | { status: "closed"; previous: Status; reason: EndReason; code?: number; retryInMs?: undefined };
+
+/** An error of this module. `reason`: what has led to it, where that was an answer, a close or silence. */
+export interface ClientError extends Error {
+  reason?: WaitReason;
 }
 
 /** Why a token is asked for. */
@@ -68,7 +97,11 @@ export interface Callbacks<N = Notice> {
   onnotice: ((notice: N) => unknown) | null;
   onstatus: ((change: StatusChange) => unknown) | null;
   ongap: ((gap: Gap) => unknown) | null;
-  /** What a callback threw, a `getToken` that failed, a frame that is no JSON; without it, `console.error`. */
+  /**
+   * What does not heal by itself (a `ClientError`): a refusal, a close for good, no connection for a long time and no
+   * sign that one is possible. What a callback threw, a `getToken` that failed, a frame that is no JSON. Without it,
+   * `console.error`.
+   */
   onerror: ((error: unknown) => unknown) | null;
 }
 
@@ -79,7 +112,7 @@ export type ConnectOptions<N = Notice> = TokenSource & Partial<Callbacks<N>> & {
   rooms: readonly string[];
   /** How the handshake carries the token; `query` unless given. */
   tokenIn?: "query" | "subprotocol";
-  /** The gateway's `--heartbeat-timeout` in milliseconds; 30000 unless given. */
+  /** The gateway's `--heartbeat-timeout` in milliseconds, at least 1000; 30000 unless given. */
   heartbeatTimeoutMs?: number;
   /** Whether a worker keeps the time while the page is hidden; true unless given. */
   backgroundTimer?: boolean;
@@ -123,3 +156,9 @@ export function backoffMs(attempt: number, random?: () => number): number;
 
 /** The different rooms of `rooms`. @throws TypeError when they are none that a gateway takes. */
 export function checkedRooms(rooms: readonly string[]): string[];
+
+/**
+ * Milliseconds that a `Retry-After` asks for, in seconds or as a date, at most five minutes; 0 when it asks for
+ * nothing.
+ */
+export function retryAfterMs(text: string | null | undefined, now?: number): number;

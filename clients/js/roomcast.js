@@ -17,6 +17,19 @@ const stableMs = 10_000;
 /** Who was too slow begins to back off here: 0 to 8 s. */
 const crowdedAttempt = 3;
 const requestMs = 10_000, openingMs = 15_000, getTokenMs = 30_000;
+/** More than this no `Retry-After` is obeyed: five minutes. */
+const maximumRetryAfterMs = 300_000;
+/** Timers take a signed number of 32 bits; with more they fire at once. */
+const maximumTimerMs = 2 ** 31 - 1;
+/** A gateway that has served this client before may be half configured: so many refusals are tried again. */
+const maximumRefusals = 5;
+/** From this attempt on the caller hears of what may never heal: about 15 s. */
+const tellingAttempt = 5;
+/** A message counts as heard when a timer of so long, set with it, comes no later than the slack. */
+const proofMs = 1_000, proofSlackMs = 250;
+/** A stretch of time that is measured at once, and how far two clocks may differ in it. */
+const stretchMs = 10_000, clockSlackMs = 1_000;
+const maximumDetail = 200;
 const maximumRooms = 2, maximumRoomBytes = 128, maximumIdentityBytes = 256;
 const callbacks = ["onnotice", "onstatus", "ongap", "onerror"];
 /** C0, DEL and C1. */
@@ -28,7 +41,7 @@ export function closeRule(code, canAsk) {
     case 1001: case 4000: return { action: "retry soon" };
     case 1013: return { action: "back off" };
     // Trying again would break the same rule again.
-    case 1002: case 1007: case 1009: return { action: "stop", reason: "protocol" };
+    case 1002: case 1007: case 1008: case 1009: return { action: "stop", reason: "protocol" };
     // Whoever fights for the token makes two connections close each other for ever.
     case 4001: return { action: "stop", reason: "replaced" };
     // Who was sent away does not let himself in again; whether he may come back the caller's backend knows.
@@ -40,6 +53,17 @@ export function closeRule(code, canAsk) {
 /** Exponential backoff with full jitter: milliseconds to wait after `attempt` others have failed. */
 export function backoffMs(attempt, random = Math.random) {
   return random() * Math.min(backoffCapMs, backoffBaseMs * 2 ** Math.min(attempt, 16));
+}
+
+/**
+ * Milliseconds that a `Retry-After` asks for, in seconds or as a date (RFC 9110 section 10.2.3), at most five
+ * minutes; 0 when it asks for nothing.
+ */
+export function retryAfterMs(text, now = Date.now()) {
+  const value = String(text ?? "").trim();
+  // Date.parse reads much that is no date of HTTP, "-5" among it.
+  const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : / GMT$/.test(value) ? Date.parse(value) - now : 0;
+  return ms > 0 ? Math.min(ms, maximumRetryAfterMs) : 0;
 }
 
 /** The different rooms of `rooms`, if a gateway takes them; otherwise a TypeError that says what is wrong. */
@@ -74,7 +98,8 @@ function checkedUrl(text) {
   if (!url || !/^(https?|wss?):$/.test(url.protocol) || url.search || url.hash || url.username || url.password) {
     throw new TypeError("url must be the gateway's http or https address, without query, fragment or password");
   }
-  return url.href.replace(/^ws/, "http").replace(/\/$/, "");
+  // Not `href`: that keeps a `?` or `#` with nothing behind it.
+  return `${url.protocol.replace("ws", "http")}//${url.host}${url.pathname.replace(/\/+$/, "")}`;
 }
 
 function checkedOptions(options) {
@@ -83,7 +108,8 @@ function checkedOptions(options) {
   const { heartbeatTimeoutMs = standardHeartbeatMs, WebSocket = globalThis.WebSocket } = options;
   const settings = {
     base: checkedUrl(options.url), rooms: checkedRooms(options.rooms),
-    userId, deviceId, getToken, tokenIn, backgroundTimer, heartbeatTimeoutMs, WebSocket,
+    userId, deviceId, getToken, tokenIn, backgroundTimer, WebSocket,
+    heartbeatTimeoutMs: Math.min(heartbeatTimeoutMs, maximumTimerMs),
   };
   if (getToken !== undefined && typeof getToken !== "function") throw new TypeError("getToken must be a function");
   if (userId !== undefined) checkName(userId, "userId", maximumIdentityBytes);
@@ -96,6 +122,7 @@ function checkedOptions(options) {
   if (!(Number.isFinite(heartbeatTimeoutMs) && heartbeatTimeoutMs >= 1_000)) {
     throw new TypeError("heartbeatTimeoutMs must be a number of milliseconds, at least 1000");
   }
+  if (typeof backgroundTimer !== "boolean") throw new TypeError("backgroundTimer must be true or false");
   if (typeof WebSocket !== "function") throw new TypeError("no global WebSocket here: give one as WebSocket");
   for (const name of callbacks) {
     if (typeof (options[name] ?? connect) !== "function") throw new TypeError(`${name} must be a function`);
@@ -104,14 +131,17 @@ function checkedOptions(options) {
 }
 
 /**
- * Timers of one client. Browsers slow the timers of hidden pages down, some by half a minute, which is later than
- * a heartbeat may be; those of a worker they leave alone. So both are set and the first one counts: where a content
- * security policy forbids the worker, the page's own are there.
+ * Time and timers of one client. Browsers slow the timers of hidden pages down, some by half a minute, which is later
+ * than a heartbeat may be; those of a worker they leave alone. So both are set and the first one counts: where a
+ * content security policy forbids the worker, the page's own are there.
  */
 class Clock {
   #pending = new Map();
   #lastNumber = 0;
   #worker = null;
+  #passedMs = 0;
+  #wallAt = Date.now();
+  #steadyAt = performance.now();
 
   constructor(inBackground) {
     if (!inBackground || typeof document === "undefined" || typeof Worker === "undefined") return;
@@ -123,8 +153,25 @@ class Clock {
     } catch { /* the page's own timers do */ }
   }
 
+  /**
+   * Milliseconds that only grow. The system's clock can be set back, and the steady one may stand still while the
+   * machine sleeps: the one that went further counts, so that time is hidden by neither.
+   */
+  now() {
+    const wall = Date.now(), steady = performance.now();
+    const byWall = wall - this.#wallAt, bySteady = steady - this.#steadyAt;
+    const passed = Math.max(byWall, bySteady, 0);
+    // Not at each call: the rounding of both would add up.
+    if (passed < stretchMs && Math.abs(byWall - bySteady) < clockSlackMs) return this.#passedMs + passed;
+    this.#passedMs += passed;
+    this.#wallAt = wall;
+    this.#steadyAt = steady;
+    return this.#passedMs;
+  }
+
   /** Calls `action` once after `ms`, unless the returned function is called before. */
-  after(ms, action) {
+  after(delay, action) {
+    const ms = Math.min(delay, maximumTimerMs);
     const number = ++this.#lastNumber;
     this.#pending.set(number, { action, timer: setTimeout(() => this.#fire(number), ms) });
     this.#worker?.postMessage([number, ms]);
@@ -162,14 +209,26 @@ class Client {
   /** The number of the step under way: what an older step finds out later is void. */
   #step = 0;
   #openedAt = 0;
-  /** When a beat was last answered by anybody: the way to the gateway stood then. */
+  /** When a beat was last answered: the way to the gateway stood then. */
   #answeredAt = 0;
+  /**
+   * The last moment at which this client certainly heard its gateway; null before the first connection. Never the
+   * moment in which an event was handled: the page may have been frozen or busy until then.
+   */
+  #heardAt = null;
+  #dialedAt = 0;
+  #cancelProof = null;
+  /** A server has asked for silence until then. */
+  #silentUntil = 0;
   /** Since when beats of this connection are refused with "token error". */
   #refusedAt = null;
   #isBeating = false;
-  /** When the network went, or the connection; nothing has come since. */
-  #offlineAt = null;
-  #lostAt = null;
+  #wasOffline = false;
+  /** Whether the gateway has ever served this client, and how often it has refused a token since. */
+  #wasServed = false;
+  #refusals = 0;
+  /** Whether the caller knows of the trouble that there is. */
+  #isTold = false;
   #cancelTimer = () => {};
   #ending = new AbortController();
 
@@ -194,24 +253,37 @@ class Client {
   #listen() {
     const { signal } = this.#ending;
     const on = (target, name, action) => target?.addEventListener?.(name, action, { signal });
+    const wake = () => this.#wake();
     on(globalThis.document, "visibilitychange", () => { if (!document.hidden) this.#wake(); });
-    on(globalThis.document, "resume", () => this.#wake());
+    on(globalThis.document, "freeze", () => this.#suspend());
+    on(globalThis.document, "resume", wake);
     if (typeof document === "undefined") return;
-    on(globalThis, "offline", () => { this.#offlineAt ??= Date.now(); });
+    on(globalThis, "pagehide", () => this.#suspend());
+    on(globalThis, "pageshow", ({ persisted }) => { if (persisted) this.#wake(); });
+    on(globalThis, "offline", () => { this.#wasOffline = true; });
     on(globalThis, "online", () => this.#online());
   }
 
   /** Time has passed unseen, perhaps hours of it. */
   #wake() {
+    if (this.#clock.now() < this.#silentUntil) return;
     if (this.#status === "open") this.#beat();
     if (this.#status === "waiting") this.#connect();
   }
 
+  /** A page that is about to hear nothing says goodbye: otherwise the gateway would wait for its beats. */
+  #suspend() {
+    if (this.#status === "waiting" || this.#status === "closed") return;
+    this.#silentUntil = 0;
+    // Its timer cannot come while the page is frozen; it is for a browser that forgets to say when that ends.
+    this.#wait(backoffCapMs, { kind: "frozen" });
+  }
+
   /** A connection from before may hang on an address that is no longer ours, and would say nothing for ever. */
   #online() {
-    const offlineAt = this.#offlineAt;
-    this.#offlineAt = null;
-    if (this.#status === "open" && offlineAt !== null) return this.#replace(offlineAt);
+    const isOther = this.#wasOffline;
+    this.#wasOffline = false;
+    if (this.#status === "open" && isOther) return this.#connect();
     this.#wake();
   }
 
@@ -222,31 +294,41 @@ class Client {
     this.#tell("connecting");
     if (step !== this.#step) return;
     if (this.#token === null) {
-      const token = await this.#takeToken();
+      const { token, reason, waitMs } = await this.#takeToken();
       if (step !== this.#step) return;
-      if (token === null) return this.#wait(backoffMs(this.#attempt++));
+      if (!token) return this.#fail(reason, waitMs);
       this.#token = token;
       this.#tokenReason = "token error";
     }
     this.#open();
   }
 
-  /** @returns {Promise<string|null>} null when there is none now; ends the client when there will be none. */
+  /**
+   * Ends the client when there will be no token.
+   *
+   * @returns {Promise<Partial<Answer & {token: string}>>} without a token: why there is none now.
+   */
   async #takeToken() {
     const { getToken, userId, deviceId } = this.#settings;
     if (getToken) return this.#askCaller(getToken);
     const identity = userId !== undefined ? { isLogin: "true", userId } : { isLogin: "false", deviceId };
     const step = this.#step;
     const answer = await this.#request("get/token", identity);
-    if (answer?.status === 200 && isToken(answer.data)) return answer.data;
-    if (step === this.#step && isRefusal(answer)) {
-      this.#report(new Error(`Roomcast: no token for this client: ${answer.status} ${answer.data ?? ""}`));
+    if (step !== this.#step) return answer;
+    if (answer.isGateways && answer.status === 200 && isToken(answer.data)) {
+      this.#wasServed = true;
+      this.#refusals = 0;
+      return { token: answer.data };
+    }
+    if (isRefusal(answer) && (!this.#wasServed || ++this.#refusals > maximumRefusals)) {
+      const { status, data, reason } = answer;
+      this.#report(failure(`no token for this client: ${status} ${data}`, reason));
       this.#end("refused");
     }
-    return null;
+    return answer;
   }
 
-  /** @returns {Promise<string|null>} */
+  /** @returns {Promise<Partial<Answer & {token: string}>>} */
   async #askCaller(getToken) {
     const { rooms, userId, deviceId } = this.#settings;
     const request = { reason: this.#tokenReason, rooms: [...rooms], userId, deviceId, signal: this.#ending.signal };
@@ -254,16 +336,16 @@ class Client {
     let cancel = () => {};
     /** @type {Promise<never>} */
     const late = new Promise((_, reject) => {
-      cancel = this.#clock.after(getTokenMs, () => reject(new Error("Roomcast: getToken has not answered in 30 s")));
+      cancel = this.#clock.after(getTokenMs, () => reject(failure("getToken has not answered in 30 s")));
     });
     try {
       const token = await Promise.race([late, getToken(request)]);
       if (token === null && step === this.#step) this.#end("no token");
-      if (token === null || isToken(token)) return token;
+      if (token === null || isToken(token)) return { token: token ?? undefined };
       throw new TypeError("Roomcast: getToken must give a token (letters, digits, - and _) or null");
     } catch (error) {
       if (step === this.#step) this.#report(error);
-      return null;
+      return { reason: { kind: "getToken", detail: "getToken gave no token: onerror has why" } };
     } finally {
       cancel();
     }
@@ -279,14 +361,15 @@ class Client {
       socket = new WebSocket(url.replace(/^http/, "ws"), isInQuery ? [] : ["roomcast", `token.${this.#token}`]);
     } catch {
       // The platform's own error quotes the URL, and with it the token.
-      this.#report(new Error("Roomcast: no WebSocket can be made here (a page over https needs an https url)"));
+      this.#report(failure("no WebSocket can be made here (a page over https needs an https url)"));
       return this.#end("refused");
     }
     this.#socket = socket;
+    this.#dialedAt = this.#clock.now();
     this.#cancelTimer = this.#clock.after(openingMs, () => this.#unopened());
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#received(data);
-    socket.onclose = ({ code }) => (this.#status === "open" ? this.#closed(code) : this.#unopened());
+    socket.onclose = ({ code, reason }) => (this.#status === "open" ? this.#closed(code, reason) : this.#unopened());
     // A close follows and says the same.
     socket.onerror = () => {};
   }
@@ -297,26 +380,33 @@ class Client {
     const answer = await this.#request("heartbeat", { token: this.#token });
     if (step !== this.#step) return;
     if (isTokenError(answer)) this.#token = null;
-    this.#wait(backoffMs(this.#attempt++));
+    const isRefused = answer.isGateways && answer.status === 200;
+    this.#fail(isRefused ? { kind: "handshake", detail: handshakeDetail } : answer.reason, answer.waitMs);
   }
 
   #opened() {
-    const now = Date.now();
+    const now = this.#clock.now();
     const socket = this.#socket;
-    const lostAt = this.#lostAt;
+    const heardAt = this.#heardAt;
     this.#openedAt = this.#answeredAt = now;
-    this.#offlineAt = this.#lostAt = this.#refusedAt = null;
-    this.#isBeating = false;
+    // The 101 left after the request did; when it came only a page knows that was not frozen meanwhile.
+    this.#heardAt = this.#dialedAt;
+    this.#refusedAt = null;
+    this.#isBeating = this.#wasOffline = this.#isTold = false;
+    this.#wasServed = true;
+    this.#refusals = 0;
     this.#scheduleBeat();
-    if (lostAt !== null) this.#counts.reconnects += 1;
+    if (heardAt !== null) this.#counts.reconnects += 1;
     this.#tell("open");
-    if (lostAt === null || socket !== this.#socket) return;
-    this.#tellGap({ rooms: this.rooms, ms: Math.max(0, now - lostAt), source: "reconnect" });
+    if (heardAt === null || socket !== this.#socket) return;
+    this.#tellGap({ rooms: this.rooms, ms: Math.ceil(now - heardAt), source: "reconnect" });
   }
 
   /** Ends the step before and begins another one. */
   #begin() {
     this.#cancelTimer();
+    this.#cancelProof?.();
+    this.#cancelProof = null;
     const socket = this.#socket;
     this.#socket = null;
     if (socket) {
@@ -326,30 +416,36 @@ class Client {
     return ++this.#step;
   }
 
-  #wait(ms, code) {
+  /** An attempt has failed, or a connection; a server may have asked for some patience. */
+  #fail(reason, waitMs = 0) {
+    const delay = backoffMs(this.#attempt++);
+    if (this.#attempt >= tellingAttempt && !this.#isTold && mayStay(reason, this.#wasServed)) {
+      const step = this.#step;
+      this.#isTold = true;
+      this.#report(failure(`still no connection: ${describe(reason)}`, reason));
+      if (step !== this.#step) return;
+    }
+    this.#silentUntil = this.#clock.now() + waitMs;
+    this.#wait(waitMs + delay, reason);
+  }
+
+  #wait(ms, reason, code) {
     this.#begin();
     const isOffline = globalThis.navigator?.onLine === false;
     // The event `online` ends it; the time is for machines that are wrongly told to be offline.
-    const retryInMs = Math.round(isOffline ? backoffCapMs : ms);
+    const retryInMs = Math.round(isOffline ? Math.max(backoffCapMs, ms) : ms);
     this.#cancelTimer = this.#clock.after(retryInMs, () => this.#connect());
-    this.#tell("waiting", { retryInMs, ...(code && { code }), ...(isOffline && { reason: "offline" }) });
+    this.#tell("waiting", { retryInMs, ...(code && { code }), reason: isOffline ? { kind: "offline" } : reason });
   }
 
-  /** Gives the connection up, which has brought nothing since `lostAt`, and makes another one. */
-  #replace(lostAt) {
-    this.#lostAt = lostAt;
-    this.#connect();
-  }
-
-  #closed(code) {
-    const { heartbeatTimeoutMs, getToken } = this.#settings;
-    const now = Date.now();
-    // The Close may be old: it lay there while the machine slept.
-    const isStale = now - this.#answeredAt > heartbeatTimeoutMs;
-    this.#lostAt = this.#offlineAt ?? (isStale ? this.#answeredAt : now);
-    if (now - this.#openedAt >= stableMs) this.#attempt = 0;
-    const { action, reason } = closeRule(code, Boolean(getToken));
-    if (action === "stop") return this.#end(reason, code);
+  #closed(code, text) {
+    if (this.#clock.now() - this.#openedAt >= stableMs) this.#attempt = 0;
+    const { action, reason: ending } = closeRule(code, Boolean(this.#settings.getToken));
+    const reason = { kind: "close", code, ...(text && { detail: shortened(text) }) };
+    if (action === "stop") {
+      this.#report(failure(`the connection is closed for good, ${ending}: ${describe(reason)}`, reason));
+      return this.#end(ending, code);
+    }
     if (action === "new token") {
       this.#token = null;
       this.#tokenReason = "revoked";
@@ -357,7 +453,7 @@ class Client {
     const isFirst = this.#attempt === 0;
     if (action === "back off") this.#attempt = Math.max(this.#attempt, crowdedAttempt);
     const delay = backoffMs(this.#attempt++);
-    this.#wait(action === "retry soon" && isFirst ? Math.random() * movedSpreadMs : delay, code);
+    this.#wait(action === "retry soon" && isFirst ? Math.random() * movedSpreadMs : delay, reason, code);
   }
 
   #end(reason, code) {
@@ -371,10 +467,13 @@ class Client {
 
   // MARK: Heartbeats
 
-  #scheduleBeat(earliest = earliestBeat, latest = latestBeat) {
-    const ms = this.#settings.heartbeatTimeoutMs * (earliest + Math.random() * (latest - earliest));
+  #scheduleBeat(earliest = earliestBeat, latest = latestBeat, waitMs = 0) {
+    const { heartbeatTimeoutMs } = this.#settings;
+    const ms = heartbeatTimeoutMs * (earliest + Math.random() * (latest - earliest));
+    const asked = waitMs && Math.min(waitMs, heartbeatTimeoutMs) + Math.random() * backoffBaseMs;
+    this.#silentUntil = this.#clock.now() + asked;
     this.#cancelTimer();
-    this.#cancelTimer = this.#clock.after(ms, () => this.#beat());
+    this.#cancelTimer = this.#clock.after(Math.max(ms, asked), () => this.#beat());
   }
 
   async #beat() {
@@ -383,27 +482,27 @@ class Client {
     this.#cancelTimer();
     const { heartbeatTimeoutMs } = this.#settings;
     const step = this.#step;
-    const sentAt = Date.now();
+    const sentAt = this.#clock.now();
     // The gateway drops it. Proxies on the way see that the tunnel is used, and a dead one ends.
     this.#socket.send("");
     const answer = await this.#request("heartbeat", { token: this.#token });
     if (step !== this.#step) return;
     this.#isBeating = false;
-    const now = Date.now();
-    const aliveAt = this.#answeredAt;
+    const now = this.#clock.now();
     // We slept: the gateway has closed the connection meanwhile, even if word of it was lost on the way.
-    const isStale = Math.max(sentAt - aliveAt, now - sentAt) > heartbeatTimeoutMs;
+    const isStale = Math.max(sentAt - this.#answeredAt, now - sentAt) > heartbeatTimeoutMs;
     if (isTokenError(answer)) return this.#refused(isStale);
-    if (answer === null) {
-      if (now - aliveAt <= heartbeatTimeoutMs + verdictSlackMs) return this.#scheduleBeat(unanswered, 3 * unanswered);
-      this.#lostAt = this.#offlineAt ?? aliveAt;
-      return this.#wait(backoffMs(this.#attempt++));
+    if (!isOfTheWay(answer)) {
+      if (now - this.#answeredAt > heartbeatTimeoutMs + verdictSlackMs) return this.#fail(answer.reason);
+      return this.#scheduleBeat(unanswered, 3 * unanswered);
     }
-    if (!isStale || answer.status === 200) this.#answeredAt = now;
+    const isTaken = answer.isGateways && answer.status === 200;
+    if (!isStale || isTaken) this.#answeredAt = now;
     // 503: Redis is away. The connection stands, and its time counts from Redis' return.
-    if (answer.status !== 200) return this.#scheduleBeat(untaken, 3 * untaken);
+    if (!isTaken) return this.#scheduleBeat(untaken, 3 * untaken, answer.waitMs);
     this.#refusedAt = null;
-    if (isStale) return this.#replace(aliveAt);
+    if (isStale) return this.#connect();
+    this.#heardAt = Math.max(this.#heardAt, sentAt);
     this.#scheduleBeat();
   }
 
@@ -412,30 +511,31 @@ class Client {
    * Redis has lost its data. Its node knows, and closes with 4003 or writes it again; so that is awaited.
    */
   #refused(isStale) {
-    const now = Date.now();
+    const now = this.#clock.now();
     this.#refusedAt ??= now;
     const isOver = now - this.#refusedAt > this.#settings.heartbeatTimeoutMs + verdictSlackMs;
-    const aliveAt = isStale ? this.#answeredAt : now;
     this.#answeredAt = now;
     if (!isStale && !isOver) return this.#scheduleBeat(untaken, 3 * untaken);
     this.#token = null;
-    this.#replace(aliveAt);
+    this.#connect();
   }
 
-  /** @returns {Promise<{status: number, data?: unknown}|null>} null when nobody answered. */
+  /** @returns {Promise<Answer>} */
   async #request(path, query) {
     const attempt = new AbortController();
     const abort = () => attempt.abort();
-    const cancel = this.#clock.after(requestMs, abort);
+    let isLate = false;
+    const cancel = this.#clock.after(requestMs, () => { isLate = true; abort(); });
     this.#ending.signal.addEventListener("abort", abort);
     try {
       const url = target(this.#settings.base, path, query);
-      const response = await fetch(url, { signal: attempt.signal, cache: "no-store", credentials: "omit" });
-      const body = await response.json().catch(() => null);
-      // A page instead of JSON: some portal on the way, not the gateway.
-      return body === null && response.ok ? null : { status: response.status, data: body?.data };
-    } catch {
-      return null;
+      return await answered(await fetch(url, { signal: attempt.signal, cache: "no-store", credentials: "omit" }));
+    } catch (error) {
+      /** @type {import("./roomcast.js").WaitReason} */
+      const reason = isLate
+        ? { kind: "timeout", detail: "no answer in 10 s" }
+        : { kind: "network", detail: shortened(String(error?.cause?.code ?? networkDetail)) };
+      return { status: 0, isGateways: false, waitMs: 0, reason };
     } finally {
       cancel();
       this.#ending.signal.removeEventListener("abort", abort);
@@ -444,13 +544,28 @@ class Client {
 
   // MARK: What the caller hears
 
+  /**
+   * A message may have lain here while the page was busy or frozen, and the end of the connection behind it. It was
+   * heard when it came if the connection stands a second later, and nothing was late meanwhile.
+   */
+  #prove() {
+    if (this.#cancelProof) return;
+    const came = this.#clock.now();
+    this.#cancelProof = this.#clock.after(proofMs, () => {
+      this.#cancelProof = null;
+      const isPrompt = this.#clock.now() - came <= proofMs + proofSlackMs;
+      if (isPrompt) this.#heardAt = Math.max(this.#heardAt, came);
+    });
+  }
+
   #received(text) {
+    this.#prove();
     let notice;
     try {
       notice = JSON.parse(text);
     } catch {
       this.#counts.unreadable += 1;
-      return this.#report(new Error("Roomcast: a frame that is no JSON"));
+      return this.#report(failure("a frame that is no JSON"));
     }
     if (isGap(notice)) return this.#tellGap({ rooms: notice.data.rooms, ms: notice.data.ms, source: "server" });
     this.#counts.notices += 1;
@@ -498,13 +613,79 @@ function isToken(token) {
   return typeof token === "string" && /^[\w-]{1,512}$/.test(token);
 }
 
-function isTokenError(answer) {
-  return answer?.status === 500 && String(answer.data).toLowerCase() === "token error";
+/**
+ * An answer of HTTP, or that there was none (status 0). `isGateways`: it has the form of the API's answers, all others
+ * are somebody's on the way. `reason`: what to say of it if it is in the way. `waitMs`: the patience that it asks for.
+ *
+ * @typedef {object} Answer
+ * @property {number} status
+ * @property {boolean} isGateways
+ * @property {unknown} [data]
+ * @property {import("./roomcast.js").WaitReason} reason
+ * @property {number} waitMs
+ */
+
+/**
+ * An ingress, a portal or a firewall on the way speaks HTTP, too.
+ *
+ * @returns {Promise<Answer>}
+ */
+async function answered(response) {
+  const { status, headers } = response;
+  const isJson = /^application\/json *(;|$)/i.test(headers.get("content-type") ?? "");
+  // Somebody's page may be long, and nobody reads it.
+  if (!isJson) response.body?.cancel().catch(() => {});
+  const body = isJson ? await response.json().catch(() => null) : null;
+  const isGateways = typeof body === "object" && body !== null && (status === 200 || typeof body.data === "string");
+  const said = isGateways ? headers.get("roomcast-detail") ?? body.data ?? "not expected" : "not the gateway's answer";
+  return {
+    status, isGateways, data: isGateways ? body.data : undefined,
+    reason: { kind: "status", status, detail: shortened(String(said)) },
+    waitMs: status === 429 || status === 503 ? retryAfterMs(headers.get("retry-after")) : 0,
+  };
 }
 
-/** Whether asking again would bring the same answer. */
-function isRefusal(answer) {
-  return answer !== null && answer.status >= 400 && answer.status < 500 && ![408, 429].includes(answer.status);
+function isTokenError(answer) {
+  return answer.isGateways && answer.status === 500 && String(answer.data).toLowerCase() === "token error";
+}
+
+/** Whether the gateway itself would answer the same again. */
+function isRefusal({ isGateways, status }) {
+  return isGateways && status >= 400 && status < 500 && ![408, 429].includes(status);
+}
+
+/** Whether a beat's answer shows that the way to the gateway stands: not the page of a portal (511: RFC 6585). */
+function isOfTheWay({ isGateways, status }) {
+  return isGateways || status === 429 || (status >= 500 && status !== 511);
+}
+
+/** Whether trouble that has lasted is of a kind that may last for ever; an outage ends. */
+function mayStay({ kind, status }, wasServed) {
+  switch (kind) {
+    case "handshake": return true;
+    case "status": return status < 500 && status !== 429;
+    case "network": case "timeout": return !wasServed;
+    default: return false;
+  }
+}
+
+const networkDetail = "no answer: the network, or an origin that the gateway does not allow, or a policy of the page; "
+  + "a browser does not say which";
+const handshakeDetail = "the gateway answers and the WebSocket does not open: an origin or a room that is not allowed, "
+  + "a proxy that passes no upgrade, or a node that is full";
+
+function describe(reason) {
+  const { kind, status, code, detail } = reason;
+  return [kind === "status" ? status : kind === "close" ? code : kind, detail].filter(Boolean).join(", ");
+}
+
+/** What is said in an error of this module. */
+function failure(message, reason) {
+  return Object.assign(new Error(`Roomcast: ${message}`), reason && { reason });
+}
+
+function shortened(text) {
+  return text.slice(0, maximumDetail);
 }
 
 /** The gateway's own frame: `{"type":"gap","data":{"rooms":["a"],"ms":1234}}` and nothing else in it. */

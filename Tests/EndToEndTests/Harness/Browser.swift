@@ -149,6 +149,22 @@ struct Page: Sendable {
         try await command("Page.setWebLifecycleState", ["state": .string(isFrozen ? "frozen" : "active")])
     }
 
+    /// Leaves for another page of the same server.
+    func leave(for path: String) async throws {
+        try await command("Page.enable")
+        try await evaluate("location.href = \(path.debugDescription)")
+        try await eventually("the other page is there") {
+            try await evaluate("document.readyState === 'complete' && location.pathname") == .string(path)
+        }
+    }
+
+    /// Goes back by one page, as the button does.
+    func goBack() async throws {
+        let path = try await evaluate("location.pathname")
+        try await evaluate("history.back()")
+        try await eventually("back") { try await evaluate("location.pathname") != path }
+    }
+
     func setOffline(_ isOffline: Bool) async throws {
         try await command("Network.enable")
         let conditions: [String: JSON] = [

@@ -1,4 +1,5 @@
-"""Operations on a TCP proxy that can fall silent: what a network does that swallows packets, no more and no less."""
+"""Operations on a TCP proxy that can fall silent, as a network does that swallows packets, and that can answer HTTP
+itself, as an ingress does that has no way to its gateways."""
 import asyncio, itertools
 
 numbers = itertools.count(1)
@@ -12,11 +13,16 @@ class Proxy:
         self.target = target
         # What the first bytes of a connection must contain for it to be swallowed; None: nothing is.
         self.mark = None
+        # What the proxy says to requests in whose head a text stands, and how often it has said it.
+        self.pages = []
+        self.page_count = 0
         self.connections = []
 
     async def accept(self, reader, writer):
-        connection = {"first": b"", "dead": False}
+        connection = {"first": b"", "dead": False, "writer": writer}
         self.connections.append(connection)
+        if self.pages:
+            return await self.answer(reader, writer)
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -24,6 +30,26 @@ class Proxy:
         await asyncio.gather(
             self.carry(reader, server_writer, connection, True),
             self.carry(server_reader, writer, connection, False))
+
+    async def answer(self, reader, writer):
+        """One request a connection, so that each next one is judged anew."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            page = next((answer for mark, answer in self.pages if mark in head), None)
+            if page is None:
+                target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self.target)
+                is_upgrade = b"upgrade: websocket" in head.lower()
+                target_writer.write(head if is_upgrade else head.replace(b"keep-alive", b"close"))
+                connection = {"first": head, "dead": False}
+                return await asyncio.gather(
+                    self.carry(reader, target_writer, connection, True),
+                    self.carry(target_reader, writer, connection, False))
+            self.page_count += 1
+            writer.write(page)
+            await writer.drain()
+        except (ConnectionError, OSError, asyncio.IncompleteReadError):
+            pass
+        writer.close()
 
     async def carry(self, reader, writer, connection, from_client):
         try:
@@ -69,4 +95,25 @@ async def proxy_pass(id):
     proxies[id][0].mark = None
 
 
-OPERATIONS = {f.__name__: f for f in (proxy_open, proxy_swallow, proxy_pass)}
+async def proxy_answer(id, status, body, containing):
+    """New connections get a page, if `containing` stands in the head of their request; pages that any site may read.
+    Those that were kept alive end, WebSockets stay."""
+    page = (f"HTTP/1.1 {status} Something\r\nContent-Type: text/html\r\nContent-Length: {len(body.encode())}\r\n"
+            f"Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n{body}").encode()
+    proxies[id][0].pages.append((containing.encode(), page))
+    for connection in proxies[id][0].connections:
+        if b"upgrade: websocket" not in connection["first"].lower():
+            connection["writer"].close()
+
+
+async def proxy_page_count(id):
+    """How many pages were given out."""
+    return proxies[id][0].page_count
+
+
+async def proxy_stop_answering(id):
+    proxies[id][0].pages = []
+
+
+OPERATIONS = {f.__name__: f for f in (
+    proxy_open, proxy_swallow, proxy_pass, proxy_answer, proxy_page_count, proxy_stop_answering)}

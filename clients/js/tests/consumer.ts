@@ -1,6 +1,6 @@
 // A consumer of the types, checked by the TypeScript compiler and never run. Each `@ts-expect-error` is an error
 // that the types must find.
-import { backoffMs, connect, type Client, type Gap, type StatusChange } from "roomcast";
+import { backoffMs, connect, retryAfterMs, type Client, type ClientError, type Gap, type StatusChange } from "roomcast";
 
 const client: Client = connect({
   url: new URL("https://edge.example/push"), rooms: ["lobby", "user-42"], userId: "42",
@@ -9,6 +9,19 @@ const client: Client = connect({
 });
 client.ongap = ({ rooms, ms, source }: Gap) => console.log(rooms.join(), ms + 1, source === "server");
 client.onerror = null;
+function words(change: StatusChange): string {
+  if (change.status === "closed") return change.reason === "replaced" ? "used elsewhere" : change.reason;
+  if (change.status !== "waiting") return change.status;
+  const { reason, retryInMs } = change;
+  switch (reason.kind) {
+    case "close": return `closed with ${reason.code.toFixed()}, again in ${retryInMs} ms`;
+    case "status": return `${reason.status.toFixed()} ${reason.detail}`;
+    case "offline": case "frozen": return reason.kind;
+    default: return reason.detail.toUpperCase();
+  }
+}
+client.onstatus = (change) => console.log(words(change), retryAfterMs("7"), retryAfterMs(null, Date.now()));
+client.onerror = (error) => console.error((error as ClientError).reason?.kind === "network");
 const total: number = client.counts.notices + client.counts.gaps + backoffMs(1);
 if (client.status === "closed") client.close();
 
@@ -36,3 +49,9 @@ connect({ url: "/", rooms: ["a"], userId: "1", tokenIn: "header" });
 client.status = "open";
 // @ts-expect-error: no such status
 const wrong: boolean = client.status === "offline";
+function kindOf(change: StatusChange): unknown {
+  // @ts-expect-error: only who waits has a kind of reason
+  return change.reason.kind;
+}
+// @ts-expect-error: no such kind
+const never: boolean = client.onstatus !== null && ({} as import("roomcast").WaitReason).kind === "cors";

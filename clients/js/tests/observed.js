@@ -11,7 +11,11 @@ export function observed(connect, { tokens, ...options }) {
   globalThis.fetch = async (url, init) => {
     if (String(url).includes("/heartbeat")) seen.beats += 1;
     const answer = await fetchIt(url, init);
-    if (String(url).includes("/get/token")) seen.tokens.push((await answer.clone().json()).data);
+    // Looking must change nothing: whatever else comes than a token is the client's to judge.
+    if (String(url).includes("/get/token") && answer.ok) {
+      const body = await answer.clone().json().catch(() => null);
+      if (body?.data) seen.tokens.push(body.data);
+    }
     return answer;
   };
   const getToken = ({ reason }) => {

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backoffMs, checkedRooms, closeRule, connect } from "../roomcast.js";
+import { backoffMs, checkedRooms, closeRule, connect, retryAfterMs } from "../roomcast.js";
 
 const good = { url: "http://127.0.0.1:1", rooms: ["a"], userId: "u", WebSocket: class {} };
 
 test("every close code of the contract has its rule", () => {
   const rules = {
-    1001: "retry soon", 1002: "stop", 1007: "stop", 1009: "stop", 1013: "back off",
+    1001: "retry soon", 1002: "stop", 1007: "stop", 1008: "stop", 1009: "stop", 1013: "back off",
     4000: "retry soon", 4001: "stop", 4003: "stop",
   };
   for (const [code, action] of Object.entries(rules)) assert.equal(closeRule(Number(code), false).action, action);
@@ -28,6 +28,18 @@ test("backoff doubles up to its cap and is spread over all of it", () => {
   assert.deepEqual(ceilings, [1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
   assert.equal(backoffMs(5, () => 0), 0);
   assert.equal(backoffMs(5, () => 0.5), 15000);
+});
+
+test("Retry-After is a number of seconds or a date, and no more than five minutes", () => {
+  const now = Date.UTC(2026, 0, 1);
+  for (const [text, ms] of [
+    ["0", 0], ["1", 1_000], [" 30 ", 30_000], ["86400", 300_000], ["9".repeat(400), 300_000],
+    ["Thu, 01 Jan 2026 00:00:30 GMT", 30_000], ["Thu, 01 Jan 2026 12:00:00 GMT", 300_000],
+    ["Wed, 31 Dec 2025 23:59:59 GMT", 0], ["soon GMT", 0], ["-5", 0], ["1.5", 0], ["2030", 300_000], ["", 0], [null, 0],
+    [undefined, 0], ["1e9", 0], ["Infinity", 0],
+  ]) {
+    assert.equal(retryAfterMs(text, now), ms, String(text));
+  }
 });
 
 test("rooms keep their order and lose their repeats", () => {
@@ -59,7 +71,10 @@ test("options that cannot work are refused before anything is sent", () => {
     [{ userId: 42 }, /userId must be a string/], [{ userId: "u".repeat(257) }, /256 bytes/],
     [{ getToken: "t" }, /getToken must be a function/], [{ tokenIn: "header" }, /tokenIn/],
     [{ heartbeatTimeoutMs: 10 }, /heartbeatTimeoutMs/], [{ heartbeatTimeoutMs: "30s" }, /heartbeatTimeoutMs/],
-    [{ WebSocket: null }, /WebSocket/], [{ onnotice: "x" }, /onnotice must be a function/],
+    [{ heartbeatTimeoutMs: Infinity }, /heartbeatTimeoutMs/],
+    [{ heartbeatTimeoutMs: NaN }, /heartbeatTimeoutMs/],
+    [{ backgroundTimer: "no" }, /backgroundTimer/], [{ WebSocket: null }, /WebSocket/],
+    [{ onnotice: "x" }, /onnotice must be a function/],
   ]) {
     assert.throws(
       () => connect({ ...good, ...change }).close(),
