@@ -21,6 +21,10 @@ final class Churn {
     private var nextSeat = 0
     private var departures: [Departure] = []
     private var arrivals: [LoadClient] = []
+    /// Seats whose clients a gateway has asked to come later.
+    private var postponed: [(seat: Int, dialAt: MonotonicInstant)] = []
+    /// When a seat's client has to be back.
+    private var deadlines: [Int: MonotonicInstant] = [:]
 
     init(_ holder: Holder, ratePerSecond: Double) {
         self.holder = holder
@@ -32,6 +36,7 @@ final class Churn {
     /// Whether a client is on its way out or in.
     var isBusy: Bool {
         departures.contains { $0.client.phase == .leaving } || arrivals.contains(where: \.isPending)
+            || !postponed.isEmpty
     }
 
     /// Nobody leaves any more; who has not yet left stays.
@@ -46,27 +51,43 @@ final class Churn {
         let departure = departures.remove(at: index)
         holder.endedDeliveries += client.counts(ofMessages: departure.publishedCount)
         holder.seats[client.seat].client = nil
+        deadlines[client.seat] = .now + Churn.patience
+        dial(client.seat)
+    }
+
+    private func dial(_ seat: Int) {
         do throws(SystemError) {
-            try holder.dial(client.seat)
-            if let client = holder.seats[client.seat].client { arrivals.append(client) }
+            try holder.dial(seat)
+            if let client = holder.seats[seat].client { arrivals.append(client) }
         } catch {
-            refused(error.description)
+            refused(seat, reason: error.description, wait: nil)
         }
     }
 
     func returned(_ client: LoadClient) {
         arrivals.removeAll { $0 === client }
+        deadlines[client.seat] = nil
         holder.report.churnedCount += 1
     }
 
-    func refused(_ reason: String) {
+    /// - Parameter wait: how long the gateway asks not to be asked again; nil when it does not.
+    func refused(_ seat: Int, reason: String, wait: Duration?) {
         arrivals.removeAll { $0.phase == .ended }
+        if let wait, let deadline = deadlines[seat], .now + wait < deadline {
+            holder.report.churnPostponed[reason, default: 0] += 1
+            postponed.append((seat, .now + wait))
+            return
+        }
+        deadlines[seat] = nil
         holder.report.churnFailures[reason, default: 0] += 1
     }
 
-    /// Ends what has taken too long.
+    /// Dials for whom it is time, and ends what has taken too long.
     func dropOverdue() {
         let now = MonotonicInstant.now
+        let due = postponed.filter { $0.dialAt <= now }
+        postponed.removeAll { $0.dialAt <= now }
+        for (seat, _) in due { dial(seat) }
         for departure in departures where departure.client.phase == .leaving && now > departure.deadline {
             departure.client.drop()
             holder.report.churnFailures["no Close from the server", default: 0] += 1
@@ -76,7 +97,7 @@ final class Churn {
         where client.isPending && now - client.startedAt > ConnectPhase.handshakeTimeout {
             client.drop()
             holder.seats[client.seat].client = nil
-            refused("timeout")
+            refused(client.seat, reason: "timeout", wait: nil)
         }
     }
 

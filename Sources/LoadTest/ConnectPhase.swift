@@ -2,7 +2,7 @@
 
 import EventLoop
 
-/// Dials seat after seat; done when every attempt has its outcome.
+/// Dials seat after seat, and again those whom a gateway asks to come later; done when every seat has its outcome.
 final class ConnectPhase {
     /// As long as gateways wait for a request.
     static let handshakeTimeout = Duration.seconds(10)
@@ -17,6 +17,7 @@ final class ConnectPhase {
     private var timer: Timer?
     private var nextSeat = 0
     private var pendingCount = 0
+    private var postponed = Postponed(now: .now)
     private var nextTimeoutCheck = MonotonicInstant.now + ConnectPhase.handshakeTimeout
 
     init(_ holder: Holder, onDone: @escaping (ConnectReport) -> Void) {
@@ -34,29 +35,40 @@ final class ConnectPhase {
 
     func opened(_ client: LoadClient) {
         pendingCount -= 1
+        postponed.succeeded(at: .now)
         report.openedCount += 1
         report.latency.record((MonotonicInstant.now - client.startedAt).wholeNanoseconds)
         guard !client.isSlow else { return }
         for room in holder.seats[client.seat].rooms { report.receiverCounts[room] += 1 }
     }
 
-    func refused(_ reason: String) {
+    /// - Parameter wait: how long the gateway asks not to be asked again; nil when it does not.
+    func refused(_ seat: Int, reason: String, wait: Duration?) {
         pendingCount -= 1
+        guard !postponed.add(seat, reason: reason, wait: wait, at: .now) else { return }
         report.failures[reason, default: 0] += 1
     }
 
     private func advance() {
-        let limit = min(ConnectPhase.maximumPendingCount - pendingCount, holder.seats.count - nextSeat)
-        for _ in pacer.take(at: MonotonicInstant.now.nanoseconds, limit: max(0, limit)) { dialNext() }
+        let now = MonotonicInstant.now
+        let leftCount = holder.seats.count - nextSeat + postponed.count
+        if postponed.isSilent(at: now) {
+            // Not made up for afterwards: that would be a rush of its own.
+            _ = pacer.take(at: now.nanoseconds, limit: .max)
+        } else {
+            let limit = min(ConnectPhase.maximumPendingCount - pendingCount, leftCount)
+            for _ in pacer.take(at: now.nanoseconds, limit: max(0, limit)) { dialNext() }
+        }
         dropOverdue()
-        guard nextSeat == holder.seats.count, pendingCount == 0 else { return }
+        guard nextSeat == holder.seats.count, postponed.count == 0, pendingCount == 0 else { return }
         timer = nil
+        report.postponed = postponed.counts
         onDone(report)
     }
 
     private func dialNext() {
-        let seat = nextSeat
-        nextSeat += 1
+        var seat = nextSeat
+        if let postponed = postponed.next() { seat = postponed } else { nextSeat += 1 }
         guard holder.seats[seat].target != nil else {
             report.failures["no token", default: 0] += 1
             return
@@ -77,7 +89,7 @@ final class ConnectPhase {
         where client.isPending && now - client.startedAt > ConnectPhase.handshakeTimeout {
             client.drop()
             holder.seats[client.seat].client = nil
-            refused("timeout")
+            refused(client.seat, reason: "timeout", wait: nil)
         }
     }
 }

@@ -14,8 +14,8 @@ final class Coordinator {
     private static let progressInterval = Duration.seconds(1)
     /// On top of the time that a phase needs by its settings.
     private static let patience = Duration.seconds(30)
-    /// Tokens are fetched faster than this in any case.
-    private static let slowestTokenRate = 200
+    /// A second; gateways that postpone tokens and handshakes take more of them all the same.
+    private static let slowestRate = 200
 
     private let plan: LoadPlan
     private let runNumber: UInt32
@@ -76,7 +76,7 @@ final class Coordinator {
         for number in 0..<plan.processCount { try start(number) }
         waitingCount = plan.processCount
         phaseTimer?.start(
-            after: Coordinator.patience + .seconds(plan.clientCount / Coordinator.slowestTokenRate))
+            after: Coordinator.patience + .seconds(plan.clientCount / Coordinator.slowestRate))
         loop.run()
         console.wipe()
         report.judge()
@@ -140,7 +140,7 @@ final class Coordinator {
         order(.connect)
         phaseTimer?.start(
             after: Coordinator.patience + .seconds(plan.clientCount / plan.load.connectRate)
-                + ConnectPhase.handshakeTimeout)
+                + .seconds(plan.clientCount / Coordinator.slowestRate) + ConnectPhase.handshakeTimeout)
     }
 
     private func startPublishing() {
@@ -227,6 +227,7 @@ final class Coordinator {
         for connect in connectReports.values {
             report.handshakes.opened += connect.openedCount
             report.handshakes.failures += connect.failures
+            report.handshakes.postponed += connect.postponed
             latency.merge(connect.latency)
         }
         report.handshakes.latencyMicroseconds = LatencyReport(latency)

@@ -79,10 +79,11 @@ final class Failover {
         report.absence.record((now - absence.lostAt).wholeNanoseconds)
     }
 
-    func refused(_ seat: Int, reason: String) {
+    /// - Parameter wait: how long the gateway asks not to be asked again; nil when it does not.
+    func refused(_ seat: Int, reason: String, wait: Duration? = nil) {
         report.refusals[reason, default: 0] += 1
         let delay = Duration.milliseconds(Int64.random(in: Failover.retryMilliseconds))
-        absences[seat]?.retryAt = .now + delay
+        absences[seat]?.retryAt = .now + delay + (wait ?? .zero)
     }
 
     private func dial(_ seat: Int) {

@@ -2,7 +2,8 @@
 
 import EventLoop
 
-/// Beats once for each token and turn of the ring, in the order of the clients.
+/// Beats once for each token and turn of the ring, in the order of the clients. Over a few connections, or, as many as
+/// there are tokens, each over its own.
 final class HeartbeatRing {
     /// The API asks for one every 20 to 29 s.
     private static let seconds = 25.0
@@ -44,7 +45,7 @@ final class HeartbeatRing {
             clients[number % clients.count].get("/heartbeat?token=\(token)") { [weak self] answer in
                 guard let self else { return }
                 self.pendingCount -= 1
-                if case .answer(statusCode: 200, _) = answer { return }
+                if case .answer(statusCode: 200, _, _) = answer { return }
                 self.failures[answer.name, default: 0] += 1
             }
         }

@@ -20,6 +20,8 @@ final class Holder {
     /// the heartbeats of so many.
     private static let clientsPerHttpConnection = 128
     private static let maximumHttpConnectionCount = 64
+    /// The numbers of clients' own HTTP connections begin behind those of all WebSockets: other source addresses.
+    private static let ownHttpNumbers = 1_000_000
 
     let loop: EventLoop
     let plan: HolderPlan
@@ -60,11 +62,7 @@ final class Holder {
         failoverDestinations = try Holder.resolve(plan.load.failover)
         let numbers = stride(from: plan.process, to: plan.clientCount, by: plan.processCount)
         seats = numbers.map { Seat(number: $0, rooms: plan.load.assignment.rooms(ofClient: $0)) }
-        let wanted = seats.count / Holder.clientsPerHttpConnection
-        let httpClientCount = min(Holder.maximumHttpConnectionCount, max(destinations.count, wanted))
-        httpClients = (0..<httpClientCount).map {
-            HttpClient(destinations[$0 % destinations.count], loop: loop)
-        }
+        httpClients = Holder.httpClients(plan, seats, destinations, loop)
         loop.onTurnEnd = { [unowned self] in
             self.check.publish()
             return false
@@ -72,6 +70,22 @@ final class Holder {
     }
 
     deinit { readBuffer.deallocate() }
+
+    /// A few for all seats, or one for each, to the gateway that it is connected to.
+    private static func httpClients(
+        _ plan: HolderPlan, _ seats: [Seat], _ destinations: [Destination], _ loop: EventLoop
+    ) -> [HttpClient] {
+        if plan.load.heartbeatConnections == .own {
+            return seats.map {
+                let number = ownHttpNumbers + $0.number / destinations.count
+                return HttpClient(destinations[$0.number % destinations.count], number: number, loop: loop)
+            }
+        }
+        let wanted = seats.count / clientsPerHttpConnection
+        return (0..<min(maximumHttpConnectionCount, max(destinations.count, wanted))).map {
+            HttpClient(destinations[$0 % destinations.count], loop: loop)
+        }
+    }
 
     private static func resolve(_ addresses: [String]) throws(SystemError) -> [Destination] {
         var destinations: [Destination] = []
@@ -92,18 +106,22 @@ final class Holder {
         }
         let run = String(plan.run, radix: 16)
         let names = seats.map { "load-\(run)-\($0.number)" }
-        let fetch = TokenFetch(names: names, issueKey: plan.load.issueKey, clients: httpClients) {
-            [unowned self] in
-            self.takeTokens()
-        }
+        let fetch = TokenFetch(
+            names: names, issueKey: plan.load.issueKey, clients: httpClients,
+            hasOwnClients: plan.load.heartbeatConnections == .own, loop: loop
+        ) { [unowned self] in self.takeTokens() }
         tokenFetch = fetch
         fetch.start()
     }
 
     func connect() {
-        let tokens = (tokenFetch?.tokens ?? []).compactMap { $0 }
+        let all = tokenFetch?.tokens ?? []
+        let tokens = all.compactMap { $0 }
         if plan.load.hasHeartbeats, !tokens.isEmpty {
-            heartbeats = HeartbeatRing(tokens: tokens, clients: httpClients, loop: loop)
+            // A client of its own for each token, in the same order.
+            let own = zip(all, httpClients).compactMap { token, client in token.map { _ in client } }
+            let clients = plan.load.heartbeatConnections == .own ? own : httpClients
+            heartbeats = HeartbeatRing(tokens: tokens, clients: clients, loop: loop)
         }
         tokenFetch = nil
         let phase = ConnectPhase(self) { [unowned self] report in
@@ -168,16 +186,18 @@ final class Holder {
     }
 
     /// A connection, or the attempt at one, is over.
-    func ended(_ client: LoadClient, in phase: LoadClient.Phase, reason: String) {
+    ///
+    /// - Parameter wait: how long the gateway asks not to be asked again; nil when it does not.
+    func ended(_ client: LoadClient, in phase: LoadClient.Phase, reason: String, wait: Duration? = nil) {
         switch phase {
         case .connecting, .handshaking:
             seats[client.seat].client = nil
             if let connecting {
-                connecting.refused(reason)
+                connecting.refused(client.seat, reason: reason, wait: wait)
             } else if let failover, failover.expects(client.seat) {
-                failover.refused(client.seat, reason: reason)
+                failover.refused(client.seat, reason: reason, wait: wait)
             } else {
-                churn?.refused(reason)
+                churn?.refused(client.seat, reason: reason, wait: wait)
             }
         case .leaving:
             countClosed()
@@ -239,6 +259,7 @@ final class Holder {
         report.failover = failover?.report
         report.heartbeatCount = heartbeats?.count ?? 0
         report.heartbeatFailures = heartbeats?.failures ?? [:]
+        report.httpConnectionCount = httpClients.reduce(0) { $0 + $1.connectionCount }
         return report
     }
 }

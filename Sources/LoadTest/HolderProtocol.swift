@@ -44,12 +44,16 @@ struct HolderPlan: Codable, Sendable {
 struct TokenReport: Codable, Sendable {
     var issuedCount = 0
     var failures: [String: Int] = [:]
+    /// Requests that were told to come later, by status code; each was followed by another.
+    var postponed: [String: Int] = [:]
 }
 
 struct ConnectReport: Codable, Sendable {
     var openedCount = 0
     /// How many attempts ended with which answer.
     var failures: [String: Int] = [:]
+    /// Attempts that were told to come later, by status code; each was followed by another.
+    var postponed: [String: Int] = [:]
     /// From the first packet to the 101, in nanoseconds.
     var latency = Histogram()
     /// For each room, the connections that read.
@@ -64,6 +68,8 @@ struct HolderReport: Codable, Sendable {
     var latency = Histogram()
     var heartbeatCount = 0
     var heartbeatFailures: [String: Int] = [:]
+    /// HTTP connections for tokens and heartbeats.
+    var httpConnectionCount = 0
     /// Connections that the server ended, by close code or error.
     var serverCloses: [String: Int] = [:]
     var slowCount = 0
@@ -72,6 +78,8 @@ struct HolderReport: Codable, Sendable {
     /// Connections that left and came back.
     var churnedCount = 0
     var churnFailures: [String: Int] = [:]
+    /// Returns that were told to come later, by status code; each was followed by another.
+    var churnPostponed: [String: Int] = [:]
     /// nil unless clients were to go to another gateway.
     var failover: FailoverReport?
 }

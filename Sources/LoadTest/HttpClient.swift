@@ -6,30 +6,45 @@ import WebSocket
 
 /// What came of a request.
 enum HttpAnswer {
-    case answer(statusCode: Int, body: String)
+    /// - wait: how long the server asks not to be asked again; nil when it does not.
+    case answer(statusCode: Int, body: String, wait: Duration?)
     /// No answer: why.
     case failed(String)
 
     /// A short name for a table of failures: the status code or the reason.
     var name: String {
         switch self {
-        case .answer(let statusCode, _): "\(statusCode)"
+        case .answer(let statusCode, _, _): "\(statusCode)"
         case .failed(let reason): reason
         }
     }
 }
 
-/// Sends GET requests and brings each one answer, in order; connects again when the connection is gone.
+/// Sends GET requests and brings each one answer, in order; connects again when the connection is gone. A request that
+/// a connection which was used before has left without an answer is sent once more: servers close idle ones at any
+/// moment (RFC 9112 section 9.3.1), and browsers do the same.
 final class HttpClient {
     /// Below what servers commonly read ahead, enough to hide the round trip.
     static let maximumPipelinedCount = 16
 
+    fileprivate struct Request {
+        let target: String
+        let bearer: String?
+        var isRepeated = false
+        let onAnswer: (HttpAnswer) -> Void
+    }
+
     private var destination: Destination
+    private let number: Int?
     private let loop: EventLoop
     private var link: HttpLink?
+    /// Connections so far, this one's own attempts at them included.
+    private(set) var connectionCount = 0
 
-    init(_ destination: Destination, loop: EventLoop) {
+    /// - Parameter number: as in `Destination.dial`.
+    init(_ destination: Destination, number: Int? = nil, loop: EventLoop) {
         self.destination = destination
+        self.number = number
         self.loop = loop
     }
 
@@ -42,18 +57,33 @@ final class HttpClient {
     ///   - bearer: what `Authorization: Bearer` shows; nil is no such field.
     ///   - onAnswer: called once, maybe before this returns.
     func get(_ target: String, bearer: String? = nil, onAnswer: @escaping (HttpAnswer) -> Void) {
+        send(Request(target: target, bearer: bearer, onAnswer: onAnswer))
+    }
+
+    private func send(_ request: Request) {
         if link == nil {
             do throws(SystemError) {
-                link = HttpLink(try destination.dial(number: nil), loop: loop) { [unowned self] in
-                    self.link = nil
-                }
+                connectionCount += 1
+                link = HttpLink(
+                    try destination.dial(number: number), host: destination.host, loop: loop
+                ) { [unowned self] in self.ended($0, unanswered: $1, reason: $2) }
             } catch {
-                return onAnswer(.failed(error.description))
+                return request.onAnswer(.failed(error.description))
             }
         }
-        let authorization = bearer.map { "Authorization: Bearer \($0)\r\n" } ?? ""
-        link?.send(
-            "GET \(target) HTTP/1.1\r\nHost: \(destination.host)\r\n\(authorization)\r\n", onAnswer: onAnswer)
+        link?.send(request)
+    }
+
+    private func ended(_ link: HttpLink, unanswered: [Request], reason: String) {
+        self.link = nil
+        for var request in unanswered {
+            if link.hasAnswered && !request.isRepeated {
+                request.isRepeated = true
+                send(request)
+            } else {
+                request.onAnswer(.failed(reason))
+            }
+        }
     }
 }
 
@@ -63,19 +93,27 @@ private final class HttpLink: SocketWatcher {
 
     private var output: [UInt8] = []
     private var input: [UInt8] = []
-    private var pending: [(HttpAnswer) -> Void] = []
+    private var pending: [HttpClient.Request] = []
     private var isConnected = false
-    private let onEnd: () -> Void
+    private(set) var hasAnswered = false
+    private let host: String
+    private let onEnd: (HttpLink, [HttpClient.Request], String) -> Void
 
-    init(_ socket: Socket, loop: EventLoop, onEnd: @escaping () -> Void) {
+    /// - Parameter onEnd: called once, with the requests that have no answer, and the reason.
+    init(
+        _ socket: Socket, host: String, loop: EventLoop,
+        onEnd: @escaping (HttpLink, [HttpClient.Request], String) -> Void
+    ) {
+        self.host = host
         self.onEnd = onEnd
         super.init(socket: socket, loop: loop)
         watchWritability(true)
     }
 
-    func send(_ request: String, onAnswer: @escaping (HttpAnswer) -> Void) {
-        output += Array(request.utf8)
-        pending.append(onAnswer)
+    func send(_ request: HttpClient.Request) {
+        let authorization = request.bearer.map { "Authorization: Bearer \($0)\r\n" } ?? ""
+        output += Array("GET \(request.target) HTTP/1.1\r\nHost: \(host)\r\n\(authorization)\r\n".utf8)
+        pending.append(request)
         if isConnected { flush() }
     }
 
@@ -127,7 +165,9 @@ private final class HttpLink: SocketWatcher {
             guard input.count >= end else { return }
             let body = String(decoding: input[head.headBytes..<end], as: UTF8.self)
             input.removeFirst(end)
-            pending.removeFirst()(.answer(statusCode: head.statusCode, body: body))
+            hasAnswered = true
+            let wait = Postponed.wait(statusCode: head.statusCode, fields: head.fields)
+            pending.removeFirst().onAnswer(.answer(statusCode: head.statusCode, body: body, wait: wait))
         }
     }
 
@@ -137,7 +177,6 @@ private final class HttpLink: SocketWatcher {
         socket.close()
         let pending = pending
         self.pending = []
-        onEnd()
-        for onAnswer in pending { onAnswer(.failed(reason)) }
+        onEnd(self, pending, reason)
     }
 }

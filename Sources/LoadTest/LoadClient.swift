@@ -135,7 +135,8 @@ final class LoadClient: SocketWatcher {
             do throws(ClientHandshakeError) {
                 try handshake?.verify(head)
             } catch {
-                return end(LoadClient.name(of: error))
+                let wait = Postponed.wait(statusCode: head.statusCode, fields: head.fields)
+                return end(LoadClient.name(of: error), wait: wait)
             }
             open()
             // Frames may stand right behind the head.
@@ -214,10 +215,10 @@ final class LoadClient: SocketWatcher {
         _ = bytes.withUnsafeBytes { socket.write($0) }
     }
 
-    private func end(_ reason: String) {
+    private func end(_ reason: String, wait: Duration? = nil) {
         let phase = phase
         drop()
-        holder.ended(self, in: phase, reason: reason)
+        holder.ended(self, in: phase, reason: reason, wait: wait)
     }
 
     private static func name(of error: ClientHandshakeError) -> String {

@@ -9,6 +9,9 @@ struct LoadPlan: Sendable {
     /// How clients get in.
     enum TokenRule: String, CaseIterable, Codable, Sendable { case gateway, none }
 
+    /// Over what beats go.
+    enum HeartbeatConnections: String, CaseIterable, Codable, Sendable { case shared, own }
+
     /// What sets the pace of publishing.
     enum Pace: Equatable, Sendable {
         /// Nothing is published.
@@ -42,6 +45,7 @@ struct LoadPlan: Sendable {
         var window: Int
         var connectRate: Int
         var hasHeartbeats: Bool
+        var heartbeatConnections: HeartbeatConnections
         var slowCount: Int
         var churnRate: Int
         var settleMilliseconds: Int64
@@ -60,8 +64,8 @@ struct LoadPlan: Sendable {
     let isJson: Bool
     let isQuiet: Bool
 
-    /// One process holds this many unless told otherwise.
-    static let clientsPerProcess = 15_000
+    /// One process holds this many connections unless told otherwise.
+    static let connectionsPerProcess = 15_000
     /// Descriptors of a load process that are no clients: requests, pipes, the loop's own.
     static let reservedDescriptorCount = 128
     /// Bounds the memory of a window's counters.
@@ -74,10 +78,11 @@ struct LoadPlan: Sendable {
     init(_ values: OptionValues, descriptorLimit: Int) throws(UsageError) {
         clientCount = try values.value("clients", IntegerConverter(1...1_000_000))
         let processes = try values.optional("processes", IntegerConverter(1...64))
-        processCount =
-            processes ?? max(1, (clientCount + Self.clientsPerProcess - 1) / Self.clientsPerProcess)
         pace = try Self.pace(values)
         load = try Self.load(values, pace: pace)
+        let connectionCount = clientCount * load.connectionsPerClient
+        let enough = (connectionCount + Self.connectionsPerProcess - 1) / Self.connectionsPerProcess
+        processCount = processes ?? enough
         target = try Self.target(values)
         messageCount = try values.optional("messages", IntegerConverter(1...1_000_000_000))
         warmup = try values.value("warmup", DurationConverter(.zero ... .seconds(3600)))
@@ -90,13 +95,15 @@ struct LoadPlan: Sendable {
     }
 
     private func checkCounts(_ descriptorLimit: Int) throws(UsageError) {
+        let connectionsPerClient = load.connectionsPerClient
         let share = (clientCount + processCount - 1) / processCount
-        guard share + Self.reservedDescriptorCount <= descriptorLimit else {
-            let available = max(1, descriptorLimit - Self.reservedDescriptorCount)
+        let needed = share * connectionsPerClient + Self.reservedDescriptorCount
+        guard needed <= descriptorLimit else {
+            let available = max(1, (descriptorLimit - Self.reservedDescriptorCount) / connectionsPerClient)
             let enough = (clientCount + available - 1) / available
             throw UsageError(
                 "--clients: \(clientCount) in \(processCount) processes need "
-                    + "\(share + Self.reservedDescriptorCount) descriptors each and the limit is "
+                    + "\(needed) descriptors each and the limit is "
                     + "\(descriptorLimit), expected --processes \(enough) or more "
                     + "(or a higher limit: ulimit -n)")
         }
@@ -150,6 +157,14 @@ struct LoadPlan: Sendable {
         let tokenRule = try values.value("token", ChoiceConverter(TokenRule.self))
         var window = 0
         if case .window(let count) = pace { window = count }
+        let hasHeartbeats = try values.value("heartbeats", SwitchConverter()) && tokenRule == .gateway
+        let heartbeatConnections = try values.value(
+            "heartbeat-connections", ChoiceConverter(HeartbeatConnections.self))
+        guard hasHeartbeats || heartbeatConnections == .shared else {
+            throw UsageError(
+                "--heartbeat-connections: there are no heartbeats, expected shared with --heartbeats off "
+                    + "or --token none")
+        }
         return Load(
             gateways: gateways.map(\.description),
             failover: try values.value("failover", ListConverter(EndpointConverter())).map(\.description),
@@ -163,7 +178,8 @@ struct LoadPlan: Sendable {
                 "payload", ByteSizeConverter(LoadPayload.minimumBytes...(1 << 20))),
             window: window,
             connectRate: try values.value("connect-rate", IntegerConverter(1...1_000_000)),
-            hasHeartbeats: try values.value("heartbeats", SwitchConverter()) && tokenRule == .gateway,
+            hasHeartbeats: hasHeartbeats,
+            heartbeatConnections: heartbeatConnections,
             slowCount: try values.value("slow", IntegerConverter(0...1_000_000)),
             churnRate: try values.value("churn", IntegerConverter(0...100_000)),
             settleMilliseconds: try values.value(
@@ -214,6 +230,11 @@ struct LoadPlan: Sendable {
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         return .redis(redis, Channels(prefix: prefix))
     }
+}
+
+extension LoadPlan.Load {
+    /// Connections that a client holds.
+    var connectionsPerClient: Int { heartbeatConnections == .own ? 2 : 1 }
 }
 
 /// Where a message of a room is posted.

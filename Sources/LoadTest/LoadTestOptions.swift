@@ -76,12 +76,18 @@ enum LoadTestOptions {
         // A process holds 20,000 descriptors in many an installation.
         Option(
             "processes", .value(placeholder: "N"), section: "Clients",
-            default: .described("one for each 15000 clients"),
+            default: .described("one for each 15000 connections"),
             help: "Processes that hold the clients, 1 to 64."),
         // As the API asks of every client; a run beyond 30 s would lose its connections without.
         Option(
             "heartbeats", .value(placeholder: "on|off"), section: "Clients", default: .text("on"),
             help: "Each client with a token beats every 25 s."),
+        // What fan-out costs shows better without them; browsers have a connection each.
+        Option(
+            "heartbeat-connections", .value(placeholder: "shared|own"), section: "Clients",
+            default: .text("shared"),
+            help: "With own, each client fetches its token and beats over a kept-alive connection of its "
+                + "own, as browsers do; with shared, over a few for all."),
         Option(
             "slow", .value(placeholder: "N"), section: "Clients", default: .text("0"),
             help: "The first N clients stop reading once connected."),

@@ -16,6 +16,13 @@ enum ReportTable {
         row(
             "handshakes", "\(number(handshakes.perSecond))/s   " + percentiles(handshakes.latencyMicroseconds)
         )
+        for (what, counts) in [
+            ("tokens", report.tokens.postponed), ("handshakes", handshakes.postponed),
+            ("returns", report.connections.churnPostponed),
+        ] where !counts.isEmpty {
+            let times = counts.sorted { $0.key < $1.key }.map { "; \($0.value) times: \($0.key)" }
+            row("postponed", what + times.joined())
+        }
         if report.messages.published > 0 {
             let messages = report.messages
             row(
@@ -35,7 +42,9 @@ enum ReportTable {
             "\(checked.received) of \(checked.expected) arrived; lost \(checked.lost), "
                 + "duplicated \(checked.duplicated), out of order \(checked.outOfOrder), "
                 + "misrouted \(checked.misrouted), corrupt \(checked.corrupt)")
-        if report.heartbeats.sent > 0 { row("heartbeats", "\(report.heartbeats.sent)") }
+        if report.heartbeats.sent > 0 {
+            row("heartbeats", "\(report.heartbeats.sent) over \(report.heartbeats.connections) connections")
+        }
         if report.connections.slow > 0 {
             let closes = report.connections.slowCloses.sorted { $0.key < $1.key }
             let text = closes.map { "; \($0.value) ended: \($0.key)" }.joined()

@@ -39,6 +39,7 @@ struct RunReport: Codable, Equatable, Sendable {
     struct Setting: Codable, Equatable, Sendable {
         let gateways: [String]
         let clients, processes, rooms, roomsPerClient, payloadBytes: Int
+        let heartbeatConnections: LoadPlan.HeartbeatConnections
         let ratePerSecond: Double?
         let window: Int?
     }
@@ -46,11 +47,15 @@ struct RunReport: Codable, Equatable, Sendable {
     struct Tokens: Codable, Equatable, Sendable {
         var issued = 0
         var failures: [String: Int] = [:]
+        /// Requests that were told to come later, and did.
+        var postponed: [String: Int] = [:]
     }
 
     struct Handshakes: Codable, Equatable, Sendable {
         var opened = 0
         var failures: [String: Int] = [:]
+        /// Attempts that were told to come later, and did.
+        var postponed: [String: Int] = [:]
         var seconds = 0.0
         var perSecond = 0.0
         var latencyMicroseconds = LatencyReport(Histogram())
@@ -78,6 +83,7 @@ struct RunReport: Codable, Equatable, Sendable {
         var slowCloses: [String: Int] = [:]
         var churned = 0
         var churnFailures: [String: Int] = [:]
+        var churnPostponed: [String: Int] = [:]
     }
 
     /// Of clients that went to another gateway.
@@ -103,6 +109,8 @@ struct RunReport: Codable, Equatable, Sendable {
     struct Heartbeats: Codable, Equatable, Sendable {
         var sent = 0
         var failures: [String: Int] = [:]
+        /// HTTP connections, for tokens and beats, from the start of the run.
+        var connections = 0
     }
 
     /// The processes of --pids.
@@ -141,13 +149,15 @@ struct RunReport: Codable, Equatable, Sendable {
         setting = Setting(
             gateways: plan.load.gateways, clients: plan.clientCount, processes: plan.processCount,
             rooms: plan.load.assignment.roomCount, roomsPerClient: plan.load.assignment.roomsPerClient,
-            payloadBytes: plan.load.payloadBytes, ratePerSecond: rate,
+            payloadBytes: plan.load.payloadBytes, heartbeatConnections: plan.load.heartbeatConnections,
+            ratePerSecond: rate,
             window: plan.load.window > 0 ? plan.load.window : nil)
     }
 
     mutating func add(_ report: TokenReport) {
         tokens.issued += report.issuedCount
         tokens.failures += report.failures
+        tokens.postponed += report.postponed
     }
 
     mutating func add(_ outcome: PublishOutcome) {
@@ -178,8 +188,10 @@ struct RunReport: Codable, Equatable, Sendable {
             connections.slowCloses += report.slowCloses
             connections.churned += report.churnedCount
             connections.churnFailures += report.churnFailures
+            connections.churnPostponed += report.churnPostponed
             heartbeats.sent += report.heartbeatCount
             heartbeats.failures += report.heartbeatFailures
+            heartbeats.connections += report.httpConnectionCount
         }
         self.failover = failover.map(Failover.init)
         deliveries.latencyMicroseconds = LatencyReport(latency)

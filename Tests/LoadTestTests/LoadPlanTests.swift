@@ -72,6 +72,22 @@ struct LoadPlanTests {
         }
     }
 
+    @Test func connectionsOfTheirOwnTakeTwoDescriptorsAClient() throws {
+        let (option, own) = ("--heartbeat-connections", "own")
+        #expect(try plan("--gateway", "h:1").load.heartbeatConnections == .shared)
+        #expect(try plan("--gateway", "h:1", option, own, "--clients", "7500").processCount == 1)
+        #expect(try plan("--gateway", "h:1", option, own, "--clients", "7501").processCount == 2)
+        let arguments = ["--gateway", "h:1", option, own]
+        expectRefused(arguments + ["--clients", "449"], descriptorLimit: 1024, naming: "--processes 2")
+        #expect(throws: Never.self) {
+            try plan("--gateway", "h:1", option, own, "--clients", "448", descriptorLimit: 1024)
+        }
+        for wrong in [["--heartbeats", "off"], ["--token", "none", "--path", "/a"]] {
+            expectRefused(arguments + wrong, naming: option)
+        }
+        expectRefused(["--gateway", "h:1", option, "each"], naming: option)
+    }
+
     @Test func wrongUsageNamesTheOption() {
         let gateway = ["--gateway", "h:1"]
         expectRefused([], naming: "--gateway")

@@ -74,6 +74,43 @@ import Testing
         #expect(!(child.outputText + child.errorText).contains(key))
     }
 
+    /// Ten tokens and ten handshakes at once, and ten a second then.
+    @Test func gatewaysThatAskForPatienceGetIt() throws {
+        let limits = ["--token-rate-per-address", "10", "--handshake-rate", "10"]
+        let gateway = try GatewayNode(redis, options: limits)
+        let child = try start(gateway.endpoint, "--clients", "25", "--duration", "100ms", "--processes", "2")
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.tokens.issued == 25 && report.tokens.failures == [:])
+        #expect(report.handshakes.opened == 25 && report.handshakes.failures == [:])
+        #expect(Array(report.tokens.postponed.keys) == ["429"])
+        #expect(Array(report.handshakes.postponed.keys) == ["503"])
+        #expect(ReportTable.text(report).contains("postponed     tokens; "))
+    }
+
+    /// As browsers do: beside its WebSocket each client keeps a connection, and beats over it.
+    @Test func clientsHaveConnectionsOfTheirOwnForTheirBeats() throws {
+        let gateway = try GatewayNode(redis)
+        let idle = try descriptorCount(gateway)
+        let child = try start(
+            gateway.endpoint, "--clients", "40", "--heartbeat-connections", "own", "--rate", "50",
+            "--duration", "60s", "--processes", "2")
+        let pid = try child.programID()
+        try eventually("both connections of each stand") { try descriptorCount(gateway) == idle + 80 }
+        try eventually("messages flow") { try published(redis) > 10 }
+        // Forty in 25 s: some beats come soon.
+        let already = try beatCount(redis)
+        try eventually("beats come") { try beatCount(redis) > already + 10 }
+        #expect(try descriptorCount(gateway) == idle + 80)
+        kill(pid_t(pid), SIGINT)
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.setting.heartbeatConnections == .own)
+        #expect(report.heartbeats.sent > 3 && report.heartbeats.failures == [:])
+        #expect(report.heartbeats.connections == 40)
+        #expect(report.deliveries.checked.isPerfect)
+    }
+
     @Test func theWindowEndsAfterItsMessages() throws {
         let gateway = try GatewayNode(redis)
         for window in ["1", "16"] {
@@ -106,7 +143,8 @@ import Testing
     @Test func clientsThatDoNotReadAreCutOffAndTheOthersLoseNothing() throws {
         let gateway = try GatewayNode(redis, options: ["--maximum-queue-bytes", "1MiB"])
         let child = try start(
-            gateway.endpoint, "--clients", "6", "--slow", "2", "--rate", "\(200 / Installation.slowness)",
+            // Eight at a time: less than a queue, however long a reader is kept from reading.
+            gateway.endpoint, "--clients", "6", "--slow", "2", "--window", "8",
             "--payload", "\(64 / Installation.slowness)KiB", "--messages", "400")
         #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
         let report = try report(child)
@@ -214,6 +252,16 @@ import Testing
             return found.count == count
         }
         return found
+    }
+
+    private func descriptorCount(_ gateway: GatewayNode) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(gateway.child.programID())/fd").count
+    }
+
+    /// How many script calls Redis has seen: handshakes and beats.
+    private func beatCount(_ redis: RedisServer) throws -> Int {
+        let text = try redis.information("commandstats", "cmdstat_evalsha") ?? ""
+        return Int(text.dropFirst("calls=".count).prefix { $0.isNumber }) ?? 0
     }
 
     /// How many PUBLISH commands Redis has seen.
