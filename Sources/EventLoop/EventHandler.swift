@@ -15,12 +15,11 @@ package class EventHandler {
 
     /// Creates and adds nothing yet: `add` does. libevent holds an unretained pointer to this object, which is
     /// sound because the event is freed by `freeEvent` or `deinit` at the latest.
-    final func makeEvent(descriptor: Int32, flags: Int32, priority: Int32) {
+    final func makeEvent(descriptor: Int32, flags: Int32) {
         precondition(event == nil, "an event handler owns one event")
         let context = Unmanaged.passUnretained(self).toOpaque()
         event = event_new(loop.base, descriptor, Int16(flags), EventHandler.trampoline, context)
         precondition(event != nil, "event_new: out of memory")
-        event_priority_set(event, priority)
     }
 
     final func addEvent(after delay: Duration? = nil) {

@@ -6,19 +6,22 @@ import Glibc
 
 /// A loop over sockets, timers and mailboxes.
 ///
-/// A *turn* is: wait until something is ready, run the callbacks of what is ready (mailboxes and timers before
-/// sockets), then `onTurnEnd`. Work that came in many small pieces during the turn is finished there at once.
+/// A *turn* is: wait until something is ready; run the timers and signals that are due; hand over what waits in the
+/// mailboxes; call the watchers of a batch of ready sockets; then `onTurnEnd`. Each step happens once in a turn and has
+/// a bound, whatever comes meanwhile. Work that came in many small pieces during the turn is finished at its end.
 public final class EventLoop {
-    static let urgentPriority: Int32 = 0
-    static let socketPriority: Int32 = 1
-
     let base: OpaquePointer
     let sockets: SocketSet
     private var isStopping = false
     let wakeup: LoopWakeup
     private var wakeupEvent: OpaquePointer?
+    private var socketsEvent: OpaquePointer?
     private var mailboxes: [MailboxEnd] = []
     private var finishing: ContiguousArray<SocketWatcher> = []
+    // What libevent has found ready, for the steps of the turn: a callback of its own that did the work at once could
+    // make the next thing ready, and libevent would go on with that before it lets the turn end.
+    private var areMailboxesReady = false
+    private var areSocketsReady = false
 
     /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
     package var onTurnEnd: (() -> Bool)?
@@ -31,9 +34,8 @@ public final class EventLoop {
         precondition(EventLoop.threadsEnabled, "libevent was built without pthread support")
         guard let base = event_base_new() else { throw SystemError(errno, "event_base_new") }
         self.base = base
-        event_base_priority_init(base, 2)
         do throws(SystemError) {
-            sockets = try SocketSet(base: base, priority: EventLoop.socketPriority)
+            sockets = try SocketSet()
         } catch {
             event_base_free(base)
             throw error
@@ -41,16 +43,16 @@ public final class EventLoop {
         do throws(SystemError) {
             wakeup = try LoopWakeup()
         } catch {
-            sockets.close()
             event_base_free(base)
             throw error
         }
         watchWakeup()
+        watchSockets()
     }
 
     deinit {
         event_free(wakeupEvent)
-        sockets.close()
+        event_free(socketsEvent)
         event_base_free(base)
     }
 
@@ -58,14 +60,27 @@ public final class EventLoop {
     package func run() {
         var hasWorkLeft = false
         while !isStopping {
-            let wait = hasWorkLeft ? EVLOOP_NONBLOCK : EVLOOP_ONCE
-            event_base_loop(base, wait | EVLOOP_NO_EXIT_ON_EMPTY)
-            hasWorkLeft = onTurnEnd?() ?? false
+            hasWorkLeft = turn(isWaiting: !hasWorkLeft)
             finishTurn()
         }
         finishTurn()
         onTurnEnd = nil
         mailboxes.removeAll()
+    }
+
+    /// One turn but for its last writes; returns whether work is left.
+    private func turn(isWaiting: Bool) -> Bool {
+        // EVLOOP_NONBLOCK alone would poll again and again until nothing is ready.
+        let flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (isWaiting ? 0 : EVLOOP_NONBLOCK)
+        event_base_loop(base, flags)
+        var hasWorkLeft = false
+        if areMailboxesReady, !isStopping { hasWorkLeft = drainMailboxes() }
+        if areSocketsReady, !isStopping {
+            areSocketsReady = false
+            sockets.dispatch()
+        }
+        if onTurnEnd?() ?? false { hasWorkLeft = true }
+        return hasWorkLeft
     }
 
     /// Ends `run()` after the present turn.
@@ -95,18 +110,32 @@ public final class EventLoop {
 
     /// Edge-triggered: each wake-up is reported once, and its counter need never be read.
     private func watchWakeup() {
-        // Unretained: the event is freed in deinit.
-        let context = Unmanaged.passUnretained(self).toOpaque()
-        wakeupEvent = event_new(
-            base, wakeup.descriptor, Int16(EV_READ | EV_PERSIST | EV_ET),
-            { _, _, context in Unmanaged<EventLoop>.fromOpaque(context!).takeUnretainedValue().drainMailboxes() },
-            context)
-        precondition(wakeupEvent != nil, "event_new: out of memory")
-        event_priority_set(wakeupEvent, EventLoop.urgentPriority)
-        event_add(wakeupEvent, nil)
+        wakeupEvent = watch(wakeup.descriptor, Int16(EV_READ | EV_PERSIST | EV_ET)) { _, _, context in
+            Unmanaged<EventLoop>.fromOpaque(context!).takeUnretainedValue().areMailboxesReady = true
+        }
     }
 
-    private func drainMailboxes() {
-        for mailbox in mailboxes { mailbox.drain() }
+    /// Level-triggered: sockets that one turn leaves out make the next one begin at once.
+    private func watchSockets() {
+        socketsEvent = watch(sockets.descriptor, Int16(EV_READ | EV_PERSIST)) { _, _, context in
+            Unmanaged<EventLoop>.fromOpaque(context!).takeUnretainedValue().areSocketsReady = true
+        }
+    }
+
+    private func watch(_ descriptor: Int32, _ flags: Int16, _ callback: @escaping event_callback_fn) -> OpaquePointer {
+        // Unretained: the event is freed in deinit.
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        guard let event = event_new(base, descriptor, flags, callback, context) else {
+            preconditionFailure("event_new: out of memory")
+        }
+        event_add(event, nil)
+        return event
+    }
+
+    /// Each mailbox hands over a batch; returns whether one has more.
+    private func drainMailboxes() -> Bool {
+        areMailboxesReady = false
+        for mailbox in mailboxes where mailbox.drain() { areMailboxesReady = true }
+        return areMailboxesReady
     }
 }

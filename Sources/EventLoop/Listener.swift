@@ -112,15 +112,30 @@ package struct PeerAddress: Equatable, Sendable {
 }
 
 /// Serves a listening socket on a loop: accepts and hands over. Loop-confined.
-package final class Listener {
+package final class Listener: SocketWatcher {
+    /// How many connections one turn accepts: a storm waits in the kernel, and nobody who is connected waits for it.
+    package static let maximumAcceptCount = 64
+
     /// How long accepting pauses when the process or the system is out of descriptors or memory: long enough not to
     /// spin (a full backlog keeps the socket ready), short enough that nobody waits for a free slot for long.
     private static let pause = Duration.milliseconds(100)
 
-    private let listener: OpaquePointer
+    /// What one call of accept brings.
+    enum Outcome {
+        case accepted(Socket, PeerAddress)
+        case nothingQueued
+        /// Interrupted, or of a connection that has gone again or whose network is in trouble: the next one may be well.
+        case lost
+        case failed(SystemError)
+    }
+
     private let onAccept: (Socket, PeerAddress) -> Void
     private let onError: (SystemError) -> Void
-    private var resumeTimer: Timer?
+    private var timer: Timer?
+    /// Set while the listener is closing: until when what is queued is waited for, and what runs then.
+    private var closing: (deadline: MonotonicInstant, onClosed: () -> Void)?
+    /// The system call; a test may put errors in its place.
+    var acceptNext: (Socket) -> Outcome = Listener.accept
 
     /// Takes over `socket` and closes it in the end.
     package init(
@@ -129,51 +144,94 @@ package final class Listener {
     ) {
         self.onAccept = onAccept
         self.onError = onError
-        let flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC
-        // A backlog of 0 tells libevent that the socket listens already.
-        let listener = evconnlistener_new(loop.base, nil, nil, flags, 0, socket.descriptor)
-        precondition(listener != nil, "evconnlistener_new: out of memory")
-        self.listener = listener!
-        // Unretained: `deinit` frees the listener before this object goes.
-        let context = Unmanaged.passUnretained(self).toOpaque()
-        evconnlistener_set_cb(
-            self.listener,
-            { _, descriptor, address, _, context in
-                Unmanaged<Listener>.fromOpaque(context!).takeUnretainedValue().accept(descriptor, address!)
-            }, context)
-        evconnlistener_set_error_cb(self.listener) { _, context in
-            Unmanaged<Listener>.fromOpaque(context!).takeUnretainedValue().fail(errno)
-        }
-        resumeTimer = Timer(on: loop) { [unowned self] in evconnlistener_enable(self.listener) }
+        super.init(socket: Socket(descriptor: socket.descriptor), loop: loop)
+        timer = Timer(on: loop) { [unowned self] in self.goOn() }
     }
 
     deinit {
-        evconnlistener_free(listener)
+        close()
     }
 
-    /// Accepts what the kernel has queued already: closing a listener resets the connections that wait in it.
-    package func acceptQueued() {
+    /// Accepts what the kernel has queued already, then closes: to close at once would reset the connections that
+    /// wait in the queue.
+    ///
+    /// - Parameters:
+    ///   - patience: how long they may wait for descriptors where there are none.
+    ///   - onClosed: runs once, perhaps before this returns; the listener may go then.
+    package func closeWhenEmpty(patience: Duration, onClosed: @escaping () -> Void) {
+        closing = (.now + patience, onClosed)
+        // An empty queue is not reported: from here on a timer asks.
+        watchReadability(false)
+        acceptQueued()
+    }
+
+    package override func socketIsReadable() { acceptQueued() }
+
+    /// Accepts a turn's share.
+    private func acceptQueued() {
+        for _ in 0..<Listener.maximumAcceptCount where isWatching {
+            switch acceptNext(socket) {
+            case .accepted(let socket, let peer): onAccept(socket, peer)
+            case .lost: break
+            case .nothingQueued: return finishClosing()
+            case .failed(let error): return fail(error)
+            }
+        }
+        if closing != nil { tryAgain(after: .zero) }
+    }
+
+    /// Out of descriptors or memory: those who are queued wait until there are some.
+    private func fail(_ error: SystemError) {
+        watchReadability(false)
+        tryAgain(after: Listener.pause)
+        onError(error)
+    }
+
+    private func tryAgain(after pause: Duration) {
+        guard isWatching else { return }
+        if let closing, MonotonicInstant.now >= closing.deadline { return finishClosing() }
+        timer?.start(after: pause)
+    }
+
+    private func goOn() {
+        guard isWatching else { return }
+        if closing == nil { watchReadability(true) } else { acceptQueued() }
+    }
+
+    private func finishClosing() {
+        guard let closing else { return }
+        self.closing = nil
+        close()
+        closing.onClosed()
+    }
+
+    private func close() {
+        guard isWatching else { return }
+        stopWatching()
+        socket.close()
+    }
+
+    private static func accept(_ listening: Socket) -> Outcome {
         let flags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         var storage = sockaddr_storage()
-        while true {
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            withUnsafeMutablePointer(to: &storage) { storage in
-                storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                    let descriptor = accept4(evconnlistener_get_fd(listener), address, &length, flags)
-                    if descriptor >= 0 { accept(descriptor, address) } else { length = 0 }
-                }
+        return withUnsafeMutablePointer(to: &storage) { storage in
+            storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+                let descriptor = accept4(listening.descriptor, address, &length, flags)
+                guard descriptor >= 0 else { return outcome(ofError: errno) }
+                return .accepted(Socket(descriptor: descriptor), PeerAddress(address))
             }
-            if length == 0 { return }
         }
     }
 
-    private func accept(_ descriptor: Int32, _ address: UnsafeMutablePointer<sockaddr>) {
-        onAccept(Socket(descriptor: descriptor), PeerAddress(address))
-    }
-
-    private func fail(_ code: Int32) {
-        evconnlistener_disable(listener)
-        resumeTimer?.start(after: Listener.pause)
-        onError(SystemError(code, "accept"))
+    /// Linux reports errors of the connection itself by accept(2), whose page names them.
+    static func outcome(ofError code: Int32) -> Outcome {
+        switch code {
+        case EAGAIN: .nothingQueued
+        case EINTR, ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP,
+            ENETUNREACH, EPERM:
+            .lost
+        default: .failed(SystemError(code, "accept"))
+        }
     }
 }

@@ -7,6 +7,9 @@ import Synchronization
 /// It exists before its loop does: what is posted before `open` is handled once it is open, and what is posted
 /// after the loop is gone is dropped. Bounding what is posted is the poster's duty.
 package final class Mailbox<Message: Sendable>: Sendable {
+    /// How many messages one turn hands over; those beyond wait for the next one.
+    package static var maximumBatchCount: Int { 1_024 }
+
     private struct State {
         var messages: [Message] = []
         var wakeup: LoopWakeup?
@@ -46,7 +49,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
     }
 
     /// Binds the mailbox to a loop. Called once, on the loop's thread; the loop keeps `onMessages` alive, and
-    /// calls it with everything that has come since it last ran.
+    /// calls it once in a turn, with what has come since, a batch at most.
     package func open(on loop: EventLoop, onMessages: @escaping ([Message]) -> Void) {
         loop.add(MailboxReceiver(mailbox: self, onMessages: onMessages))
         state.withLock { state in
@@ -61,6 +64,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
         state.withLock { swap(&$0.messages, &batch) }
     }
 
+    fileprivate var isEmpty: Bool { state.withLock { $0.messages.isEmpty } }
+
     fileprivate func close() {
         state.withLock { state in
             state.isClosed = true
@@ -72,14 +77,16 @@ package final class Mailbox<Message: Sendable>: Sendable {
 
 /// The loop's end of a mailbox, for which all of them look the same.
 class MailboxEnd {
-    /// Handles what waits, if anything does.
-    func drain() {}
+    /// Handles a batch of what waits, if anything does; returns whether more is left.
+    func drain() -> Bool { false }
 }
 
 private final class MailboxReceiver<Message: Sendable>: MailboxEnd {
     private let mailbox: Mailbox<Message>
     private let onMessages: ([Message]) -> Void
     private var batch: [Message] = []
+    /// How much of the batch is handled.
+    private var handledCount = 0
 
     init(mailbox: Mailbox<Message>, onMessages: @escaping ([Message]) -> Void) {
         self.mailbox = mailbox
@@ -90,10 +97,25 @@ private final class MailboxReceiver<Message: Sendable>: MailboxEnd {
         mailbox.close()
     }
 
-    override func drain() {
-        mailbox.take(into: &batch)
-        guard !batch.isEmpty else { return }
-        onMessages(batch)
-        batch.removeAll(keepingCapacity: batch.count <= 4096)
+    override func drain() -> Bool {
+        if batch.isEmpty { mailbox.take(into: &batch) }
+        let left = batch.count - handledCount
+        guard left > 0 else { return false }
+        guard left <= Mailbox<Message>.maximumBatchCount else {
+            let start = handledCount
+            handledCount += Mailbox<Message>.maximumBatchCount
+            onMessages(Array(batch[start..<handledCount]))
+            return true
+        }
+        guard handledCount > 0 else {
+            onMessages(batch)
+            batch.removeAll(keepingCapacity: batch.count <= 4096)
+            return false
+        }
+        onMessages(Array(batch[handledCount...]))
+        batch = []
+        handledCount = 0
+        // What was posted behind the batch has woken the loop when that was still being handed over.
+        return !mailbox.isEmpty
     }
 }

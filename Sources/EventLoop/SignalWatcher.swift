@@ -9,9 +9,7 @@ package final class SignalWatcher: EventHandler {
     package init(on loop: EventLoop, signal: Int32, onSignal: @escaping () -> Void) {
         self.onSignal = onSignal
         super.init(on: loop)
-        makeEvent(
-            descriptor: signal, flags: EV_SIGNAL | EV_PERSIST,
-            priority: EventLoop.urgentPriority)
+        makeEvent(descriptor: signal, flags: EV_SIGNAL | EV_PERSIST)
         addEvent()
     }
 

@@ -7,45 +7,30 @@ import Glibc
 ///
 /// A socket in libevent's own set costs a `struct event`, a map entry and their allocations, some 180 bytes, and work
 /// to make and free them. In a set of its own it costs the kernel's entry only, which points to the watcher. What a
-/// node holds by the ten thousand are sockets, so they are kept here; timers, signals, listeners and mailboxes are
-/// libevent's.
+/// node holds by the ten thousand are sockets, listening ones included, so they are kept here; timers, signals and
+/// mailboxes are libevent's.
 ///
 /// Level-triggered: what is not dealt with in one turn is reported again in the next, in rotation.
 final class SocketSet {
-    /// How many sockets one turn serves. Those beyond wait for the next turn, behind the mailboxes, so that a storm of
-    /// connections delays a message by a few milliseconds at most.
+    /// How many sockets one turn serves, once each. Those beyond wait for the next turn, behind the mailboxes and this
+    /// turn's writes; what one of them may do in its call is bounded where it does it.
     static let maximumBatchCount = 256
 
-    private let descriptor: Int32
+    /// Can be read while a socket of the set is ready.
+    let descriptor: Int32
     private let batch: UnsafeMutableBufferPointer<epoll_event>
     /// The part of the batch whose watchers are still to be called.
     private var pending = 0..<0
-    private var event: OpaquePointer?
 
     /// - Throws: when no descriptor is left.
-    init(base: OpaquePointer, priority: Int32) throws(SystemError) {
+    init() throws(SystemError) {
         descriptor = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard descriptor >= 0 else { throw SystemError(errno, "epoll_create1") }
         batch = .allocate(capacity: SocketSet.maximumBatchCount)
         batch.initialize(repeating: epoll_event())
-        // Unretained: the event is freed in `close`, which the loop calls before it lets go of this object.
-        let context = Unmanaged.passUnretained(self).toOpaque()
-        event = event_new(
-            base, descriptor, Int16(EV_READ | EV_PERSIST),
-            { _, _, context in Unmanaged<SocketSet>.fromOpaque(context!).takeUnretainedValue().dispatch() }, context)
-        precondition(event != nil, "event_new: out of memory")
-        event_priority_set(event, priority)
-        event_add(event, nil)
-    }
-
-    /// Frees the event, before its base goes.
-    func close() {
-        event_free(event)
-        event = nil
     }
 
     deinit {
-        precondition(event == nil, "a socket set is closed before it goes")
         batch.deallocate()
         Glibc.close(descriptor)
     }
@@ -82,7 +67,8 @@ final class SocketSet {
         for index in pending where batch[index].data.ptr == pointer { batch[index].data.ptr = nil }
     }
 
-    private func dispatch() {
+    /// Calls the watchers of the sockets that are ready, a batch at most.
+    func dispatch() {
         let count = epoll_wait(descriptor, batch.baseAddress, Int32(batch.count), 0)
         pending = 0..<max(0, Int(count))
         while let index = pending.first {

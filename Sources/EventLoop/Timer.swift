@@ -13,7 +13,7 @@ package final class Timer: EventHandler {
         self.onFire = onFire
         super.init(on: loop)
         let flags = repeating ? EV_PERSIST : 0
-        makeEvent(descriptor: -1, flags: flags, priority: EventLoop.urgentPriority)
+        makeEvent(descriptor: -1, flags: flags)
     }
 
     /// Starts the timer, or starts it anew: it fires `delay` from now (and every `delay`, if repeating).

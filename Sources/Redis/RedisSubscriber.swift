@@ -20,6 +20,9 @@ package final class RedisSubscriber {
     private var channels: Set<RedisArgument> = []
     private var refused: RefusedChannels
     private var asked = SubscriptionQueue()
+    /// Whether the present connection has been asked for the channels that were held when it stood: those that come
+    /// later are asked for at once, also while the anchor's confirmation is on its way.
+    private var hasAskedForAll = false
     /// Whether the anchor of the present connection is confirmed.
     package private(set) var isUp = false
     /// All that was published before this instant to channels that were confirmed by then has come, if it was to come
@@ -28,7 +31,7 @@ package final class RedisSubscriber {
 
     /// The anchor is confirmed and every held channel has been asked for again.
     package var onUp: (() -> Void)?
-    /// Every channel that was held at `onUp` is confirmed.
+    /// Every channel that was held when the connection stood is confirmed.
     package var onAllSubscribed: (() -> Void)?
     /// The connection, or an attempt at one, was lost: the reason. Every channel is unsubscribed with it.
     package var onDown: ((String) -> Void)?
@@ -85,7 +88,7 @@ package final class RedisSubscriber {
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")
         if refused.contains(channel) {
             onRefused?(channel)
-        } else if isUp {
+        } else if hasAskedForAll {
             send(.subscribe, channel)
         }
     }
@@ -119,6 +122,7 @@ package final class RedisSubscriber {
         // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
         for channel in channels where !refused.contains(channel) { send(.subscribe, channel) }
         send(.end, anchor)
+        hasAskedForAll = true
         echo?.start()
     }
 
@@ -177,6 +181,7 @@ package final class RedisSubscriber {
 
     private func lost(_ reason: String) {
         isUp = false
+        hasAskedForAll = false
         echo?.stop()
         let culprit = RefusedChannels.isRefusal(reason) ? asked.first : nil
         asked.removeAll()

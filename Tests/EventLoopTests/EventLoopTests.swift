@@ -89,4 +89,49 @@ import Testing
         #expect(readyCounts.allSatisfy { $0 <= SocketSet.maximumBatchCount })
         #expect(readyCounts.reduce(0, +) == count)
     }
+
+    /// A socket that is always ready, a mailbox that is filled again while it is emptied, a timer that is always due:
+    /// each of them has its part of a turn, and the turn ends.
+    @Test(arguments: [true, false]) func turnEndsHoweverMuchThereIsToDo(isWorkLeft: Bool) throws {
+        let loop = try EventLoop()
+        let (left, right) = try socketPair()
+        let mailbox = Mailbox<Int>()
+        var counts = (turns: 0, batches: 0, messages: 0, reads: 0, timers: 0)
+        // Far beyond what the turns below bring: it turns a turn without end into a failure.
+        func guardAgainstNoEnd() { if counts.batches + counts.reads + counts.timers > 10_000 { loop.stop() } }
+        let watcher = TestWatcher(socket: left, loop: loop)
+        watcher.onReadable = {
+            counts.reads += 1
+            guardAgainstNoEnd()
+        }
+        mailbox.open(on: loop) { messages in
+            counts.batches += 1
+            counts.messages += messages.count
+            for number in 0..<2 * Mailbox<Int>.maximumBatchCount { mailbox.post(number) }
+            guardAgainstNoEnd()
+        }
+        var timer: Timer?
+        timer = Timer(on: loop) {
+            counts.timers += 1
+            timer?.start(after: .zero)
+            guardAgainstNoEnd()
+        }
+        timer?.start(after: .zero)
+        #expect(write("x", to: right) == .bytes(1))
+        mailbox.post(0)
+        loop.onTurnEnd = {
+            counts.turns += 1
+            if counts.turns == 100 { loop.stop() }
+            return isWorkLeft
+        }
+        loop.run()
+        timer = nil
+        watcher.end()
+        right.close()
+        #expect(counts.turns == 100)
+        #expect((90...100).contains(counts.batches), "one batch a turn")
+        #expect(counts.messages <= counts.batches * Mailbox<Int>.maximumBatchCount)
+        #expect((90...100).contains(counts.reads), "one call a socket and turn")
+        #expect((90...101).contains(counts.timers))
+    }
 }

@@ -58,7 +58,7 @@ private func connect(to port: UInt16) throws -> Socket {
             listening, on: loop, onError: { Issue.record("\($0)") },
             onAccept: { socket, _ in accepted.append(socket) })
         let client = try connect(to: listening.port)
-        listener.acceptQueued()
+        listener.closeWhenEmpty(patience: .zero, onClosed: {})
         try #require(accepted.count == 1)
         let tcp = Int32(IPPROTO_TCP)
         #expect(option(accepted[0], SOL_SOCKET, SO_SNDBUF) == 64 << 10, "the kernel doubles it")
@@ -129,20 +129,100 @@ private func connect(to port: UInt16) throws -> Socket {
         #expect(error?.description.contains("[2001:db8::1]:1: ") == true)
     }
 
-    @Test func whatTheKernelHasQueuedIsAcceptedAtOnce() throws {
+    // MARK: The share of a turn
+
+    @Test func turnAcceptsItsShareAndNoMore() throws {
         let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         let loop = try EventLoop()
-        var accepted: [Socket] = []
+        let limit = Listener.maximumAcceptCount
+        let clients = try (0..<2 * limit + 10).map { _ in try connect(to: listening.port) }
+        var accepted: [[Socket]] = [[]]
         let listener = Listener(
             listening, on: loop, onError: { Issue.record("\($0)") },
+            onAccept: { socket, _ in accepted[accepted.count - 1].append(socket) })
+        loop.onTurnEnd = {
+            if accepted.reduce(0, { $0 + $1.count }) == clients.count { loop.stop() } else { accepted.append([]) }
+            return false
+        }
+        loop.run()
+        #expect(accepted.map(\.count) == [limit, limit, 10])
+        for socket in accepted.flatMap({ $0 }) + clients { socket.close() }
+        withExtendedLifetime(listener) {}
+    }
+
+    private func name(ofError code: Int32) -> String {
+        switch Listener.outcome(ofError: code) {
+        case .accepted: "accepted"
+        case .nothingQueued: "nothing queued"
+        case .lost: "lost"
+        case .failed(let error): "\(error)"
+        }
+    }
+
+    @Test func errorsOfAConnectionAreNoErrorsOfTheListener() {
+        for code in [EINTR, ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH] { #expect(name(ofError: code) == "lost") }
+        for code in [EMFILE, ENFILE, ENOBUFS, ENOMEM] {
+            #expect(name(ofError: code) == "\(SystemError(code, "accept"))")
+        }
+        #expect(name(ofError: EAGAIN) == "nothing queued")
+    }
+
+    private struct Accepting: Equatable {
+        var accepted = 0
+        var errors: [Int32] = []
+        var hasClosed = false
+    }
+
+    /// A listener, connections that wait in its queue, and calls of accept that fail before they reach it.
+    private func accepting(
+        count: Int, errors: [Int32], isClosing: Bool, patience: Duration = .seconds(20)
+    ) throws -> Accepting {
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
+        let scenario = try Scenario()
+        var accepted: [Socket] = []
+        var told: [Int32] = []
+        var hasClosed = false
+        let clients = try (0..<count).map { _ in try connect(to: listening.port) }
+        let listener = Listener(
+            listening, on: scenario.loop, onError: { told.append($0.code) },
             onAccept: { socket, _ in accepted.append(socket) })
-        let clients = try (0..<5).map { _ in try connect(to: listening.port) }
-        // The loop does not run at all.
-        listener.acceptQueued()
-        #expect(accepted.count == 5)
-        listener.acceptQueued()
-        #expect(accepted.count == 5)
+        var left = errors
+        let acceptNext = listener.acceptNext
+        listener.acceptNext = { left.isEmpty ? acceptNext($0) : Listener.outcome(ofError: left.removeFirst()) }
+        scenario.step(
+            "the queue is empty", until: { accepted.count == count && !isClosing || hasClosed }
+        ) {
+            if isClosing { listener.closeWhenEmpty(patience: patience) { hasClosed = true } }
+        }
+        try scenario.run()
         for socket in accepted + clients { socket.close() }
+        return Accepting(accepted: accepted.count, errors: told, hasClosed: hasClosed)
+    }
+
+    @Test(arguments: [true, false]) func acceptingGoesOnOverWhatConcernsOneConnection(isClosing: Bool) throws {
+        let errors = [EINTR, ECONNABORTED, EINTR, EPROTO]
+        let outcome = try accepting(count: 5, errors: errors, isClosing: isClosing)
+        #expect(outcome == Accepting(accepted: 5, hasClosed: isClosing))
+    }
+
+    /// Those who are queued wait until there are descriptors, also when the listener is about to close.
+    @Test(arguments: [true, false]) func acceptingGoesOnWhenThereAreDescriptorsAgain(isClosing: Bool) throws {
+        let outcome = try accepting(count: 5, errors: [EMFILE, ENFILE], isClosing: isClosing)
+        #expect(outcome == Accepting(accepted: 5, errors: [EMFILE, ENFILE], hasClosed: isClosing))
+    }
+
+    @Test func closingListenerWaitsForDescriptorsOnlySoLong() throws {
+        let outcome = try accepting(
+            count: 1, errors: Array(repeating: EMFILE, count: 1_000), isClosing: true, patience: .milliseconds(1))
+        #expect(outcome.accepted == 0)
+        #expect(outcome.hasClosed)
+    }
+
+    @Test func whatTheKernelHasQueuedIsAcceptedBeforeTheListenerCloses() throws {
+        for count in [0, 5, Listener.maximumAcceptCount, Listener.maximumAcceptCount + 1] {
+            let outcome = try accepting(count: count, errors: [], isClosing: true)
+            #expect(outcome == Accepting(accepted: count, hasClosed: true))
+        }
     }
 
     @Test func closedListenerTakesNoConnections() throws {

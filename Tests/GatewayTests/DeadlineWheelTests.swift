@@ -126,6 +126,27 @@ private typealias Wheel = DeadlineWheel<Entry>
         #expect(wheel.takeDue(now: start + .seconds(2_000)).isEmpty)
     }
 
+    /// What comes due at once comes in portions where it is asked for so, each entry once and none early.
+    @Test(arguments: [1, 7, 50]) func dueEntriesMayBeTakenInPortions(maximumCount: Int) {
+        var wheel = Wheel(maximumDelay: .seconds(1), now: start)
+        let entries = (0..<50).map(Entry.init)
+        let late = Entry(99)
+        for entry in entries { wheel.set(entry, after: .milliseconds(100 * (entry.number % 3 + 1)), now: start) }
+        wheel.set(late, after: .milliseconds(900), now: start)
+        let now = start + .milliseconds(500)
+        var portions: [[Int]] = []
+        repeat {
+            portions.append(wheel.takeDue(now: now, maximumCount: maximumCount).map(\.number))
+            // Whatever is removed or moved meanwhile stays so.
+            wheel.set(late, after: .milliseconds(900), now: now)
+        } while portions.last?.isEmpty == false
+        #expect(portions.allSatisfy { $0.count <= maximumCount })
+        #expect(portions.flatMap { $0 }.sorted() == Array(0..<50))
+        #expect(wheel.count == 1)
+        #expect(wheel.takeDue(now: now + .milliseconds(899)).isEmpty)
+        #expect(wheel.takeDue(now: now + .seconds(1)).map(\.number) == [99])
+    }
+
     /// What is set after a pause, before the missed ticks were looked at, is not early either.
     @Test(arguments: [1, 3, 5, 12, 13, 14, 100, 1_000])
     func deadlineSetAfterAPauseIsNotEarly(pausedTicks: Int) {

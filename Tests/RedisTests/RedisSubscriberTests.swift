@@ -71,6 +71,27 @@ extension RedisServer {
 }
 
 @Suite(.serialized) struct RedisSubscriberTests {
+    /// A channel more in every turn until the anchor is confirmed: in one of them the others have been asked for
+    /// already, and no confirmation has come yet.
+    @Test func channelThatComesWhileTheConnectionIsMadeIsSubscribed() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server)
+        var count = 0
+        rig.scenario.loop.onTurnEnd = {
+            guard rig.upCount == 0 else { return false }
+            rig.subscriber.subscribe([UInt8]("room:\(count)"))
+            count += 1
+            return false
+        }
+        rig.scenario.step("every channel is confirmed", until: { rig.upCount == 1 && rig.subscribed.count == count }) {
+            rig.subscriber.start()
+        }
+        try rig.scenario.run()
+        rig.scenario.loop.onTurnEnd = nil
+        #expect(count > 1)
+        #expect(Set(rig.subscribed) == Set((0..<count).map { "room:\($0)" }))
+    }
+
     @Test func messagesComeWithTheirExactBytes() throws {
         let server = try RedisServer()
         let rig = try Rig(server)

@@ -6,11 +6,15 @@ import EventLoop
 final class ConnectionHost {
     /// Room for what one read event brings. Shared: what is not used up at once is kept by its connection.
     private static let readBufferBytes = 64 * 1024
+    /// Deadlines that one turn acts on: what comes due for everybody at once, as after an outage, is spread over turns.
+    private static let maximumDueCount = 1_024
 
     let loop: EventLoop
     let readBuffer: UnsafeMutableRawBufferPointer
     private var wheel: DeadlineWheel<Connection>
     private var timer: Timer?
+    /// Goes on in the next turn with deadlines that have come.
+    private var continuation: Timer?
 
     /// - Parameter maximumDelay: the longest deadline that a connection will set.
     init(loop: EventLoop, maximumDelay: Duration) {
@@ -20,6 +24,7 @@ final class ConnectionHost {
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.tick() }
         timer.start(after: DeadlineWheel<Connection>.tick)
         self.timer = timer
+        continuation = Timer(on: loop) { [unowned self] in self.tick() }
     }
 
     deinit {
@@ -45,6 +50,8 @@ final class ConnectionHost {
     }
 
     private func tick() {
-        for connection in wheel.takeDue(now: .now) where connection.isWatching { connection.deadlinePassed() }
+        let due = wheel.takeDue(now: .now, maximumCount: ConnectionHost.maximumDueCount)
+        if due.count == ConnectionHost.maximumDueCount { continuation?.start(after: .zero) }
+        for connection in due where connection.isWatching { connection.deadlinePassed() }
     }
 }

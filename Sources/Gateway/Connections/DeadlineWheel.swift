@@ -62,34 +62,38 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         count -= 1
     }
 
-    /// Takes out every entry whose deadline has come.
-    mutating func takeDue(now: MonotonicInstant) -> [Entry] {
+    /// Takes out entries whose deadline has come: all of them, unless there are more than `maximumCount`, of which the
+    /// rest comes with the next call.
+    mutating func takeDue(now: MonotonicInstant, maximumCount: Int = .max) -> [Entry] {
         let current = (now.nanoseconds - start.nanoseconds) / tickNanoseconds
-        guard current >= nextTick else { return [] }
-        var due: [Entry] = []
         // After a long pause each slot is looked at once, not once for every turn that was missed.
-        let span = min(current - nextTick + 1, Int64(slots.count))
-        for tick in (current - span + 1)...current { take(slot(of: tick), until: current, into: &due) }
+        nextTick = max(nextTick, current - Int64(slots.count) + 1)
+        var due: [Entry] = []
+        while nextTick <= current, take(slot(of: nextTick), until: current, maximumCount, into: &due) { nextTick += 1 }
         count -= due.count
-        nextTick = current + 1
         return due
     }
 
     private func slot(of tick: Int64) -> Int { Int(tick % Int64(slots.count)) }
 
-    /// Moves a slot's due entries to `due`; those of a later turn close up.
-    private mutating func take(_ slot: Int, until current: Int64, into due: inout [Entry]) {
+    /// Moves a slot's due entries to `due`, until that has `maximumCount`; the others close up. Returns whether none of
+    /// them is due.
+    private mutating func take(
+        _ slot: Int, until current: Int64, _ maximumCount: Int, into due: inout [Entry]
+    ) -> Bool {
         let size = slots[slot].count
         var kept = 0
+        var isDone = true
         for index in 0..<size {
             let entry = slots[slot][index].takeUnretainedValue()
-            if entry.deadlineTick > current {
+            if entry.deadlineTick <= current, due.count < maximumCount {
+                entry.deadlineTick = -1
+                due.append(entry)
+            } else {
+                if entry.deadlineTick <= current { isDone = false }
                 entry.deadlineIndex = Int32(kept)
                 slots[slot][kept] = Unmanaged.passUnretained(entry)
                 kept += 1
-            } else {
-                entry.deadlineTick = -1
-                due.append(entry)
             }
         }
         if kept == 0 {
@@ -97,6 +101,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         } else {
             slots[slot].removeLast(size - kept)
         }
+        return isDone
     }
 
     /// Every entry, in no order.

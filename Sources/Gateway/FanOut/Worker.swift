@@ -31,6 +31,8 @@ final class Worker {
     /// Messages of the mailbox that the present turn did not take.
     private var waiting: [WorkerMessage] = []
     private var nextWaiting = 0
+    /// What is left of the present turn's share, however often the mailbox hands over.
+    private var turnBytesLeft = Worker.maximumTurnBytes
     private var drain: Drain?
     private var confirmation: RecordConfirmation?
     /// How often the subscriber's connection was lost; wraps.
@@ -106,16 +108,17 @@ final class Worker {
 
     // MARK: The turn
 
-    /// Handles messages until the turn has its share of bytes.
+    /// Handles messages until the turn has its share.
     private func takeMessages() {
-        var turnBytes = 0
-        while nextWaiting < waiting.count, turnBytes < Worker.maximumTurnBytes {
+        var takenBytes = 0
+        while nextWaiting < waiting.count, turnBytesLeft > 0 {
             let message = waiting[nextWaiting]
             nextWaiting += 1
             handle(message)
-            turnBytes += message.frameBytes
+            takenBytes += message.frameBytes
+            turnBytesLeft -= max(message.frameBytes, 1)
         }
-        node.backlogs[index].subtract(turnBytes)
+        node.backlogs[index].subtract(takenBytes)
         if nextWaiting == waiting.count {
             waiting.removeAll(keepingCapacity: waiting.count <= 4096)
             nextWaiting = 0
@@ -137,6 +140,8 @@ final class Worker {
             writtenBytes = 0
         }
         metrics.queueBytes.set(UInt64(max(0, queueBytes)))
+        // The next turn's: what it takes at once comes before the sockets.
+        turnBytesLeft = Worker.maximumTurnBytes
         guard nextWaiting < waiting.count else { return false }
         takeMessages()
         return true
@@ -212,6 +217,7 @@ final class Worker {
         }
         countHttpConnections(1)
         connection.start(with: accepted.bytes)
+        if isDraining { connection.closeWhenIdle() }
     }
 
     private func countHttpConnections(_ change: Int) {
@@ -342,15 +348,18 @@ final class Worker {
 
     private func startDrain(over time: Duration) {
         guard drain == nil else { return }
-        // Those that the kernel has queued already get an answer; closing the listener would reset them.
         drain = Drain(over: time, loop: loop)
-        listener?.acceptQueued()
-        listener = nil
         for connection in host.connections { (connection as? HttpConnection)?.closeWhenIdle() }
+        // Those that the kernel has queued already get an answer, if need be when the drain has freed descriptors.
+        listener?.closeWhenEmpty(patience: time + Client.closeTimeout) { [unowned self] in
+            self.listener = nil
+            self.drain?.check(self)
+        }
         drain?.start(self)
     }
 
-    var openConnectionCount: Int { clientConnectionCount + httpConnectionCount }
+    /// What a drain waits for: connections, and the listener while connections may wait in its queue.
+    var openConnectionCount: Int { clientConnectionCount + httpConnectionCount + (listener == nil ? 0 : 1) }
 
     func drained() {
         node.controlMailbox.post(.drained(worker: index))
