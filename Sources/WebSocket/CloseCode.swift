@@ -14,6 +14,8 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
     package static let protocolError = CloseCode(rawValue: 1002)
     /// A text message or close reason of the peer is not UTF-8.
     package static let invalidPayload = CloseCode(rawValue: 1007)
+    /// The peer does what no rule of the protocol forbids and no peer needs: more control frames than are sane.
+    package static let policyViolation = CloseCode(rawValue: 1008)
     /// A message of the peer is over the limit.
     package static let messageTooBig = CloseCode(rawValue: 1009)
     /// The node failed inside.

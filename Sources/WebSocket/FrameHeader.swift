@@ -26,6 +26,8 @@ package struct FrameHeader: Sendable, Equatable {
     package static let maximumBytes = 14
     /// The longest payload of a control frame.
     package static let maximumControlPayloadBytes = 125
+    /// The longest control frame of a server: two bytes of header and the payload.
+    package static let maximumControlFrameBytes = 2 + maximumControlPayloadBytes
 
     static let finBit: UInt8 = 0x80
     static let reservedBits: UInt8 = 0x70

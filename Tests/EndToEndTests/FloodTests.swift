@@ -104,22 +104,33 @@ import Testing
         }
     }
 
-    /// Each ping is owed a pong; who takes none of them is a slow consumer like any other.
-    @Test func pingsOfAPeerThatDoesNotReadEndWithItsQueue() async throws {
-        let options = ["--maximum-queue-bytes", "64KiB", "--unsubscribe-grace", "100ms"]
-        try await Cluster.with(options: options) { cluster in
+    /// More pings than any client needs end the connection; until then the node keeps one Pong for it, not thousands.
+    @Test func floodOfPingsEndsTheConnectionAndTakesNoMemory() async throws {
+        try await Cluster.with(options: ["--unsubscribe-grace", "100ms"]) { cluster in
             let node = cluster.node
+            try await node.expectService(cluster)
             let descriptors = try node.child.descriptorCount
-            let raw = try await node.rawSocket(cluster.room(), receiveBufferBytes: 4096)
-            let ping = Frame.client(9, [UInt8](repeating: UInt8(ascii: "p"), count: 125))
-            let portion = (0..<4000).flatMap { _ in ping }
-            try await eventually("it is closed as a slow consumer", within: .seconds(30)) {
-                // In portions, so that an end is seen between them.
-                if try await node.metrics().samples[#"roomcast_closes_total{code="1013"}"#] == 1 { return true }
-                try await raw.send(portion)
-                return false
+            let memory = try node.peakMemoryBytes
+            // Empty ones: what they cost is not their bytes.
+            let portion = (0..<10_000).flatMap { _ in Frame.client(9) }
+            for count in 1...20 {
+                let raw = try await node.rawSocket(cluster.room(), receiveBufferBytes: 4096)
+                try await eventually("it is closed for its pings", within: .seconds(30)) {
+                    let closed = try await node.metrics().samples[#"roomcast_closes_total{code="1008"}"#]
+                    if closed == Double(count) { return true }
+                    try await raw.send(portion)
+                    return false
+                }
+                let (bytes, end) = try await raw.receive()
+                let frames = try Frame.parse(bytes)
+                #expect(frames.last?.closeCode == 1008)
+                // A Pong for each read at most, and a Ping takes six bytes: far fewer than there were pings.
+                #expect(frames.count < 2_000)
+                #expect(end != nil)
+                try await raw.close()
             }
-            try await raw.reset()
+            let growth = try node.peakMemoryBytes - memory
+            if !Installation.isSanitized { #expect(growth < 3_000_000, "\(growth) bytes more") }
             try await node.expectNobody(descriptors: descriptors)
         }
     }

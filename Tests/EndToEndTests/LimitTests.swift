@@ -80,4 +80,41 @@ import Testing
             }
         }
     }
+
+    /// A peer that breaks the protocol, keeps its socket, and comes again: what it holds is what it may hold.
+    @Test func addressHoldsNoMoreDescriptorsThanItMayHaveConnections() async throws {
+        try await Cluster.with(options: ["--maximum-connections-per-address", "5"]) { cluster in
+            let node = cluster.node
+            let room = cluster.room()
+            let token = try await node.token()
+            try await eventually("the token's request is over") {
+                try await node.metrics()["roomcast_http_connections"] <= 1
+            }
+            let descriptors = try node.child.descriptorCount
+            let request = requestText("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
+            var held: [RawConnection] = []
+            var refusedCount = 0
+            for _ in 0..<60 {
+                let raw = try await RawConnection(cluster.driver, port: node.port)
+                try await raw.send(request)
+                let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
+                if head.hasPrefix("HTTP/1.1 101 ") {
+                    // No mask. Its Close frame is never answered.
+                    try await raw.send(Frame.client(1, [0x61], masked: false))
+                    held.append(raw)
+                } else {
+                    #expect(head.hasPrefix("HTTP/1.1 429 "))
+                    refusedCount += 1
+                    try await raw.close()
+                }
+                // One for the request of a moment ago, one for that of the metrics.
+                #expect(try node.child.descriptorCount <= descriptors + 5 + 2)
+            }
+            #expect(refusedCount > 0, "the node ends them faster than they come: the test proves nothing")
+            for raw in held { try await raw.close() }
+            try await eventually("there is room again") {
+                (try? await node.connect(room, token: token)) != nil
+            }
+        }
+    }
 }

@@ -28,6 +28,41 @@ import Testing
         }
     }
 
+    /// How much the node grows by a message of 100 KB to one room and a small one to another, in one turn, with clients
+    /// in both that read nothing.
+    private func growth(clients: Int) async throws -> Int {
+        var growth = 0
+        // To connect a thousand may take longer than a client may be silent.
+        try await Cluster.with(options: ["--heartbeat-timeout", "10m", "--token-ttl", "1h"]) { cluster in
+            let node = cluster.node
+            let (large, small) = (cluster.room("large"), cluster.room("small"))
+            let token = try await node.token()
+            for _ in 0..<clients / 2 {
+                _ = try await node.rawSocket("\(large),\(small)", receiveBufferBytes: 4096)
+                _ = try await node.rawSocket("\(small),\(large)", receiveBufferBytes: 4096)
+            }
+            let memory = try node.peakMemoryBytes
+            let publishing = """
+                redis.call('PUBLISH', KEYS[1], string.format('"%s"', string.rep('x', 100000)))
+                redis.call('PUBLISH', KEYS[2], '"small"')
+                """
+            try await cluster.redis.command(
+                "EVAL", .string(publishing), "2", .string("room:\(large)"), .string("room:\(small)"))
+            try await eventually("everybody has it", within: .seconds(30)) {
+                try await node.metrics()["roomcast_frames_delivered_total"] == Double(2 * clients)
+            }
+            growth = try node.peakMemoryBytes - memory
+            #expect(try await node.heartbeat(token).status == 200)
+        }
+        return growth
+    }
+
+    /// Copies of their own would take 80 MB more for eight hundred clients more.
+    @Test func membersOfTwoRoomsShareWhatTheyHaveStillToGet() async throws {
+        let (few, many) = (try await growth(clients: 200), try await growth(clients: 1_000))
+        if !Installation.isSanitized { #expect(many - few < 20_000_000, "\(few) and \(many) bytes more") }
+    }
+
     /// Its time for the closing handshake is over when it reads again: the node has no descriptor for it any more,
     /// and it learns the reason all the same.
     @Test func whoReadsAgainTooLateIsToldWhy() async throws {

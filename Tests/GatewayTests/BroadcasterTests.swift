@@ -59,6 +59,8 @@ private final class Rig {
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
         case .gapEnded(let milliseconds): "gap \(milliseconds > 0)"
+        case .messagesLost(let rooms, let milliseconds):
+            "missing \(rooms.map(\.description).sorted()) \(milliseconds > 0)"
         case .refused(let room): "refused \(room)"
         case .master(let address): "master \(address)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
@@ -216,6 +218,39 @@ private final class Publishing: Sendable {
         try rig.run()
         #expect(!rig.received[0].contains("gap true"))
         #expect(rig.node.metrics.subscriber.gaps.value == 1)
+        #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
+    }
+
+    /// A worker that is far behind misses messages until it has caught up; where they are missing stands the word of it,
+    /// and the other worker gets everything.
+    @Test(arguments: [true, false]) func messagesThatAreDroppedForAWorkerAreAGap(isTold: Bool) throws {
+        let rig = try Rig("--gap-notice", isTold ? "on" : "off")
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await("subscribed b") { rig.join("b", worker: 0) }
+        rig.await("subscribed c") { rig.join("c", worker: 0) }
+        rig.await("subscribed b", worker: 1) { rig.join("b", worker: 1) }
+        let backlog = rig.node.backlogs[0]
+        rig.await("c: 1") { try rig.server.command("PUBLISH", "room:c", "1") }
+        rig.await("b: 3", worker: 1) {
+            backlog.add(Broadcaster.maximumBacklogBytes + 1_000)
+            for (room, text) in [("a", "2"), ("b", "3")] { try rig.server.command("PUBLISH", "room:\(room)", text) }
+        }
+        // Not before it has caught up well: else there would be a notice for every few messages.
+        rig.await("b: 4", worker: 1) {
+            backlog.subtract(Broadcaster.maximumBacklogBytes / 4)
+            try rig.server.command("PUBLISH", "room:b", "4")
+        }
+        // No message is needed to end it.
+        rig.scenario.step("the gap is counted", until: { rig.node.metrics.subscriber.gaps.value == 1 }) {
+            backlog.subtract(Broadcaster.maximumBacklogBytes / 2)
+        }
+        rig.await("b: 5") { try rig.server.command("PUBLISH", "room:b", "5") }
+        rig.await("b: 5", worker: 1)
+        try rig.run()
+        let told = rig.received.map { $0.filter { $0.contains(": ") || $0.hasPrefix("missing") } }
+        #expect(told[0] == ["c: 1"] + (isTold ? ["missing [\"a\", \"b\"] true"] : []) + ["b: 5"])
+        #expect(told[1] == ["b: 3", "b: 4", "b: 5"])
+        #expect(rig.node.metrics.subscriber.messagesShed.value == 3)
         #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
     }
 

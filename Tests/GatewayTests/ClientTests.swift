@@ -113,6 +113,20 @@ import WebSocket
         #expect(peer.received == Array(frame.bytes))
     }
 
+    /// A frame of three bytes takes more than forty times as much: the limit is one of memory.
+    @Test func limitCountsWhatFramesTakeBesideTheirBytes() throws {
+        let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
+        let peer = try rig.connect("a", bufferBytes: 4096)
+        peer.client.send(message(payload(1, count: 20_000)))
+        var sentCount = 0
+        while peer.client.state == .open, sentCount < 30_000 {
+            peer.client.send(message([1]))
+            sentCount += 1
+        }
+        #expect(peer.client.state == .failed)
+        #expect((300...512).contains(sentCount), "\(sentCount) frames of \(SharedFrame.overheadBytes + 3) bytes")
+    }
+
     @Test func vanishedPeerIsFoundByTheWrite() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
@@ -139,6 +153,29 @@ import WebSocket
         #expect(rig.worker.clients.isEmpty)
         #expect(rig.closedCount(.lost) == 1)
         #expect(rig.closedCount(.closedByPeer) == 0)
+    }
+
+    // MARK: Its place
+
+    /// Whether the node has room for one more client.
+    private func hasPlace(_ rig: WorkerRig) -> Bool {
+        guard rig.node.state.admitClient() else { return false }
+        rig.node.state.releaseClient()
+        return true
+    }
+
+    /// A client that is being closed has its descriptor still: its place is free when that is.
+    @Test(arguments: [true, false]) func placeIsGivenBackWithTheDescriptor(isViolation: Bool) throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        for _ in 0..<999 { try #require(rig.node.state.admitClient()) }
+        if isViolation { peer.send([0xFF, 0xFF]) } else { peer.client.close(.goingAway) }
+        #expect(rig.worker.clients.isEmpty)
+        #expect(peer.client.isWatching)
+        #expect(!hasPlace(rig))
+        peer.client.deadlinePassed()
+        #expect(!peer.client.isWatching)
+        #expect(hasPlace(rig))
     }
 
     // MARK: Closing handshake
@@ -234,6 +271,90 @@ import WebSocket
         for byte in TestPeer.frame(.ping, bytes) { peer.send([byte]) }
         peer.read()
         #expect(peer.received == TestPeer.answer(.pong, bytes) + TestPeer.answer(.pong, bytes))
+    }
+
+    @Test func ofThePingsOfOneReadTheLatestIsAnswered() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        let before = rig.worker.writeCount
+        peer.send((1...100).flatMap { TestPeer.frame(.ping, payload($0, count: $0)) } + TestPeer.frame(.text, [0x61]))
+        #expect(rig.worker.writeCount - before == 1)
+        peer.read()
+        #expect(peer.received == TestPeer.answer(.pong, payload(100, count: 100)))
+    }
+
+    @Test func pingBeforeACloseIsAnsweredBeforeIt() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        peer.send(TestPeer.frame(.ping, [7]) + TestPeer.frame(.close, goodbye))
+        peer.read()
+        #expect(peer.received == TestPeer.answer(.pong, [7]) + TestPeer.answer(.close, goodbye))
+    }
+
+    /// A peer that pings and reads nothing is owed one Pong.
+    @Test func pongThatCannotLeaveIsReplacedByTheNextOne() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a", bufferBytes: 4096)
+        let frame = message(payload(1, count: 60_000))
+        peer.client.send(frame)
+        let before = rig.worker.queueBytes
+        for number in 1...200 { peer.send(.ping, [UInt8(number)]) }
+        #expect(rig.worker.queueBytes == before + 3)
+        let expected = Array(frame.bytes) + TestPeer.answer(.pong, [200])
+        rig.scenario.step(
+            "everything arrives",
+            until: {
+                peer.read()
+                return peer.received.count >= expected.count
+            })
+        try rig.scenario.run()
+        #expect(peer.received == expected)
+        #expect(rig.worker.queueBytes == 0)
+    }
+
+    /// A socket that is full without any backlog: the Pongs themselves begin it, and it stays one of two Pongs, the one
+    /// that has begun to leave and the next one.
+    @Test func pongsToAPeerThatReadsNothingTakeNoMemory() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a", bufferBytes: 4096)
+        let bytes = payload(1, count: 125)
+        for _ in 0..<ControlFrameRate.maximumBurstCount { peer.send(.ping, bytes) }
+        #expect(peer.client.state == .open)
+        let queue = try #require(peer.client.queue, "the socket takes everything: the test proves nothing")
+        #expect(queue.memoryBytes <= 2 * (127 + SharedFrame.overheadBytes))
+    }
+
+    @Test(arguments: [Opcode.ping, .pong]) func tooManyControlFramesEndTheConnection(opcode: Opcode) throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        let limit = ControlFrameRate.maximumBurstCount
+        // Those of a second or so are allowed on top, the time in which this test sends them.
+        peer.send((0..<limit).flatMap { _ in TestPeer.frame(opcode) })
+        #expect(peer.client.state == .open)
+        peer.send((0..<10 * limit).flatMap { _ in TestPeer.frame(opcode) } + TestPeer.frame(.close, goodbye))
+        #expect(peer.client.state == .closing)
+        #expect(rig.closedCount(.tooManyControlFrames) == 1)
+        #expect(CloseReason.tooManyControlFrames.description == "1008")
+        peer.read()
+        #expect(peer.received.suffix(TestPeer.closing(.tooManyControlFrames).count)
+            == TestPeer.closing(.tooManyControlFrames)[...])
+        #expect(peer.hasEnded, "our side is shut down")
+        #expect(peer.client.isWatching)
+        shutdown(peer.socket.descriptor, Int32(SHUT_WR))
+        peer.client.socketIsReadable()
+        #expect(!peer.client.isWatching)
+    }
+
+    /// One call reads a share, and leaves the rest for the next turn.
+    @Test func oneReadTakesAShareOfWhatThePeerSends() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a")
+        let frame = TestPeer.frame(.binary, payload(1, count: 60_000))
+        #expect(frame.withUnsafeBytes { peer.socket.write($0) } == .bytes(frame.count))
+        peer.client.socketIsReadable()
+        var rest: Int32 = 0
+        #expect(ioctl(peer.client.socket.descriptor, UInt(FIONREAD), &rest) == 0)
+        #expect(Int(rest) == frame.count - 16 * 1024)
     }
 
     @Test func messagesAndPongsOfThePeerChangeNothing() throws {

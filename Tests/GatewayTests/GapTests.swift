@@ -53,6 +53,28 @@ import Testing
         var count = 0
         while count < 10, gap.hold(large, room: room, workers: 1) { count += 1 }
         #expect(count == 4, "64 MiB")
+        // From the first one that is lost on all are, and they are missing behind those that have waited.
+        let isHeld = gap.hold(message([1]), room: RoomId("b")!, workers: 1)
+        #expect(!isHeld)
+        let ended = gap.end(now: .now)
+        #expect(ended?.held.count == 4)
+        #expect(ended?.dropped.rooms == [room, RoomId("b")!])
+        #expect(ended.map { $0.dropped.start == large.receivedAt } == true)
+        gap.begin(completeUntil: at(0))
+        let isHeldAgain = gap.hold(large, room: room, workers: 1)
+        #expect(isHeldAgain)
+        let endedAgain = gap.end(now: .now)
+        #expect(endedAgain?.dropped.isEmpty == true)
+    }
+
+    /// Frames of three bytes take more than forty times as much.
+    @Test func whatMayWaitIsMeasuredByMemory() {
+        var gap = Gap(isTold: true)
+        gap.begin(completeUntil: at(0))
+        let small = message([1])
+        var count = 0
+        while count < 1_000_000, gap.hold(small, room: room, workers: 1) { count += 1 }
+        #expect((64 << 20) / count >= small.byteCount + SharedFrame.overheadBytes - 1)
     }
 
     // MARK: The worker's part
@@ -101,6 +123,23 @@ import Testing
         rig.worker.rooms.flush(through: rig.worker.writer)
         peer.read()
         #expect(peer.received == [0x81, 1, 1] + notice("a", milliseconds: 5) + [0x81, 1, 2])
+    }
+
+    /// Messages that the node has dropped itself are missed by whoever is in their rooms, since when ever.
+    @Test(arguments: IoUringUse.allCases)
+    func clientsOfRoomsWithDroppedMessagesAreTold(_ use: IoUringUse) throws {
+        let rig = try WorkerRig("--io-uring", use.rawValue)
+        let both = try rig.connect("a", "b")
+        let one = try rig.connect("b", "c")
+        let other = try rig.connect("c")
+        rig.worker.rooms.deliver(message([1]), to: RoomId("b")!)
+        rig.worker.tellLoss(of: [room, RoomId("b")!], milliseconds: 77)
+        rig.worker.rooms.deliver(message([2]), to: RoomId("b")!)
+        rig.worker.rooms.flush(through: rig.worker.writer)
+        for peer in [both, one, other] { peer.read() }
+        #expect(both.received == [0x81, 1, 1] + notice("a", "b", milliseconds: 77) + [0x81, 1, 2])
+        #expect(one.received == [0x81, 1, 1] + notice("b", milliseconds: 77) + [0x81, 1, 2])
+        #expect(other.received.isEmpty)
     }
 
     @Test func roomThatIsRefusedIsNoneThatHadAGap() throws {

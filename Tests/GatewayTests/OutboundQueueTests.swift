@@ -149,6 +149,106 @@ private struct Peer {
         #expect(first == nil)
     }
 
+    @Test func everyFrameIsLetGoOfWhenItIsWrittenHoweverLongTheQueue() {
+        final class Weak { weak var frame: SharedFrame? }
+        let queue = OutboundQueue()
+        let frames = (0..<1_000).map { _ in
+            let reference = Weak()
+            let frame = SharedFrame.raw([1, 2, 3])
+            reference.frame = frame
+            queue.append(frame)
+            return reference
+        }
+        for written in 1...1_000 {
+            queue.consume(3)
+            #expect(frames[written - 1].frame == nil)
+            #expect(written == 1_000 || frames[written].frame != nil)
+            #expect(queue.memoryBytes == (1_000 - written) * (3 + SharedFrame.overheadBytes))
+        }
+    }
+
+    /// What a frame takes beside its bytes counts until it is gone: bytes alone would let tiny frames take anything.
+    @Test func memoryIsThatOfWholeFrames() {
+        let (frames, _) = frames([4, 4, 4])
+        let whole = 4 + SharedFrame.overheadBytes
+        let queue = queue(frames, writtenBytes: 1)
+        #expect(queue.memoryBytes == 3 * whole)
+        queue.consume(2)
+        #expect(queue.memoryBytes == 3 * whole)
+        queue.consume(1)
+        #expect(queue.memoryBytes == 2 * whole)
+        queue.consume(1)
+        queue.dropUnbegun()
+        #expect(queue.memoryBytes == whole)
+        queue.consume(3)
+        #expect(queue.memoryBytes == 0)
+    }
+
+    @Test func oneWriteTakesAtMostSoManyBytes() {
+        let limit = OutboundQueue.maximumWriteBytes
+        let (frames, stream) = frames([10, limit - 5, limit + 7, 3])
+        let queue = queue(frames)
+        var peer = Peer()
+        #expect(peer.take(.max / 2, from: queue) == limit)
+        #expect(peer.take(.max / 2, from: queue) == limit)
+        #expect(peer.take(.max / 2, from: queue) == 15)
+        #expect(queue.isEmpty)
+        #expect(peer.received == stream)
+    }
+
+    // MARK: Pongs
+
+    private func pong(_ byte: UInt8, count: Int = 1) -> SharedFrame {
+        .raw(TestPeer.answer(.pong, [UInt8](repeating: byte, count: count)))
+    }
+
+    @Test func pongThatWaitsIsReplacedInItsPlace() {
+        let (frames, stream) = frames([5, 6])
+        let queue = queue([frames[0]])
+        queue.setPong(pong(1, count: 9))
+        queue.append(frames[1])
+        for byte in 2...200 { queue.setPong(pong(UInt8(byte))) }
+        #expect(queue.byteCount == 5 + 3 + 6)
+        #expect(queue.memoryBytes == 14 + 3 * SharedFrame.overheadBytes)
+        var peer = Peer()
+        _ = peer.take(1_000, from: queue)
+        #expect(peer.received == Array(stream[..<5]) + TestPeer.answer(.pong, [200]) + Array(stream[5...]))
+    }
+
+    /// At each byte: one that has begun to leave is completed, and the next one comes behind it.
+    @Test(arguments: 0...9) func pongThatHasBegunIsCompleted(written: Int) {
+        let (frames, stream) = frames([5])
+        let queue = queue(frames)
+        queue.setPong(pong(1))
+        var peer = Peer()
+        _ = peer.take(written, from: queue)
+        queue.setPong(pong(2))
+        _ = peer.take(1_000, from: queue)
+        let isFirstReplaced = written <= 5
+        let first = isFirstReplaced ? [] : TestPeer.answer(.pong, [1])
+        #expect(peer.received == stream + first + TestPeer.answer(.pong, [2]), "after \(written) bytes")
+        #expect(queue.isEmpty && queue.memoryBytes == 0)
+    }
+
+    @Test func pongIsFoundAgainWhenTheQueueHasBeenCompacted() {
+        let (frames, stream) = frames(Array(repeating: 3, count: 300))
+        let queue = queue(Array(frames[..<250]))
+        queue.setPong(pong(1))
+        for frame in frames[250...] { queue.append(frame) }
+        var peer = Peer()
+        while peer.received.count < 220 * 3 { _ = peer.take(9, from: queue) }
+        queue.setPong(pong(2))
+        while !queue.isEmpty { _ = peer.take(1_000, from: queue) }
+        #expect(peer.received == Array(stream[..<750]) + TestPeer.answer(.pong, [2]) + Array(stream[750...]))
+        queue.setPong(pong(3))
+        queue.dropUnbegun()
+        queue.setPong(pong(4))
+        _ = peer.take(1_000, from: queue)
+        #expect(peer.received.suffix(3) == TestPeer.answer(.pong, [4])[...])
+    }
+
+    // MARK: Many clients
+
     /// Ten thousand clients with the same backlog hold one copy of its bytes.
     @Test func backlogOfManyClientsIsHeldOnce() throws {
         let payload = [UInt8](repeating: 0x78, count: 10_000)

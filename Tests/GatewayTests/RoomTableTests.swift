@@ -114,6 +114,103 @@ import Testing
         #expect(both.received == frames(1, 2, 3, 4, 5))
     }
 
+    /// Where the bytes of a client's backlog lie.
+    private func backlog(_ client: Client) -> [UnsafeRawPointer] {
+        guard let queue = client.queue else { return [] }
+        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) { vectors in
+            let count = queue.gather(into: vectors)
+            return vectors[..<count].compactMap { UnsafeRawPointer($0.iov_base) }
+        }
+    }
+
+    /// A large message to one room and a small one to the other: three hundred clients that read nothing hold the
+    /// messages themselves, not three hundred copies.
+    @Test(arguments: IoUringUse.allCases)
+    func backlogOfMembersOfTwoRoomsIsMadeOfTheRoomsOwnFrames(_ use: IoUringUse) throws {
+        let rig = try WorkerRig("--io-uring", use.rawValue)
+        let peers = try (0..<300).map { index in
+            // In either order, and with company that is in one room only.
+            switch index % 3 {
+            case 0: try rig.connect("a", "b", bufferBytes: 4096)
+            case 1: try rig.connect("b", "a", bufferBytes: 4096)
+            default: try rig.connect("a", bufferBytes: 4096)
+            }
+        }
+        var frames = [
+            message([UInt8](repeating: 1, count: 100_000), sequence: 1), message([2], sequence: 2),
+            message([UInt8](repeating: 3, count: 50_000), sequence: 3),
+        ]
+        rig.worker.rooms.deliver(frames[0], to: room("a"))
+        rig.worker.rooms.deliver(frames[1], to: room("b"))
+        rig.worker.rooms.deliver(frames[2], to: room("a"))
+        rig.worker.rooms.flush(through: rig.worker.writer)
+        let ranges = frames.map { $0.bytes.baseAddress!..<$0.bytes.baseAddress! + $0.byteCount }
+        for (index, peer) in peers.enumerated() where index % 3 < 2 {
+            let places = backlog(peer.client)
+            #expect(places.count == 3)
+            #expect(zip(places, ranges).allSatisfy { $1.contains($0) }, "a copy of its own")
+        }
+        // The queues' references are the only ones: with the last of them the bytes go.
+        weak let large = frames[0]
+        frames = []
+        let queues = peers.compactMap(\.client.queue)
+        for queue in queues.dropLast(3) { queue.consume(queue.byteCount) }
+        #expect(large != nil)
+        for queue in queues { queue.consume(queue.byteCount) }
+        #expect(large == nil)
+    }
+
+    /// More frames than one call takes, of two rooms at random, to sockets that take all, some, or nearly nothing.
+    @Test(arguments: SeededRandom.seeds)
+    func membersOfTwoRoomsGetEveryFrameInOrder(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let rig = try WorkerRig("--maximum-queue-bytes", "16MiB")
+        let peers = [
+            try rig.connect("a", "b"), try rig.connect("b", "a", bufferBytes: 4096),
+            try rig.connect("b", "c", bufferBytes: 16_384), try rig.connect("a", "b", bufferBytes: 4096),
+        ]
+        var expected: [String: [UInt8]] = ["ab": [], "bc": []]
+        var sequence: UInt64 = 0
+        for count in [1, 2, MergedFrames.maximumVectorCount, 2 * MergedFrames.maximumVectorCount + 3] {
+            for _ in 0..<count {
+                sequence += 1
+                let name = ["a", "b", "c"].randomElement(using: &random)!
+                let frame = message(random.bytes(Int.random(in: 1...60, using: &random)), sequence: sequence)
+                if name != "c" { expected["ab"]! += frame.bytes }
+                if name != "a" { expected["bc"]! += frame.bytes }
+                rig.worker.rooms.deliver(frame, to: room(name))
+            }
+            rig.worker.rooms.flush(through: rig.worker.writer)
+        }
+        let wanted = ["ab", "ab", "bc", "ab"].map { expected[$0]! }
+        rig.scenario.step(
+            "everything arrives",
+            until: {
+                for peer in peers { peer.read() }
+                return zip(peers, wanted).allSatisfy { $0.received.count >= $1.count }
+            })
+        try rig.scenario.run()
+        for (peer, bytes) in zip(peers, wanted) { #expect(peer.received == bytes, "seed \(seed)") }
+        #expect(rig.worker.queueBytes == 0)
+        #expect(rig.worker.writtenBytes == wanted.reduce(0) { $0 + $1.count })
+    }
+
+    /// What a turn has brought in two rooms is refused for its own size no more than what it has brought in one.
+    @Test func turnOfTwoRoomsIsTakenWholeByAClientWithoutBacklog() throws {
+        let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
+        let peer = try rig.connect("a", "b", bufferBytes: 4096)
+        for number in 1...6 {
+            let frame = message([UInt8](repeating: 7, count: 50_000), sequence: UInt64(number))
+            rig.worker.rooms.deliver(frame, to: room(number % 2 == 0 ? "a" : "b"))
+        }
+        rig.worker.rooms.flush(through: rig.worker.writer)
+        #expect(peer.client.state == .open)
+        rig.worker.rooms.deliver(message([1], sequence: 7), to: room("a"))
+        rig.worker.rooms.deliver(message([2], sequence: 8), to: room("b"))
+        rig.worker.rooms.flush(through: rig.worker.writer)
+        #expect(peer.client.state == .failed, "its backlog is over the limit")
+    }
+
     @Test func messageForARoomThatHasNobodyIsDropped() throws {
         let rig = try WorkerRig()
         let pending = rig.worker.rooms.prepare([room("a")])

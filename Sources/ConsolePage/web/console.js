@@ -41,8 +41,9 @@ const orDash = (value, format) => (value === null || value === undefined ? "–"
 
 const CLOSES = {
   1001: ["1001 going away", "c1"], 1002: ["1002 protocol", "c5"], 1007: ["1007 not UTF-8", "c5"],
-  1009: ["1009 too big", "c5"], 1013: ["1013 slow", "c5"], 4000: ["4000 no heartbeat", "c4"],
-  4001: ["4001 replaced", "c3"], 4003: ["4003 revoked", "c7"], peer: ["by the client", "c6"], lost: ["lost", "c2"],
+  1008: ["1008 pings", "c5"], 1009: ["1009 too big", "c5"], 1013: ["1013 slow", "c5"],
+  4000: ["4000 no heartbeat", "c4"], 4001: ["4001 replaced", "c3"], 4003: ["4003 revoked", "c7"],
+  peer: ["by the client", "c6"], lost: ["lost", "c2"],
 };
 
 const charts = {

@@ -1,6 +1,7 @@
 // What all connections of one loop share. Loop-confined.
 
 import EventLoop
+import WebSocket
 
 /// Keeps the connections of a loop alive, their deadlines, and the buffer into which each of them reads.
 final class ConnectionHost {
@@ -11,6 +12,8 @@ final class ConnectionHost {
 
     let loop: EventLoop
     let readBuffer: UnsafeMutableRawBufferPointer
+    /// Where a connection lays out a control frame that leaves at once. Used up before another one may want it.
+    let controlBuffer: UnsafeMutableRawBufferPointer
     private var wheel: DeadlineWheel<Connection>
     private var timer: Timer?
     /// Goes on in the next turn with deadlines that have come.
@@ -20,6 +23,7 @@ final class ConnectionHost {
     init(loop: EventLoop, maximumDelay: Duration) {
         self.loop = loop
         readBuffer = .allocate(byteCount: ConnectionHost.readBufferBytes, alignment: 64)
+        controlBuffer = .allocate(byteCount: FrameHeader.maximumControlFrameBytes, alignment: 8)
         wheel = DeadlineWheel(maximumDelay: maximumDelay, now: .now)
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.tick() }
         timer.start(after: DeadlineWheel<Connection>.tick)
@@ -29,6 +33,7 @@ final class ConnectionHost {
 
     deinit {
         readBuffer.deallocate()
+        controlBuffer.deallocate()
     }
 
     /// Every connection that has a deadline: all of them, but for those that wait for nothing.

@@ -8,8 +8,11 @@ import WebSocket
 /// Checks each published payload, encodes its frame once, and posts it to the workers that have clients in the room:
 /// one batch and one wake-up for each worker at the end of the loop's turn.
 final class Broadcaster {
-    /// The bytes of messages that may wait for a worker: bounds the node's memory when a worker cannot keep up.
-    private static let maximumBacklogBytes = 64 << 20
+    /// What the messages that wait for a worker may take: bounds the node's memory when a worker cannot keep up.
+    static let maximumBacklogBytes = 64 << 20
+    /// A worker whose messages are dropped gets messages again when it has so much left, so that what is missing is
+    /// missing in one place, and its clients are told of it seldom.
+    static let resumingBacklogBytes = maximumBacklogBytes / 2
 
     /// How often rooms without clients are looked through: well under the grace time's order.
     private static let sweepInterval = Duration.seconds(1)
@@ -22,6 +25,8 @@ final class Broadcaster {
     private let metrics: SubscriberMetrics
     private var subscriptions: RoomSubscriptions
     private var outgoing: [[WorkerMessage]]
+    /// For each worker what is being dropped, because it is too far behind.
+    private var shed: [Loss]
     private var sequence: UInt64 = 0
     private var sweepTimer: Timer?
     private var heldBackLog: RateLimitedLog
@@ -41,6 +46,7 @@ final class Broadcaster {
         metrics = node.metrics.subscriber
         subscriptions = RoomSubscriptions(grace: configuration.unsubscribeGrace)
         outgoing = Array(repeating: [], count: node.workerMailboxes.count)
+        shed = Array(repeating: Loss(), count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)
         refusedLog = RateLimitedLog(node.log)
         gap = Gap(isTold: configuration.tellsGaps)
@@ -113,22 +119,54 @@ final class Broadcaster {
     }
 
     private func post() {
-        for worker in outgoing.indices where !outgoing[worker].isEmpty {
-            if node.backlogs[worker].bytes > Broadcaster.maximumBacklogBytes { shed(worker) }
+        for worker in outgoing.indices where !outgoing[worker].isEmpty || !shed[worker].isEmpty {
+            let waitingBytes = node.backlogs[worker].bytes
+            if shed[worker].isEmpty {
+                if waitingBytes > Broadcaster.maximumBacklogBytes { dropMessages(for: worker) }
+            } else if waitingBytes > Broadcaster.resumingBacklogBytes {
+                dropMessages(for: worker)
+            } else {
+                resume(worker)
+            }
             node.backlogs[worker].add(outgoing[worker].reduce(0) { $0 + $1.frameBytes })
             node.workerMailboxes[worker].post(draining: &outgoing[worker])
         }
     }
 
     /// A worker that is this far behind gets no further messages for now: the node's memory has an end, and to stop
-    /// reading from Redis would only move the loss to Redis, and to all workers. What is lost is counted and logged.
-    private func shed(_ worker: Int) {
+    /// reading from Redis would only move the loss to Redis, and to all workers. What is lost is counted and logged,
+    /// and is a gap for the clients of its rooms.
+    private func dropMessages(for worker: Int) {
         let before = outgoing[worker].count
-        outgoing[worker].removeAll { if case .deliver = $0 { true } else { false } }
+        outgoing[worker].removeAll { message in
+            guard case .deliver(let room, let frame) = message else { return false }
+            shed[worker].add(room, receivedAt: frame.receivedAt)
+            return true
+        }
         let lost = before - outgoing[worker].count
         guard lost > 0 else { return }
         metrics.messagesShed.add(UInt64(lost))
         heldBackLog.warning("worker is overloaded, messages lost", ["worker": "\(worker)", "count": "\(lost)"])
+    }
+
+    /// The worker gets messages again; the word of those that are missing goes before them.
+    private func resume(_ worker: Int) {
+        let loss = shed[worker]
+        shed[worker] = Loss()
+        let milliseconds = count(loss.duration(now: .now))
+        node.log.warning(
+            "worker has caught up: messages of this time are lost",
+            ["worker": "\(worker)", "ms": "\(milliseconds)", "rooms": "\(loss.rooms.count)"])
+        guard node.configuration.tellsGaps else { return }
+        outgoing[worker].insert(.messagesLost(rooms: loss.rooms, milliseconds: milliseconds), at: 0)
+    }
+
+    /// Counts a gap; returns its milliseconds, rounded up, as they are never to be too few.
+    private func count(_ duration: Duration) -> Int64 {
+        let milliseconds = (duration + .nanoseconds(999_999)).wholeMilliseconds
+        metrics.gaps.add(1)
+        metrics.gapMilliseconds.add(UInt64(milliseconds))
+        return milliseconds
     }
 
     // MARK: Rooms
@@ -208,17 +246,26 @@ final class Broadcaster {
         node.controlMailbox.post(.redisUp(.subscriber))
         setUp(true)
         if let ended = gap.end(now: .now) {
-            // Rounded up, as it is never to be too short.
-            let milliseconds = (ended.duration + .nanoseconds(999_999)).wholeMilliseconds
-            metrics.gaps.add(1)
-            metrics.gapMilliseconds.add(UInt64(milliseconds))
+            let milliseconds = count(ended.duration)
             node.log.warning(
                 "gap: what was published meanwhile is lost",
                 ["ms": "\(milliseconds)", "rooms": "\(subscriptions.count)"])
             if node.configuration.tellsGaps { postToAll(.gapEnded(milliseconds: milliseconds)) }
             for message in ended.held { post(message.frame, room: message.room, workers: message.workers) }
+            if !ended.dropped.isEmpty { tell(ended.dropped) }
         }
         postToAll(.subscriptionsRestored)
+    }
+
+    /// What came behind the messages that could wait for the gap's end is lost as well.
+    private func tell(_ dropped: Loss) {
+        let milliseconds = count(dropped.duration(now: .now))
+        node.log.warning(
+            "too many messages before all rooms are back: those of this time are lost",
+            ["ms": "\(milliseconds)", "rooms": "\(dropped.rooms.count)"])
+        if node.configuration.tellsGaps {
+            postToAll(.messagesLost(rooms: dropped.rooms, milliseconds: milliseconds))
+        }
     }
 
     private func linkLost(_ reason: String) {

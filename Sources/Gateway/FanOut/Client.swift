@@ -21,6 +21,10 @@ final class Client: Connection {
     /// How long a peer may take to answer a Close frame, and before that to take its backlog.
     static let closeTimeout = Duration.seconds(5)
 
+    /// What one read takes at most, so that a client that sends without end has its share of a turn and not the whole
+    /// of it. Clients have little to say.
+    private static let maximumReadBytes = 16 * 1024
+
     /// For a Close frame behind the rest of a begun frame, of what one turn may have brought
     /// (`Worker.maximumTurnBytes`).
     private static let lastWordBytes = 256 * 1024
@@ -41,7 +45,9 @@ final class Client: Connection {
     var lossCountAtJoin: UInt32 = 0
     private(set) var firstRoom: Room?
     private(set) var secondRoom: Room?
-    private var queue: OutboundQueue?
+    /// What the socket has not taken yet; nil while there is nothing.
+    private(set) var queue: OutboundQueue?
+    private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
 
@@ -97,22 +103,60 @@ final class Client: Connection {
         }
     }
 
+    /// Writes what the turn has brought in both rooms, or queues references to what the socket does not take.
+    func send(_ merged: MergedFrames) {
+        guard state == .open else { return }
+        if let queue {
+            guard mayGrow(queue) else { return }
+            for frame in merged.frames { queue.append(frame) }
+            worker.queueBytes += merged.byteCount
+            return
+        }
+        switch merged.write(to: socket, onWrite: { worker.writeCount += 1 }) {
+        case .bytes(let count):
+            worker.writtenBytes += count
+            if count < merged.byteCount { beginBacklog(merged, writtenBytes: count) }
+        case .wouldBlock:
+            beginBacklog(merged, writtenBytes: 0)
+        case .endOfStream, .failed:
+            fail(.lost)
+        }
+    }
+
     private func beginBacklog(_ frame: SharedFrame, writtenBytes: Int) {
+        beginBacklog { $0.append(frame, writtenBytes: writtenBytes) }
+    }
+
+    private func beginBacklog(_ merged: MergedFrames, writtenBytes: Int) {
+        beginBacklog { queue in
+            var skipped = writtenBytes
+            for frame in merged.frames {
+                if skipped < frame.byteCount { queue.append(frame, writtenBytes: skipped) }
+                skipped = max(0, skipped - frame.byteCount)
+            }
+        }
+    }
+
+    private func beginBacklog(_ fill: (OutboundQueue) -> Void) {
         let queue = OutboundQueue()
         self.queue = queue
-        queue.append(frame, writtenBytes: writtenBytes)
+        fill(queue)
         worker.queueBytes += queue.byteCount
         watchWritability(true)
     }
 
-    /// A backlog within the limit takes one more frame, of whatever size: a frame is never refused for its own size.
     private func enqueue(_ frame: SharedFrame, in queue: OutboundQueue) {
-        guard queue.byteCount <= worker.maximumQueueBytes else {
-            fail(.slowConsumer)
-            return
-        }
+        guard mayGrow(queue) else { return }
         queue.append(frame)
         worker.queueBytes += frame.byteCount
+    }
+
+    /// A backlog within the limit takes what one more turn has brought, of whatever size: nothing is refused for its
+    /// own size.
+    private func mayGrow(_ queue: OutboundQueue) -> Bool {
+        if queue.memoryBytes <= worker.maximumQueueBytes { return true }
+        fail(.slowConsumer)
+        return false
     }
 
     /// Not closed at once: the caller may be walking through the members of a room.
@@ -180,7 +224,8 @@ final class Client: Connection {
     // MARK: What the peer sends
 
     override func socketIsReadable() {
-        switch socket.read(into: host.readBuffer) {
+        let buffer = UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<Client.maximumReadBytes])
+        switch socket.read(into: buffer) {
         case .bytes(let count): receive(UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count]))
         case .wouldBlock: break
         case .endOfStream, .failed: end(.lost)
@@ -193,7 +238,7 @@ final class Client: Connection {
         var input = bytes
         if let decoder {
             decode(&input, with: &decoder.decoder)
-            if decoder.decoder.isIdle { self.decoder = nil }
+            if decoder.decoder.isIdle || peerEnd != .none { self.decoder = nil }
         } else {
             var fresh = FrameDecoder(.server, maximumMessageBytes: worker.maximumMessageBytes)
             decode(&input, with: &fresh)
@@ -201,23 +246,64 @@ final class Client: Connection {
         }
     }
 
+    /// Of the Pings of one read only the latest is answered (RFC 6455 section 5.5.3).
     private func decode(_ input: inout UnsafeMutableRawBufferPointer, with decoder: inout FrameDecoder) {
-        while isWatching, let event = decoder.next(&input) {
+        var pingBytes: Int?
+        var controlCount = 0
+        var controlAllowance: Int?
+        while isWatching, peerEnd == .none, let event = decoder.next(&input) {
             switch event {
-            case .messageStart, .messageBytes, .messageEnd, .pong: break
-            case .ping(let payload): reply(.pong, payload)
-            case .close(let code, _): peerClosed(code)
+            case .messageStart, .messageBytes, .messageEnd: continue
+            case .ping(let payload):
+                host.controlBuffer.copyPong(payload)
+                pingBytes = payload.count
+            case .pong: break
+            case .close(let code, _):
+                answerPing(pingBytes)
+                return peerClosed(code)
             case .failure(let code):
-                peerEnd = .broken
-                close(CloseReason(failure: code))
+                answerPing(pingBytes)
+                return violated(CloseReason(failure: code))
             }
+            controlCount += 1
+            let allowance = controlAllowance ?? controlFrames.allowance(now: .now)
+            controlAllowance = allowance
+            if controlCount > allowance, state == .open { return violated(.tooManyControlFrames) }
         }
+        guard controlCount > 0 else { return }
+        controlFrames.take(controlCount, now: .now)
+        answerPing(pingBytes)
     }
 
-    private func reply(_ opcode: Opcode, _ payload: UnsafeRawBufferPointer) {
-        var bytes: [UInt8] = []
-        FrameEncoder.append(opcode, payload: payload, to: &bytes)
-        send(SharedFrame.raw(bytes))
+    /// Nothing that the peer sends is looked at any more.
+    private func violated(_ reason: CloseReason) {
+        peerEnd = .broken
+        close(reason)
+    }
+
+    /// Sends the Pong that lies in the host's buffer, if there was a Ping. Nothing is allocated if the socket takes it,
+    /// and what waits is one Pong, however many are owed.
+    private func answerPing(_ payloadBytes: Int?) {
+        guard let payloadBytes, state == .open else { return }
+        let header = FrameHeader(.pong, payloadBytes: payloadBytes)
+        let frameBytes = header.encode(into: host.controlBuffer) + payloadBytes
+        let pong = UnsafeRawBufferPointer(rebasing: host.controlBuffer[..<frameBytes])
+        if let queue {
+            worker.queueBytes -= queue.byteCount
+            queue.setPong(.raw(pong))
+            worker.queueBytes += queue.byteCount
+            return
+        }
+        worker.writeCount += 1
+        switch socket.write(pong) {
+        case .bytes(let count):
+            worker.writtenBytes += count
+            if count < frameBytes { beginBacklog(.raw(pong), writtenBytes: count) }
+        case .wouldBlock:
+            beginBacklog { $0.setPong(.raw(pong)) }
+        case .endOfStream, .failed:
+            fail(.lost)
+        }
     }
 
     private func peerClosed(_ code: CloseCode?) {
@@ -233,7 +319,7 @@ final class Client: Connection {
     // MARK: The end
 
     override func didEnd() {
-        worker.clientEnded()
+        worker.clientEnded(self)
     }
 
     override func deadlinePassed() {
@@ -267,10 +353,9 @@ final class Client: Connection {
             queue.dropUnbegun()
             worker.queueBytes += queue.byteCount
         }
-        var bytes: [UInt8] = []
-        FrameEncoder.appendClose(reason.code ?? code, reason: reason.text, to: &bytes)
-        queue.append(SharedFrame.raw(bytes))
-        worker.queueBytes += bytes.count
+        let frame = SharedFrame.close(reason, answering: code)
+        queue.append(frame)
+        worker.queueBytes += frame.byteCount
         watchWritability(true)
         writeOut(queue)
     }
@@ -302,6 +387,14 @@ final class Client: Connection {
         if let queue { worker.queueBytes -= queue.byteCount }
         queue = nil
         disconnect()
+    }
+}
+
+extension UnsafeMutableRawBufferPointer {
+    /// Keeps a Ping's payload behind the room for the Pong's header.
+    fileprivate func copyPong(_ payload: UnsafeRawBufferPointer) {
+        let headerBytes = FrameHeader(.pong, payloadBytes: payload.count).encodedBytes
+        UnsafeMutableRawBufferPointer(rebasing: self[headerBytes...]).copyMemory(from: payload)
     }
 }
 

@@ -4,7 +4,7 @@ import WebSocket
 
 /// How a WebSocket connection ended: by which Close code of ours, by the peer's Close, or without one.
 enum CloseReason: Int, CaseIterable, CustomStringConvertible {
-    case goingAway, protocolError, invalidPayload, messageTooBig, slowConsumer
+    case goingAway, protocolError, invalidPayload, tooManyControlFrames, messageTooBig, slowConsumer
     case heartbeatTimeout, replaced, revoked, closedByPeer, lost
 
     /// The code of the Close frame that we send first; nil where the peer was first, or gone.
@@ -13,6 +13,7 @@ enum CloseReason: Int, CaseIterable, CustomStringConvertible {
         case .goingAway: .goingAway
         case .protocolError: .protocolError
         case .invalidPayload: .invalidPayload
+        case .tooManyControlFrames: .policyViolation
         case .messageTooBig: .messageTooBig
         case .slowConsumer: .tryAgainLater
         case .heartbeatTimeout: .heartbeatTimeout
@@ -28,6 +29,7 @@ enum CloseReason: Int, CaseIterable, CustomStringConvertible {
         case .goingAway: "going away"
         case .protocolError: "protocol error"
         case .invalidPayload: "text is not UTF-8"
+        case .tooManyControlFrames: "too many control frames"
         case .messageTooBig: "message too big"
         case .slowConsumer: "slow consumer"
         case .heartbeatTimeout: "no heartbeat"

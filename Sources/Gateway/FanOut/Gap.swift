@@ -6,9 +6,10 @@ import Notices
 /// Since when messages may be missing, and those that came again before every room was back.
 ///
 /// What is published in a gap is lost for this node's clients. Where they are to be told, what comes to rooms that
-/// are back waits until all are: the word of the gap goes before it, once.
+/// are back waits until all are: the word of the gap goes before it, once. If more comes than may wait, the rest is
+/// lost, which is a second gap behind what has waited.
 struct Gap {
-    /// The bytes of messages that may wait; rooms come back in a fraction of a second.
+    /// What the messages that wait may take; rooms come back in a fraction of a second.
     private static let maximumHeldBytes = 64 << 20
 
     /// From here on messages may be missing; nil while none are.
@@ -16,6 +17,7 @@ struct Gap {
     private let isTold: Bool
     private var held: [(room: RoomId, workers: RoomSubscriptions.Workers, frame: SharedFrame)] = []
     private var heldBytes = 0
+    private var dropped = Loss()
 
     /// - Parameter isTold: whether clients are told.
     init(isTold: Bool) {
@@ -34,21 +36,48 @@ struct Gap {
         if start == nil { start = completeUntil }
     }
 
-    /// Keeps a message for the end; false if there are too many.
+    /// Keeps a message for the end; false if there are too many, and it is lost. From the first one that is lost on all
+    /// are: what is missing then stands in one place.
     mutating func hold(_ frame: SharedFrame, room: RoomId, workers: RoomSubscriptions.Workers) -> Bool {
-        guard heldBytes < Gap.maximumHeldBytes else { return false }
-        heldBytes += frame.byteCount
+        guard dropped.isEmpty, heldBytes < Gap.maximumHeldBytes else {
+            dropped.add(room, receivedAt: frame.receivedAt)
+            return false
+        }
+        heldBytes += frame.memoryBytes
         held.append((room, workers, frame))
         return true
     }
 
-    /// Every room is back: how long the gap was, and what has waited.
-    mutating func end(
-        now: MonotonicInstant
-    ) -> (duration: Duration, held: [(room: RoomId, workers: RoomSubscriptions.Workers, frame: SharedFrame)])? {
+    /// How a gap has ended.
+    struct End {
+        let duration: Duration
+        /// What has waited.
+        let held: [(room: RoomId, workers: RoomSubscriptions.Workers, frame: SharedFrame)]
+        /// What was lost behind it.
+        let dropped: Loss
+    }
+
+    /// Every room is back.
+    mutating func end(now: MonotonicInstant) -> End? {
         guard let start else { return nil }
-        let ended = (now - start, held)
+        let ended = End(duration: now - start, held: held, dropped: dropped)
         self = Gap(isTold: isTold)
         return ended
     }
+}
+
+/// Messages that the node itself has dropped: of which rooms, and since when.
+struct Loss {
+    private(set) var rooms: Set<RoomId> = []
+    private(set) var start: MonotonicInstant?
+
+    var isEmpty: Bool { start == nil }
+
+    mutating func add(_ room: RoomId, receivedAt: MonotonicInstant) {
+        rooms.insert(room)
+        if start == nil { start = receivedAt }
+    }
+
+    /// How long messages were missing until now.
+    func duration(now: MonotonicInstant) -> Duration { start.map { now - $0 } ?? .zero }
 }

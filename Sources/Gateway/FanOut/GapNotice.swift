@@ -13,19 +13,21 @@ struct GapNotice {
     }
 
     private let milliseconds: Int64
+    /// The rooms that are affected; nil for all of them.
+    private let affected: Set<RoomId>?
     private var frames: [Rooms: SharedFrame] = [:]
 
-    /// - Parameter milliseconds: how long the gap was, rounded up.
-    init(milliseconds: Int64) {
+    /// - Parameters:
+    ///   - milliseconds: how long the gap was, rounded up.
+    ///   - affected: nil when it was one of every room.
+    init(milliseconds: Int64, affected: Set<RoomId>? = nil) {
         self.milliseconds = milliseconds
+        self.affected = affected
     }
 
     /// The frame for a client; nil if none of its rooms was affected.
     mutating func frame(for client: Client) -> SharedFrame? {
-        // A room that Redis refuses was silent before the gap and is after it.
-        let rooms = Rooms(
-            first: client.firstRoom.flatMap { $0.isRefused ? nil : $0.id },
-            second: client.secondRoom.flatMap { $0.isRefused ? nil : $0.id })
+        let rooms = Rooms(first: affectedId(client.firstRoom), second: affectedId(client.secondRoom))
         if let frame = frames[rooms] { return frame }
         let ids = [rooms.first, rooms.second].compactMap { $0 }
         guard !ids.isEmpty else { return nil }
@@ -34,6 +36,12 @@ struct GapNotice {
         }
         frames[rooms] = frame
         return frame
+    }
+
+    private func affectedId(_ room: Room?) -> RoomId? {
+        // A room that Redis refuses was silent before the gap and is after it.
+        guard let room, !room.isRefused, affected?.contains(room.id) != false else { return nil }
+        return room.id
     }
 
     static func bytes(rooms: [RoomId], milliseconds: Int64) -> [UInt8] {
@@ -51,10 +59,19 @@ extension Worker {
     /// Tells every client that was connected when the connection to Redis was lost. A client that came later got its
     /// 101 when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
+        tell(GapNotice(milliseconds: milliseconds)) { [lossCount] in $0.lossCountAtJoin != lossCount }
+    }
+
+    /// Tells the clients of rooms of which the node has dropped messages: whoever is in them now misses some.
+    func tellLoss(of rooms: Set<RoomId>, milliseconds: Int64) {
+        tell(GapNotice(milliseconds: milliseconds, affected: rooms)) { _ in true }
+    }
+
+    private func tell(_ notice: GapNotice, where isConcerned: (Client) -> Bool) {
         // What came before the gap goes first.
         rooms.flush(through: writer)
-        var notice = GapNotice(milliseconds: milliseconds)
-        for client in clients.values where client.state == .open && client.lossCountAtJoin != lossCount {
+        var notice = notice
+        for client in clients.values where client.state == .open && isConcerned(client) {
             guard let frame = notice.frame(for: client) else { continue }
             writer.hold(frame)
             writer.write(frame, to: client)

@@ -18,6 +18,9 @@ enum WorkerMessage: Sendable {
     case subscriptionsRestored
     /// Messages of this time may be missing; what follows was published behind it. Only where clients are told.
     case gapEnded(milliseconds: Int64)
+    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only where clients are
+    /// told.
+    case messagesLost(rooms: Set<RoomId>, milliseconds: Int64)
     /// Redis' access rules refuse the room.
     case refused(room: RoomId)
     /// The sentinels name this master.
@@ -34,13 +37,13 @@ enum WorkerMessage: Sendable {
     case drain(over: Duration)
     case stop
 
-    /// The bytes of the message's frame, if it carries one.
+    /// The memory of the message's frame, if it carries one.
     var frameBytes: Int {
-        if case .deliver(_, let frame) = self { frame.byteCount } else { 0 }
+        if case .deliver(_, let frame) = self { frame.memoryBytes } else { 0 }
     }
 }
 
-/// A connection that one loop hands to another.
+/// A connection that one loop hands to another, with a place among the node's HTTP connections that it holds already.
 struct Handover: Sendable {
     /// The receiver's to close.
     let socket: Socket

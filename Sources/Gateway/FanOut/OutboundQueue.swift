@@ -7,13 +7,24 @@ final class OutboundQueue {
     /// Linux takes up to 1,024 vectors a call; more than this many frames a write brings nothing.
     static let maximumVectorCount = 64
 
-    private var frames: [SharedFrame] = []
-    /// The first frame that is not wholly written; those before it are done and wait to be cut off in one go.
+    /// What one write takes at most, so that a client with a long backlog and a large window has its share of a turn
+    /// and not the whole of it.
+    static let maximumWriteBytes = 256 * 1024
+
+    /// Frames are let go of as they are written; the empty places at the front are cut off when they are the larger
+    /// part, so that draining moves each frame once or twice, however long the queue.
+    private var frames: ContiguousArray<SharedFrame?> = []
+    /// The first frame that is not wholly written.
     private var first = 0
     /// How much of that frame is written.
     private var writtenBytes = 0
     /// Bytes that are still to be written.
     private(set) var byteCount = 0
+    /// What the queue's frames take, their objects included: what a limit has to look at, as a frame of two bytes
+    /// takes more than sixty times as much.
+    private(set) var memoryBytes = 0
+    /// Where a Pong waits that has not begun to leave.
+    private var pongIndex: Int?
 
     var isEmpty: Bool { byteCount == 0 }
 
@@ -24,17 +35,32 @@ final class OutboundQueue {
         if isEmpty { self.writtenBytes = writtenBytes }
         frames.append(frame)
         byteCount += frame.byteCount - writtenBytes
+        memoryBytes += frame.memoryBytes
+    }
+
+    /// Queues the Pong to the latest Ping. One that still waits is replaced: only the latest Ping need be answered
+    /// (RFC 6455 section 5.5.3).
+    func setPong(_ pong: SharedFrame) {
+        guard let index = pongIndex, let previous = frames[index] else {
+            pongIndex = frames.count
+            append(pong)
+            return
+        }
+        frames[index] = pong
+        byteCount += pong.byteCount - previous.byteCount
+        memoryBytes += pong.byteCount - previous.byteCount
     }
 
     /// Describes the front of the queue for a gathering write; returns how many vectors are set.
     func gather(into vectors: UnsafeMutableBufferPointer<iovec>) -> Int {
         var count = 0
         var skipped = writtenBytes
-        while count < vectors.count, first + count < frames.count {
-            let bytes = frames[first + count].bytes
+        var room = OutboundQueue.maximumWriteBytes
+        while count < vectors.count, room > 0, first + count < frames.count, let frame = frames[first + count] {
+            let length = min(frame.byteCount - skipped, room)
             vectors[count] = iovec(
-                iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress! + skipped),
-                iov_len: bytes.count - skipped)
+                iov_base: UnsafeMutableRawPointer(mutating: frame.bytes.baseAddress! + skipped), iov_len: length)
+            room -= length
             skipped = 0
             count += 1
         }
@@ -46,15 +72,20 @@ final class OutboundQueue {
         assert(count <= byteCount, "more was written than was queued")
         byteCount -= count
         writtenBytes += count
-        while first < frames.count, writtenBytes >= frames[first].byteCount {
-            writtenBytes -= frames[first].byteCount
+        while first < frames.count, let frame = frames[first], writtenBytes >= frame.byteCount {
+            writtenBytes -= frame.byteCount
+            memoryBytes -= frame.memoryBytes
+            frames[first] = nil
             first += 1
         }
+        // A Pong that has begun to leave must be completed.
+        if let index = pongIndex, index < first || index == first && writtenBytes > 0 { pongIndex = nil }
         if first == frames.count {
             frames.removeAll(keepingCapacity: true)
             first = 0
-        } else if first >= OutboundQueue.maximumVectorCount {
+        } else if first >= OutboundQueue.maximumVectorCount, first > frames.count / 2 {
             frames.removeFirst(first)
+            pongIndex = pongIndex.map { $0 - first }
             first = 0
         }
     }
@@ -62,10 +93,15 @@ final class OutboundQueue {
     /// Drops what has not begun to leave: the peer is to be closed, and only a begun frame must be completed
     /// for what follows to be understood.
     func dropUnbegun() {
-        let kept = writtenBytes > 0 ? 1 : 0
-        frames = Array(frames[first..<min(frames.count, first + kept)])
+        let begun = writtenBytes > 0 ? frames[first] : nil
+        frames = []
         first = 0
-        byteCount = frames.first.map { $0.byteCount - writtenBytes } ?? 0
-        if frames.isEmpty { writtenBytes = 0 }
+        byteCount = 0
+        memoryBytes = 0
+        pongIndex = nil
+        guard let begun else { return }
+        frames.append(begun)
+        byteCount = begun.byteCount - writtenBytes
+        memoryBytes = begun.memoryBytes
     }
 }

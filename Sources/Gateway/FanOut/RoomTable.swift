@@ -11,6 +11,7 @@ final class RoomTable {
     private var rooms: [RoomId: Room] = [:]
     /// The rooms that have messages in this turn.
     private var dirty: ContiguousArray<Room> = []
+    private let merged = MergedFrames()
 
     init(worker: Int, subscriber: Mailbox<SubscriberMessage>, metrics: WorkerMetrics) {
         self.worker = worker
@@ -34,8 +35,8 @@ final class RoomTable {
 
     /// Ends the turn: each client of a room with messages is written once.
     ///
-    /// The frames of a room are joined, so that its clients share one run of bytes whatever number of messages came;
-    /// only a client both of whose rooms have messages gets its own sequence, in the order in which they came.
+    /// The frames of a room are joined, so that its clients share one run of bytes whatever number of messages came; a
+    /// client both of whose rooms have messages gets the frames themselves, in the order in which they came.
     func flush(through writer: TurnWriter) {
         guard !dirty.isEmpty else { return }
         var deliveredCount = 0
@@ -46,7 +47,7 @@ final class RoomTable {
                 for member in members {
                     member._withUnsafeGuaranteedRef { client in
                         if client.hasMessagesInBothRooms {
-                            writeMerged(client, visiting: room, through: writer)
+                            writeMerged(client, visiting: room)
                         } else {
                             writer.write(chunk, to: client)
                         }
@@ -56,6 +57,7 @@ final class RoomTable {
             deliveredCount += room.frames.count * room.members.count
         }
         writer.finish()
+        merged.clear()
         let now = MonotonicInstant.now
         for room in dirty {
             for frame in room.frames {
@@ -68,12 +70,10 @@ final class RoomTable {
     }
 
     /// Once for the two rooms, as both of them come by.
-    private func writeMerged(_ client: Client, visiting room: Room, through writer: TurnWriter) {
+    private func writeMerged(_ client: Client, visiting room: Room) {
         guard let first = client.firstRoom, let second = client.secondRoom, first === room else { return }
-        let frames = (first.frames + second.frames).sorted { $0.sequence < $1.sequence }
-        let chunk = SharedFrame.joined(ContiguousArray(frames))
-        writer.hold(chunk)
-        writer.write(chunk, to: client)
+        merged.merge(first, second)
+        client.send(merged)
     }
 
     // MARK: Joining and leaving

@@ -31,6 +31,14 @@ final class SharedFrame: @unchecked Sendable {
 
     var byteCount: Int { bytes.count }
 
+    /// What a frame takes beside its bytes, for limits that are to bound memory: the object (48 bytes, 64 with the
+    /// allocator's), the allocator's part of its bytes (up to 24), and its slots in queues (8 bytes each, four of them
+    /// in an array that has just grown or waits to be compacted).
+    static let overheadBytes = 128
+
+    /// The memory that the frame takes.
+    var memoryBytes: Int { byteCount + SharedFrame.overheadBytes }
+
     /// An unfragmented text frame around `payload`.
     static func text(
         _ payload: UnsafeRawBufferPointer, receivedAt: MonotonicInstant, sequence: UInt64
@@ -60,9 +68,27 @@ final class SharedFrame: @unchecked Sendable {
     }
 
     /// Bytes that are no message: a handshake's answer, a control frame.
-    static func raw(_ content: [UInt8]) -> SharedFrame {
+    static func raw(_ content: [UInt8]) -> SharedFrame { content.withUnsafeBytes { raw($0) } }
+
+    static func raw(_ content: UnsafeRawBufferPointer) -> SharedFrame {
         SharedFrame(
             byteCount: content.count, receivedAt: MonotonicInstant(nanoseconds: 0), sequence: 0
-        ) { $0.copyBytes(from: content) }
+        ) { $0.copyMemory(from: content) }
+    }
+
+    /// A Close frame: one for all clients where the code is ours.
+    ///
+    /// - Parameter code: what the peer's own Close frame said, for a reason without a code.
+    static func close(_ reason: CloseReason, answering code: CloseCode? = nil) -> SharedFrame {
+        if reason.code != nil { return closes[reason.rawValue] }
+        var bytes: [UInt8] = []
+        FrameEncoder.appendClose(code, to: &bytes)
+        return raw(bytes)
+    }
+
+    private static let closes = CloseReason.allCases.map { reason in
+        var bytes: [UInt8] = []
+        FrameEncoder.appendClose(reason.code, reason: reason.text, to: &bytes)
+        return raw(bytes)
     }
 }

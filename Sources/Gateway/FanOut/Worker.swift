@@ -7,8 +7,8 @@ import Options
 
 /// Serves a share of the node's clients and shares nothing with the other workers.
 final class Worker {
-    /// The bytes of messages that one turn takes from the mailbox. What is beyond waits for the next turn, after the
-    /// sockets had theirs; and no client that keeps up is taken for slow because of a burst.
+    /// What one turn takes of the messages that wait, by the memory of their frames. What is beyond waits for the next
+    /// turn, after the sockets had theirs; and no client that keeps up is taken for slow because of a burst.
     private static let maximumTurnBytes = 256 * 1024
 
     let index: Int
@@ -116,7 +116,7 @@ final class Worker {
             nextWaiting += 1
             handle(message)
             takenBytes += message.frameBytes
-            turnBytesLeft -= max(message.frameBytes, 1)
+            turnBytesLeft -= max(message.frameBytes, SharedFrame.overheadBytes)
         }
         node.backlogs[index].subtract(takenBytes)
         if nextWaiting == waiting.count {
@@ -168,6 +168,7 @@ final class Worker {
         case .subscriptionsLost: subscriptionsLost()
         case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
+        case .messagesLost(let rooms, let milliseconds): tellLoss(of: rooms, milliseconds: milliseconds)
         case .master(let address): registry.follow(address)
         case .replaced(let token, let connection): replaced(token, connection)
         case .revoked(let token): revoked(token)
@@ -197,17 +198,17 @@ final class Worker {
     // MARK: Connections
 
     private func accept(_ socket: Socket, _ peer: PeerAddress) {
-        serve(Handover(socket: socket, peer: IPAddress(high: peer.high, low: peer.low), bytes: []))
-    }
-
-    private func serve(_ accepted: Handover) {
-        let socket = accepted.socket
         guard node.state.admitHttpConnection() else {
             // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
             _ = ServiceUnavailable.response.withUnsafeBytes { socket.write($0) }
             socket.close()
             return
         }
+        serve(Handover(socket: socket, peer: IPAddress(high: peer.high, low: peer.low), bytes: []))
+    }
+
+    private func serve(_ accepted: Handover) {
+        let socket = accepted.socket
         guard let endpoints else { return }
         let connection = HttpConnection(
             socket: socket, peer: accepted.peer, host: host, limits: HttpLimits(node.configuration), handler: endpoints
@@ -262,7 +263,6 @@ final class Worker {
     func clientLeft(_ client: Client, _ reason: CloseReason) {
         client.leaveRooms(rooms)
         if clients[client.token] === client { clients[client.token] = nil }
-        releasePlace(of: client.address)
         metrics.close(reason)
         metrics.clients.set(UInt64(clients.count))
         guard node.log.isEnabled(.debug) else { return }
@@ -286,9 +286,10 @@ final class Worker {
         clientConnectionCount += 1
     }
 
-    /// A client's socket is closed.
-    func clientEnded() {
+    /// A client's socket is closed: its place is free now, not when its closing handshake began.
+    func clientEnded(_ client: Client) {
         clientConnectionCount -= 1
+        releasePlace(of: client.address)
         drain?.check(self)
     }
 

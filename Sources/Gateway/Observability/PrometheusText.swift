@@ -72,7 +72,7 @@ struct PrometheusText {
         counter("roomcast_redis_reconnects_total", "Connections to Redis that were lost, by role.")
         sample("roomcast_redis_reconnects_total", subscriber.reconnects.value, [("role", "subscriber")])
         sample("roomcast_redis_reconnects_total", metrics.total(\.redisReconnects), [("role", "command")])
-        counter("roomcast_gaps_total", "Times in which messages of Redis may be missing, because the node was away.")
+        counter("roomcast_gaps_total", "Times in which messages of Redis may be missing: the node was away, or dropped them.")
         sample("roomcast_gaps_total", subscriber.gaps.value)
         counter("roomcast_gap_seconds_total", "How long they were together; never less than it was.")
         text += "roomcast_gap_seconds_total \(Double(subscriber.gapMilliseconds.value) / 1_000)\n"

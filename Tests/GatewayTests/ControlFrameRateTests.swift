@@ -1,0 +1,36 @@
+import EventLoop
+import Testing
+
+@testable import Gateway
+
+@Suite struct ControlFrameRateTests {
+    private func at(_ milliseconds: Int) -> MonotonicInstant {
+        MonotonicInstant(nanoseconds: 1_000_000_000_000) + .milliseconds(milliseconds)
+    }
+
+    @Test func thousandMayComeAtOnceAndAHundredASecondAfterThem() {
+        var rate = ControlFrameRate()
+        #expect(rate.allowance(now: at(0)) == 1_000)
+        rate.take(1_000, now: at(0))
+        #expect(rate.allowance(now: at(0)) == 0)
+        #expect(rate.allowance(now: at(9)) == 0)
+        #expect(rate.allowance(now: at(10)) == 1)
+        #expect(rate.allowance(now: at(1_000)) == 100)
+        rate.take(100, now: at(1_000))
+        #expect(rate.allowance(now: at(1_000)) == 0)
+        #expect(rate.allowance(now: at(11_000)) == 1_000)
+        #expect(rate.allowance(now: at(1_000_000)) == 1_000)
+    }
+
+    @Test func oneEveryTenMillisecondsMayComeForEver() {
+        var rate = ControlFrameRate()
+        for count in 0..<100_000 {
+            #expect(rate.allowance(now: at(10 * count)) >= 999)
+            rate.take(1, now: at(10 * count))
+        }
+    }
+
+    @Test func itTakesAFewBytes() {
+        #expect(MemoryLayout<ControlFrameRate>.size == 8)
+    }
+}

@@ -1,0 +1,39 @@
+import EventLoop
+import Notices
+import Testing
+
+@testable import Gateway
+
+@Suite struct WorkerTests {
+    /// However often the mailbox hands over within a turn, and whatever waits: a turn has one share of messages.
+    @Test(arguments: [1_000, 1]) func turnTakesOneShareOfMessages(payloadBytes: Int) throws {
+        let rig = try WorkerRig("--redis", "redis://127.0.0.1:1")
+        rig.worker.start(try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive))
+        let peer = try rig.connect("a")
+        let room = try #require(RoomId("a"))
+        let frame = message([UInt8](repeating: 0x31, count: payloadBytes))
+        let count = 20_000
+        var shares: [Int] = []
+        let endTurn = rig.scenario.loop.onTurnEnd
+        let delivered = rig.worker.metrics.framesDelivered
+        rig.scenario.loop.onTurnEnd = {
+            let before = Int(delivered.value)
+            let hasWorkLeft = endTurn?() ?? false
+            shares.append(Int(delivered.value) - before)
+            peer.read()
+            return hasWorkLeft
+        }
+        rig.scenario.step("everything is delivered", until: { Int(delivered.value) == count }) {
+            rig.node.backlogs[0].add(count * frame.memoryBytes)
+            // Some of them as a batch, some one by one while others are handled.
+            var batch = Array(repeating: WorkerMessage.deliver(room: room, frame: frame), count: count - 5_000)
+            rig.node.workerMailboxes[0].post(draining: &batch)
+            for _ in 0..<5_000 { rig.node.workerMailboxes[0].post(.deliver(room: room, frame: frame)) }
+        }
+        try rig.scenario.run()
+        let share = 256 * 1024 / frame.memoryBytes + 1
+        #expect(shares.allSatisfy { $0 <= share }, "\(shares.max() ?? 0) of \(share)")
+        #expect(shares.reduce(0, +) == count)
+        #expect(rig.node.backlogs[0].bytes == 0)
+    }
+}
