@@ -42,7 +42,8 @@ final class MasterWatch {
     }
 
     private func begin(_ context: RedisContext) {
-        context.setPushHandler { [unowned self] in self.receive($0) }
+        context.setPushHandler(
+            { [unowned self] in self.receive($0) }, onError: { [unowned self] in self.link.drop(reason: $0) })
         context.send(MasterQuestion.command(masterName)) { [weak self] result in
             if case .success(let reply) = result, let master = MasterQuestion.address(in: reply) {
                 self?.onMaster?(master)
@@ -65,7 +66,8 @@ final class MasterWatch {
             isUp = true
             link.confirm()
             onUp?()
-        } else if kind.elementsEqual("message".utf8), let text = reply[2].string,
+        } else if kind.elementsEqual("message".utf8), let channel = reply[1].bytes,
+            channel.elementsEqual(MasterWatch.channel), let text = reply[2].string,
             let master = MasterWatch.master(named: masterName, in: text)
         {
             onMaster?(master)

@@ -1,4 +1,6 @@
 // One connection to Redis, from connect to end: hiredis' async context on our loop. Loop-confined.
+//
+//     socket ── read ──▶ ReplyGate ── what may pass ──▶ hiredis ── one callback ──▶ handlers in their order, or pushes
 
 import CHiredis
 import EventLoop
@@ -8,7 +10,9 @@ import Glibc
 ///
 /// hiredis 0.14 aborts or crashes on several sequences; what keeps clear of them is gathered here:
 /// the context is never freed inside its own connect or disconnect callback, an error is looked at before the
-/// descriptor is used, and nothing is sent once the end has been reported.
+/// descriptor is used, and nothing is sent once the end has been reported. hiredis sees only what `ReplyGate` lets
+/// pass. It gets no private data: it may run the callback of one reply for another one, so there is one callback for
+/// all, and whose turn it is stands in a queue of ours.
 final class RedisContext: SocketWatcher {
     /// nil once hiredis has freed the context, or is about to.
     private var context: UnsafeMutablePointer<redisAsyncContext>?
@@ -19,9 +23,16 @@ final class RedisContext: SocketWatcher {
     /// hiredis writes, or waits for the socket to take more: what it asks for then is to be told of that.
     private var isWriting = false
     private var closeReason: String?
+    private var gate = ReplyGate()
+    /// What hiredis has handed over of the replies that have passed the gate.
+    private var deliveredCount = 0
+    private var handlers = ReplyHandlers()
+    /// As much as hiredis itself would read at once.
+    private let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     private let onConnect: () -> Void
     private let onEnd: (String) -> Void
     private var onPush: ((RedisReply) -> Void)?
+    private var onPushError: ((String) -> Void)?
 
     /// Starts to connect.
     ///
@@ -62,32 +73,43 @@ final class RedisContext: SocketWatcher {
 
     deinit {
         precondition(context == nil, "a Redis context outlived its owner")
+        received.deallocate()
     }
 
-    /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first).
-    func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
-        guard let context else {
+    /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first). Not after a
+    /// subscription.
+    func send(_ command: RedisCommand, onReply: @escaping ReplyHandlers.Handler) {
+        guard let context, RedisContext.send(command, on: context) else {
             onReply(.failure(.unavailable("not connected")))
             return
         }
-        // Balanced by takeRetainedValue in the reply callback, which hiredis runs exactly once for each command.
-        let pending = Unmanaged.passRetained(PendingReply(onReply))
-        if RedisContext.send(command, on: context, RedisContext.replyCallback, pending.toOpaque()) != REDIS_OK {
-            pending.release()
-            onReply(.failure(.unavailable("not connected")))
-        }
+        handlers.append(onReply)
+        gate.commandSent()
     }
 
-    /// Sends SUBSCRIBE or UNSUBSCRIBE for one channel: its replies and the channel's messages go to `onPush`.
-    /// There is no private data: hiredis 0.14 may run another channel's callback, so replies route by content.
+    /// Sends SUBSCRIBE or UNSUBSCRIBE for one channel: its replies and the channel's messages go to `onPush`, an error
+    /// to `onError`. The first channel stays subscribed for the connection's life.
     func sendSubscription(_ verb: RedisArgument, channel: RedisArgument) {
-        guard let context else { return }
-        _ = RedisContext.send(RedisCommand([verb, channel]), on: context, RedisContext.pushCallback, nil)
+        guard let context, RedisContext.send(RedisCommand([verb, channel]), on: context) else { return }
+        gate.subscriptionSent()
     }
 
     /// Where the replies to `sendSubscription` and all messages go.
-    func setPushHandler(_ onPush: @escaping (RedisReply) -> Void) {
+    ///
+    /// - Parameter onError: what Redis says against the oldest subscription without an answer; the connection stays.
+    func setPushHandler(
+        _ onPush: @escaping (RedisReply) -> Void, onError: @escaping (String) -> Void
+    ) {
         self.onPush = onPush
+        onPushError = onError
+    }
+
+    /// Whether something waits to be read, or the attempt to connect has an end, of which the loop knows nothing yet.
+    var hasNews: Bool {
+        guard context != nil else { return false }
+        var state = pollfd(
+            fd: socket.descriptor, events: Int16(isConnected ? POLLIN : POLLIN | POLLOUT), revents: 0)
+        return poll(&state, 1, 0) > 0
     }
 
     /// Ends the connection; pending commands fail and `onEnd` reports `reason`, perhaps before this returns.
@@ -102,7 +124,49 @@ final class RedisContext: SocketWatcher {
     }
 
     override func socketIsReadable() {
-        if let context { redisAsyncHandleRead(context) }
+        guard let context else { return }
+        // hiredis finds out by itself how the attempt has ended.
+        guard context.pointee.c.flags & REDIS_CONNECTED != 0 else { return socketIsWritable() }
+        switch socket.read(into: received) {
+        case .bytes(let count): withExtendedLifetime(self) { take(UnsafeRawBufferPointer(received).prefix(count)) }
+        case .wouldBlock: break
+        case .endOfStream: close(reason: "Server closed the connection")
+        case .failed(let code): close(reason: SystemError.message(of: code))
+        }
+    }
+
+    private func take(_ bytes: Slice<UnsafeRawBufferPointer>) {
+        var rest = UnsafeRawBufferPointer(rebasing: bytes)
+        while !rest.isEmpty {
+            let verdict = gate.look(at: rest)
+            guard pass(UnsafeRawBufferPointer(rebasing: rest[..<verdict.passedBytes])) else { return }
+            switch verdict.finding {
+            case .nothing: break
+            case .error(let text):
+                if let onPushError { onPushError(text) } else { close(reason: text) }
+                guard context != nil else { return }
+            case .violation(let violation): return close(reason: violation.reason)
+            }
+            rest = UnsafeRawBufferPointer(rebasing: rest[verdict.consumedBytes...])
+        }
+    }
+
+    /// Gives bytes to hiredis, which calls back for each reply in them; returns whether the connection goes on.
+    private func pass(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let context, !bytes.isEmpty else { return context != nil }
+        let text = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+        guard redisReaderFeed(context.pointee.c.reader, text, bytes.count) == REDIS_OK else {
+            close(reason: "out of memory")
+            return false
+        }
+        redisProcessCallbacks(context)
+        guard self.context != nil else { return false }
+        // hiredis has no callback for a channel that was not asked for.
+        guard deliveredCount == gate.passedCount else {
+            close(reason: RespViolation.unasked.reason)
+            return false
+        }
+        return true
     }
 
     override func socketIsWritable() {
@@ -183,11 +247,17 @@ final class RedisContext: SocketWatcher {
         context = nil
         guard !hasEnded else { return }
         hasEnded = true
+        while let handler = handlers.takeFirst() { handler(.failure(.unavailable("connection lost"))) }
         onEnd(reason)
     }
 
-    private func push(_ reply: RedisReply) {
-        onPush?(reply)
+    private func deliver(_ reply: RedisReply) {
+        deliveredCount += 1
+        if let handler = handlers.takeFirst() {
+            handler(reply.errorMessage.map { .failure(.refused($0)) } ?? .success(reply))
+        } else {
+            onPush?(reply)
+        }
     }
 
     private static func from(_ pointer: UnsafeMutableRawPointer?) -> RedisContext {
@@ -203,53 +273,44 @@ final class RedisContext: SocketWatcher {
         }
     }
 
-    private static let replyCallback: redisCallbackFnPointer = { _, reply, pending in
-        let pending = Unmanaged<PendingReply>.fromOpaque(pending!).takeRetainedValue()
-        pending.finish(reply?.assumingMemoryBound(to: redisReply.self))
-    }
-
-    private static let pushCallback: redisCallbackFnPointer = { context, reply, _ in
-        // No reply: the connection is ending, which the disconnect callback reports once for all channels.
-        guard let reply, let data = context!.pointee.data else { return }
-        RedisContext.from(data).push(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
-    }
-
     /// hiredis copies the command.
-    private static func send(
-        _ command: RedisCommand, on context: UnsafeMutablePointer<redisAsyncContext>,
-        _ callback: redisCallbackFnPointer, _ privateData: UnsafeMutableRawPointer?
-    ) -> Int32 {
-        command.withBytes { bytes in
+    private static func send(_ command: RedisCommand, on context: UnsafeMutablePointer<redisAsyncContext>) -> Bool {
+        let result = command.withBytes { bytes in
             redisAsyncFormattedCommand(
-                context, callback, privateData, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+                context,
+                { context, reply, _ in
+                    // No reply: the connection is ending, which the disconnect callback reports once for all.
+                    guard let reply, let data = context!.pointee.data else { return }
+                    RedisContext.from(data).deliver(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
+                }, nil, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
         }
+        return result == REDIS_OK
     }
 }
 
-/// `redisCallbackFn` is a function typedef, which Swift imports as a Swift closure type; C wants a pointer.
-private typealias redisCallbackFnPointer =
-    @convention(c) (
-        UnsafeMutablePointer<redisAsyncContext>?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?
-    ) -> Void
+/// Where the replies to commands go, in the order of the commands. Loop-confined.
+struct ReplyHandlers {
+    typealias Handler = (Result<RedisReply, RedisFailure>) -> Void
 
-/// Where one command's reply goes.
-private final class PendingReply {
-    private let onReply: (Result<RedisReply, RedisFailure>) -> Void
+    /// Below this many taken ones it is not worth while to close up.
+    private static let minimumGapCount = 64
 
-    init(_ onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
-        self.onReply = onReply
-    }
+    private var handlers: [Handler?] = []
+    /// How many at the front are taken.
+    private var takenCount = 0
 
-    func finish(_ pointer: UnsafePointer<redisReply>?) {
-        guard let pointer else {
-            onReply(.failure(.unavailable("connection lost")))
-            return
+    mutating func append(_ handler: @escaping Handler) { handlers.append(handler) }
+
+    /// - Complexity: O(1) amortised: what closing up moves is at most what was taken since the last time.
+    mutating func takeFirst() -> Handler? {
+        guard takenCount < handlers.count else { return nil }
+        let handler = handlers[takenCount]
+        handlers[takenCount] = nil
+        takenCount += 1
+        if takenCount >= max(ReplyHandlers.minimumGapCount, handlers.count - takenCount) {
+            handlers.removeFirst(takenCount)
+            takenCount = 0
         }
-        let reply = RedisReply(pointer)
-        if let message = reply.errorMessage {
-            onReply(.failure(.refused(message)))
-        } else {
-            onReply(.success(reply))
-        }
+        return handler
     }
 }

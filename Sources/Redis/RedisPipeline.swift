@@ -2,6 +2,7 @@
 // in order. hiredis' synchronous interface; confined to the thread that made it.
 
 import CHiredis
+import EventLoop
 import Glibc
 
 /// Why a pipeline ended. None of the texts holds a password.
@@ -41,6 +42,13 @@ package final class RedisPipeline {
     /// Owned from `init` to `deinit`; `init` frees it itself where it throws.
     private let context: UnsafeMutablePointer<redisContext>
     private let timeout: Duration
+    private var scanner = RespScanner()
+    /// As much as hiredis itself would read at once.
+    private let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
+
+    /// Redis' own limit of a string (proto-max-bulk-len).
+    private static let maximumReplyBytes = 512 << 20
+    private static let maximumReplyElementCount = 1 << 20
 
     /// Commands whose replies have not been read.
     package private(set) var pendingCount = 0
@@ -82,13 +90,18 @@ package final class RedisPipeline {
         guard let opened else { throw .unreachable("\(shown): out of memory") }
         context = opened
         self.timeout = timeout
+        scanner.maximumBytes = Self.maximumReplyBytes
+        scanner.maximumElementCount = Self.maximumReplyElementCount
         guard opened.pointee.err == 0, redisSetTimeout(opened, Self.timeval(timeout)) == REDIS_OK else {
             // From here on deinit frees the context: every stored property is set.
             throw .unreachable("\(shown): \(errorText)")
         }
     }
 
-    deinit { redisFree(context) }
+    deinit {
+        received.deallocate()
+        redisFree(context)
+    }
 
     /// Queues a command; it is sent with the next `nextReply`.
     ///
@@ -115,16 +128,11 @@ package final class RedisPipeline {
     ///   that.
     package func nextReply() throws(RedisPipelineError) -> Reply {
         precondition(pendingCount > 0, "No command waits for a reply")
-        var pointer: UnsafeMutableRawPointer?
-        errno = 0
-        let result = redisGetReply(context, &pointer)
-        let code = errno
-        guard result == REDIS_OK, let pointer else {
-            throw .lost(lossText(code))
+        while true {
+            if let reply = try receivedReply() { return reply }
+            try send()
+            try receive()
         }
-        defer { freeReplyObject(pointer) }
-        pendingCount -= 1
-        return Self.copy(pointer.assumingMemoryBound(to: redisReply.self).pointee)
     }
 
     // MARK: Beside other descriptors
@@ -147,8 +155,24 @@ package final class RedisPipeline {
     ///
     /// - Throws: `lost` when the connection breaks.
     package func receive() throws(RedisPipelineError) {
-        errno = 0
-        guard redisBufferRead(context) == REDIS_OK else { throw .lost(lossText(errno)) }
+        // hiredis makes room for all that is announced, so it sees only what was looked at.
+        switch Socket(descriptor: descriptor).read(into: received) {
+        case .bytes(let count): try take(UnsafeRawBufferPointer(rebasing: received[..<count]))
+        case .wouldBlock: throw .lost("no answer in time")
+        case .endOfStream: throw .lost("Server closed the connection")
+        case .failed(let code): throw .lost(SystemError.message(of: code))
+        }
+    }
+
+    private func take(_ bytes: UnsafeRawBufferPointer) throws(RedisPipelineError) {
+        var index = 0
+        do throws(RespViolation) {
+            while index < bytes.count { _ = try scanner.scan(bytes, from: &index) }
+        } catch {
+            throw .lost(error.reason)
+        }
+        let text = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+        guard redisReaderFeed(context.pointee.reader, text, bytes.count) == REDIS_OK else { throw .lost(errorText) }
     }
 
     /// The oldest of the replies, and of the messages of subscribed channels, that `receive` has taken whole.

@@ -10,6 +10,9 @@ import EventLoop
 package final class RedisSubscriber {
     private static let subscribeVerb = [UInt8]("SUBSCRIBE")
     private static let unsubscribeVerb = [UInt8]("UNSUBSCRIBE")
+    /// hiredis keeps some 150 bytes for each channel that it has asked for and that was refused, as long as the
+    /// connection lives: beyond this many a new one is made.
+    private static let maximumRefusalCount = 100_000
 
     private let link: RedisLink
     private let anchor: RedisArgument
@@ -23,6 +26,8 @@ package final class RedisSubscriber {
     /// Whether the present connection has been asked for the channels that were held when it stood: those that come
     /// later are asked for at once, also while the anchor's confirmation is on its way.
     private var hasAskedForAll = false
+    /// On the present connection.
+    private var refusalCount = 0
     /// Whether the anchor of the present connection is confirmed.
     package private(set) var isUp = false
     /// All that was published before this instant to channels that were confirmed by then has come, if it was to come
@@ -39,8 +44,7 @@ package final class RedisSubscriber {
     package var onSubscribed: ((RedisArgument) -> Void)?
     /// Redis has confirmed that a channel is left.
     package var onUnsubscribed: ((RedisArgument) -> Void)?
-    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time. Behind `onDown` if
-    /// it is news, or within `subscribe`.
+    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time; told each time.
     package var onRefused: ((RedisArgument) -> Void)?
     /// A message: channel and payload, valid only during the call.
     package var onMessage: ((UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void)?
@@ -86,17 +90,17 @@ package final class RedisSubscriber {
     /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
     package func subscribe(_ channel: RedisArgument) {
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")
-        if refused.contains(channel) {
-            onRefused?(channel)
-        } else if hasAskedForAll {
-            send(.subscribe, channel)
-        }
+        if hasAskedForAll { send(.subscribe, channel) }
     }
 
     /// Lets go of a channel that has been confirmed, or refused.
     package func unsubscribe(_ channel: RedisArgument) {
         precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
-        if isUp, !refused.contains(channel) { send(.unsubscribe, channel) }
+        if refused.contains(channel) {
+            refused.remove(channel)
+        } else if isUp {
+            send(.unsubscribe, channel)
+        }
     }
 
     private func watchMaster(_ watch: MasterWatch) {
@@ -117,7 +121,9 @@ package final class RedisSubscriber {
     }
 
     private func subscribeAll(_ context: RedisContext) {
-        context.setPushHandler { [unowned self] in self.receive($0) }
+        context.setPushHandler(
+            { [unowned self] in self.receive($0) }, onError: { [unowned self] in self.answered(error: $0) })
+        refusalCount = 0
         send(.echo, anchor)
         // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
         for channel in channels where !refused.contains(channel) { send(.subscribe, channel) }
@@ -128,7 +134,6 @@ package final class RedisSubscriber {
 
     private func receive(_ reply: RedisReply) {
         echo?.heard()
-        // hiredis 0.14 may hand over a reply that belongs elsewhere: only the shapes that are known are taken.
         guard reply.count == 3, let kind = reply[0].bytes, let channel = reply[1].bytes else { return }
         if kind.elementsEqual("message".utf8) {
             if let payload = reply[2].bytes { onMessage?(channel, payload) }
@@ -140,7 +145,9 @@ package final class RedisSubscriber {
     }
 
     private func answered(_ channel: RedisArgument, isSubscribed: Bool) {
-        guard let entry = asked.answered(channel, isSubscribed: isSubscribed) else { return }
+        guard let entry = asked.answered(channel, isSubscribed: isSubscribed) else {
+            return link.drop(reason: RespViolation.unasked.reason)
+        }
         completeUntil = entry.sentAt
         switch entry.purpose {
         case .subscribe: confirmed(channel)
@@ -154,8 +161,24 @@ package final class RedisSubscriber {
         }
     }
 
+    /// A refusal concerns one channel, which is set aside; any other error the connection.
+    private func answered(error message: String) {
+        echo?.heard()
+        guard RefusedChannels.isRefusal(message), asked.first?.purpose == .subscribe, let entry = asked.refused() else {
+            return link.drop(reason: message)
+        }
+        completeUntil = entry.sentAt
+        refusalCount += 1
+        guard refusalCount < RedisSubscriber.maximumRefusalCount else {
+            return link.drop(reason: "too many refused channels")
+        }
+        guard channels.contains(entry.channel) else { return }
+        refused.insert(entry.channel, now: .now)
+        onRefused?(entry.channel)
+    }
+
     private func confirmed(_ channel: RedisArgument) {
-        refused.remove(channel)
+        refused.confirmed(channel)
         guard channels.contains(channel) else {
             // Given up while it was tried again.
             send(.unsubscribe, channel)
@@ -173,26 +196,15 @@ package final class RedisSubscriber {
 
     /// Asks for a refused channel again if one is due.
     private func tryRefused() {
-        while let channel = refused.takeCandidate(now: .now) {
-            if channels.contains(channel) { return send(.subscribe, channel) }
-            refused.remove(channel)
-        }
+        if let channel = refused.takeCandidate(now: .now) { send(.subscribe, channel) }
     }
 
     private func lost(_ reason: String) {
         isUp = false
         hasAskedForAll = false
         echo?.stop()
-        let culprit = RefusedChannels.isRefusal(reason) ? asked.first : nil
         asked.removeAll()
-        if let culprit, culprit.purpose == .subscribe {
-            refused.insert(culprit.channel, now: .now)
-            link.retrySoon()
-            onDown?(reason)
-            if channels.contains(culprit.channel) { onRefused?(culprit.channel) }
-        } else {
-            refused.linkLost()
-            onDown?(reason)
-        }
+        refused.linkLost()
+        onDown?(reason)
     }
 }

@@ -4,16 +4,18 @@ import EventLoop
 
 /// Sets refused channels aside, and says when one of them may be tried again.
 ///
-/// A refusal ends the connection (hiredis 0.14 takes every error on a subscribed one for its end), and with it the
-/// subscription of every other channel for a moment. So they come back one at a time, after a pause that doubles
-/// with each further refusal; where one is taken, the others follow at once.
+/// They come back one at a time, after a pause that doubles with each further refusal; where one is taken, the others
+/// follow at once. All of them are held channels, so their number is bounded by what the node's clients may ask for.
 struct RefusedChannels {
     static let maximumPause = Duration.seconds(300)
-    /// Clients choose the names of rooms: beyond this many the oldest is forgotten, and found again if it is wanted.
-    static let maximumCount = 1_000
+    /// Below this many turns it is not worth while to look for those that are none any more.
+    private static let minimumTurnCount = 64
 
-    private var channels: [RedisArgument] = []
     private var members: Set<RedisArgument> = []
+    /// Who is tried next, the first at the end; some may not be refused any more.
+    private var turns: [RedisArgument] = []
+    /// Behind `turns`, in the order in which they came.
+    private var laterTurns: [RedisArgument] = []
     private var candidate: RedisArgument?
     private let firstPause: Duration
     private var pause: Duration
@@ -28,43 +30,73 @@ struct RefusedChannels {
     /// Whether a text is what Redis says of a channel that its rules refuse.
     static func isRefusal(_ reason: String) -> Bool { reason.hasPrefix("NOPERM") }
 
-    var count: Int { channels.count }
+    var count: Int { members.count }
+
+    /// How many turns are in memory: never more than twice `count`, and a few.
+    var turnCount: Int { turns.count + laterTurns.count }
 
     func contains(_ channel: RedisArgument) -> Bool { members.contains(channel) }
 
     mutating func insert(_ channel: RedisArgument, now: MonotonicInstant) {
-        if channels.isEmpty {
-            pause = firstPause
-        } else if candidate != nil {
+        if candidate == channel {
             pause = min(pause * 2, RefusedChannels.maximumPause)
+            retryAt = now + pause
+            candidate = nil
+        } else if members.isEmpty {
+            pause = firstPause
+            retryAt = now + pause
+        } else if members.contains(channel) {
+            return
         }
-        candidate = nil
-        retryAt = now + pause
-        // Behind the others: each has its turn.
-        if !members.insert(channel).inserted { channels.removeAll { $0 == channel } }
-        channels.append(channel)
-        if channels.count > RefusedChannels.maximumCount { members.remove(channels.removeFirst()) }
+        members.insert(channel)
+        laterTurns.append(channel)
+        closeUp()
     }
 
     /// A channel to be tried now; nil while none is due. It counts as refused until Redis has confirmed it.
     mutating func takeCandidate(now: MonotonicInstant) -> RedisArgument? {
-        guard candidate == nil, now >= retryAt, let first = channels.first else { return nil }
-        candidate = first
-        return first
+        guard candidate == nil, now >= retryAt else { return nil }
+        while turnCount > 0 {
+            if turns.isEmpty {
+                turns = laterTurns.reversed()
+                laterTurns = []
+            }
+            let channel = turns.removeLast()
+            guard members.contains(channel) else { continue }
+            candidate = channel
+            return channel
+        }
+        return nil
     }
 
-    /// Redis has confirmed a channel, or nobody wants it any more.
-    mutating func remove(_ channel: RedisArgument) {
-        guard members.remove(channel) != nil else { return }
-        channels.removeAll { $0 == channel }
-        guard candidate == channel else { return }
+    /// Redis has confirmed a channel.
+    mutating func confirmed(_ channel: RedisArgument) {
+        guard members.remove(channel) != nil, candidate == channel else { return }
         candidate = nil
         pause = firstPause
         retryAt = MonotonicInstant(nanoseconds: 0)
     }
 
-    /// The connection was lost before the candidate was answered.
+    /// Nobody wants a channel any more.
+    mutating func remove(_ channel: RedisArgument) {
+        members.remove(channel)
+        if candidate == channel { candidate = nil }
+        closeUp()
+    }
+
+    /// The connection was lost before the candidate was answered: it is the next one.
     mutating func linkLost() {
-        candidate = nil
+        guard let candidate else { return }
+        turns.append(candidate)
+        self.candidate = nil
+    }
+
+    /// - Complexity: O(1) amortised: at least half of what is looked through goes.
+    private mutating func closeUp() {
+        guard turnCount > max(RefusedChannels.minimumTurnCount, 2 * members.count) else { return }
+        var seen: Set<RedisArgument> = []
+        let waiting = turns.reversed() + laterTurns
+        laterTurns = waiting.filter { $0 != candidate && members.contains($0) && seen.insert($0).inserted }
+        turns = []
     }
 }

@@ -43,6 +43,14 @@ struct SubscriptionQueue {
         let waiting = entries[answeredCount...]
         let index = waiting.firstIndex { ($0.purpose != .unsubscribe) == isSubscribed && $0.channel == channel }
         guard let index else { return nil }
+        return take(index)
+    }
+
+    /// Redis has answered the oldest command with an error, which says no channel; returns the command, if there is
+    /// one.
+    mutating func refused() -> Entry? { count > 0 ? take(answeredCount) : nil }
+
+    private mutating func take(_ index: Int) -> Entry {
         let entry = entries[index]
         answeredCount = index + 1
         if answeredCount >= max(Self.minimumGapCount, count) {

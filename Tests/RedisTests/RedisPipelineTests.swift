@@ -111,7 +111,7 @@ private final class CannedServer: Sendable {
         let pipeline = try RedisPipeline(to: server.url(), timeout: timeout)
         try pipeline.append([Array("ANY".utf8)])
         let error = #expect(throws: RedisPipelineError.self) { try pipeline.nextReply() }
-        #expect(error?.description.contains("Protocol error") == true)
+        #expect(error?.description.contains("protocol error") == true)
         withExtendedLifetime(server) {}
     }
 

@@ -23,7 +23,7 @@ import Testing
         #expect(refused.takeCandidate(now: at(10)) == a)
         #expect(refused.takeCandidate(now: at(10)) == nil, "one at a time")
         #expect(refused.contains(a), "until it is confirmed")
-        refused.remove(a)
+        refused.confirmed(a)
         #expect(!refused.contains(a))
         #expect(refused.takeCandidate(now: at(99)) == nil)
     }
@@ -42,7 +42,7 @@ import Testing
     @Test func othersFollowAtOnceWhereOneIsTaken() {
         var refused = refused(a, b, c)
         #expect(refused.takeCandidate(now: at(10)) == a)
-        refused.remove(a)
+        refused.confirmed(a)
         #expect(refused.takeCandidate(now: at(10)) == b)
         // The second is still refused: the rest waits again, for twice the first pause.
         refused.insert(b, now: at(10))
@@ -57,11 +57,27 @@ import Testing
         #expect(refused.takeCandidate(now: at(10)) == a)
     }
 
-    @Test func theOldestIsForgottenBeyondTheMaximum() {
-        var refused = RefusedChannels(firstPause: .seconds(10))
-        for number in 0...RefusedChannels.maximumCount { refused.insert([UInt8]("\(number)"), now: at(0)) }
-        #expect(refused.count == RefusedChannels.maximumCount)
-        #expect(!refused.contains([UInt8]("0")) && refused.contains([UInt8]("1")))
+    @Test func newsOfOthersPutsNothingOff() {
+        var refused = refused(a)
+        refused.insert(b, now: at(9))
+        refused.insert(a, now: at(9))
+        #expect(refused.takeCandidate(now: at(10)) == a)
+        refused.insert(c, now: at(10))
+        refused.remove(a)
+        #expect(refused.takeCandidate(now: at(10)) == b)
+    }
+
+    @Test func comingAndGoingLeavesNothingBehind() {
+        var refused = refused(a, b)
+        for _ in 0..<1_000 {
+            refused.remove(a)
+            refused.insert(a, now: at(0))
+            #expect(refused.turnCount <= 65)
+        }
+        #expect(refused.count == 2)
+        #expect(refused.takeCandidate(now: at(10)) == b || refused.contains(a))
+        for number in 0..<5_000 { refused.insert([UInt8]("\(number)"), now: at(0)) }
+        #expect(refused.count == 5_002 && refused.turnCount <= 10_070)
     }
 
     @Test func onlyTheRulesOfAccessRefuseAChannel() {

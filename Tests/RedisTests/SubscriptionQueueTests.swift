@@ -24,6 +24,16 @@ import Testing
         #expect(queue.first == nil && queue.count == 0)
     }
 
+    @Test func errorAnswersTheOldestCommand() {
+        var queue = SubscriptionQueue()
+        #expect(queue.refused() == nil)
+        queue.append(a, .subscribe, at: at(1))
+        queue.append(b, .subscribe, at: at(2))
+        #expect(queue.refused()?.channel == a)
+        #expect(queue.answered(b, isSubscribed: true)?.channel == b)
+        #expect(queue.refused() == nil)
+    }
+
     @Test func answersThatNobodyAskedForAreNone() {
         var queue = SubscriptionQueue()
         #expect(queue.answered(a, isSubscribed: true) == nil)

@@ -1,0 +1,188 @@
+// Which of the bytes that Redis sends hiredis gets to see. Pure value.
+
+/// Watches the stream of one connection. Before a subscription each reply answers a command; behind it come
+/// confirmations, each of which was asked for, messages, and errors.
+///
+/// hiredis 0.14 asserts the shape of what comes on a subscribed connection, and ends it for every error. So whatever
+/// it could not take is found here and ends the connection, and errors on a subscribed connection are taken out of the
+/// stream: they concern one channel, not the others.
+struct ReplyGate {
+    /// What stands behind the bytes that may pass.
+    enum Finding: Equatable {
+        case nothing
+        /// An error that answers no command but a subscription, or is the server's last word.
+        case error(String)
+        case violation(RespViolation)
+    }
+
+    struct Verdict: Equatable {
+        /// How many bytes from the first one are for hiredis.
+        let passedBytes: Int
+        let finding: Finding
+        /// How many bytes are dealt with: the rest is to be looked at anew.
+        let consumedBytes: Int
+    }
+
+    /// Replies to commands; the largest that are asked for, reports of nodes, have some kilobytes.
+    static let maximumReplyBytes = 64 << 20
+    static let maximumReplyElementCount = 1 << 20
+    /// Redis' own limit of a payload (proto-max-bulk-len), and what comes with it.
+    static let maximumPushBytes = 512 << 20 + 64 << 10
+    private static let pushElementCount = 3
+
+    private var scanner = RespScanner()
+    /// Commands whose reply has not passed.
+    private var awaitedReplyCount = 0
+    private var awaitedConfirmationCount = 0
+    private var isSubscribed = false
+    /// The line of an error that is not yet complete.
+    private var errorLine: [UInt8]?
+
+    /// Replies and pushes that have passed whole.
+    private(set) var passedCount = 0
+
+    /// A command was sent that has one reply.
+    mutating func commandSent() { awaitedReplyCount += 1 }
+
+    /// A subscription, or the end of one, was sent for one channel. No command follows.
+    mutating func subscriptionSent() {
+        isSubscribed = true
+        awaitedConfirmationCount += 1
+    }
+
+    /// Looks at what was received.
+    ///
+    /// - Complexity: O(bytes of headers).
+    mutating func look(at bytes: UnsafeRawBufferPointer) -> Verdict {
+        var index = 0
+        // Where the present reply begins, as far as it is in these bytes.
+        var start = 0
+        do throws(RespViolation) {
+            while index < bytes.count {
+                start = index
+                guard errorLine != nil || (scanner.isBetweenReplies && awaitedReplyCount == 0) else {
+                    try look(at: bytes, from: &index)
+                    continue
+                }
+                if errorLine == nil, isSubscribed { skipMessages(bytes, &index) }
+                start = index
+                guard index < bytes.count else { break }
+                guard errorLine != nil || bytes[index] == .error else {
+                    try look(at: bytes, from: &index)
+                    continue
+                }
+                let text = try takeError(bytes, &index)
+                return Verdict(
+                    passedBytes: start, finding: text.map { .error($0) } ?? .nothing, consumedBytes: index)
+            }
+        } catch {
+            return Verdict(passedBytes: start, finding: .violation(error), consumedBytes: bytes.count)
+        }
+        return Verdict(passedBytes: bytes.count, finding: .nothing, consumedBytes: bytes.count)
+    }
+
+    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) {
+        let isReply = awaitedReplyCount > 0
+        if scanner.isBetweenReplies {
+            guard isReply || isSubscribed else { throw .unasked }
+            guard isReply || bytes[index] == .array else { throw .shape }
+            scanner.maximumBytes = isReply ? ReplyGate.maximumReplyBytes : ReplyGate.maximumPushBytes
+            scanner.maximumElementCount =
+                isReply ? ReplyGate.maximumReplyElementCount : ReplyGate.pushElementCount
+        }
+        guard try scanner.scan(bytes, from: &index) else { return }
+        if isReply {
+            awaitedReplyCount -= 1
+        } else {
+            try checkPush(scanner.shape)
+        }
+        passedCount += 1
+    }
+
+    /// An anchor stays subscribed, so no confirmation tells of zero subscriptions, where hiredis would take the
+    /// connection for an ordinary one.
+    private mutating func checkPush(_ shape: RespScanner.Shape) throws(RespViolation) {
+        guard shape.elementCount == ReplyGate.pushElementCount, shape.elementKinds[1] == .bulk else {
+            throw .shape
+        }
+        if shape.begins(with: "message") {
+            guard shape.elementKinds[2] == .bulk else { throw .shape }
+        } else if shape.begins(with: "subscribe") || shape.begins(with: "unsubscribe") {
+            guard shape.elementKinds[2] == .integer, shape.number > 0 else { throw .shape }
+            guard awaitedConfirmationCount > 0 else { throw .unasked }
+            awaitedConfirmationCount -= 1
+        } else {
+            throw .shape
+        }
+    }
+
+    /// Collects an error's line; returns its text when it is complete.
+    private mutating func takeError(
+        _ bytes: UnsafeRawBufferPointer, _ index: inout Int
+    ) throws(RespViolation) -> String? {
+        var line = errorLine ?? []
+        errorLine = nil
+        while index < bytes.count {
+            let byte = bytes[index]
+            index += 1
+            guard byte == .lineFeed else {
+                guard line.last != .carriageReturn else { throw .lineEnd }
+                guard line.count <= RespScanner.maximumLineBytes else { throw .tooManyBytes }
+                line.append(byte)
+                continue
+            }
+            guard line.last == .carriageReturn else { throw .lineEnd }
+            awaitedConfirmationCount = max(0, awaitedConfirmationCount - 1)
+            return String(decoding: line.dropFirst().dropLast(), as: UTF8.self)
+        }
+        errorLine = line
+        return nil
+    }
+
+    // MARK: The road
+
+    /// Skips messages that are there whole, which is nearly all that ever comes: the same rules, in fewer steps.
+    private mutating func skipMessages(_ bytes: UnsafeRawBufferPointer, _ index: inout Int) {
+        while ReplyGate.isMessage(bytes, index) {
+            var next = index + ReplyGate.messageStartBytes
+            guard ReplyGate.skipString(bytes, &next, maximumBytes: ReplyGate.maximumPushBytes),
+                next < bytes.count, bytes[next] == .bulk
+            else { return }
+            next += 1
+            guard ReplyGate.skipString(bytes, &next, maximumBytes: ReplyGate.maximumPushBytes) else { return }
+            index = next
+            passedCount += 1
+        }
+    }
+
+    private static let messageStartBytes = 18
+
+    /// `*3\r\n$7\r\nmessage\r\n$`, as two words of the machine and two bytes.
+    private static func isMessage(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> Bool {
+        guard bytes.count - index >= messageStartBytes else { return false }
+        return bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) == 0x0A0D_3724_0A0D_332A
+            && bytes.loadUnaligned(fromByteOffset: index + 8, as: UInt64.self) == 0x0D65_6761_7373_656D
+            && bytes[index + 16] == .lineFeed && bytes[index + 17] == .bulk
+    }
+
+    /// Skips `length\r\n bytes \r\n` if it is there whole.
+    private static func skipString(
+        _ bytes: UnsafeRawBufferPointer, _ index: inout Int, maximumBytes: Int
+    ) -> Bool {
+        let start = index
+        var length = 0
+        while index < bytes.count, (0x30...0x39).contains(bytes[index]) {
+            length = length * 10 + Int(bytes[index] - 0x30)
+            // Ten digits are beyond every limit; none of fewer overflows.
+            guard index - start < 9 else { return false }
+            index += 1
+        }
+        // Zeros in front are left to the scanner, which has words for them.
+        guard index > start, index - start == 1 || bytes[start] != 0x30 else { return false }
+        guard bytes.count - index >= length + 4, bytes[index] == .carriageReturn, bytes[index + 1] == .lineFeed,
+            bytes[index + 2 + length] == .carriageReturn, bytes[index + 3 + length] == .lineFeed
+        else { return false }
+        index += length + 4
+        return length <= maximumBytes
+    }
+}
