@@ -22,7 +22,7 @@ final class MasterFinder {
     private var complaints: [String] = []
     private var context: RedisContext?
     private var named: RedisURL.Address?
-    private var timer: Timer?
+    private var timer: PatienceTimer?
     private var onDone: ((Outcome) -> Void)?
 
     init(_ sentinels: RedisURL.Sentinels, loop: EventLoop) {
@@ -31,7 +31,9 @@ final class MasterFinder {
         masterName = sentinels.masterName
         authArguments = sentinels.authArguments
         lookup = AddressLookup(on: loop)
-        timer = Timer(on: loop) { [unowned self] in self.giveUp("no answer within 500 ms") }
+        timer = PatienceTimer(
+            MasterFinder.patience, loop: loop, hasNews: { [unowned self] in self.context?.hasNews ?? false },
+            onExpiry: { [unowned self] in self.giveUp("no answer within 500 ms") })
     }
 
     /// Starts to ask. Not while it is asking already.
@@ -62,7 +64,7 @@ final class MasterFinder {
         }
         askedCount += 1
         named = nil
-        timer?.start(after: MasterFinder.patience)
+        timer?.start()
         lookup.start(sentinel) { [unowned self] result in
             switch result {
             case .success(let address): self.connect(to: address)

@@ -29,6 +29,7 @@ final class MasterWatch {
         link = RedisLink(toAnyOf: sentinels, clientName: clientName, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.subscribe() },
+            hasNews: { [unowned self] in self.link.hasNews },
             onSilence: { [unowned self] in self.link.drop(reason: $0) })
         link.onLogin = { [unowned self] in self.begin($0) }
         link.onLost = { [unowned self] in self.lost($0) }

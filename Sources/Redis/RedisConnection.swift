@@ -10,10 +10,14 @@ package final class RedisConnection {
         package let runID: String
     }
 
+    /// Why a server that is a part of a Redis Cluster is not taken: it has a share of the keys, and refuses the others.
+    package static let clusterReason = "the server is part of a Redis Cluster, which redis:// does not reach"
+
     private let link: RedisLink
     private let timeout: Duration
+    private let provesWrites: Bool
     private var deadlines = ReplyDeadlines()
-    private var deadlineTimer: Timer?
+    private var deadlineTimer: PatienceTimer?
     private var echo: LinkEcho?
 
     /// Whether commands are sent; otherwise they fail at once.
@@ -28,15 +32,22 @@ package final class RedisConnection {
     ///   - clientName: shown by CLIENT LIST.
     ///   - timeout: the longest wait for a reply; after it the link counts as dead.
     ///   - silenceTimeout: the longest silence without any command; it is filled with PINGs.
+    ///   - provesWrites: whether the connection is up only when the server has run a script. While writes are paused
+    ///     (CLIENT PAUSE … WRITE, or a failover under way) it answers everything but what matters.
     package init(
-        url: RedisURL, clientName: String, timeout: Duration, silenceTimeout: Duration = .seconds(5), loop: EventLoop
+        url: RedisURL, clientName: String, timeout: Duration, silenceTimeout: Duration = .seconds(5),
+        provesWrites: Bool = true, loop: EventLoop
     ) {
         self.timeout = timeout
+        self.provesWrites = provesWrites
         link = RedisLink(url: url, clientName: clientName, loop: loop)
-        deadlineTimer = Timer(on: loop) { [unowned self] in self.checkDeadlines() }
+        deadlineTimer = PatienceTimer(
+            timeout, loop: loop, hasNews: { [unowned self] in self.hasNewsOfDeadline },
+            onExpiry: { [unowned self] in self.checkDeadlines() })
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop,
             ask: { [unowned self] in self.send(RedisConnection.ping) { _ in } },
+            hasNews: { [unowned self] in self.link.hasNews },
             onSilence: { [unowned self] in self.link.drop(reason: $0) })
         link.onLogin = { [unowned self] in self.identify($0) }
         link.onLost = { [unowned self] in self.lost($0) }
@@ -72,7 +83,7 @@ package final class RedisConnection {
             return
         }
         deadlines.append(.now + timeout)
-        if deadlines.count == 1 { deadlineTimer?.start(after: timeout) }
+        if deadlines.count == 1 { deadlineTimer?.start() }
         context.send(command) { [weak self] result in
             self?.replied()
             onReply(result)
@@ -83,6 +94,8 @@ package final class RedisConnection {
     }
 
     private static let ping = RedisCommand([[UInt8]("PING")])
+    /// Of no effect, and treated as a write.
+    private static let proof = RedisCommand(["EVAL", "return 1", "0"].map { [UInt8]($0) })
 
     /// PING first: while Redis loads its data it answers INFO, but takes no command of use.
     private func identify(_ context: RedisContext) {
@@ -92,23 +105,39 @@ package final class RedisConnection {
             }
         }
         context.send(RedisCommand([[UInt8]("INFO"), [UInt8]("server")])) { [weak self] result in
-            guard let self else { return }
             switch result {
-            case .success(let reply):
-                self.link.confirm()
-                self.echo?.start()
-                self.isUp = true
-                self.onUp?(Server(runID: RedisConnection.runID(in: reply.string ?? "")))
-            case .failure(.refused(let message)): self.link.drop(reason: "INFO: \(message)")
+            case .success(let reply): self?.identified(context, reply.string ?? "")
+            case .failure(.refused(let message)): self?.link.drop(reason: "INFO: \(message)")
             case .failure(.unavailable): break
             }
         }
     }
 
-    private static func runID(in information: String) -> String {
-        let prefix = "run_id:"
+    private func identified(_ context: RedisContext, _ information: String) {
+        guard RedisConnection.value("redis_mode", in: information) != "cluster" else {
+            return link.drop(reason: RedisConnection.clusterReason)
+        }
+        let server = Server(runID: RedisConnection.value("run_id", in: information) ?? "")
+        guard provesWrites else { return begin(server) }
+        link.await("answer to a script (are writes paused?)")
+        context.send(RedisConnection.proof) { [weak self] result in
+            // A refusal is an answer: commands that are refused have a reason of their own.
+            if case .failure(.unavailable) = result { return }
+            self?.begin(server)
+        }
+    }
+
+    private func begin(_ server: Server) {
+        link.confirm()
+        echo?.start()
+        isUp = true
+        onUp?(server)
+    }
+
+    private static func value(_ name: String, in information: String) -> String? {
+        let prefix = name + ":"
         let line = information.split(whereSeparator: \.isNewline).first { $0.hasPrefix(prefix) }
-        return String(line?.dropFirst(prefix.count) ?? "")
+        return line.map { String($0.dropFirst(prefix.count)) }
     }
 
     private func lost(_ reason: String) {
@@ -124,6 +153,11 @@ package final class RedisConnection {
         echo?.heard()
         // Commands that fail because the link is lost may do so after the deadlines are forgotten.
         if deadlines.count > 0 { deadlines.removeFirst() }
+    }
+
+    private var hasNewsOfDeadline: Bool {
+        guard let first = deadlines.first, first <= .now else { return false }
+        return link.hasNews
     }
 
     private func checkDeadlines() {

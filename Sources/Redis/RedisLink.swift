@@ -42,8 +42,10 @@ final class RedisLink {
     /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
     private var announcedMaster: RedisURL.Address?
     private var confirmedAt: MonotonicInstant?
+    /// What the present attempt lacks.
+    private var missing = "connection"
     private var retryTimer: Timer?
-    private var timeoutTimer: Timer?
+    private var timeoutTimer: PatienceTimer?
     private(set) var context: RedisContext?
 
     /// Logged in: the context takes commands.
@@ -80,8 +82,13 @@ final class RedisLink {
         lookup = AddressLookup(on: loop)
         if case .master = destination { mustBeMaster = true } else { mustBeMaster = false }
         retryTimer = Timer(on: loop) { [unowned self] in self.connect() }
-        timeoutTimer = Timer(on: loop) { [unowned self] in self.drop(reason: "no connection within 2 s") }
+        timeoutTimer = PatienceTimer(
+            RedisLink.connectTimeout, loop: loop, hasNews: { [unowned self] in self.hasNews },
+            onExpiry: { [unowned self] in self.drop(reason: "no \(self.missing) within 2 s") })
     }
+
+    /// Whether the server has sent something that the loop has not read yet.
+    var hasNews: Bool { context?.hasNews ?? false }
 
     func start() {
         connect()
@@ -111,6 +118,9 @@ final class RedisLink {
         mustBeMaster = true
         drop(reason: reason)
     }
+
+    /// The connection stands, and is of use when this has come.
+    func await(_ missing: String) { self.missing = missing }
 
     /// The user of the link has seen it work, so a later loss starts with a short wait again.
     func confirm() {
@@ -157,7 +167,8 @@ final class RedisLink {
 
     private func connect(to address: RedisURL.Address) {
         server = address
-        timeoutTimer?.start(after: RedisLink.connectTimeout)
+        missing = "connection"
+        timeoutTimer?.start()
         lookup.start(address) { [unowned self] result in
             switch result {
             case .success(let address): self.open(address)

@@ -67,6 +67,7 @@ package final class RedisSubscriber {
         link = RedisLink(url: url, clientName: clientName, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
+            hasNews: { [unowned self] in self.link.hasNews },
             onSilence: { [unowned self] in self.link.drop(reason: $0) })
         link.onLogin = { [unowned self] in self.subscribeAll($0) }
         link.onLost = { [unowned self] in self.lost($0) }

@@ -55,6 +55,32 @@ import Testing
         }
     }
 
+    /// Paused writes (a failover that is under way, an operator) leave PING and pub/sub as they are.
+    @Test func pausedWritesAreToldOnceAndSoIsTheirEnd() async throws {
+        try await Cluster.with(options: ["--redis-timeout", "500ms"]) { cluster in
+            let node = cluster.node
+            let client = try await node.connect("room")
+            try await cluster.redis.command("CLIENT", "PAUSE", "120000", "WRITE")
+            try await eventually("not ready") { try await node.ready().status == 503 }
+            // Each attempt of a worker asks this: some have failed by then.
+            func attempts() async throws -> Int {
+                let text = try await cluster.redis.command("INFO", "commandstats").string ?? ""
+                let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_client|setname:calls=") }
+                return line.flatMap { Int($0.drop { $0 != "=" }.dropFirst().prefix { $0 != "," }) } ?? 0
+            }
+            let before = try await attempts()
+            try await eventually("several attempts", within: .seconds(60)) { try await attempts() >= before + 8 }
+            #expect(try await node.ready().status == 503)
+            try await cluster.redis.command("CLIENT", "UNPAUSE")
+            try await eventually("ready", within: .seconds(20)) { try await node.ready().status == 200 }
+            try await eventually("its end is told") { lines(node, with: "redis connection restored") == 1 }
+            #expect(lines(node, with: "not ready reasons=") == 1)
+            #expect(lines(node, with: "redis connection lost") <= 2)
+            try await cluster.redis.publish(room: "room", "1")
+            #expect(try await client.next() == .text("1"))
+        }
+    }
+
     @Test func tooManyConnectionsAreToldOnce() async throws {
         try await Cluster.with(nodes: 0) { cluster in
             try await cluster.redis.command("CONFIG", "SET", "maxclients", "1")

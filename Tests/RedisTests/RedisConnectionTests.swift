@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import TestSupport
 import Testing
 
@@ -258,6 +259,59 @@ private final class Rig {
         #expect(rig.replies.first?.hasPrefix("refused: READONLY") == true)
         #expect(rig.replies.last == "OK")
         #expect(rig.reasons.first?.hasPrefix("READONLY") == true)
+    }
+
+    /// Paused, a server answers PING and INFO, and nothing that a command connection is for.
+    @Test func pausedWritesAreOneLossAndOneReturn() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url, timeout: .milliseconds(300))
+        rig.start()
+        rig.await(1) {
+            try server.command("CLIENT", "PAUSE", "60000", "WRITE")
+            rig.send("SET", "k", "v")
+        }
+        rig.scenario.step("attempts that fail", until: { rig.reasons.count >= 3 })
+        rig.scenario.step("back", until: { rig.servers.count == 2 }) {
+            #expect(rig.servers.count == 1, "it is not back while writes are paused")
+            try server.command("CLIENT", "UNPAUSE")
+        }
+        rig.await(2) { rig.send("SET", "k", "v") }
+        try rig.scenario.run()
+        #expect(rig.replies == ["unavailable: connection lost", "OK"])
+        #expect(rig.reasons.first == "no answer within 0.3 seconds")
+        #expect(rig.reasons.dropFirst().allSatisfy { $0 == "no answer to a script (are writes paused?) within 2 s" })
+    }
+
+    @Test func memberOfAClusterIsNotTaken() throws {
+        let server = try FakeRedis { connection in
+            try connection.expect("SETNAME")
+            connection.send("+OK\r\n")
+            try connection.expect("INFO")
+            let text = "redis_version:7.0.15\r\nredis_mode:cluster\r\nrun_id:ab\r\n"
+            connection.send("+PONG\r\n$\(text.utf8.count)\r\n\(text)\r\n")
+            _ = connection.awaitEnd()
+        }
+        let rig = try Rig(server.url)
+        rig.scenario.step("two attempts", until: { rig.reasons.count == 2 }) { rig.connection.start() }
+        try rig.scenario.run()
+        #expect(rig.reasons == [RedisConnection.clusterReason, RedisConnection.clusterReason])
+        #expect(rig.servers.isEmpty)
+    }
+
+    /// What a stopped process finds when it goes on: an expired deadline, and the answer.
+    @Test func lateLookAtADeadlineReadsTheAnswerFirst() throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url, timeout: .milliseconds(200))
+        rig.start()
+        rig.await(1) {
+            rig.send("PING")
+            usleep(500_000)
+        }
+        rig.scenario.step("sent, answered, not yet read", until: { true }) { rig.send("ECHO", "a") }
+        rig.await(2) { usleep(500_000) }
+        try rig.scenario.run()
+        #expect(rig.replies == ["PONG", "a"])
+        #expect(rig.reasons.isEmpty)
     }
 
     // MARK: Logging in

@@ -44,7 +44,8 @@ final class ConsoleLink {
     private func connect() -> RedisConnection {
         let connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-console-\(configuration.nodeId)",
-            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
+            provesWrites: false, loop: loop)
         self.connection = connection
         connection.onUp = { [unowned self] _ in self.tried() }
         connection.onDown = { [unowned self] _ in self.tried() }
@@ -61,9 +62,12 @@ final class ConsoleLink {
     }
 
     private func disconnect() {
-        // Commands have had their outcome long before.
+        // Commands that were sent have had their outcome long before.
         connection?.stop()
         connection = nil
         hasTried = false
+        let commands = waiting
+        waiting = []
+        for (_, onReply) in commands { onReply(.failure(.unavailable("no connection"))) }
     }
 }
