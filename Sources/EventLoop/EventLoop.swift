@@ -104,8 +104,15 @@ public final class EventLoop {
         if finishing.isEmpty { swap(&watchers, &finishing) }
     }
 
+    /// Mailboxes that are open on this loop.
+    package var mailboxCount: Int { mailboxes.count }
+
     func add(_ mailbox: MailboxEnd) {
         mailboxes.append(mailbox)
+    }
+
+    func remove(_ isMeant: (MailboxEnd) -> Bool) {
+        mailboxes.removeAll(where: isMeant)
     }
 
     /// Edge-triggered: each wake-up is reported once, and its counter need never be read.

@@ -59,6 +59,13 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
+    /// Undoes `open`, on the loop's thread: the loop lets go of `onMessages`, and what is posted from now on is dropped.
+    /// For a mailbox whose owner goes before the loop does.
+    package func close(on loop: EventLoop) {
+        loop.remove { ($0 as? MailboxReceiver<Message>)?.mailbox === self }
+        close()
+    }
+
     /// Exchanges the waiting messages for an empty array, whose capacity is used again.
     fileprivate func take(into batch: inout [Message]) {
         state.withLock { swap(&$0.messages, &batch) }
@@ -82,7 +89,7 @@ class MailboxEnd {
 }
 
 private final class MailboxReceiver<Message: Sendable>: MailboxEnd {
-    private let mailbox: Mailbox<Message>
+    fileprivate let mailbox: Mailbox<Message>
     private let onMessages: ([Message]) -> Void
     private var batch: [Message] = []
     /// How much of the batch is handled.

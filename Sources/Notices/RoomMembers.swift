@@ -19,10 +19,14 @@ package struct RoomMembers: Equatable, Sendable {
             ? left.count > right.count : left.room.bytes.lexicographicallyPrecedes(right.room.bytes)
     }
 
-    /// Each room once, its members summed, largest first.
+    /// Each room once, its members summed, largest first. A sum beyond all numbers is the largest of them: anybody
+    /// may have written what is read.
     package static func merged(_ lists: some Sequence<RoomMembers>) -> [RoomMembers] {
         var counts: [RoomId: Int] = [:]
-        for entry in lists { counts[entry.room, default: 0] += entry.count }
+        for entry in lists {
+            let (sum, isTooMuch) = counts[entry.room, default: 0].addingReportingOverflow(entry.count)
+            counts[entry.room] = isTooMuch ? Int.max : sum
+        }
         return counts.map { RoomMembers(room: $0.key, count: $0.value) }.sorted(by: isBefore)
     }
 

@@ -4,15 +4,23 @@ import EventLoop
 
 /// Resolves the host of one address at a time, without blocking the loop.
 final class AddressLookup {
-    private let answers = Mailbox<(Int, HostResolver.Outcome)>()
+    private let loop: EventLoop
+    private let resolver: HostResolver
+    /// Made with the first name: most addresses are numbers.
+    private var answers: HostResolver.Answers?
     /// Tells the answer that is awaited from those of look-ups that were given up.
     private var number = 0
     private var onAnswer: ((HostResolver.Outcome) -> Void)?
 
-    init(on loop: EventLoop) {
-        answers.open(on: loop) { [weak self] answers in
-            for (number, answer) in answers { self?.answered(number, answer) }
-        }
+    init(on loop: EventLoop, resolver: HostResolver = .shared) {
+        self.loop = loop
+        self.resolver = resolver
+    }
+
+    deinit {
+        guard let answers else { return }
+        resolver.forget(answers)
+        answers.close(on: loop)
     }
 
     /// Starts a look-up; one that is under way is given up.
@@ -27,13 +35,25 @@ final class AddressLookup {
             return
         }
         onAnswer = { onDone($0.map { .tcp(host: $0, port: port) }) }
-        HostResolver.resolve(host, attempt: number, to: answers)
+        resolver.resolve(host, attempt: number, to: mailbox())
     }
 
     /// Gives up the look-up that is under way, if one is.
     func cancel() {
         number += 1
+        guard onAnswer != nil else { return }
         onAnswer = nil
+        if let answers { resolver.forget(answers) }
+    }
+
+    private func mailbox() -> HostResolver.Answers {
+        if let answers { return answers }
+        let answers = HostResolver.Answers()
+        answers.open(on: loop) { [weak self] answers in
+            for (number, answer) in answers { self?.answered(number, answer) }
+        }
+        self.answers = answers
+        return answers
     }
 
     private func answered(_ number: Int, _ answer: HostResolver.Outcome) {

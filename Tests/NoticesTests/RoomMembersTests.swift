@@ -27,6 +27,13 @@ import Testing
         #expect(merged.map(\.room.bytes.first) == [0x7A, 0x62, 0x65, 0xC3, 0x61])
     }
 
+    /// Anybody who writes into Redis can write such counts.
+    @Test func sumsThatOverflowAreTheLargestNumber() throws {
+        let rooms = RoomMembers.decode(Array("a\t9223372036854775807\na\t9223372036854775807\nb\t1\n".utf8))
+        #expect(RoomMembers.merged(rooms) == [try members("a", Int.max), try members("b", 1)])
+        #expect(RoomMembers.decode(Array("a\t9223372036854775808\na\t-1\n".utf8)).isEmpty)
+    }
+
     @Test func messagesOfAnAnswerComeBack() throws {
         let messages: [RoomListMessage] = [
             .rooms(worker: 3, [try members("a b", 2), try members("end 1 2 3", 1)]), .rooms(worker: 0, []),
