@@ -49,12 +49,16 @@ import Testing
             "how the profile is ended"
         ),
         ("deploy/docker-compose.yml", "  mem_limit: 256m", "  cpus: 1", "may take all memory"),
-        ("deploy/docker-compose.yml", "  ulimits: { core: 0 }", "  ulimits: { core: 1 }", "dump core"),
+        ("deploy/docker-compose.yml", "core: 0", "core: 1", "dump core"),
         ("deploy/Dockerfile", "--chmod=755 ", "", "mode of a checkout"),
         (
             "deploy/Dockerfile", " .build/release/publisher",
             " .build/release/publisher .build/release/loadtest", "ships"
         ),
+        ("deploy/redis-start", "ulimit -c 0", "ulimit -c 1", "redis-start may dump core"),
+        ("packaging/roomcast-gateway.service", "LimitCORE=0", "LimitCORE=1", "the unit may dump core"),
+        ("packaging/roomcast-gateway.service", "MemoryMax=75%", "", "the unit may take all memory"),
+        ("packaging/gateway.env", "GATEWAY_LISTEN=127.0.0.1", "#GATEWAY_LISTEN=0.0.0.0", "listens for everybody"),
         ("README.md", "install -m 600", "cp", "leaves passwords"),
     ])
     func mistakesAreFound(file: String, text: String, mistake: String, words: String) async throws {
@@ -63,7 +67,7 @@ import Testing
         try FileManager.default.createDirectory(
             at: directory.appending(path: "docs"), withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
-        for name in ["deploy", "README.md", "README.zh-CN.md", "docs/OPERATIONS.md"] {
+        for name in ["deploy", "packaging", "README.md", "README.zh-CN.md", "docs/OPERATIONS.md"] {
             try FileManager.default.copyItem(
                 at: Installation.root.appending(path: name), to: directory.appending(path: name))
         }

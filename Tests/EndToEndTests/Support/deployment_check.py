@@ -31,7 +31,6 @@ expect(builders == ["gateway"], f"services that build: {builders}")
 for name, service in services.items():
     expect("mem_limit" in service and "pids_limit" in service, f"{name} may take all memory or processes")
     expect(service.get("cap_drop") == ["ALL"], f"{name} keeps capabilities")
-    expect(service.get("ulimits", {}).get("core") == 0, f"{name} may dump core")
     if service["image"] == "roomcast" and name not in builders:
         expect(service.get("pull_policy") == "never", f"{name} may take its image from a registry")
     mounted = []
@@ -49,6 +48,10 @@ for name, service in services.items():
     commands = [service.get("entrypoint", [""])[0], *service.get("healthcheck", {}).get("test", ["", ""])[1:2]]
     for command in commands:
         expect(command not in mounted, f"{name} runs {command}, which depends on the mode that a checkout gave it")
+
+expect(services["gateway"]["ulimits"].get("core") == 0, "gateway may dump core")
+for name in ("nginx-start", "redis-start"):
+    expect("\nulimit -c 0\n" in (deploy / name).read_text(), f"{name} may dump core")
 
 backend = compose["networks"]["backend"]["ipam"]["config"][0]
 nginx = ipaddress.ip_address(default(services["nginx"]["networks"]["backend"]["ipv4_address"]))
@@ -81,8 +84,14 @@ for name in ("deploy/README.md", "README.md", "README.zh-CN.md"):
     expect("install -m 600 deploy/.env.example deploy/.env" in text, f"{name} leaves passwords to everybody")
 expect("0600" in (deploy / ".env.example").read_text(), ".env.example does not name its mode")
 limits = (deploy / "README.md").read_text()
-for word in ("SELinux", "ROOMCAST_NOFILE", "umask 077"):
+for word in ("SELinux", "nofile", "umask 077"):
     expect(word in limits, f"deploy/README.md does not name {word}")
+
+unit = (root / "packaging/roomcast-gateway.service").read_text()
+expect("\nLimitCORE=0\n" in unit, "the unit may dump core")
+expect(re.search(r"^MemoryMax=\d", unit, re.M), "the unit may take all memory")
+listen = re.search(r"^GATEWAY_LISTEN=(.*):", (root / "packaging/gateway.env").read_text(), re.M)
+expect(listen and listen.group(1) == "127.0.0.1", "an installed node listens for everybody")
 
 print("\n".join(faults))
 sys.exit(1 if faults else 0)
