@@ -166,7 +166,7 @@ import Testing
     }
 
     /// An ingress that has lost its way says all sorts of things, at every place where a gateway would answer.
-    @Test(arguments: [404, 403, 401])
+    @Test(arguments: [404, 403, 401, 429])
     func pagesOfAnIngressEndNoClient(status: Int) async throws {
         try await ClientEdge.with(options: Self.shortTimeout) { edge in
             let ingress = try await SilentProxy(edge.cluster.driver, to: edge.nginx.port)
@@ -181,6 +181,10 @@ import Testing
                 "kind": "status", "status": .number(Double(status)), "detail": "not the gateway's answer",
             ]
             #expect(waiting["statuses"].array?.last?["reason"] == reason)
+            // Of its own the client waits a second at most after the first failure.
+            let first = waiting["statuses"].array?.first { $0["status"] == "waiting" }
+            let isPatient = first?["retryInMs"].double ?? 0 >= 3000
+            #expect(isPatient == (status == 429), "only 429 and 503 are about load")
             try await ingress.stopAnswering()
             try await page.expect("open") { $0["status"] == "open" }
 

@@ -88,6 +88,18 @@ import Testing
         #expect(ReportTable.text(report).contains("postponed     tokens; "))
     }
 
+    @Test func clientsThatComeBackWaitAsLongAsTheyAreAskedTo() throws {
+        let gateway = try GatewayNode(redis, options: ["--handshake-rate", "10"])
+        let child = try start(
+            gateway.endpoint, "--clients", "20", "--rate", "50", "--churn", "30", "--duration", "1s", "--settle",
+            "30s")
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.connections.churned > 10 && report.connections.churnFailures == [:])
+        #expect(Array(report.connections.churnPostponed.keys) == ["503"])
+        #expect(report.deliveries.checked.isPerfect)
+    }
+
     /// As browsers do: beside its WebSocket each client keeps a connection, and beats over it.
     @Test func clientsHaveConnectionsOfTheirOwnForTheirBeats() throws {
         let gateway = try GatewayNode(redis)

@@ -96,10 +96,11 @@ async def proxy_pass(id):
 
 
 async def proxy_answer(id, status, body, containing):
-    """New connections get a page, if `containing` stands in the head of their request; pages that any site may read.
-    Those that were kept alive end, WebSockets stay."""
+    """New connections get a page, if `containing` stands in the head of their request; pages that any site may read,
+    and that ask for three seconds of patience. Those that were kept alive end, WebSockets stay."""
     page = (f"HTTP/1.1 {status} Something\r\nContent-Type: text/html\r\nContent-Length: {len(body.encode())}\r\n"
-            f"Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n{body}").encode()
+            f"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\nRetry-After: 3\r\n"
+            f"Connection: close\r\n\r\n{body}").encode()
     proxies[id][0].pages.append((containing.encode(), page))
     for connection in proxies[id][0].connections:
         if b"upgrade: websocket" not in connection["first"].lower():
