@@ -351,12 +351,12 @@ final class Worker {
         guard drain == nil else { return }
         drain = Drain(over: time, loop: loop)
         for connection in host.connections { (connection as? HttpConnection)?.closeWhenIdle() }
+        drain?.start(self)
         // Those that the kernel has queued already get an answer, if need be when the drain has freed descriptors.
         listener?.closeWhenEmpty(patience: time + Client.closeTimeout) { [unowned self] in
             self.listener = nil
             self.drain?.check(self)
         }
-        drain?.start(self)
     }
 
     /// What a drain waits for: connections, and the listener while connections may wait in its queue.
