@@ -218,9 +218,9 @@ struct Configuration: Sendable {
 
     private static let passwordConverter = TextConverter(expected: "a password") { $0 }
 
-    private static let redisURLConverter = TextConverter(expected: RedisURL.expectedForm) {
-        text -> RedisURL? in
-        do { return try RedisURL(text) } catch { return nil }
+    private static let redisURLConverter = CheckedConverter(expected: RedisURL.expectedForm) {
+        text throws(ValueFault) in
+        do throws(RedisURLError) { return try RedisURL(text) } catch { throw ValueFault(error.reason) }
     }
 
     private static let sendBufferSizes = ByteSizeConverter(4 << 10...64 << 20)

@@ -223,8 +223,8 @@ struct LoadPlan: Sendable {
         if let url { return .http(url) }
         let redis = try values.value(
             "redis",
-            TextConverter(expected: RedisURL.expectedForm) { text -> RedisURL? in
-                do { return try RedisURL(text) } catch { return nil }
+            CheckedConverter(expected: RedisURL.expectedForm) { text throws(ValueFault) in
+                do throws(RedisURLError) { return try RedisURL(text) } catch { throw ValueFault(error.reason) }
             })
         let prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })

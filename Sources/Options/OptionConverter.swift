@@ -9,6 +9,14 @@ package protocol OptionConverter<Value>: Sendable {
 
     /// The value of a text, or nil when it does not have the expected form.
     func value(of text: String) -> Value?
+
+    /// What is wrong with a text that has no value; nil where the expected form says it all. Never shows the text, which
+    /// may be a secret.
+    func fault(of text: String) -> String?
+}
+
+extension OptionConverter {
+    package func fault(of text: String) -> String? { nil }
 }
 
 /// A whole decimal number in a range.
@@ -62,6 +70,35 @@ package struct TextConverter<Value: Sendable>: OptionConverter {
     }
 
     package func value(of text: String) -> Value? { parse(text) }
+}
+
+/// Why a text has no value, in words that do not show it.
+package struct ValueFault: Error {
+    let reason: String
+
+    package init(_ reason: String) { self.reason = reason }
+}
+
+/// A value whose form is known elsewhere, and with it what is wrong with a text: the text goes through `parse`.
+package struct CheckedConverter<Value: Sendable>: OptionConverter {
+    package let expected: String
+    private let parse: @Sendable (String) throws(ValueFault) -> Value
+
+    package init(expected: String, parse: @escaping @Sendable (String) throws(ValueFault) -> Value) {
+        self.expected = expected
+        self.parse = parse
+    }
+
+    package func value(of text: String) -> Value? {
+        do { return try parse(text) } catch { return nil }
+    }
+
+    package func fault(of text: String) -> String? {
+        do {
+            _ = try parse(text)
+            return nil
+        } catch { return error.reason }
+    }
 }
 
 /// A comma-separated list; blanks round an item and empty items are dropped, so an empty text is an empty

@@ -71,7 +71,7 @@ package struct OptionValues: Sendable {
             guard let value = converter.value(of: text) else {
                 throw UsageError(
                     origin: originText(name), value: option.isSecret ? nil : text,
-                    expected: converter.expected)
+                    fault: converter.fault(of: text), expected: converter.expected)
             }
             values.append(value)
         }

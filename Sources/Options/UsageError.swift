@@ -16,9 +16,11 @@ package struct UsageError: Error, Equatable, CustomStringConvertible {
     /// - Parameters:
     ///   - origin: the option or the environment variable, such as `--workers` or `GATEWAY_WORKERS`.
     ///   - value: the given text, or nil when it is secret.
-    package init(origin: String, value: String?, expected: String) {
+    ///   - fault: what is wrong with it, where that is known.
+    package init(origin: String, value: String?, fault: String? = nil, expected: String) {
         let shown = value.map { " \"\(Self.printable($0, maximumCount: 80))\"" } ?? ""
-        self.init("\(origin): invalid value\(shown), expected \(expected)")
+        let reason = fault.map { ": \($0);" } ?? ","
+        self.init("\(origin): invalid value\(shown)\(reason) expected \(expected)")
     }
 
     /// A text with control characters escaped and its length bounded (an error line is no place for a

@@ -51,8 +51,8 @@ struct RedisSettings: Sendable {
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
     }
 
-    private static let urlConverter = TextConverter(expected: RedisURL.expectedForm) {
-        text -> RedisURL? in
-        do { return try RedisURL(text) } catch { return nil }
+    private static let urlConverter = CheckedConverter(expected: RedisURL.expectedForm) {
+        text throws(ValueFault) in
+        do throws(RedisURLError) { return try RedisURL(text) } catch { throw ValueFault(error.reason) }
     }
 }

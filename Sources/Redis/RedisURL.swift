@@ -10,20 +10,26 @@
 /// Why a text is no Redis URL. The description holds the expected form and nothing of the text: it may carry
 /// a password.
 package enum RedisURLError: Error, Equatable, CustomStringConvertible {
-    case scheme, credentials, host, port, database, path, master
+    case scheme, tls, blank, credentials, slash, host, port, query, database, path, master
 
-    package var description: String {
-        let reason =
-            switch self {
-            case .scheme: "the scheme is none of redis://, unix:// and sentinel://"
-            case .credentials: "the credentials are not percent-encoded UTF-8"
-            case .host: "the host is missing or malformed"
-            case .port: "the port is not a number from 1 to 65535"
-            case .database: "the database is not a number from 0 to \(RedisURL.maximumDatabase)"
-            case .path: "the socket path is not absolute or longer than \(RedisURL.maximumPathBytes) bytes"
-            case .master: "the name of the master is missing or malformed"
-            }
-        return "\(reason); expected \(RedisURL.expectedForm)"
+    package var description: String { "\(reason); expected \(RedisURL.expectedForm)" }
+
+    /// What is wrong, without the expected form.
+    package var reason: String {
+        switch self {
+        case .scheme: "the scheme is none of redis://, unix:// and sentinel://"
+        case .tls: "the scheme is rediss://, and TLS to Redis is not supported yet"
+        case .blank: "it begins or ends with a blank or a line feed"
+        case .credentials:
+            "a % in the user or the password begins no escape of UTF-8: write % as %25, @ as %40, : as %3A, / as %2F"
+        case .slash: "a / in the user or the password is not escaped: write / as %2F, and ? as %3F, # as %23, @ as %40"
+        case .host: "the host is missing or malformed"
+        case .port: "the port is not a number from 1 to 65535 (a password stands in front of an @)"
+        case .query: "there is a ? or # behind the host: the database is written as /N"
+        case .database: "the database is not a number from 0 to \(RedisURL.maximumDatabase)"
+        case .path: "the socket path is not absolute or longer than \(RedisURL.maximumPathBytes) bytes"
+        case .master: "the name of the master is missing or malformed"
+        }
     }
 }
 
@@ -78,10 +84,14 @@ package struct RedisURL: Sendable, Equatable {
     ///
     /// - Throws: `RedisURLError`, which never shows a part of the text.
     package init(_ text: String) throws(RedisURLError) {
+        guard text.first?.isWhitespace != true, text.last?.isWhitespace != true else { throw .blank }
         if let rest = Self.drop("redis://", from: text) {
             let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+            // No database has an @: it ends credentials, which the slash is a part of.
+            guard !rest[slash...].contains("@") else { throw .slash }
             let hosts: Substring
             (user, password, hosts) = try Self.splitAuthority(rest[..<slash])
+            guard !hosts.contains(where: { $0 == "?" || $0 == "#" }) else { throw .query }
             route = .server(try Self.parseHost(hosts, defaultPort: 6379))
             let databaseText = rest[slash...].dropFirst()
             database = databaseText.isEmpty ? 0 : try Self.parseDatabase(databaseText)
@@ -98,11 +108,13 @@ package struct RedisURL: Sendable, Equatable {
             let hosts: Substring
             (user, password, hosts) = try Self.splitAuthority(rest[..<slash])
             let path = rest[slash...].dropFirst()
+            // Sentinel allows no @ in a name.
+            guard !path.contains("@") else { throw .slash }
             let question = path.firstIndex(of: "?") ?? path.endIndex
             route = .master(try Self.parseSentinels(hosts, masterName: path[..<question]))
             database = try Self.parseQuery(path[question...])
         } else {
-            throw .scheme
+            throw Self.drop("rediss://", from: text) == nil ? .scheme : .tls
         }
     }
 
@@ -244,9 +256,15 @@ package struct RedisURL: Sendable, Equatable {
 }
 
 extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    /// The URL with `***` for the password.
+    /// The URL with `***` for the password; for the user, too, where it stands alone: it may be a password of somebody
+    /// who is used to redis-cli, which takes it for one.
     package var description: String {
-        let credentials = user == nil && password == nil ? "" : "\(user ?? ""):***@"
+        let credentials =
+            switch (user, password) {
+            case (nil, nil): ""
+            case (_, nil): "***@"
+            case (let user, _): "\(user ?? ""):***@"
+            }
         switch route {
         case .server(.unix(let path)):
             return "unix://\(path)" + (database == 0 ? "" : "?db=\(database)")

@@ -77,13 +77,17 @@ extension RedisURL {
     }
 
     @Test(arguments: [
-        ("", RedisURLError.scheme), ("localhost:6379", .scheme), ("rediss://host", .scheme),
+        ("", RedisURLError.scheme), ("localhost:6379", .scheme), ("rediss://:hunter2@host", .tls),
+        (" redis://h", .blank), ("redis://h\n", .blank), ("redis://h/1 ", .blank),
         ("redis:host", .scheme),
         ("redis://", .host), ("redis://:6379", .host), ("redis://a b", .host), ("redis://[::1", .host),
         ("redis://[host]", .host), ("redis://[::1]x", .host), ("redis://:pw@", .host),
         ("redis://h:", .port), ("redis://h:0", .port), ("redis://h:65536", .port), ("redis://h:6x", .port),
         ("redis://h:1:2", .port), ("redis://h/a", .database), ("redis://h/-1", .database),
         ("redis://h/2147483647", .database), ("redis://h/1/2", .database), ("redis://h/?db=1", .database),
+        ("redis://h?db=1", .query), ("redis://:pw@h:6379?x", .query), ("redis://h#1", .query),
+        ("redis://:p/w@h", .slash), ("redis://u:p/w#?@h:1/2", .slash), ("redis://:pw@h/1@", .slash),
+        ("sentinel://:p/w@h/m", .slash), ("redis://:100%@h", .credentials),
         ("redis://:%4@h", .credentials), ("redis://:%zz@h", .credentials), ("redis://:%ff@h", .credentials),
         ("unix://", .path), ("unix://relative", .path), ("unix:///a%00b", .path),
         ("unix:///a?db=", .database),
@@ -95,6 +99,20 @@ extension RedisURL {
     ])
     func wrongFormsAreTold(_ text: String, _ expected: RedisURLError) {
         #expect(throws: expected) { try RedisURL(text) }
+    }
+
+    /// Where a character in a password need not be escaped it is taken as it stands; where it must be, the error says how.
+    @Test func specialCharactersOfPasswordsAreTakenOrExplained() throws {
+        #expect(try RedisURL("redis://:a@b:c?d#e@h:1/2").password == "a@b:c?d#e")
+        #expect(try RedisURL("redis://:a%2Fb%3F%23%40%25@h").password == "a/b?#@%")
+        #expect(RedisURLError.slash.reason.contains("/ as %2F"))
+        #expect(RedisURLError.credentials.reason.contains("% as %25"))
+        #expect(RedisURLError.tls.reason.contains("TLS to Redis is not supported yet"))
+    }
+
+    @Test func userAloneMayBeAPasswordAndIsNotPrinted() throws {
+        #expect(try RedisURL("redis://hunter2@h").description == "redis://***@h:6379")
+        #expect(try RedisURL("redis://user@h").overriding(password: "p").description == "redis://user:***@h:6379")
     }
 
     @Test func passwordGivenApartWins() throws {
