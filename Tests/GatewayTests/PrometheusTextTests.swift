@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Gateway
@@ -124,5 +125,15 @@ import Testing
         let lines = lines()
         #expect(try samples(lines, "process_cpu_seconds_total").allSatisfy { $0.value > 0 })
         #expect(try samples(lines, "process_resident_memory_bytes").map { $0.value > 1e6 } == [true])
+        let opened = open("/dev/null", O_RDONLY)
+        defer { close(opened) }
+        let limit = try #require(try samples(lines, "process_max_fds").first?.value)
+        let count = try #require(try samples(self.lines(), "process_open_fds").first?.value)
+        #expect(count > 3 && count <= limit)
+        let start = try #require(try samples(lines, "process_start_time_seconds").first?.value)
+        #expect(abs(start - Date().timeIntervalSince1970) < 3600)
+        for name in ["process_open_fds", "process_max_fds", "process_start_time_seconds"] {
+            #expect(lines.contains("# TYPE \(name) gauge"))
+        }
     }
 }

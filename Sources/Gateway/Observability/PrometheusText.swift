@@ -14,7 +14,7 @@ struct PrometheusText {
         writeRequests(metrics)
         counter("roomcast_log_lines_dropped_total", "Log lines dropped because nobody read them.")
         sample("roomcast_log_lines_dropped_total", droppedLogLines)
-        writeProcess(.now())
+        writeProcess(.now(), state)
     }
 
     private mutating func writeNode(_ state: NodeState, _ nodeID: String) {
@@ -112,7 +112,15 @@ struct PrometheusText {
     }
 
     /// Under the names that Prometheus' own client libraries use, so that common dashboards find them.
-    private mutating func writeProcess(_ usage: ProcessUsage) {
+    private mutating func writeProcess(_ usage: ProcessUsage, _ state: NodeState) {
+        gauge("process_start_time_seconds", "Unix time of the start, in seconds.")
+        text += "process_start_time_seconds \(Double(state.startedAtUnixMilliseconds) / 1_000)\n"
+        gauge("process_max_fds", "Descriptors that may be open.")
+        sample("process_max_fds", usage.maximumDescriptorCount)
+        if let count = usage.descriptorCount {
+            gauge("process_open_fds", "Open descriptors.")
+            sample("process_open_fds", count)
+        }
         counter("process_cpu_seconds_total", "User and system CPU time of all threads, in seconds.")
         text += "process_cpu_seconds_total \(usage.cpuSeconds)\n"
         guard let residentBytes = usage.residentBytes else { return }
