@@ -16,9 +16,9 @@ package struct Channels: Sendable {
         gatewayPrefix = Array((prefix + "gateway:").utf8)
     }
 
-    /// Whether a text may stand in front of all names: empty, or of the same characters as a room id.
+    /// Whether a text may stand in front of all names: empty, or of the same characters as an identity.
     package static func isPrefix(_ text: String) -> Bool {
-        text.utf8.count <= 64 && (text.isEmpty || RoomId(text) != nil)
+        text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil)
     }
 
     /// The channel to which a room's notices are published.

@@ -2,7 +2,8 @@
 // Swift String compares by canonical equivalence ("é" as one scalar or as two is equal) and a Redis channel
 // by its bytes.
 
-/// The id of a room: 1...128 bytes of UTF-8 without control characters.
+/// The id of a room: 1...128 bytes of UTF-8 without control characters and commas. A comma separates rooms wherever
+/// clients name them, so that no client could be in a room with one.
 package struct RoomId: Hashable, Sendable, CustomStringConvertible {
     /// The longest id, by the contract.
     package static var maximumBytes: Int { 128 }
@@ -13,7 +14,9 @@ package struct RoomId: Hashable, Sendable, CustomStringConvertible {
     /// - Returns: nil when the bytes are no valid id.
     /// - Complexity: O(bytes), and O(1) when there are too many.
     package init?(_ bytes: UnsafeRawBufferPointer) {
-        guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes) else { return nil }
+        guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes), !bytes.contains(0x2C) else {
+            return nil
+        }
         self.bytes = bytes
     }
 

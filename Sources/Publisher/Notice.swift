@@ -57,7 +57,7 @@ struct Notice: Equatable {
     }
 
     /// The form of a room id, for messages.
-    static let roomForm = "1 to \(RoomId.maximumBytes) bytes of UTF-8 without control characters"
+    static let roomForm = "1 to \(RoomId.maximumBytes) bytes of UTF-8 without control characters and commas"
 
     /// The envelope for data given on the command line; blanks round it are dropped.
     ///

@@ -15,6 +15,15 @@ import Testing
         #expect(Identity(String(repeating: "a", count: 257)) == nil)
     }
 
+    /// Clients name rooms in a list: none could be in such a room.
+    @Test func commasAreForIdentitiesOnly() {
+        for text in [",", "a,b", "a,"] {
+            #expect(RoomId(text) == nil)
+            #expect(Identity(text) != nil)
+        }
+        #expect(Channels.isPrefix("a,b:"))
+    }
+
     @Test func controlCharactersAreRefused() {
         for value in Array(0..<0x20) + Array(0x7F..<0xA0) as [UInt32] {
             let text = "a\(UnicodeScalar(value).map(String.init) ?? "")b"
@@ -22,7 +31,7 @@ import Testing
             #expect(RoomId(text) == nil, "U+\(String(value, radix: 16))")
             #expect(Identity(text) == nil, "U+\(String(value, radix: 16))")
         }
-        for text in [" ", "~", "\u{A0}", "\u{C0}", "房间", "a,b", "🎉", "*"] { #expect(RoomId(text) != nil) }
+        for text in [" ", "~", "\u{A0}", "\u{C0}", "房间", "🎉", "*"] { #expect(RoomId(text) != nil) }
     }
 
     @Test(

@@ -49,6 +49,7 @@ import Testing
         #expect(try fault("{}") == "member \"room\" is missing")
         #expect(try fault(#"{"room":"a"}"#) == "member \"data\" is missing")
         #expect(try fault(#"{"room":1,"data":1}"#).hasPrefix("\"room\" is not a string of 1 to 128 bytes"))
+        #expect(try fault(#"{"room":"a,b","data":1}"#).hasSuffix("without control characters and commas"))
         #expect(try fault(#"{"room":"","data":1}"#).hasPrefix("\"room\" is not"))
         #expect(try fault(#"{"room":"a\u0000","data":1}"#).hasPrefix("\"room\" is not"))
         #expect(try fault(#"{"room":"\ud800","data":1}"#).hasPrefix("\"room\" is not"))
