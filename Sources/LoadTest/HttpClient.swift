@@ -87,6 +87,17 @@ final class HttpClient {
     }
 }
 
+extension HttpResponseHead {
+    /// Far above what a gateway or another server answers to a request of ours; more would fill memory.
+    private static let maximumBodyBytes = 1 << 20
+
+    /// Where the answer ends, counted from the start of its head; nil when its body is longer than any that is read.
+    var endOfAnswer: Int? {
+        let bodyBytes = contentLengthBytes ?? 0
+        return bodyBytes <= Self.maximumBodyBytes ? headBytes + bodyBytes : nil
+    }
+}
+
 /// One connection of an `HttpClient`.
 private final class HttpLink: SocketWatcher {
     private static let maximumHeadBytes = 16 << 10
@@ -161,7 +172,7 @@ private final class HttpLink: SocketWatcher {
                 if case .failed = parsed { end("malformed answer") }
                 return
             }
-            let end = head.headBytes + (head.contentLengthBytes ?? 0)
+            guard let end = head.endOfAnswer else { return self.end("answer too long") }
             guard input.count >= end else { return }
             let body = String(decoding: input[head.headBytes..<end], as: UTF8.self)
             input.removeFirst(end)

@@ -1,6 +1,7 @@
 // CPU time and memory of processes, from /proc. Any thread.
 
 import Glibc
+import Options
 
 /// What a process has used up to now.
 struct ProcessUsage: Equatable, Sendable {
@@ -29,13 +30,14 @@ struct ProcessUsage: Equatable, Sendable {
         let ticksPerSecond = Double(sysconf(Int32(_SC_CLK_TCK)))
         return ProcessUsage(
             userSeconds: user / ticksPerSecond, systemSeconds: system / ticksPerSecond,
-            residentBytes: pages * sysconf(Int32(_SC_PAGESIZE)), proportionalBytes: nil)
+            residentBytes: pages.multipliedClamped(by: sysconf(Int32(_SC_PAGESIZE))), proportionalBytes: nil)
     }
 
     /// The `Pss:` line of /proc/PID/smaps_rollup.
     static func parse(rollup: String) -> Int? {
         for line in rollup.split(separator: "\n") where line.hasPrefix("Pss:") {
-            return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+            return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+                .map { $0.multipliedClamped(by: 1024) }
         }
         return nil
     }
@@ -73,12 +75,12 @@ struct UsageSample: Sendable {
         return time
     }
 
-    var residentBytes: Int { usages.values.reduce(0) { $0 + $1.residentBytes } }
+    var residentBytes: Int { usages.values.map(\.residentBytes).clampedSum }
 
     /// nil when it is not known of every process.
     var proportionalBytes: Int? {
         let parts = usages.values.compactMap(\.proportionalBytes)
-        return parts.count == usages.count && !parts.isEmpty ? parts.reduce(0, +) : nil
+        return parts.count == usages.count && !parts.isEmpty ? parts.clampedSum : nil
     }
 }
 

@@ -145,7 +145,9 @@ final class HttpPublishLink: PublishLink {
             }
             switch parsed {
             case .complete(let head):
-                let end = head.headBytes + (head.contentLengthBytes ?? 0)
+                guard let end = head.endOfAnswer else {
+                    throw PublishFailure(description: "too long an answer from the publish URL")
+                }
                 if input.count >= end {
                     input.removeFirst(end)
                     return head.statusCode

@@ -62,9 +62,9 @@ struct PublishWindow<Tag> {
         while inFlight.count - answeredCount > untilCount || inFlightBytes > bytes {
             let answer: Answer =
                 switch try redis.nextReply() {
-                case .integer(let count): .nodes(Int(count))
+                case .integer(let count) where count >= 0: .nodes(Int(count))
                 case .refused(let text): .refused(text)
-                case .bytes, .array, .null: .refused("unexpected answer to PUBLISH")
+                case .integer, .bytes, .array, .null: .refused("unexpected answer to PUBLISH")
                 }
             answers.append((inFlight[answeredCount].tag, answer))
             inFlightBytes -= inFlight[answeredCount].bytes

@@ -137,6 +137,9 @@ struct ProcessUsageTests {
     }
 
     @Test func malformedIsNothing() {
+        let largest = "1 (a) S" + String(repeating: " 9223372036854775807", count: 40)
+        #expect(ProcessUsage.parse(stat: largest)?.residentBytes == .max)
+        #expect(ProcessUsage.parse(rollup: "Pss: 9223372036854775807 kB\n") == .max)
         #expect(ProcessUsage.parse(stat: "") == nil)
         #expect(ProcessUsage.parse(stat: "1 (a) S 1 2") == nil)
         #expect(ProcessUsage.parse(rollup: "Rss: 1 kB\n") == nil)

@@ -1,6 +1,7 @@
 // How nodes are shown: as a table, as JSON, in sum. Pure.
 
 import Notices
+import Options
 
 /// The nodes of a cluster at one time.
 struct NodeListing {
@@ -45,14 +46,14 @@ struct NodeListing {
         let ready = reports.count { Self.state(of: $0) == "ready" }
         return [
             "\(Quantity.count(reports.count, "node")), \(ready) ready",
-            "\(connections) of \(reports.reduce(0) { $0 &+ $1.connectionsLimit }) connections",
+            "\(connections) of \(reports.map(\.connectionsLimit).clampedSum) connections",
             "\(Quantity.rate(rates.totalPerSecond)) deliveries/s",
-            "queue \(Quantity.bytes(reports.reduce(0) { $0 &+ $1.queueBytes }))",
-            "memory \(Quantity.bytes(reports.reduce(0) { $0 &+ $1.memoryBytes }))",
+            "queue \(Quantity.bytes(reports.map(\.queueBytes).clampedSum))",
+            "memory \(Quantity.bytes(reports.map(\.memoryBytes).clampedSum))",
         ]
     }
 
-    var connections: UInt64 { reports.reduce(0) { $0 &+ $1.connections } }
+    var connections: UInt64 { reports.map(\.connections).clampedSum }
 
     /// The nodes as one object.
     var json: JsonLine {

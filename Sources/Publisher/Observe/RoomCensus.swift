@@ -1,6 +1,7 @@
 // The rooms of all nodes, added up from what each of their workers tells. Pure.
 
 import Notices
+import Options
 
 /// Adds up answers to the question which rooms there are.
 struct RoomCensus {
@@ -63,7 +64,7 @@ struct RoomCensus {
     private mutating func add(_ members: RoomMembers, _ node: Int) {
         let isNew = nodes[node].rooms.insert(members.room).inserted
         var entry = entries[members.room] ?? Entry(members: RoomMembers(room: members.room, count: 0), nodeCount: 0)
-        entry.members.count &+= members.count
+        entry.members.count = entry.members.count.addingClamped(members.count)
         if isNew { entry.nodeCount += 1 }
         entries[members.room] = entry
     }

@@ -22,9 +22,9 @@ struct RoomsCommand {
         notes: [
             "Every node is asked and tells all of its rooms: the counts are exact, at the moment at which each node "
                 + "answers. A member is a connection that is in the room.",
-            "Exit: 0 also when there is no node or no room; 1 Redis could not be reached, or refused, or a node did "
-                + "not answer within --timeout: it is named, and the counts are those of the others; 2 wrong usage; "
-                + "130 or 143 interrupted by SIGINT or SIGTERM.",
+            "Exit: 0 also when there is no node or no room; 1 Redis could not be reached, or refused, the result could "
+                + "not be written, or a node did not answer within --timeout: it is named, and the counts are those of "
+                + "the others; 2 wrong usage; 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP.",
         ])
 
     /// nil shows all.
@@ -38,7 +38,6 @@ struct RoomsCommand {
     static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
         var command = try RoomsCommand(values)
         return PublisherProgram.withRedis(command.settings, undone: "nothing is known of the rooms") { redis in
-            Interruption.install()
             return command.run(redis)
         }
     }
@@ -60,7 +59,7 @@ struct RoomsCommand {
             let nodes = try reader.reports().map(\.id)
             let census = try nodes.isEmpty ? RoomCensus(nodes: []) : count(nodes, reader)
             show(census)
-            return census.missing.isEmpty ? 0 : 1
+            return console.exitCode(census.missing.isEmpty ? 0 : 1)
         } catch {
             if let code = Interruption.exitCode { return code }
             console.complain("\(error)")
@@ -114,7 +113,7 @@ struct RoomsCommand {
     private mutating func show(_ census: RoomCensus) {
         let rooms = census.rooms
         let shown = rooms.prefix(top ?? rooms.count)
-        let memberCount = rooms.reduce(0) { $0 + $1.members.count }
+        let memberCount = rooms.map(\.members.count).clampedSum
         if isJson {
             console.result(json(shown, census, rooms.count, memberCount).line)
         } else {
