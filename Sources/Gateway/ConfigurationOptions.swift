@@ -14,8 +14,9 @@ extension Configuration {
         notes: [
             "Durations carry a unit (500ms, 30s, 5m, 24h), sizes too (512B, 64KiB, 1MiB).",
             "SIGTERM drains: readiness goes off, clients are closed with 1001 spread over the drain time, "
-                + "then exit 0. A second SIGTERM ends at once. "
-                + "Exit 2: wrong option, value or environment variable.",
+                + "then exit 0. A second SIGTERM, more than a second later, ends at once. SIGHUP, SIGUSR1 and SIGUSR2 are "
+                + "ignored: there is no configuration file to read again. "
+                + "Exit 2: wrong option, value or environment variable, or the command line is lost (no /proc).",
         ])
 
     /// Every option, by section, in the order of the help.

@@ -17,7 +17,7 @@ extension Configuration {
     /// - Parameter arguments: without the program's own name.
     /// - Throws: `UsageError`: one line for stderr, exit 2.
     static func read(
-        _ arguments: [String], environment: (String) -> String? = Program.processVariable
+        _ arguments: [String], environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:)
     ) throws(UsageError) -> Request {
         switch try program.parse(arguments, environment: environment) {
         case .print(let text):

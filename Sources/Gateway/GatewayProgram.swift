@@ -10,13 +10,17 @@ enum GatewayProgram {
     private static let usageStatus: Int32 = 2
     /// Exit status when the node cannot start: an address in use, no threads.
     private static let startStatus: Int32 = 1
+    /// Lines of warnings at the start; more would say nothing new.
+    private static let maximumUnknownVariableCount = 20
 
     static func run() {
         // hiredis writes without MSG_NOSIGNAL.
-        signal(SIGPIPE, SIG_IGN)
+        EndSignals.ignoreStray()
+        // Until the node watches it: a terminal that goes away is no wish for an end (docs/OPERATIONS.md).
+        signal(SIGHUP, SIG_IGN)
         do throws(UsageError) {
-            switch try Configuration.read(Array(CommandLine.arguments.dropFirst())) {
-            case .print(let text): print(text, terminator: "")
+            switch try Configuration.read(ProcessArguments.read()) {
+            case .print(let text): exit(StandardStreams.printResult(text, of: "gateway"))
             case .run(let configuration): try run(configuration)
             }
         } catch {
@@ -30,10 +34,19 @@ enum GatewayProgram {
         if configuration.isAdminKeyInArguments { ProcessArguments.hideValue(of: "admin-key") }
         let limits = try ConnectionLimits(configuration, descriptors: DescriptorLimit.raise())
         let log = Log(level: configuration.logLevel, format: configuration.logFormat, nodeID: configuration.nodeId)
+        warnOfUnknownVariables(log)
         do throws(SystemError) {
             try Node(configuration, limits: limits, log: log).run()
         } catch {
             fail("cannot start: \(error)", startStatus)
+        }
+    }
+
+    private static func warnOfUnknownVariables(_ log: Log) {
+        for unknown in Configuration.program.unknownVariables().prefix(maximumUnknownVariableCount) {
+            var fields: Log.Fields = ["variable": unknown.name]
+            if let suggestion = unknown.suggestion { fields.append("did_you_mean", suggestion) }
+            log.warning("unknown environment variable", fields)
         }
     }
 

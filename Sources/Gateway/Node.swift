@@ -21,6 +21,7 @@ final class Node {
     private var adminEndpoints: AdminEndpoints?
     private var drainTimer: Timer?
     private var pulseTimers: [Timer] = []
+    private var drainWishedAt: MonotonicInstant?
     private let serviceStates: ServiceStates
     private var drainedWorkers: Set<Int> = []
     private var isReady = false
@@ -38,8 +39,11 @@ final class Node {
             maximumHttpConnectionCount: limits.httpConnections)
         context = NodeContext(configuration: configuration, log: log, state: state)
         serviceStates = ServiceStates(
-            socketName: Program.processVariable(NotifySocket.variable), loop: loop, log: log)
+            socketName: getenv(NotifySocket.variable).map { String(cString: $0) }, loop: loop, log: log)
         redisLog = RedisLog(log, workerCount: configuration.workerCount)
+        // Before anything that takes time: process 1 of a container has no default action for signals, so that one that
+        // comes too early would be lost.
+        watchSignals()
         try bind()
     }
 
@@ -50,7 +54,6 @@ final class Node {
         context.controlMailbox.open(on: loop) { [unowned self] notices in
             for notice in notices { self.handle(notice) }
         }
-        watchSignals()
         watchThreads()
         try startThreads()
         report()
@@ -181,16 +184,27 @@ final class Node {
         for signal in [SIGTERM, SIGINT] {
             signals.append(SignalWatcher(on: loop, signal: signal) { [unowned self] in self.drain() })
         }
+        // There is no configuration file to be read again, no log file to be opened again, and no report to be written.
+        for (signal, name) in [(SIGHUP, "SIGHUP"), (SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2")] {
+            var signalLog = RateLimitedLog(log)
+            signals.append(
+                SignalWatcher(on: loop, signal: signal) {
+                    signalLog.warning("signal ignored", ["signal": name, "drain_by": "SIGTERM"])
+                })
+        }
     }
 
-    /// The first signal drains, the second ends the process as it would without us.
+    /// The first signal drains. A later one ends the process as it would without us, unless it comes so soon that it is
+    /// the same wish.
     private func drain() {
-        guard !context.state.isDraining else {
+        if let drainWishedAt {
+            guard .now - drainWishedAt >= EndSignals.sameWishTime else { return }
             log.warning("second signal: ending at once")
             LogWriter.standardError.flush(within: .milliseconds(100))
             // By the shell's convention for a process that SIGTERM has ended: the drain is not complete.
             _exit(128 + SIGTERM)
         }
+        drainWishedAt = .now
         context.state.setDraining()
         readinessChanged()
         let delay = configuration.drainDelay

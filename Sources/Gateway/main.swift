@@ -1,3 +1,6 @@
 // The gateway's process.
 
+import Options
+
+StandardStreams.openClosed()
 GatewayProgram.run()

@@ -3,6 +3,7 @@
 
 import EventLoop
 import Glibc
+import Options
 
 /// Where the program's words go.
 struct Console {
@@ -37,12 +38,6 @@ struct Console {
 
     /// Writes everything, or gives up when nobody reads any more: the outcome is in the exit code too.
     static func write(_ text: String, to descriptor: Int32) {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return }
-            rest = rest.dropFirst(count)
-        }
+        _ = StandardStreams.write(text, to: descriptor)
     }
 }

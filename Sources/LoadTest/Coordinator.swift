@@ -3,6 +3,7 @@
 
 import EventLoop
 import Glibc
+import Options
 
 /// Leads one run.
 ///
@@ -39,6 +40,7 @@ final class Coordinator {
     private var connectedAt = MonotonicInstant.now
     private var measuredAt = MonotonicInstant.now
     private var publishedUntil = MonotonicInstant.now
+    private var interruptedAt = MonotonicInstant.now
     private var before: UsageSample
     private var connected: UsageSample
     private var measureStart: UsageSample
@@ -67,7 +69,8 @@ final class Coordinator {
         defer { for process in processes { process.end() } }
         guard canPublish() else { return report }
         publisher.open(on: loop) { [unowned self] in self.publishingEnded($0[0]) }
-        for number in [SIGINT, SIGTERM] {
+        // A terminal that goes away ends the run, unless nohup(1) keeps it.
+        for number in [SIGINT, SIGTERM] + (EndSignals.isIgnored(SIGHUP) ? [] : [SIGHUP]) {
             signals.append(SignalWatcher(on: loop, signal: number) { [unowned self] in self.interrupt() })
         }
         phaseTimer = Timer(on: loop) { [unowned self] in self.phaseTimeIsOver() }
@@ -266,8 +269,12 @@ final class Coordinator {
     private var toolPids: [Int] { [Int(getpid())] + processes.map { Int($0.pid) } }
 
     private func interrupt() {
-        guard !report.isInterrupted else { return finish() }
+        guard !report.isInterrupted else {
+            if .now - interruptedAt >= EndSignals.sameWishTime { finish() }
+            return
+        }
         report.isInterrupted = true
+        interruptedAt = .now
         switch phase {
         case .preparing, .connecting: fail("interrupted before anything was measured")
         case .warming:

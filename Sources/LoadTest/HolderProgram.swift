@@ -10,7 +10,6 @@ enum HolderProgram {
 
     /// Runs until the coordinator closes the control socket; its end is this process's end too.
     static func run() -> Int32 {
-        signal(SIGPIPE, SIG_IGN)
         _ = DescriptorLimit.raise()
         do throws(SystemError) {
             let loop = try EventLoop()

@@ -13,17 +13,18 @@ enum LoadTestProgram {
 
     /// Runs one call.
     ///
-    /// - Parameter arguments: without the program's own name.
     /// - Returns: the exit code.
-    static func run(_ arguments: [String]) -> Int32 {
-        if arguments.first == HolderProgram.argument { return HolderProgram.run() }
-        signal(SIGPIPE, SIG_IGN)
+    static func run() -> Int32 {
+        EndSignals.ignoreStray()
         do throws(UsageError) {
+            let arguments = try ProcessArguments.read()
+            if arguments.first == HolderProgram.argument { return HolderProgram.run() }
             switch try LoadTestOptions.program.parse(arguments) {
-            case .print(let text):
-                Console.write(text, to: STDOUT_FILENO)
-                return 0
+            case .print(let text): return StandardStreams.printResult(text, of: "loadtest")
             case .run(let values):
+                for unknown in LoadTestOptions.program.unknownVariables() {
+                    Console.write("loadtest: \(unknown.warning)\n", to: STDERR_FILENO)
+                }
                 // A long run would show them in `ps`.
                 ProcessArguments.hidePasswords()
                 ProcessArguments.hideValue(of: "issue-key")
@@ -46,8 +47,9 @@ enum LoadTestProgram {
     private static func measure(_ plan: LoadPlan) -> Int32 {
         do throws(SystemError) {
             let report = try Coordinator(plan).run()
-            Console.write(plan.isJson ? json(report) : ReportTable.text(report), to: STDOUT_FILENO)
-            return report.exitCode
+            let written = StandardStreams.printResult(
+                plan.isJson ? json(report) : ReportTable.text(report), of: "loadtest")
+            return report.exitCode == 0 ? written : report.exitCode
         } catch {
             Console.write("loadtest: \(error)\n", to: STDERR_FILENO)
             return 1

@@ -1,3 +1,5 @@
 import Glibc
+import Options
 
-exit(LoadTestProgram.run(Array(CommandLine.arguments.dropFirst())))
+StandardStreams.openClosed()
+exit(LoadTestProgram.run())

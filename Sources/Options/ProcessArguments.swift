@@ -1,9 +1,52 @@
-// The process's own memory of its command line. Used at the start, before any thread.
+// The process's command line: what was given, and the process's own memory of it. Used at the start, before any thread.
 
 import Glibc
 
 /// The arguments as `ps` shows them.
 package enum ProcessArguments {
+    /// The arguments without the program's own name, as they were given.
+    ///
+    /// Swift finds them by /proc/self/cmdline, and finds none where /proc is not mounted, or where a preloaded library has
+    /// moved the environment of a statically linked program (swiftlang/swift#76080). The program's own name is always
+    /// there, so an empty list is a lost one: to run without the options would be to run without an issue key.
+    ///
+    /// - Throws: `UsageError` when the command line is lost, and for an argument that is not UTF-8: repaired, it would
+    ///   name another room, file or password.
+    package static func read() throws(UsageError) -> [String] {
+        try texts(
+            (0..<max(0, Int(CommandLine.argc))).map { index in
+                guard let text = CommandLine.unsafeArgv[index] else { return [] }
+                return UnsafeRawBufferPointer(start: text, count: strlen(text)).map { $0 }
+            })
+    }
+
+    /// The texts behind the first, which is the program's own name.
+    static func texts(_ arguments: [[UInt8]]) throws(UsageError) -> [String] {
+        guard !arguments.isEmpty else {
+            throw UsageError(
+                "the command line is lost, expected /proc to be mounted and no preloaded library that changes the "
+                    + "environment: no option was read, nothing was done")
+        }
+        var texts: [String] = []
+        for (index, bytes) in arguments.enumerated().dropFirst() {
+            guard let text = String(validating: bytes, as: UTF8.self) else {
+                throw UsageError("\(name(ofArgument: index, in: arguments)) is not UTF-8, expected UTF-8")
+            }
+            texts.append(text)
+        }
+        return texts
+    }
+
+    /// `argument 2 (--room)`: the option is named by the argument itself, or by the one before.
+    private static func name(ofArgument index: Int, in arguments: [[UInt8]]) -> String {
+        let own = arguments[index].prefix { $0 != UInt8(ascii: "=") }
+        for bytes in [own, arguments[index - 1][...]] where bytes.starts(with: Array("--".utf8)) {
+            let isName = bytes.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D }
+            if isName { return "argument \(index) (\(String(decoding: bytes, as: UTF8.self)))" }
+        }
+        return "argument \(index)"
+    }
+
     /// Overwrites the password of every Redis URL among the arguments, in the process's own memory.
     package static func hidePasswords() {
         for argument in arguments { hidePassword(in: argument) }
@@ -37,13 +80,14 @@ package enum ProcessArguments {
         }
     }
 
-    /// Stars in place of what stands between the user and the last `@` of a URL's authority.
+    /// Stars in place of what stands between the user and the last `@` of a URL's authority; of the user, too, where it
+    /// stands alone: redis-cli takes it for a password, and so does who has got used to that.
     package static func hidePassword(in text: UnsafeMutableBufferPointer<CChar>) {
         let bytes = text.map { UInt8(bitPattern: $0) }
         guard let scheme = bytes.firstRange(of: "://".utf8), let at = bytes.lastIndex(of: UInt8(ascii: "@")),
-            at > scheme.upperBound,
-            let colon = bytes[scheme.upperBound..<at].firstIndex(of: UInt8(ascii: ":"))
+            at > scheme.upperBound
         else { return }
-        for index in (colon + 1)..<at { text[index] = CChar(UInt8(ascii: "*")) }
+        let colon = bytes[scheme.upperBound..<at].firstIndex(of: UInt8(ascii: ":"))
+        for index in (colon.map { $0 + 1 } ?? scheme.upperBound)..<at { text[index] = CChar(UInt8(ascii: "*")) }
     }
 }

@@ -1,8 +1,6 @@
 // A program's options as a whole: reads the command line and the environment into one set of values, or finds
 // that help or the version was asked for. Runs once at start.
 
-import Glibc
-
 /// A program and its options.
 package struct Program: Sendable {
     /// The name of the binary, as help and messages show it.
@@ -75,8 +73,8 @@ package struct Program: Sendable {
     /// - Throws: `UsageError` for an unknown option, a missing or surplus value, an option given twice, or a
     ///   positional argument. The form of values is checked when they are read from `OptionValues`.
     package func parse(
-        _ arguments: [String], environment: (String) -> String? = Program.processVariable,
-        calledAs path: String? = CommandLine.arguments.first
+        _ arguments: [String],
+        environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:), calledAs path: String? = CommandLine.arguments.first
     ) throws(UsageError) -> Request {
         var values = OptionValues()
         var rest = arguments[...]
@@ -94,11 +92,6 @@ package struct Program: Sendable {
             try readEnvironment(of: option, environment, into: &values)
         }
         return .run(values)
-    }
-
-    /// The value of a variable of this process's environment.
-    package static func processVariable(_ name: String) -> String? {
-        getenv(name).map { String(cString: $0) }
     }
 
     /// This program under another name.
@@ -160,12 +153,12 @@ package struct Program: Sendable {
     }
 
     private func readEnvironment(
-        of option: Option, _ environment: (String) -> String?, into values: inout OptionValues
+        of option: Option, _ environment: (String) throws(UsageError) -> String?, into values: inout OptionValues
     ) throws(UsageError) {
         values.declare(option)
         if values.origin(of: option.name) != nil { return }
         for variable in option.variables(prefix: variablePrefix) {
-            guard let value = environment(variable), !value.isEmpty else { continue }
+            guard let value = try environment(variable), !value.isEmpty else { continue }
             values.set(option, value, from: .environment(variable))
             return
         }

@@ -1,21 +1,39 @@
 // Text on stdout and stderr. A progress bar on stderr is wiped before anything else is written there.
 
 import Glibc
+import Options
 
 /// Where the program's words go.
 struct Console {
     private let progressStyle: Progress.Style
     private var isBarShown = false
+    /// The `errno` with which a result could not be written; 0 as long as all were.
+    private var unwritten: Int32 = 0
 
     init(progressStyle: Progress.Style) { self.progressStyle = progressStyle }
 
-    /// A line of results on stdout.
+    /// A line of results on stdout; nothing after one that could not be written.
     ///
-    /// - Returns: false when nobody reads it any more.
+    /// - Returns: false when it could not be written: see `exitCode`.
     @discardableResult
-    mutating func result(_ line: String) -> Bool {
+    mutating func result(_ line: String) -> Bool { result { StandardStreams.write(line + "\n", to: STDOUT_FILENO) } }
+
+    /// Results that are written in another way.
+    ///
+    /// - Parameter write: returns 0 or an `errno`.
+    mutating func result(_ write: () -> Int32) -> Bool {
         wipeBar()
-        return Self.write(line + "\n", to: STDOUT_FILENO)
+        if unwritten == 0 { unwritten = write() }
+        return unwritten == 0
+    }
+
+    /// What a call ends with whose results may not have been written. Says why they were not.
+    ///
+    /// - Parameter code: what it ends with otherwise; one that tells of trouble stays.
+    mutating func exitCode(_ code: Int32) -> Int32 {
+        wipeBar()
+        let written = StandardStreams.exitCode(afterWriting: unwritten, of: "publisher")
+        return code == 0 ? written : code
     }
 
     /// A line about trouble on stderr.
@@ -42,18 +60,8 @@ struct Console {
         Self.write("\r\u{1B}[K", to: STDERR_FILENO)
     }
 
-    /// Writes everything, or gives up when nobody reads any more: the outcome is in the exit code too.
-    ///
-    /// - Returns: whether everything was written.
-    @discardableResult
-    static func write(_ text: String, to descriptor: Int32) -> Bool {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
+    /// Writes to stderr; what cannot be written there has no other place, and the outcome is in the exit code too.
+    static func write(_ text: String, to descriptor: Int32) {
+        _ = StandardStreams.write(text, to: descriptor)
     }
 }

@@ -22,11 +22,14 @@ struct FilePublisher {
     private var progress: Progress
     private var tally = Tally()
     private var complaintCount = 0
+    /// Lines that were refused or bad and are not named, since there were too many. Rarely more than a window holds:
+    /// under `skip` a whole file may be bad, and then they are only counted.
+    private var unnamedLines: [Int] = []
     private let start: ContinuousClock.Instant
     /// Set by the first error under the rule `stop`.
     private var isStopping = false
-    /// The last line that was sent or found bad.
-    private var lastLine = 0
+    /// The last line that was sent or found bad, or that was passed over.
+    private var lastLine: Int
     private var isInputEnded = false
     private var hasInputFailed = false
 
@@ -36,6 +39,7 @@ struct FilePublisher {
         self.console = console
         self.progress = progress
         start = .now
+        lastLine = job.firstLine - 1
         window = PublishWindow(redis: redis)
         pacer = job.ratePerSecond.map { RatePacer(ratePerSecond: $0) }
     }
@@ -48,12 +52,13 @@ struct FilePublisher {
         let elapsed = ContinuousClock.now - start
         explain(ending)
         if job.isJson {
-            console.result(tally.json(ending: ending, elapsed: elapsed))
+            let nextLine = ending == .complete ? nil : lastLine + 1
+            console.result(tally.json(ending: ending, elapsed: elapsed, nextLine: nextLine))
         } else if !job.isQuiet {
             console.result(tally.text(elapsed: elapsed))
         }
-        if let code = Interruption.exitCode { return code }
-        return ending == .complete && tally.errorCount == 0 ? 0 : 1
+        if let code = Interruption.exitCode { return console.exitCode(code) }
+        return console.exitCode(ending == .complete && tally.errorCount == 0 ? 0 : 1)
     }
 
     private mutating func publishAll() -> Tally.Ending {
@@ -72,6 +77,11 @@ struct FilePublisher {
         }
         if isStopping { return .stopped }
         if Interruption.requested != nil { return .interrupted }
+        // One more than there are is what an interruption behind the last line has named.
+        if !hasInputFailed, lines.lineCount < job.firstLine - 1 {
+            console.complain("\(inputName) has \(lines.lineCount) lines only, expected --from-line within them")
+            return .failed
+        }
         return hasInputFailed ? .failed : .complete
     }
 
@@ -99,6 +109,7 @@ struct FilePublisher {
     }
 
     private mutating func handle(_ line: LineReader.Line) throws(RedisPipelineError) {
+        guard line.number >= job.firstLine else { return }
         let number: Int
         let notice: Notice
         switch line {
@@ -115,8 +126,9 @@ struct FilePublisher {
             }
         }
         guard try pace() else { return }
-        lastLine = number
         try window.publish(notice.payload, to: job.channels.room(notice.room), tag: number)
+        // Behind the call: a connection that breaks while older answers are awaited leaves this line unsent.
+        lastLine = number
         account()
     }
 
@@ -147,11 +159,10 @@ struct FilePublisher {
         for (number, answer) in window.takeAnswers() {
             switch answer {
             case .nodes(let count):
-                tally.sentCount += 1
-                tally.receiverCount += count
+                tally.addSent(receiverCount: count)
             case .refused(let text):
                 tally.refusedCount += 1
-                complain("line \(number): not published: \(text)")
+                complain(number, "not published: \(text)")
                 isStopping = isStopping || job.errorRule == .stop
             }
         }
@@ -160,33 +171,32 @@ struct FilePublisher {
     private mutating func refuse(_ number: Int, _ reason: String) {
         tally.badLineCount += 1
         lastLine = number
-        complain("line \(number): \(reason)")
+        complain(number, reason)
         isStopping = isStopping || job.errorRule == .stop
     }
 
-    private mutating func complain(_ text: String) {
+    private mutating func complain(_ line: Int, _ text: String) {
         complaintCount += 1
-        if complaintCount > Self.maximumComplaintCount + 1 { return }
-        let isLast = complaintCount > Self.maximumComplaintCount
-        console.complain(isLast ? "further errors are only counted" : text)
+        if complaintCount <= Self.maximumComplaintCount { return console.complain("line \(line): \(text)") }
+        if unnamedLines.count <= PublishWindow<Int>.maximumCount { unnamedLines.append(line) }
+        if complaintCount == Self.maximumComplaintCount + 1 { console.complain("further errors are only counted") }
     }
 
     /// Says what was and what was not sent, when that is not everything.
     private mutating func explain(_ ending: Tally.Ending) {
         console.wipeBar()
+        guard ending != .complete else { return }
+        // With what is named here everything before the line to go on from is accounted for.
+        if !unnamedLines.isEmpty, unnamedLines.count <= PublishWindow<Int>.maximumCount {
+            console.complain("not published: lines \(LineRanges.text(unnamedLines.sorted()))")
+        }
         let unanswered = window.unanswered
-        if let first = unanswered.first, let last = unanswered.last {
-            console.complain(
-                "no answer for \(unanswered.count) notices of lines \(first) to \(last): "
-                    + "published or not, nobody knows")
+        if !unanswered.isEmpty {
+            console.complain("no answer for lines \(LineRanges.text(unanswered)): published or not, nobody knows")
         }
-        switch ending {
-        case .complete: break
-        case .stopped: console.complain("stopped: nothing behind line \(lastLine) of \(inputName) was sent")
-        case .interrupted:
-            console.complain("interrupted: nothing behind line \(lastLine) of \(inputName) was sent")
-        case .failed: console.complain("failed: nothing behind line \(lastLine) of \(inputName) was sent")
-        }
+        console.complain(
+            "\(ending.rawValue): nothing behind line \(lastLine) of \(inputName) was sent; "
+                + "--from-line \(lastLine + 1) goes on behind it")
     }
 
     private var inputName: String {

@@ -1,40 +1,43 @@
-// SIGINT and SIGTERM as a flag and a readable descriptor, so that no wait misses them: the handler writes to
+// SIGINT, SIGTERM and SIGHUP as a flag and a readable descriptor, so that no wait misses them: the handler writes to
 // a pipe on which every wait polls. The handler runs on whatever thread the kernel picks and touches only
 // atomics. SIGWINCH wakes a wait in the same way.
+//
+//     install → a signal ends the process at once: nothing has been done
+//     begin   → the first signal is a flag; one that comes more than a second later ends the process at once
+//
+// Both are done by handlers, never by the default action: process 1 of a container has none.
 
 import Glibc
+import Options
 import Synchronization
 
 /// Whether the user asked to stop.
 enum Interruption {
     private static let signalNumber = Atomic<Int32>(0)
+    /// CLOCK_MONOTONIC nanoseconds of the first signal.
+    private static let firstAt = Atomic<Int64>(0)
+    private static let hasBegun = Atomic<Bool>(false)
     private static let writeEnd = Atomic<Int32>(-1)
     private static let readEnd = Atomic<Int32>(-1)
 
-    /// Takes over SIGINT and SIGTERM; the second one of a kind ends the process at once.
+    /// Takes the signals over, at the start of the process. A terminal that goes away is a wish for an end, too, unless
+    /// nohup(1) has said otherwise.
     static func install() {
+        EndSignals.ignoreStray()
         openPipe()
-        for number in [SIGINT, SIGTERM] {
-            signal(number) { number in
-                Interruption.arrived(number)
-                signal(number, SIG_DFL)
-            }
+        for number in [SIGINT, SIGTERM] + (EndSignals.isIgnored(SIGHUP) ? [] : [SIGHUP]) {
+            signal(number) { Interruption.arrived($0) }
         }
     }
 
-    /// Takes over all signals that end a program which holds the terminal, and the one that tells of its new size.
-    /// The second one of a kind gives the terminal back and ends the process at once.
-    static func installForScreen() {
-        openPipe()
-        for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-            signal(number) { number in
-                Interruption.arrived(number)
-                signal(number) { number in
-                    TerminalScreen.giveBack()
-                    _exit(128 + number)
-                }
-            }
-        }
+    /// Says that something is under way from now on, whose end is accounted for.
+    static func begin() { hasBegun.store(true, ordering: .relaxed) }
+
+    /// As `begin`, and takes over what else ends a program that holds the terminal, and the signal that tells of its new
+    /// size.
+    static func beginForScreen() {
+        begin()
+        signal(SIGQUIT) { Interruption.arrived($0) }
         signal(SIGWINCH) { _ in Interruption.wake() }
     }
 
@@ -97,13 +100,36 @@ enum Interruption {
             readEnd.store(ends[0], ordering: .relaxed)
             writeEnd.store(ends[1], ordering: .relaxed)
         }
-        // Also makes sure that the flag exists before a handler could be the first to touch it.
+        // Also makes sure that all of them exist before a handler could be the first to touch one.
         signalNumber.store(0, ordering: .relaxed)
+        firstAt.store(0, ordering: .relaxed)
+        hasBegun.store(false, ordering: .relaxed)
     }
 
     private static func arrived(_ number: Int32) {
-        signalNumber.store(number, ordering: .relaxed)
+        guard hasBegun.load(ordering: .relaxed) else {
+            let words: StaticString = "publisher: interrupted before anything was done\n"
+            _ = write(STDERR_FILENO, words.utf8Start, words.utf8CodeUnitCount)
+            _exit(128 + number)
+        }
+        let (isFirst, _) = signalNumber.compareExchange(
+            expected: 0, desired: number, ordering: .relaxed)
+        if isFirst {
+            firstAt.store(monotonicNanoseconds, ordering: .relaxed)
+        } else if monotonicNanoseconds - firstAt.load(ordering: .relaxed) >= sameWishNanoseconds {
+            TerminalScreen.giveBack()
+            _exit(128 + number)
+        }
         wake()
+    }
+
+    private static var sameWishNanoseconds: Int64 { EndSignals.sameWishTime.components.seconds * 1_000_000_000 }
+
+    /// Read by a handler: nothing but the system call.
+    private static var monotonicNanoseconds: Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
     private static func takeWakeUps() {

@@ -25,6 +25,8 @@ struct Job: Sendable {
     let channels: Channels
     /// Notices a second; nil is no limit.
     let ratePerSecond: Int?
+    /// Lines of the file before this one are passed over.
+    let firstLine: Int
     let errorRule: ErrorRule
     let isJson: Bool
     let isQuiet: Bool
@@ -38,6 +40,7 @@ struct Job: Sendable {
         redis = try RedisSettings(values)
         channels = Channels(prefix: redis.prefix)
         ratePerSecond = try values.optional("rate", IntegerConverter(1...1_000_000))
+        firstLine = try values.value("from-line", IntegerConverter(1...Int.max - 1))
         errorRule = try values.value("on-error", ChoiceConverter(ErrorRule.self))
         isJson = try values.flag("json")
         isQuiet = try values.flag("quiet")
@@ -71,7 +74,7 @@ struct Job: Sendable {
     /// Options that only mean something for a file; in the environment they may stand for other calls.
     private static func refuseStrayFileOptions(_ values: OptionValues, _ source: Source) throws(UsageError) {
         guard case .rooms = source else { return }
-        for name in ["rate", "on-error"] where values.origin(of: name) == .commandLine {
+        for name in ["rate", "from-line", "on-error"] where values.origin(of: name) == .commandLine {
             throw UsageError("--\(name): is for --file only")
         }
     }

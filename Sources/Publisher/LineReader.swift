@@ -7,7 +7,16 @@ struct LineReader {
         case text(number: Int, bytes: [UInt8])
         /// Over the limit; its bytes are gone.
         case tooLong(number: Int)
+
+        var number: Int {
+            switch self {
+            case .text(let number, _), .tooLong(let number): number
+            }
+        }
     }
+
+    /// U+FEFF in UTF-8, which some editors put in front of a file.
+    static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
     /// Longest line, in bytes without the line feed.
     let maximumBytes: Int
@@ -29,7 +38,8 @@ struct LineReader {
     }
 
     /// The next line; nil when more bytes are needed, or at the end. A carriage return before the line feed
-    /// is dropped, blank lines are counted but not returned, and a last line needs no line feed.
+    /// is dropped, as is a byte order mark at the start; blank lines are counted but not returned, and a last line
+    /// needs no line feed.
     ///
     /// - Complexity: O(bytes of the line).
     mutating func next() -> Line? {
@@ -45,10 +55,11 @@ struct LineReader {
     }
 
     /// Adds to the unfinished line, or gives it up when it grows over the limit (one byte more for a carriage
-    /// return).
+    /// return, three for a byte order mark).
     private mutating func keep(_ bytes: ArraySlice<UInt8>) {
         guard !isSkipping else { return }
-        if partial.count + bytes.count > maximumBytes + 1 {
+        let markBytes = lineCount == 0 ? Self.byteOrderMark.count : 0
+        if partial.count + bytes.count > maximumBytes + 1 + markBytes {
             isSkipping = true
             partial = []
         } else {
@@ -62,6 +73,7 @@ struct LineReader {
             partial.removeAll(keepingCapacity: true)
             isSkipping = false
         }
+        if lineCount == 1, partial.starts(with: Self.byteOrderMark) { partial.removeFirst(Self.byteOrderMark.count) }
         if partial.last == 0x0D { partial.removeLast() }
         if isSkipping || partial.count > maximumBytes { return .tooLong(number: lineCount) }
         let isBlank = partial.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }

@@ -25,10 +25,13 @@ enum PublisherOptions {
                 + "nodes that received it is printed: gateways with a client in the room, not clients. A "
                 + "room that is named twice gets one notice.",
             "A file holds one {\"room\":...,\"type\":...,\"data\":...} a line, 1 MiB at most; type "
-                + "may be left out, blank lines are passed over. It is streamed, so it may be endless.",
-            "Exit: 0 everything was published; 1 Redis could not be reached, a notice was refused, or "
-                + "a line was bad, skipped ones included; 2 wrong usage, nothing was sent; 130 or 143 "
-                + "interrupted by SIGINT or SIGTERM, after what was in flight has been answered.",
+                + "may be left out, blank lines are passed over. It is streamed, so it may be endless. A call that "
+                + "ends before the end of the file names the line to go on from with --from-line: what stands before "
+                + "it was sent, but for lines that are named one by one.",
+            "Exit: 0 everything was published; 1 Redis could not be reached, a notice was refused, "
+                + "a line was bad, skipped ones included, or the result could not be written; 2 wrong usage, nothing "
+                + "was sent; 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP, after what was in flight has "
+                + "been answered and accounted for. A second signal, more than a second later, ends it at once.",
         ],
         subcommands: Command.subcommands.compactMap { command in
             command.word.map { Program.Subcommand(word: $0, program: command.program) }
@@ -56,6 +59,10 @@ enum PublisherOptions {
         Option(
             "rate", .value(placeholder: "N"), section: "File", default: .described("no limit"),
             help: "At most N notices a second, evenly spaced, 1 to 1000000."),
+        // All of it: only who was interrupted has sent a part.
+        Option(
+            "from-line", .value(placeholder: "N"), section: "File", default: .text("1"),
+            help: "Pass over the lines before line N, as the message of an interrupted call says."),
         // Stop: a bad line is a sign of a bad file, and what has been pushed cannot be taken back.
         Option(
             "on-error", .value(placeholder: "stop|skip"), section: "File", default: .text("stop"),

@@ -9,16 +9,17 @@ import Redis
 enum PublisherProgram {
     /// Runs one call of any command.
     ///
-    /// - Parameter arguments: without the program's own name.
     /// - Returns: the exit code.
-    static func run(_ arguments: [String]) -> Int32 {
+    static func run() -> Int32 {
+        Interruption.install()
         do {
-            let (command, rest) = Command.named(in: arguments)
+            let (command, rest) = Command.named(in: try ProcessArguments.read())
             switch try command.program.parse(rest) {
-            case .print(let text):
-                Console.write(text, to: STDOUT_FILENO)
-                return 0
+            case .print(let text): return StandardStreams.printResult(text, of: "publisher")
             case .run(let values):
+                for unknown in PublisherOptions.program.unknownVariables() {
+                    Console.write("publisher: \(unknown.warning)\n", to: STDERR_FILENO)
+                }
                 // A long file is published for hours, in which `ps` would show it.
                 ProcessArguments.hidePasswords()
                 return try command.perform(values)
@@ -46,7 +47,6 @@ enum PublisherProgram {
         case .file(let path):
             let input = try open(path, option: "--file")
             return withRedis(job.redis, undone: "nothing was sent") { redis in
-                Interruption.install()
                 let style = progressStyle(isQuiet: job.isQuiet)
                 var publisher = FilePublisher(
                     job: job, input: input, redis: redis, console: Console(progressStyle: style),
@@ -56,13 +56,16 @@ enum PublisherProgram {
         }
     }
 
-    /// Connects and runs `body`.
+    /// Connects and runs `body`. Until there is a connection a signal ends the process at once, also while a name is
+    /// looked up or a pipe is opened.
     ///
     /// - Parameter undone: what has not happened when there is no connection.
     /// - Returns: the exit code.
     static func withRedis(_ settings: RedisSettings, undone: String, _ body: (RedisPipeline) -> Int32) -> Int32 {
         do {
-            return body(try RedisPipeline.open(settings.url, timeout: settings.timeout))
+            let redis = try RedisPipeline.open(settings.url, timeout: settings.timeout)
+            Interruption.begin()
+            return body(redis)
         } catch {
             Console.write("publisher: \(error); \(undone)\n", to: STDERR_FILENO)
             return 1
@@ -96,7 +99,8 @@ enum PublisherProgram {
         guard case .bytes(let bytes) = chunk else {
             throw UsageError("--data -: stdin is longer than \(Notice.maximumBytes) bytes")
         }
-        return bytes
+        return bytes.starts(with: LineReader.byteOrderMark)
+            ? Array(bytes.dropFirst(LineReader.byteOrderMark.count)) : bytes
     }
 
     private static func open(_ path: String, option: String) throws(UsageError) -> InputFile {

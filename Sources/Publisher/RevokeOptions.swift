@@ -21,7 +21,8 @@ enum RevokeOptions {
             "By user or device every record in Redis is looked through, in short steps between which Redis "
                 + "serves others. What is issued meanwhile may be missed: stop issuing tokens for them first.",
             "Exit: 0 all that were found are revoked, also when that is none; 1 Redis could not be reached, or "
-                + "refused; 2 wrong usage; 130 or 143 interrupted by SIGINT or SIGTERM.",
+                + "refused, or the result could not be written; 2 wrong usage; 130, 143 or 129 interrupted by SIGINT, "
+                + "SIGTERM or SIGHUP.",
         ], showsStrayArguments: false)
 
     private static let targetOptions = [

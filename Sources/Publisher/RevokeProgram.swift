@@ -20,7 +20,6 @@ struct RevokeProgram {
         // Until it is revoked a token is a credential, too.
         ProcessArguments.hideValue(of: "token")
         return PublisherProgram.withRedis(job.redis, undone: "nothing was revoked") { redis in
-            Interruption.install()
             var program = RevokeProgram(job, redis)
             return program.run()
         }
@@ -44,8 +43,8 @@ struct RevokeProgram {
         }
         console.wipeBar()
         report(ending)
-        if ending == .interrupted, let code = Interruption.exitCode { return code }
-        return ending == .failed ? 1 : 0
+        if ending == .interrupted, let code = Interruption.exitCode { return console.exitCode(code) }
+        return console.exitCode(ending == .failed ? 1 : 0)
     }
 
     /// - Returns: whether everything was looked at.

@@ -10,14 +10,14 @@ struct RoomPublisher {
     let payload: [UInt8]
     var console: Console
 
-    /// Publishes to all rooms; a refusal for one does not keep the others from it.
+    /// Publishes to all rooms, or until a signal; a refusal for one room does not keep the others from it.
     ///
-    /// - Returns: the exit code: 0 when every room's notice was published, else 1.
+    /// - Returns: the exit code: 0 when every room's notice was published, else 1, or 128 and the signal's number.
     mutating func run(_ redis: RedisPipeline) -> Int32 {
         var results = [RoomResult](repeating: .unsent, count: rooms.count)
         var window = PublishWindow<Int>(redis: redis)
         do {
-            for (index, room) in rooms.enumerated() {
+            for (index, room) in rooms.enumerated() where Interruption.requested == nil {
                 try window.publish(payload, to: job.channels.room(room), tag: index)
             }
             try window.drain()
@@ -46,8 +46,11 @@ struct RoomPublisher {
                 console.complain(result.text(room: room))
             }
         }
-        if publishedCount == rooms.count { return 0 }
-        console.complain("published to \(publishedCount) of \(rooms.count) rooms")
-        return 1
+        if publishedCount == rooms.count { return console.exitCode(0) }
+        // What a signal has kept from being sent was not refused.
+        let interrupted = results.contains { $0 == .unsent || $0 == .unanswered } ? Interruption.exitCode : nil
+        let word = interrupted == nil ? "" : "interrupted: "
+        console.complain("\(word)published to \(publishedCount) of \(rooms.count) rooms")
+        return console.exitCode(interrupted ?? 1)
     }
 }

@@ -1,6 +1,7 @@
 // What became of the notices of a file, and how it is told: the summary and its JSON form. Pure.
 
 import Notices
+import Options
 
 /// The count of a file's notices by outcome.
 struct Tally: Equatable {
@@ -38,10 +39,20 @@ struct Tally: Equatable {
     }
 
     /// The summary for programs: one JSON object.
-    func json(ending: Ending, elapsed: Duration) -> String {
+    ///
+    /// - Parameter nextLine: where to go on; nil when there is nothing left.
+    func json(ending: Ending, elapsed: Duration, nextLine: Int? = nil) -> String {
         "{\"ending\":\"\(ending.rawValue)\",\"sent\":\(sentCount),\"receivers\":\(receiverCount),"
             + "\"errors\":\(errorCount),\"badLines\":\(badLineCount),\"refused\":\(refusedCount),"
-            + "\"unanswered\":\(unansweredCount),\"seconds\":\(Self.secondsText(elapsed))}"
+            + "\"unanswered\":\(unansweredCount),"
+            + (nextLine.map { "\"nextLine\":\($0)," } ?? "") + "\"seconds\":\(Self.secondsText(elapsed))}"
+    }
+
+    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the program: any number
+    /// may stand in an answer.
+    mutating func addSent(receiverCount count: Int) {
+        sentCount += 1
+        receiverCount = receiverCount.addingClamped(count)
     }
 
     /// Seconds with three decimals: `0.042`.

@@ -1,3 +1,5 @@
 import Glibc
+import Options
 
-exit(PublisherProgram.run(Array(CommandLine.arguments.dropFirst())))
+StandardStreams.openClosed()
+exit(PublisherProgram.run())

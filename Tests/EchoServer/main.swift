@@ -28,6 +28,7 @@ func serve(_ endpoint: Endpoint) throws(SystemError) {
     withExtendedLifetime(listener) { loop.run() }
 }
 
+StandardStreams.openClosed()
 guard CommandLine.arguments.count == 2, let endpoint = Endpoint(CommandLine.arguments[1]) else {
     fail("expected one argument, HOST:PORT")
 }

@@ -17,6 +17,8 @@ import Testing
         ("redis://u:p%40ss@[::1]:6379", "redis://u:******@[::1]:6379"),
         ("redis://u:é@h", "redis://u:**@h"),
         ("redis://u:@h", "redis://u:@h"),
+        // As redis-cli takes it.
+        ("redis://secret@host", "redis://******@host"),
     ])
     func passwordIsOverwrittenByStars(text: String, expected: String) {
         #expect(hidden(text) == expected)
@@ -42,8 +44,30 @@ import Testing
         #expect(hidden(["--issue-keys", "x", "--issue", "y", ""]) == ["--issue-keys", "x", "--issue", "y", ""])
     }
 
+    @Test func argumentsAreTextsBehindTheProgramsName() throws {
+        #expect(try ProcessArguments.texts(["p", "--room", "é", ""].map { Array($0.utf8) }) == ["--room", "é", ""])
+        #expect(try ProcessArguments.texts([[0xFF]]) == [])
+    }
+
+    @Test func commandLineWithoutAProgramsNameIsLost() throws {
+        let error = #expect(throws: UsageError.self) { try ProcessArguments.texts([]) }
+        #expect(try #require(error).description.hasPrefix("the command line is lost, expected /proc "))
+    }
+
     @Test(arguments: [
-        "", "--workers", "redis://host:6379", "redis://user@host", "redis://@host", "unix:///run/redis.sock",
+        (["--json", "--room", "?"], "argument 3 (--room) is not UTF-8, expected UTF-8"),
+        (["--data=?"], "argument 1 (--data) is not UTF-8, expected UTF-8"),
+        (["?"], "argument 1 is not UTF-8, expected UTF-8"),
+        (["--room=a", "?"], "argument 2 is not UTF-8, expected UTF-8"),
+    ])
+    func whatIsNotUTF8IsRefusedByItsPlace(arguments: [String], expected: String) throws {
+        let bytes = (["p"] + arguments).map { $0.utf8.map { $0 == UInt8(ascii: "?") ? 0xFF : $0 } }
+        let error = #expect(throws: UsageError.self) { try ProcessArguments.texts(bytes) }
+        #expect(try #require(error).description == expected)
+    }
+
+    @Test(arguments: [
+        "", "--workers", "redis://host:6379", "redis://@host", "unix:///run/redis.sock",
         "a:b@c", "://", "x://@",
     ])
     func whatHasNoPasswordIsLeftAsItIs(text: String) {

@@ -32,6 +32,16 @@ final class Child {
         return try Child(directory.appendingPathComponent("publisher").path, arguments, variables: variables)
     }
 
+    var processID: pid_t { process.processIdentifier }
+    var isRunning: Bool { process.isRunning }
+
+    /// Whether the process has a handler for a signal (proc(5), SigCgt).
+    func catches(_ number: Int32) throws -> Bool {
+        let status = try String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)
+        let mask = status.firstMatch(of: #/SigCgt:\s*([0-9a-f]+)/#).flatMap { UInt64($0.1, radix: 16) } ?? 0
+        return mask & (1 << UInt64(number - 1)) != 0
+    }
+
     var outputText: String { output.text }
     var errorText: String { errors.text }
 

@@ -40,6 +40,16 @@ import Testing
         #expect(lines("12345678\r", chunkBytes: chunkBytes) == [text(1, "12345678")])
     }
 
+    @Test(arguments: 1...6)
+    func byteOrderMarkAtTheStartIsNoText(_ chunkBytes: Int) {
+        let mark = "\u{FEFF}"
+        #expect(lines(mark + "one\n\(mark)x", chunkBytes: chunkBytes) == [text(1, "one"), text(2, mark + "x")])
+        #expect(lines(mark + "12345678\r\n", chunkBytes: chunkBytes) == [text(1, "12345678")])
+        #expect(lines(mark + "123456789\n", chunkBytes: chunkBytes) == [.tooLong(number: 1)])
+        #expect(lines(mark, chunkBytes: chunkBytes) == [])
+        #expect(lines("\n" + mark, chunkBytes: chunkBytes) == [text(2, mark)])
+    }
+
     @Test func emptyStreamsHaveNoLines() {
         #expect(lines("", chunkBytes: 4) == [])
         #expect(lines("\n\n\n", chunkBytes: 4) == [])

@@ -60,6 +60,31 @@ import Testing
         try subscriber.terminate()
     }
 
+    @Test func byteOrderMarkIsNoData() throws {
+        let subscriber = try subscribe("room:a")
+        let data = try start("--room", "a", "--data", "-")
+        try data.write("\u{FEFF}1")
+        #expect(try data.finish() == 0)
+        let file = try start("--file", "-")
+        try file.write("\u{FEFF}{\"room\":\"a\",\"data\":2}\n")
+        #expect(try file.finish() == 0, "\(file.errorText)")
+        try eventually("both messages arrive") { messages(subscriber).count == 2 }
+        try subscriber.terminate()
+    }
+
+    @Test func misspeltVariablesAreNamed() throws {
+        let publisher = try start(
+            "--room", "a", "--data", "1", variables: ["PUBLISHER_TYP": "hunter2", "PUBLISHER_PORT": "tcp://10.0.0.1:80"])
+        #expect(try publisher.finish() == 0)
+        #expect(
+            publisher.errorText
+                == "publisher: warning: unknown environment variable PUBLISHER_TYP, did you mean PUBLISHER_TYPE?\n")
+        // Options of the other commands are known.
+        let known = try start("--room", "a", "--data", "1", variables: ["PUBLISHER_TOP": "5", "PUBLISHER_INTERVAL": "1s"])
+        #expect(try known.finish() == 0)
+        #expect(known.errorText == "")
+    }
+
     @Test func wrongUsageIsOneLineAndSendsNothing() throws {
         let calls = [
             ["--room", "a", "--data", "{"], ["--room", "a", "--data", ""], ["--bogus"], [], ["extra"],

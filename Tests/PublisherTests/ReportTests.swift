@@ -51,6 +51,26 @@ import Testing
         #expect(json["seconds"] as? Double == 61.005)
     }
 
+    @Test func interruptedTalliesSayWhereToGoOn() throws {
+        let json = try object(Tally(sentCount: 5).json(ending: .interrupted, elapsed: .zero, nextLine: 7))
+        #expect(json["nextLine"] as? Int == 7)
+        #expect(try object(Tally().json(ending: .complete, elapsed: .zero))["nextLine"] == nil)
+    }
+
+    /// Any number may stand in Redis' answer.
+    @Test func sumOfReceiversStaysAtTheLargestNumber() {
+        var tally = Tally()
+        tally.addSent(receiverCount: 9_223_372_036_854_775_807)
+        tally.addSent(receiverCount: 9_223_372_036_854_775_807)
+        #expect(tally == Tally(sentCount: 2, receiverCount: .max))
+    }
+
+    @Test func linesAreNamedAsRanges() {
+        #expect(LineRanges.text([]) == "")
+        #expect(LineRanges.text([3]) == "3")
+        #expect(LineRanges.text([1, 2, 3, 5, 7, 8]) == "1-3, 5, 7-8")
+    }
+
     @Test func barsShowShareRateAndTimeLeft() {
         let half = Progress.text(
             elapsed: .seconds(2), sentCount: 1234, readBytes: 50, totalBytes: 100, hasBar: true)

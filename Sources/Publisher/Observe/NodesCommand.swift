@@ -22,8 +22,8 @@ struct NodesCommand {
             "Each node reports itself in Redis every two seconds. Deliveries a second are counted between two "
                 + "reports, for which about two seconds are waited at first. One that was killed is shown for ten "
                 + "seconds more.",
-            "Exit: 0 also when there is no node; 1 Redis could not be reached, or refused; 2 wrong usage; 130 or "
-                + "143 interrupted by SIGINT or SIGTERM.",
+            "Exit: 0 also when there is no node; 1 Redis could not be reached, or refused, or the result could not be "
+                + "written; 2 wrong usage; 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP.",
         ])
 
     /// Between two looks for a node's second report.
@@ -46,7 +46,6 @@ struct NodesCommand {
         let isJson = try values.flag("json")
         let interval = try values.optional("watch", DurationConverter(.milliseconds(100) ... .seconds(3600)))
         return PublisherProgram.withRedis(settings, undone: "nothing is known of the nodes") { redis in
-            Interruption.install()
             var command = NodesCommand(
                 isJson: isJson, interval: interval, reader: ClusterReader(redis, settings))
             return command.run()
@@ -67,7 +66,7 @@ struct NodesCommand {
                 if Interruption.requested != nil { throw ObserveError.interrupted }
                 isRead = show(try listing())
             }
-            return isRead ? 0 : 128 + SIGPIPE
+            return console.exitCode(0)
         } catch {
             if let code = Interruption.exitCode { return code }
             console.complain("\(error)")

@@ -22,8 +22,8 @@ final class TopCommand {
                 + "and connections and deliveries a second over the last minute. q or Ctrl-C quits. While Redis is away "
                 + "the last picture stays, and the last line tells why.",
             "One line each time where stdout is no terminal or TERM is dumb; no colours with NO_COLOR.",
-            "Exit: 0 by q; 1 Redis could not be reached at the start, or refused; 2 wrong usage; 130 or 143 ended by "
-                + "SIGINT (Ctrl-C) or SIGTERM.",
+            "Exit: 0 by q; 1 Redis could not be reached at the start, or refused, or stdout cannot be written; 2 wrong "
+                + "usage; 130, 143 or 129 ended by SIGINT (Ctrl-C), SIGTERM or SIGHUP.",
         ])
 
     /// Connecting blocks the keys, so it is not waited for as long as for other things.
@@ -45,6 +45,7 @@ final class TopCommand {
     private var drawnSize: TerminalScreen.Size?
     private var isQuitting = false
     private var isUnread = false
+    private var console = Console(progressStyle: .none)
 
     /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
     /// - Throws: `UsageError`, before anything is done.
@@ -62,7 +63,7 @@ final class TopCommand {
     }
 
     private func run() -> Int32 {
-        Interruption.installForScreen()
+        Interruption.beginForScreen()
         do {
             try connect()
             try read()
@@ -85,7 +86,7 @@ final class TopCommand {
         }
         TerminalScreen.giveBack()
         if let code = Interruption.exitCode { return code }
-        return isUnread ? 128 + SIGPIPE : 0
+        return console.exitCode(0)
     }
 
     private var isEnding: Bool { isQuitting || isUnread || Interruption.requested != nil }
@@ -151,11 +152,12 @@ final class TopCommand {
         dashboard.clock = String(NoticeLine.timeOfDay(NoticeLine.now).prefix(8))
         dashboard.now = elapsed
         guard hasScreen, let size = TerminalScreen.sizeForPictures else {
-            isUnread = !Console.write(dashboard.plainLine + "\n", to: STDOUT_FILENO)
+            isUnread = !console.result(dashboard.plainLine)
             return
         }
         drawnSize = size
         let hasColors = TerminalScreen.hasColors
-        isUnread = !TerminalScreen.draw(dashboard.lines(size).map { $0.rendered(hasColors: hasColors) })
+        let lines = dashboard.lines(size).map { $0.rendered(hasColors: hasColors) }
+        isUnread = !console.result { TerminalScreen.draw(lines) }
     }
 }

@@ -29,8 +29,9 @@ struct WatchCommand {
             "It is another subscriber of Redis: publishers count it as a node that received the notice. When the "
                 + "connection is lost it is made again, and the gap is told: what is published meanwhile is not "
                 + "seen.",
-            "Exit: 0 after --count notices; 1 Redis could not be reached at the start, or refused; 2 wrong usage; "
-                + "130 or 143 ended by SIGINT (Ctrl-C) or SIGTERM. A summary is on stderr.",
+            "Exit: 0 after --count notices; 1 Redis could not be reached at the start, or refused, or a notice could not "
+                + "be written; 2 wrong usage; 130, 143 or 129 ended by SIGINT (Ctrl-C), SIGTERM or SIGHUP. A summary is "
+                + "on stderr.",
         ])
 
     private let settings: RedisSettings
@@ -49,7 +50,6 @@ struct WatchCommand {
     /// - Throws: `UsageError`, before anything is done.
     static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
         var command = try WatchCommand(values)
-        Interruption.install()
         return command.run()
     }
 
@@ -67,7 +67,7 @@ struct WatchCommand {
     private enum Ending {
         /// Enough has come, or a signal.
         case done
-        /// Nobody reads any more.
+        /// A notice, or word of a gap, could not be written.
         case unread
         case lost(RedisPipelineError)
     }
@@ -75,20 +75,20 @@ struct WatchCommand {
     private mutating func run() -> Int32 {
         var feed: RedisFeed?
         do { feed = try subscribe() } catch {
-            if let code = Interruption.exitCode { return code }
             console.complain("\(error); nothing was watched")
             return 1
         }
+        Interruption.begin()
         while let current = feed {
             feed = nil
             switch follow(current) {
             case .done: break
-            case .unread: return 128 + SIGPIPE
+            case .unread: return console.exitCode(0)
             case .lost(let error): feed = reconnect(after: error)
             }
         }
         console.complain(summary)
-        return Interruption.exitCode ?? 0
+        return console.exitCode(Interruption.exitCode ?? 0)
     }
 
     private func subscribe() throws(RedisPipelineError) -> RedisFeed {

@@ -1,6 +1,7 @@
 // The terminal as a screen that is drawn over and over, and given back as it was. Main thread, and signal handlers.
 
 import Glibc
+import Options
 import Synchronization
 
 /// The alternate screen of the terminal on stdout, without a cursor, and stdin without echo and lines.
@@ -63,11 +64,11 @@ struct TerminalScreen {
     /// Draws lines from the top; nothing of the last picture is left.
     ///
     /// - Parameter lines: at most as many as there are rows, each at most as wide as the screen.
-    /// - Returns: false when the terminal has gone.
-    static func draw(_ lines: [String]) -> Bool {
+    /// - Returns: 0, or the `errno` of writing when the terminal has gone.
+    static func draw(_ lines: [String]) -> Int32 {
         // Home; each line's rest erased; what is below erased (ECMA-48 CUP, EL, ED).
         let picture = lines.map { $0 + "\u{1B}[K" }.joined(separator: "\r\n")
-        return Console.write("\u{1B}[H\(picture)\u{1B}[J", to: STDOUT_FILENO)
+        return StandardStreams.write("\u{1B}[H\(picture)\u{1B}[J", to: STDOUT_FILENO)
     }
 
     /// Keys come one by one and are not shown. Ctrl-C stays a signal; Ctrl-\ and Ctrl-Z, which would leave the screen

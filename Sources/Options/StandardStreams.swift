@@ -1,0 +1,70 @@
+// The descriptors 0, 1 and 2: opened where the caller has closed them, and written to.
+
+import Glibc
+
+/// Standard input, output and error of the process.
+package enum StandardStreams {
+    /// Opens those that are closed. To be called before anything else opens a descriptor: the kernel gives out the lowest
+    /// free number, so that a socket would stand where results and errors are printed, and its peer would get them.
+    ///
+    /// Each is opened in the wrong direction: reading and writing fail with EBADF as on a closed descriptor. In the right one
+    /// lost results would count as shown, and a lost input as an empty one.
+    package static func openClosed() {
+        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
+            // Not closed on exec: what this process starts needs its three descriptors, too.
+            var opened = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+            // A root without devices: a directory can be neither read nor written as a file.
+            if opened < 0 { opened = open("/", O_RDONLY) }
+            guard opened == descriptor else {
+                let words: StaticString = "cannot open a standard stream that is closed\n"
+                _ = Glibc.write(STDERR_FILENO, words.utf8Start, words.utf8CodeUnitCount)
+                _exit(2)
+            }
+        }
+    }
+
+    /// Writes everything; waits where a pipe or a terminal that does not block is full.
+    ///
+    /// - Returns: 0, or the `errno` with which writing failed.
+    package static func write(_ text: String, to descriptor: Int32) -> Int32 {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            let code = count < 0 ? errno : 0
+            switch code {
+            case 0: rest = rest.dropFirst(count)
+            case EINTR: break
+            case EAGAIN:
+                var watched = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                poll(&watched, 1, -1)
+            default: return code
+            }
+        }
+        return 0
+    }
+
+    /// Prints what a call was made for, such as its help or its report.
+    ///
+    /// - Parameter program: begins the line on stderr when it cannot be written.
+    /// - Returns: the exit code.
+    package static func printResult(_ text: String, of program: String) -> Int32 {
+        exitCode(afterWriting: write(text, to: STDOUT_FILENO), of: program)
+    }
+
+    /// What a call ends with whose result was to be written: 0, or why it failed; where no one reads any more, what the
+    /// shell makes of SIGPIPE, and no word.
+    ///
+    /// - Parameters:
+    ///   - code: 0, or the `errno` of writing.
+    ///   - program: begins the line on stderr.
+    package static func exitCode(afterWriting code: Int32, of program: String) -> Int32 {
+        switch code {
+        case 0: return 0
+        case EPIPE: return 128 + SIGPIPE
+        default:
+            let reason = String(cString: strerror(code))
+            _ = write("\(program): cannot write the result: \(reason)\n", to: STDERR_FILENO)
+            return 1
+        }
+    }
+}

@@ -1,0 +1,20 @@
+// Numbers of lines, for people. Pure.
+
+/// Names lines one by one, those that follow each other as a range.
+enum LineRanges {
+    /// `3, 7-9, 12`.
+    ///
+    /// - Parameter numbers: in rising order.
+    static func text(_ numbers: [Int]) -> String {
+        var ranges: [ClosedRange<Int>] = []
+        for number in numbers {
+            if let last = ranges.last, last.upperBound + 1 == number {
+                ranges[ranges.count - 1] = last.lowerBound...number
+            } else {
+                ranges.append(number...number)
+            }
+        }
+        return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+            .joined(separator: ", ")
+    }
+}
