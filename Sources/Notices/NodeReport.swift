@@ -16,6 +16,13 @@ package struct NodeReport: Equatable, Sendable {
     /// The largest rooms that each worker tells, at most.
     package static let topRoomCount = 50
 
+    private static let maximumNameBytes = 64
+    /// `topRoomCount` rooms of the longest ids and counts.
+    private static let maximumFieldBytes = topRoomCount * (RoomId.maximumBytes + 22)
+    private static let maximumWorkerCount = 1_024
+    private static let maximumCloseReasonCount = 64
+    private static let maximumBoundCount = 64
+
     package var id: String
     /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the one by which it
     /// reaches Redis, or its host name.
@@ -77,6 +84,19 @@ package struct NodeReport: Equatable, Sendable {
         RoomMembers.merged(workerRooms.values.joined())
     }
 
+    /// Whether a node can have this id: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    package static func isNodeId(_ bytes: some Collection<UInt8>) -> Bool {
+        (1...64).contains(bytes.count) && bytes.allSatisfy(isNodeIdByte)
+    }
+
+    /// Whether a node's id can have this character.
+    package static func isNodeIdByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+        default: false
+        }
+    }
+
     // MARK: The hash
 
     /// The field in which a worker tells its largest rooms.
@@ -106,9 +126,14 @@ package struct NodeReport: Equatable, Sendable {
         self.init(id: id)
         var texts: [String: String] = [:]
         for index in stride(from: 0, to: hash.count - 1, by: 2) {
+            // No field that a node writes has as many bytes: what has more is not worth its memory.
+            guard hash[index].count <= Self.maximumNameBytes, hash[index + 1].count <= Self.maximumFieldBytes else {
+                continue
+            }
             let name = String(decoding: hash[index], as: UTF8.self)
             if name.hasPrefix("rooms:"), let worker = Int(name.dropFirst("rooms:".count)) {
-                workerRooms[worker] = RoomMembers.decode(hash[index + 1])
+                guard workerRooms.count < Self.maximumWorkerCount else { continue }
+                workerRooms[worker] = Array(RoomMembers.decode(hash[index + 1]).prefix(Self.topRoomCount))
             } else {
                 texts[name] = String(decoding: hash[index + 1], as: UTF8.self)
             }
@@ -134,7 +159,8 @@ package struct NodeReport: Equatable, Sendable {
         rejected = number("rejected")
         redisReconnects = number("redisReconnects")
         memoryBytes = number("memory")
-        closes = (texts["closes"] ?? "").split(separator: ",").compactMap { Closes(text: $0) }
+        closes = (texts["closes"] ?? "").split(separator: ",").prefix(Self.maximumCloseReasonCount)
+            .compactMap { Closes(text: $0) }
         publishToFlush = NodeReport.numbers(texts["publishToFlush"] ?? "")
     }
 
@@ -142,7 +168,7 @@ package struct NodeReport: Equatable, Sendable {
     private static func numbers(_ text: String) -> [UInt64] {
         let parts = text.split(separator: ",", omittingEmptySubsequences: false)
         let numbers = parts.compactMap { UInt64($0) }
-        return numbers.count == parts.count ? numbers : []
+        return numbers.count == parts.count && numbers.count <= maximumBoundCount ? numbers : []
     }
 }
 

@@ -60,6 +60,20 @@ import WebSocket
         #expect(rooms[0]["members"] as? Int == 5)
     }
 
+    /// One look at the console must not end a node because of what stands in a hash.
+    @Test func anyNumbersAreWritten() throws {
+        var fields = ["rooms:0", "rooms:1", "rooms:2"].flatMap {
+            [Array($0.utf8), Array("a\t9223372036854775807\n".utf8)]
+        }
+        for field in NodeReport(id: "n").fields {
+            fields += [Array(field.name.utf8), Array((field.name == "uptime" ? "9223372036854775807" : "18446744073709551615").utf8)]
+        }
+        let report = try #require(NodeReport(id: "n", hash: fields))
+        let cluster = try object(.init(reports: [report, report], failure: nil))
+        let rooms = try #require((cluster["nodes"] as? [[String: Any]])?.first?["topRooms"] as? [[String: Any]])
+        #expect(rooms.first?["members"] as? Int == .max)
+    }
+
     @Test func reasonOfAnAbsentRedisIsTold() throws {
         let cluster = try object(.init(reports: [], failure: "Connection \"refused\""))
         #expect(cluster["redis"] as? String == "Connection \"refused\"")

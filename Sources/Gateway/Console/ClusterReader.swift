@@ -45,7 +45,8 @@ final class ClusterReader {
     }
 
     private static func ids(_ reply: RedisReply) -> [String] {
-        (0..<min(reply.count, maximumNodeCount)).compactMap { reply[$0].string }
+        (0..<reply.count).lazy.compactMap { reply[$0].bytes }.filter { NodeReport.isNodeId($0) }
+            .prefix(maximumNodeCount).map { String(decoding: $0, as: UTF8.self) }
     }
 
     private func readReports(of ids: [String]) {
@@ -59,6 +60,8 @@ final class ClusterReader {
                 case .success(let reply):
                     let hash = (0..<reply.count).compactMap { reply[$0].bytes.map(Array.init) }
                     if let report = NodeReport(id: id, hash: hash) { reports.append(report) }
+                // Something else has a key of this name.
+                case .failure(.refused(let message)) where message.hasPrefix("WRONGTYPE"): break
                 case .failure(let reason): failure = reason
                 }
                 missingCount -= 1

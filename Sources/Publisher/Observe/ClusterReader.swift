@@ -1,6 +1,6 @@
 // What nodes have told of themselves in Redis, read at once. Main thread.
 //
-//     SMEMBERS nodes → HGETALL node:<id> of each, in one write
+//     SMEMBERS roomcast:nodes → HGETALL node:<id> of each, in one write
 
 import Notices
 import Redis
@@ -55,7 +55,8 @@ struct ClusterReader {
             throw .refused(command: "SMEMBERS", answer: "an answer that is none")
         }
         let ids = members.compactMap { member -> String? in
-            if case .bytes(let id) = member { String(decoding: id, as: UTF8.self) } else { nil }
+            guard case .bytes(let id) = member, NodeReport.isNodeId(id) else { return nil }
+            return String(decoding: id, as: UTF8.self)
         }.sorted()
         let hashes = try replies(to: ids.map { [[UInt8]("HGETALL"), keys.node($0)] })
         return zip(ids, hashes).compactMap { id, reply in
