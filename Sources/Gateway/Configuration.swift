@@ -53,6 +53,8 @@ struct Configuration: Sendable {
     let heartbeatTimeout: Duration
     /// Life of a token after its last heartbeat; whole seconds.
     let tokenTTL: Duration
+    /// Life of a token until its first handshake or heartbeat; whole seconds, at most `tokenTTL`.
+    let unusedTokenTTL: Duration
     /// Where metrics and readiness are served; nil is nowhere.
     let adminListen: Endpoint?
     /// How long after readiness is off a drain begins.
@@ -85,6 +87,8 @@ struct Configuration: Sendable {
     let handshakeRate: Int?
     /// Tokens a second for one client address; nil is any number.
     let tokenRatePerAddress: Int?
+    /// Tokens a second of the whole node; nil is any number.
+    let tokenRate: Int?
     /// What the sockets of clients inherit from their listener.
     let acceptedSocketOptions: AcceptedSocketOptions
     let allowedOrigins: AllowedOrigins
@@ -137,6 +141,7 @@ struct Configuration: Sendable {
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         tellsGaps = try values.value("gap-notice", SwitchConverter())
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
+        unusedTokenTTL = min(try Self.unusedTokenTTL(values), tokenTTL)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
         drainDelay = try values.value("drain-delay", DurationConverter(.zero ... .seconds(3600)))
         acceptedSocketOptions = AcceptedSocketOptions(
@@ -147,6 +152,8 @@ struct Configuration: Sendable {
             "maximum-connections-per-address", IntegerConverter(1...10_000_000))
         handshakeRate = try values.optional("handshake-rate", IntegerConverter(1...1_000_000))
         tokenRatePerAddress = try values.optional("token-rate-per-address", IntegerConverter(1...1_000_000))
+        let tokensPerSecond = try values.value("token-rate", IntegerConverter(0...1_000_000))
+        tokenRate = tokensPerSecond == 0 ? nil : tokensPerSecond
         adminListen = try values.value("admin-listen", Self.adminConverter)
         hasConsole = try values.value("console", SwitchConverter())
         adminKey = try values.optional("admin-key", TextConverter(expected: BearerKey.form) { BearerKey($0) })
@@ -190,26 +197,28 @@ struct Configuration: Sendable {
         return (timeout, ttl)
     }
 
+    private static func unusedTokenTTL(_ values: OptionValues) throws(UsageError) -> Duration {
+        let ttl = try values.value("unused-token-ttl", DurationConverter(.seconds(1) ... .seconds(30 * 24 * 3600)))
+        guard ttl.components.attoseconds == 0 else {
+            let origin = values.originText("unused-token-ttl")
+            throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")
+        }
+        return ttl
+    }
+
     /// The host's name, clipped and cleaned, and six hex digits, because containers and test nodes share host
     /// names.
     static func defaultNodeId(hostName: String, random: inout some RandomNumberGenerator) -> String {
-        let host = hostName.utf8.prefix(57).map { isNodeIdByte($0) ? Character(UnicodeScalar($0)) : "-" }
+        let host = hostName.utf8.prefix(57).map { NodeReport.isNodeIdByte($0) ? Character(UnicodeScalar($0)) : "-" }
         let digits = (0..<6).map { _ in
             String(UInt8.random(in: 0..<16, using: &random), radix: 16)
         }
         return (host.isEmpty ? "node" : String(host)) + "-" + digits.joined()
     }
 
-    private static func isNodeIdByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
-        default: false
-        }
-    }
-
     private static let nodeIdConverter = TextConverter(expected: "1 to 64 characters of A-Z a-z 0-9 . _ -") {
         text in
-        (1...64).contains(text.utf8.count) && text.utf8.allSatisfy(isNodeIdByte) ? text : nil
+        NodeReport.isNodeId(text.utf8) ? text : nil
     }
 
     private static let prefixConverter = TextConverter(expected: Channels.prefixForm) { text in

@@ -120,6 +120,10 @@ extension Configuration {
             "token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("1h"),
             help: "Life of a token after its last heartbeat: heartbeat-timeout and 5s at least, 720h at most."
         ),
+        // A page connects within seconds of getting its token; what nobody uses must not fill Redis for an hour.
+        Option(
+            "unused-token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("10m"),
+            help: "Life of a token until its first handshake or heartbeat, 1s to 720h; never longer than token-ttl."),
         // Any: the token is the credential, no cookie is read, so another site gains nothing.
         Option(
             "allowed-origins", .value(placeholder: "LIST"), section: "Clients", default: .text("*"),
@@ -155,7 +159,7 @@ extension Configuration {
             help: "A larger published payload reaches nobody; it is counted and logged."),
     ]
 
-    /// Off by default, all three: behind an unnamed proxy all clients have one address, and what is a storm depends
+    /// The first three are off by default: behind an unnamed proxy all clients have one address, and what is a storm depends
     /// on the machine.
     private static let addressLimitOptions = [
         Option(
@@ -169,6 +173,10 @@ extension Configuration {
             "token-rate-per-address", .value(placeholder: "N"), section: "Limits",
             default: .described("no limit"),
             help: "Tokens a second that one client address (IPv6: one /64) gets from this node; then 429."),
+        // Above what a node takes of handshakes a second; without a limit anybody fills Redis within a minute.
+        Option(
+            "token-rate", .value(placeholder: "N"), section: "Limits", default: .text("2000"),
+            help: "Tokens a second that this node issues; then 429 with Retry-After. 0 is no limit."),
     ]
 
     private static let socketOptions = [

@@ -62,6 +62,40 @@ import Testing
         }
     }
 
+    /// Whoever asks: what a node issues has an end, and each who is sent away is told when to come back.
+    @Test func tokensOverTheRateAreRefusedForAWhile() async throws {
+        try await Cluster.with(options: ["--token-rate", "2", "--unused-token-ttl", "20s"]) { cluster in
+            var refused: [Answer] = []
+            for _ in 0..<200 where refused.isEmpty {
+                let answers = try await withThrowingTaskGroup(of: Answer.self) { group in
+                    for _ in 0..<8 {
+                        group.addTask { try await cluster.node.get("/get/token?isLogin=true&userId=a") }
+                    }
+                    return try await group.reduce(into: []) { $0.append($1) }
+                }
+                refused += answers.filter { $0.status != 200 }
+            }
+            #expect(!refused.isEmpty)
+            for answer in refused {
+                #expect(answer.status == 429)
+                #expect(answer.body == #"{"data":"Too many requests"}"#)
+                #expect((1...30).contains(answer.headers["retry-after"].flatMap { Int($0) } ?? 0))
+            }
+            let samples = try await cluster.node.metrics().samples
+            #expect(samples[#"roomcast_tokens_limited_total{limit="node"}"#] == Double(refused.count))
+            #expect(samples[#"roomcast_tokens_limited_total{limit="address"}"#] == 0)
+            var token = ""
+            try await eventually("there is one again") {
+                token = try await cluster.node.token()
+                return true
+            }
+            let key = JSON.string("client:\(token)")
+            #expect((15...20).contains(try await cluster.redis.command("TTL", key).int ?? 0))
+            #expect(try await cluster.node.heartbeat(token).status == 200)
+            #expect((3_500...3_600).contains(try await cluster.redis.command("TTL", key).int ?? 0))
+        }
+    }
+
     @Test func connectionsOverTheMaximumAreTurnedAwayUntilOneLeaves() async throws {
         try await Cluster.with(options: ["--maximum-connections", "4"]) { cluster in
             let room = cluster.room()

@@ -60,6 +60,16 @@ import Testing
         #expect((0..<10).filter { _ in admission.mayHaveToken(first, now: now + .seconds(1)) }.count == 3)
     }
 
+    @Test func tokensOfANodeAreLimited() throws {
+        let admission = try admission("--token-rate", "2")
+        #expect((0..<4).map { _ in admission.takeToken(now: now) } == [nil, nil, 1, 1])
+        #expect(admission.takeToken(now: now + .milliseconds(500)) == nil)
+        let unlimited = try self.admission("--token-rate", "0")
+        #expect((0..<10_000).allSatisfy { _ in unlimited.takeToken(now: now) == nil })
+        let usual = try self.admission()
+        #expect((0..<10_000).filter { _ in usual.takeToken(now: now) == nil }.count == 2_000)
+    }
+
     /// Workers that ask at the same time are never given more than there is.
     @Test func workersShareOneLimit() throws {
         let admission = try admission("--maximum-connections-per-address", "3")

@@ -75,6 +75,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "redis": "redis://h",
             "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
+            "unused-token-ttl": "4s", "token-rate": "6",
             "allowed-origins": "http://a",
             "issue-key": "0123456789abcdef,hunter2hunter2hunter2",
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
@@ -100,6 +101,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.redis.authArguments == ["p"])
         #expect(configuration.prefix == "s:")
         #expect(configuration.tokenTTL == .seconds(7))
+        #expect(configuration.unusedTokenTTL == .seconds(4))
+        #expect(configuration.tokenRate == 6)
         #expect(configuration.trustedProxies == [CidrBlock("10.0.0.0/8")])
         #expect(configuration.issueKeys == IssueKeys("0123456789abcdef,hunter2hunter2hunter2"))
         #expect(!configuration.isIssueKeyInArguments)
@@ -132,6 +135,28 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(try message(["--token-ttl", "60500ms"]).contains("whole seconds"))
         #expect(try configuration(["--token-ttl", "720h"]).tokenTTL == .seconds(2_592_000))
         #expect(try message(["--token-ttl", "721h"]).hasPrefix("--token-ttl: "))
+    }
+
+    @Test func unusedTokensLiveNoLongerThanOthers() throws {
+        #expect(try configuration([]).unusedTokenTTL == .seconds(600))
+        #expect(try configuration(["--token-ttl", "60s"]).unusedTokenTTL == .seconds(60))
+        #expect(try configuration(["--unused-token-ttl", "2h"]).unusedTokenTTL == .seconds(3_600))
+        #expect(try message(["--unused-token-ttl", "1500ms"]).contains("whole seconds"))
+        #expect(try message(["--unused-token-ttl", "0s"]).hasPrefix("--unused-token-ttl: "))
+    }
+
+    @Test func tokensAreLimitedUnlessTheRateIsZero() throws {
+        #expect(try configuration([]).tokenRate == 2_000)
+        #expect(try configuration(["--token-rate", "0"]).tokenRate == nil)
+        #expect(try message(["--token-rate", "-1"]).hasPrefix("--token-rate: "))
+    }
+
+    /// All that such a node publishes would reach clients of an installation without a prefix.
+    @Test func prefixThatMakesEverythingARoomIsRefused() throws {
+        for prefix in ["room:", "room:a:"] { #expect(try message(["--prefix", prefix]).hasPrefix("--prefix: ")) }
+        for prefix in ["room", "rooms:", "Room:", "a:room:", "gateway:", ""] {
+            #expect(try configuration(["--prefix", prefix]).prefix == prefix)
+        }
     }
 
     @Test func passwordOnTheCommandLineIsMarked() throws {

@@ -43,7 +43,7 @@ private func at(_ milliseconds: Int64) -> MonotonicInstant {
     /// A storm of 5,000 at 500 a second: who is told a second to come back is one of 500.
     @Test func stormIsSentAwayAtTheRate() {
         let limit = RateLimit(perSecond: 500)
-        var rate = HandshakeRate()
+        var rate = NodeRate()
         var told: [Int: Int] = [:]
         for _ in 0..<5_000 { told[rate.take(limit, now: at(0)) ?? 0, default: 0] += 1 }
         #expect(told == Dictionary(uniqueKeysWithValues: (0..<10).map { ($0, 500) }))
@@ -51,7 +51,7 @@ private func at(_ milliseconds: Int64) -> MonotonicInstant {
 
     @Test func whoComesWhenToldIsTaken() {
         let limit = RateLimit(perSecond: 100)
-        var rate = HandshakeRate()
+        var rate = NodeRate()
         var waiting = (0..<1_000).compactMap { _ in rate.take(limit, now: at(0)) }
         #expect(waiting.count == 900)
         for second in 1...10 {
@@ -65,7 +65,7 @@ private func at(_ milliseconds: Int64) -> MonotonicInstant {
 
     @Test func nobodyIsSentAwayForLongerThanTheLimit() {
         let limit = RateLimit(perSecond: 1)
-        var rate = HandshakeRate()
+        var rate = NodeRate()
         var longest = 0
         for _ in 0..<1_000 { longest = max(longest, rate.take(limit, now: at(0)) ?? 0) }
         #expect(longest == 30)

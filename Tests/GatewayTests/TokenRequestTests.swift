@@ -42,7 +42,15 @@ import WebSocket
         #expect(try rooms(names(32))?.count == 32)
         #expect(try rooms(names(32) + ",r1,r2,,")?.count == 32, "repeats do not count")
         #expect(try rooms(names(33)) == nil)
-        let longest = (0..<32).map { String(repeating: "r", count: 126) + "\($0 + 10)" }
-        #expect(try rooms(longest.joined(separator: ",")) == longest)
+    }
+
+    /// Their commas counted; what is dropped as a repeat is not.
+    @Test func roomsTakeOneKibibyteAtMost() throws {
+        let longest = (0..<8).map { String(repeating: "r", count: $0 == 0 ? 121 : 127) + "\($0)" }
+        #expect(longest.joined(separator: ",").utf8.count == 1_025)
+        #expect(try rooms(longest.joined(separator: ",")) == nil)
+        let fitting = [String(longest[0].dropFirst())] + longest.dropFirst()
+        #expect(try rooms(fitting.joined(separator: ",")) == fitting)
+        #expect(try rooms((fitting + fitting).joined(separator: ",")) == fitting)
     }
 }

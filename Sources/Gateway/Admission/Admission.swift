@@ -24,13 +24,16 @@ final class Admission: Sendable {
     private let handshakeLimit: RateLimit?
     private let tokenLimit: RateLimit?
     private let connections = Mutex(AddressCounts())
-    private let handshakes = Mutex(HandshakeRate())
+    private let handshakes = Mutex(NodeRate())
     private let tokens = Mutex(AddressRates())
+    private let nodeTokenLimit: RateLimit?
+    private let nodeTokens = Mutex(NodeRate())
 
     init(_ configuration: Configuration) {
         maximumPerAddress = configuration.maximumConnectionsPerAddress
         handshakeLimit = configuration.handshakeRate.map(RateLimit.init)
         tokenLimit = configuration.tokenRatePerAddress.map(RateLimit.init)
+        nodeTokenLimit = configuration.tokenRate.map(RateLimit.init)
     }
 
     /// Takes in a handshake; one that is admitted is to be released when its connection, or the attempt, is over.
@@ -57,5 +60,13 @@ final class Admission: Sendable {
     func mayHaveToken(_ address: IPAddress, now: MonotonicInstant = .now) -> Bool {
         guard let tokenLimit else { return true }
         return tokens.withLock { $0.take(address.subscriber, tokenLimit, now: now) }
+    }
+
+    /// Takes a token out of what the node issues.
+    ///
+    /// - Returns: nil, or after how many whole seconds to come back.
+    func takeToken(now: MonotonicInstant = .now) -> Int? {
+        guard let nodeTokenLimit else { return nil }
+        return nodeTokens.withLock { $0.take(nodeTokenLimit, now: now) }
     }
 }

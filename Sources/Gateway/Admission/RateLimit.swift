@@ -30,8 +30,8 @@ struct RateLimit: Sendable {
     }
 }
 
-/// The handshakes of a node: so many a second, and for each one too many a time to come back.
-struct HandshakeRate: Sendable {
+/// The handshakes of a node, or its tokens: so many a second, and for each one too many a time to come back.
+struct NodeRate: Sendable {
     /// Longer than this nobody is sent away: a client that was told more would rather be taken for lost.
     static let longestAbsence = Duration.seconds(30)
 
@@ -39,7 +39,7 @@ struct HandshakeRate: Sendable {
     /// When the last one of those who were sent away is due.
     private var lastReturn = MonotonicInstant(nanoseconds: 0)
 
-    /// Takes a handshake in.
+    /// Takes one in.
     ///
     /// Those for whom there is no room are sent away as if they stood in a queue that moves at the rate: were all
     /// told the same time, all would be back at the same time.
@@ -49,7 +49,7 @@ struct HandshakeRate: Sendable {
             fullAt = next
             return nil
         }
-        lastReturn = min(max(lastReturn, now) + limit.step, now + HandshakeRate.longestAbsence)
+        lastReturn = min(max(lastReturn, now) + limit.step, now + NodeRate.longestAbsence)
         let nanoseconds = (lastReturn - now).wholeNanoseconds
         return Int((nanoseconds + 999_999_999) / 1_000_000_000)
     }

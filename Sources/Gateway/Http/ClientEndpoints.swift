@@ -62,6 +62,11 @@ final class ClientEndpoints: HttpHandler {
             return connection.respond(
                 .tooManyRequests, fields: fields + [Answer.retryAfter(seconds: 1)], body: Answer.tooManyRequests)
         }
+        if let seconds = worker.node.admission.takeToken() {
+            worker.metrics.tokensOverRate.add(1)
+            return connection.respond(
+                .tooManyRequests, fields: fields + [Answer.retryAfter(seconds: seconds)], body: Answer.tooManyRequests)
+        }
         let token = Token.mint(using: &random)
         awaitRedis(connection, fields)
         worker.registry.issue(

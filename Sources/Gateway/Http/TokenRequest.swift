@@ -5,8 +5,10 @@ import WebSocket
 
 /// The checked query of `/get/token`.
 struct TokenRequest {
-    /// More rooms than a client ever switches between; the record of a token stays small.
+    /// More rooms than a client ever switches between.
     static let maximumRoomCount = 32
+    /// Of all rooms together with their commas: the record of a token stays small.
+    static let maximumRoomsBytes = 1024
 
     let identity: Identity
     /// Whether the identity is a user's; otherwise it is a device's.
@@ -37,7 +39,9 @@ struct TokenRequest {
     private static func allowedRooms(_ query: QueryParameters) -> [RoomId]? {
         let given = query.withFirst("rooms") { RoomList.first(maximumRoomCount + 1, of: $0) }
         guard let list = given else { return [] }
-        guard let rooms = list, (1...maximumRoomCount).contains(rooms.count) else { return nil }
+        guard let rooms = list, (1...maximumRoomCount).contains(rooms.count),
+            RoomList.byteCount(rooms) <= maximumRoomsBytes
+        else { return nil }
         return rooms
     }
 }

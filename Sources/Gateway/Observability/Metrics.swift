@@ -13,6 +13,7 @@ final class WorkerMetrics: Sendable {
     let tokensIssued = Counter()
     let tokensRefused = Counter()
     let tokensLimited = Counter()
+    let tokensOverRate = Counter()
     let heartbeats = Counter()
     let heartbeatsRefused = Counter()
     let handshakes = Counter()
