@@ -150,6 +150,10 @@ final class Node {
                     "options": "--issue-key, --allowed-origins",
                 ])
         }
+        guard configuration.redis.database != 0, configuration.prefix.isEmpty else { return }
+        log.warning(
+            "channels of all redis databases are one space: --prefix separates installations, a database does not",
+            ["database": "\(configuration.redis.database)"])
     }
 
     // MARK: Notices
@@ -159,7 +163,8 @@ final class Node {
         case .readinessChanged: readinessChanged()
         case .redisUp(let role): redisLog.isUp(role)
         case .redisDown(let role, let reason): redisLog.down(role, reason)
-        case .redisRefused(let message): redisLog.refused(message)
+        case .redisRefused(let command, let message): redisLog.refused(command, message)
+        case .redisWrites(let worker, let isRefusing): redisLog.writes(worker: worker, isRefusing: isRefusing)
         case .drained(let worker):
             drainedWorkers.insert(worker)
             if drainedWorkers.count == configuration.workerCount { stop() }

@@ -1,6 +1,7 @@
 // What every thread of a node is given. Any thread.
 
 import EventLoop
+import Notices
 import Synchronization
 
 /// The immutable frame of a node: settings, log, counters, state, and the mailboxes between its threads.
@@ -15,6 +16,8 @@ struct NodeContext: Sendable {
     let backlogs: [Backlog]
     let subscriberMailbox: Mailbox<SubscriberMessage>
     let controlMailbox: Mailbox<ControlNotice>
+    /// Tells this start of the node from every other one, also of a node with the same id.
+    let run: [UInt8]
 
     init(configuration: Configuration, log: Log, state: NodeState) {
         self.configuration = configuration
@@ -26,6 +29,8 @@ struct NodeContext: Sendable {
         backlogs = (0..<configuration.workerCount).map { _ in Backlog() }
         subscriberMailbox = Mailbox()
         controlMailbox = Mailbox()
+        var random = RandomPool()
+        run = Token.mint(using: &random).bytes
     }
 }
 
@@ -51,5 +56,7 @@ enum ControlNotice: Sendable {
     /// A connection to Redis, or an attempt at one, was lost: the reason.
     case redisDown(RedisRole, String)
     /// Redis has refused a command, with its message.
-    case redisRefused(String)
+    case redisRefused(command: String, String)
+    /// Redis refuses a worker's writes, or takes them again.
+    case redisWrites(worker: Int, isRefusing: Bool)
 }

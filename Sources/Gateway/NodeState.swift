@@ -21,6 +21,9 @@ final class NodeState: Sendable {
     private let subscriberUp = Atomic<Bool>(false)
     /// Bit for bit the workers whose command connection is up.
     private let commandsUp = Atomic<UInt64>(0)
+    /// By worker: Redis' word for refusing its writes.
+    private let writeRefusals = Mutex<[Int: String]>([:])
+    private let nodeIDShared = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
     private let workerCount: Int
 
@@ -54,6 +57,17 @@ final class NodeState: Sendable {
     /// Workers whose command connection to Redis is not up.
     var missingCommandCount: Int { workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
 
+    /// Redis refuses a worker's writes in these words, or takes them (nil).
+    func setWriteRefusal(_ text: String?, worker: Int) { writeRefusals.withLock { $0[worker] = text } }
+
+    /// Redis' word for refusing writes; nil while every worker's are taken.
+    var writeRefusal: String? { writeRefusals.withLock { $0.values.min() } }
+
+    /// Whether another node reports under this node's id.
+    var isNodeIDShared: Bool { nodeIDShared.load(ordering: .relaxed) }
+
+    func setNodeIDShared(_ isShared: Bool) { nodeIDShared.store(isShared, ordering: .relaxed) }
+
     /// Why new clients should go elsewhere; empty when the node is ready.
     var reasonsNotReady: [String] {
         var reasons: [String] = []
@@ -61,6 +75,7 @@ final class NodeState: Sendable {
         if !isSubscriberUp { reasons.append("redis subscriber connection is down") }
         let missing = missingCommandCount
         if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
+        if let writeRefusal { reasons.append("redis refuses writes: \(writeRefusal)") }
         return reasons + pulses.reasonsNotReady(now: .now)
     }
 

@@ -4,7 +4,7 @@
 /// Names of the pub/sub channels.
 package struct Channels: Sendable {
     /// The form of a prefix, for error messages.
-    package static let prefixForm = "at most 64 bytes without control characters"
+    package static let prefixForm = "at most 64 bytes without control characters, not beginning with room:"
 
     /// What stands before a room's id.
     package let roomPrefix: [UInt8]
@@ -17,8 +17,12 @@ package struct Channels: Sendable {
     }
 
     /// Whether a text may stand in front of all names: empty, or of the same characters as an identity.
+    ///
+    /// Behind `room:` everything would be a room of an installation without a prefix: a client there that asks for
+    /// `x:gateway:n1` would be told of tokens. No other begin makes names of the two the same, because neither a node's
+    /// id nor a token nor a reply's id can have a colon, and every name of ours has one behind its prefix.
     package static func isPrefix(_ text: String) -> Bool {
-        text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil)
+        text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil) && !text.utf8.starts(with: "room:".utf8)
     }
 
     /// The channel to which a room's notices are published.
@@ -48,14 +52,14 @@ package struct Channels: Sendable {
 package struct Keys: Sendable {
     private let clientPrefix: [UInt8]
     private let nodePrefix: [UInt8]
-    /// The set of the ids of all nodes: those whose report is gone are taken out now and then.
+    /// The set of the ids of all nodes, `roomcast:nodes`: those whose report is gone are taken out now and then.
     package let nodes: [UInt8]
 
     /// - Parameter prefix: in front of every name; empty by default, so that records are `client:<token>`.
     package init(prefix: String = "") {
         clientPrefix = Array((prefix + "client:").utf8)
         nodePrefix = Array((prefix + "node:").utf8)
-        nodes = Array((prefix + "nodes").utf8)
+        nodes = Array((prefix + "roomcast:nodes").utf8)
     }
 
     /// The key of a node's report.
@@ -99,16 +103,20 @@ package enum ClientField: String, CaseIterable, Sendable {
     case issuedAt
     /// The TTL with which the record was written, in seconds: nodes with other settings reckon with it.
     case ttl
-    /// The id of the node that holds the connection. Written on connecting, like the four below.
+    /// The id of the node that holds the connection. Written on connecting, like the six below.
     case node
     /// The client's address.
     case ip
     /// Room ids joined by commas.
     case rooms
-    /// Unix time in milliseconds.
+    /// Unix time in milliseconds by the node's clock: to show, never to compare.
     case connectedAt
     /// The number by which the node knows the connection.
     case connection
+    /// The connection's place among those of its token, given out by Redis: a later one has a higher number.
+    case order
+    /// The last place that was given out, when the record does not name that connection yet.
+    case allotted
     /// The only rooms that the token may enter, joined by commas; a record without it may enter any. Written when the
     /// token is issued.
     case allowedRooms

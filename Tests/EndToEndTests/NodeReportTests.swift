@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct NodeReportTests {
     private func ids(_ cluster: Cluster) async throws -> Set<String> {
-        Set((try await cluster.redis.command("SMEMBERS", "nodes").array ?? []).compactMap(\.string))
+        Set((try await cluster.redis.command("SMEMBERS", "roomcast:nodes").array ?? []).compactMap(\.string))
     }
 
     @Test func nodesAreListedWithWhatTheyDo() async throws {

@@ -13,7 +13,7 @@ extension Cluster {
 struct ObserveTests {
     private func allReport(_ cluster: Cluster) async throws {
         try await eventually("all nodes have reported") {
-            try await cluster.redis.command("SCARD", "nodes") == 3
+            try await cluster.redis.command("SCARD", "roomcast:nodes") == 3
         }
     }
 
@@ -74,10 +74,10 @@ struct ObserveTests {
     /// A node that is stopped hears the question and does not answer; one that is listed and gone does not hear it.
     @Test func nodesThatDoNotAnswerAreNamed() async throws {
         try await Cluster.with(nodes: 2) { cluster in
-            try await eventually("both have reported") { try await cluster.redis.command("SCARD", "nodes") == 2 }
+            try await eventually("both have reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 2 }
             _ = try await cluster.nodes[0].connect("a")
             try await cluster.nodes[1].child.signal(SIGSTOP)
-            try await cluster.redis.command("SADD", "nodes", "ghost")
+            try await cluster.redis.command("SADD", "roomcast:nodes", "ghost")
             try await cluster.redis.command("HSET", "node:ghost", "uptime", "1")
             let completed = try await cluster.driver.run(try cluster.publisher("rooms", "--timeout", "1s"))
             try await cluster.nodes[1].child.signal(SIGCONT)

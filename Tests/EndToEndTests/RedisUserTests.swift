@@ -82,7 +82,7 @@ import Testing
             for node in nodes { #expect(try await node.child.exitCode(within: .zero) == nil) }
             try await nodes[0].child.signal(SIGTERM)
             #expect(try await nodes[0].child.exitCode(within: .seconds(10)) == 0)
-            #expect(try await redis.command("SMEMBERS", "nodes") == ["two"])
+            #expect(try await redis.command("SMEMBERS", "roomcast:nodes") == ["two"])
             #expect(try await redis.command("EXISTS", "node:one") == 0)
             #expect(try await denials(redis).isEmpty)
         }
@@ -93,8 +93,8 @@ import Testing
         try await withRedis { _, redis in
             let refused: [[JSON]] = [
                 ["HGETALL", "client:a"], ["SADD", "client:a", "1"], ["SMEMBERS", "client:a"], ["HGETALL", "other"],
-                ["GET", "node:a"], ["SET", "nodes", "1"], ["SMEMBERS", "nodes2"], ["KEYS", "*"], ["SCAN", "0"],
-                ["SUBSCRIBE", "other"], ["PUBLISH", "nodes", "1"], ["CONFIG", "GET", "*"], ["FLUSHALL"],
+                ["GET", "node:a"], ["SET", "roomcast:nodes", "1"], ["SMEMBERS", "nodes2"], ["KEYS", "*"], ["SCAN", "0"],
+                ["SUBSCRIBE", "other"], ["PUBLISH", "roomcast:nodes", "1"], ["CONFIG", "GET", "*"], ["FLUSHALL"],
             ]
             for command in refused {
                 let reply = try await redis.command(command, user: "gateway", password: Self.passwords["gateway"])
@@ -166,7 +166,7 @@ import Testing
             let room = cluster.room()
             let token = try await node.token()
             let client = try await node.connect(room, token: token)
-            try await eventually("it has reported") { try await redis.command("SCARD", "nodes") == 1 }
+            try await eventually("it has reported") { try await redis.command("SCARD", "roomcast:nodes") == 1 }
             func publisher(_ arguments: String...) throws -> [String] {
                 [try Installation.binary("publisher")] + arguments + ["--redis", url(redis, user: "observer")]
             }
@@ -184,7 +184,7 @@ import Testing
             #expect(try await denials(redis).isEmpty)
             let refused: [[JSON]] = [
                 ["HGETALL", .string("client:\(token)")], ["HGETALL", "other"], ["SMEMBERS", "other"], ["KEYS", "*"],
-                ["SCAN", "0"], ["DEL", "nodes"], ["HSET", "node:one", "uptime", "1"], ["SADD", "nodes", "x"],
+                ["SCAN", "0"], ["DEL", "roomcast:nodes"], ["HSET", "node:one", "uptime", "1"], ["SADD", "roomcast:nodes", "x"],
                 ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"], ["SUBSCRIBE", "gateway:one"],
                 ["PSUBSCRIBE", "*"], ["PSUBSCRIBE", "gateway:*"], ["SUBSCRIBE", "other"], ["PUBSUB", "CHANNELS"],
                 ["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],

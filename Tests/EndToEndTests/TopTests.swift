@@ -8,7 +8,7 @@ struct TopTests {
         columns: Int = 100, rows: Int = 30, environment: [String: String] = [:]
     ) async throws -> Terminal {
         let cluster = try Cluster.current
-        try await eventually("all nodes have reported") { try await cluster.redis.command("SCARD", "nodes") == 3 }
+        try await eventually("all nodes have reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 3 }
         return try await Terminal(
             cluster.driver, try cluster.publisher("top", "--interval", "100ms"), columns: columns, rows: rows,
             environment: environment)
@@ -80,7 +80,7 @@ struct TopTests {
     /// The interval is an hour: what is drawn after a change of size is drawn because of it.
     @Test func pictureFollowsTheSizeOfTheTerminal() async throws {
         let cluster = try Cluster.current
-        try await eventually("all nodes have reported") { try await cluster.redis.command("SCARD", "nodes") == 3 }
+        try await eventually("all nodes have reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 3 }
         let terminal = try await Terminal(
             cluster.driver, try cluster.publisher("top", "--interval", "1h"), columns: 60, rows: 14)
         try await terminal.awaitPicture("the first picture") { $0.lines[13] == "q quits" }
@@ -98,7 +98,7 @@ struct TopTests {
 
     @Test func redisMayGoAndComeBack() async throws {
         try await Cluster.with(nodes: 1) { cluster in
-            try await eventually("it has reported") { try await cluster.redis.command("SCARD", "nodes") == 1 }
+            try await eventually("it has reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 1 }
             let terminal = try await Terminal(
                 cluster.driver, try cluster.publisher("top", "--interval", "100ms"), columns: 90, rows: 20)
             try await terminal.awaitPicture("the node", hasNodes)
@@ -118,7 +118,7 @@ struct TopTests {
     /// Redis says nothing while it is asked: keys are heard all the same.
     @Test func keysAreHeardWhileRedisIsSilent() async throws {
         try await Cluster.with(nodes: 1) { cluster in
-            try await eventually("it has reported") { try await cluster.redis.command("SCARD", "nodes") == 1 }
+            try await eventually("it has reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 1 }
             let terminal = try await Terminal(
                 cluster.driver, try cluster.publisher("top", "--interval", "100ms", "--timeout", "5m"), rows: 12)
             try await terminal.awaitPicture("the node", hasNodes)

@@ -15,18 +15,21 @@ private final class Rig {
     let worker: Worker
     let token = Token("AAAAbbbbCCCCdddd0000-_-_")!
     var outcomes: [String] = []
+    /// Of the connections that were attached.
+    var orders: [Int64] = []
+    var pending: [Bool] = []
     private(set) var upCount = 0
 
     var registry: ClientRegistry { worker.registry }
     var key: String { "client:\(token.text)" }
 
-    init() throws {
+    init(_ options: String...) throws {
         server = try RedisServer()
         scenario = try Scenario()
         let configuration = try configuration([
             "--redis", "redis://127.0.0.1:\(server.port)", "--node-id", "n1", "--workers", "1",
             "--token-ttl", "60s",
-        ])
+        ] + options)
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
         let log = Log(level: .error, format: .text, nodeID: "n1")
         let node = NodeContext(configuration: configuration, log: log, state: state)
@@ -76,9 +79,12 @@ private final class Rig {
             rig.registry.attach(
                 rig.token, connectionID: connection, connectedAt: 1_000, address: "192.0.2.1", rooms: rooms
             ) { attachment in
-                guard case .attached(let record) = attachment else {
+                guard case .attached(let registration) = attachment else {
                     return rig.outcomes.append("\(attachment)")
                 }
+                let record = registration.record
+                rig.orders.append(record.order)
+                rig.pending.append(registration.isPending)
                 let rooms = record.allowedRooms.isEmpty ? [] : [String(decoding: record.allowedRooms, as: UTF8.self)]
                 let parts = [record.identity, "\(record.isLogin)", "\(record.ttlSeconds)"] + rooms
                 rig.outcomes.append(parts.joined(separator: " "))
@@ -99,25 +105,30 @@ private final class Rig {
         }
     }
 
-    /// Confirms the connection 7 of the time 1,000.
+    /// Confirms the connection 7.
     func confirm(
         restoring: Bool = false, allowedRooms: String = "", after action: @escaping () throws -> Void = {}
     ) {
         ask { rig in
             try action()
-            var descriptors: [Int32] = [0, 0]
-            try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
-            let client = Client(
-                takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: rig.worker.host),
-                worker: rig.worker, token: rig.token,
-                connectionID: 7, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
-                record: ClientRecord(
-                    identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90, allowedRooms: [UInt8](allowedRooms)))
-            rig.registry.confirm(client, restoring: restoring) { confirmation in
-                rig.outcomes.append(confirmation.map { "\($0)" } ?? "none")
-                client.disconnect()
-                close(descriptors[1])
-            }
+            try rig.confirm(7, order: 50, restoring: restoring, allowedRooms: allowedRooms)
+        }
+    }
+
+    /// Confirms a connection as the whole of a step.
+    func confirm(_ connection: UInt64, order: Int64, restoring: Bool = false, allowedRooms: String = "") throws {
+        var descriptors: [Int32] = [0, 0]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
+        let client = Client(
+            takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host), worker: worker,
+            token: token, connectionID: connection, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
+            record: ClientRecord(
+                identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90, allowedRooms: [UInt8](allowedRooms),
+                order: order))
+        registry.confirm(client, restoring: restoring) { [unowned self] confirmation in
+            self.outcomes.append(confirmation.map { "\($0)" } ?? "none")
+            client.disconnect()
+            close(descriptors[1])
         }
     }
 
@@ -160,6 +171,30 @@ private final class Rig {
         #expect(try rig.field("ttl") == "60")
         let issuedAt = Int64(try rig.field("issuedAt") ?? "") ?? 0
         #expect(abs(issuedAt - WallClock.unixMilliseconds) < 60_000)
+        try rig.expectLife(59...60)
+    }
+
+    /// Nobody may fill Redis for an hour with tokens that nobody uses.
+    @Test func unusedTokenLivesShorterUntilItIsUsed() throws {
+        let rig = try Rig("--unused-token-ttl", "7s")
+        rig.issue()
+        rig.scenario.then {
+            try rig.expectLife(6...7)
+            try rig.expect("ttl", "60")
+        }
+        rig.renew()
+        rig.scenario.then { try rig.expectLife(59...60) }
+        rig.issue()
+        rig.attach()
+        try rig.scenario.run()
+        try rig.expectLife(59...60)
+        #expect(rig.outcomes == ["issued true", "renewed", "issued true", "me true 60"])
+    }
+
+    @Test func unusedTokenLivesNoLongerThanAnyOther() throws {
+        let rig = try Rig("--unused-token-ttl", "10h")
+        rig.issue()
+        try rig.scenario.run()
         try rig.expectLife(59...60)
     }
 
@@ -214,7 +249,8 @@ private final class Rig {
         try rig.expectLife(499...500)
     }
 
-    @Test func takeoverTellsTheNodeOfTheOlderConnection() throws {
+    /// A handshake may still fail: until it is complete the older connection is untold and its record true.
+    @Test func olderConnectionIsToldWhenTheNewerIsComplete() throws {
         let rig = try Rig()
         var messages: [String] = []
         var isUp = false
@@ -226,13 +262,75 @@ private final class Rig {
         defer { subscriber.stop() }
         rig.scenario.step("the subscriber", until: { isUp }) { subscriber.start() }
         rig.issue(isLogin: false)
-        rig.attach(connection: 8) { try rig.set("node", "n0", "connection", "41") }
-        rig.scenario.step("the message", until: { !messages.isEmpty })
+        rig.attach(connection: 8) {
+            try rig.set("node", "n0", "connection", "41", "rooms", "x", "order", "5")
+            try rig.server.command("EXPIRE", rig.key, "5")
+        }
+        rig.scenario.then {
+            let fields = try ["node", "ip", "rooms", "connectedAt", "connection", "order"].map { try rig.field($0) }
+            #expect(fields == ["n0", nil, "x", nil, "41", "5"])
+            try rig.expectLife(59...60)
+            #expect(rig.pending == [true])
+            try rig.server.command("PUBLISH", "gateway:n0", "behind the attachment")
+        }
+        rig.scenario.step("the mark", until: { !messages.isEmpty })
+        rig.ask { rig in try rig.confirm(8, order: rig.orders[0]) }
+        rig.scenario.step("the message", until: { messages.count == 2 })
         try rig.scenario.run()
-        #expect(rig.outcomes == ["issued true", "me false 60"])
-        #expect(messages == ["replaced \(rig.token.text) 41"])
+        #expect(rig.outcomes == ["issued true", "me false 60", "renewed"])
+        #expect(messages == ["behind the attachment", "replaced \(rig.token.text) 41"])
         #expect(try rig.field("node") == "n1")
         #expect(try rig.field("connection") == "8")
+        #expect(try rig.field("order") == "\(rig.orders[0])")
+    }
+
+    /// Of several handshakes under way the one that Redis has ordered last wins, in whichever order they complete.
+    @Test(arguments: [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+    func lastInRedisOrderWins(completion: [Int]) throws {
+        let rig = try Rig()
+        rig.issue()
+        rig.attach(connection: 20)
+        for connection in 21...23 as ClosedRange<UInt64> { rig.attach(connection: connection) }
+        for index in completion {
+            rig.ask { rig in try rig.confirm(UInt64(21 + index), order: rig.orders[1 + index]) }
+        }
+        try rig.scenario.run()
+        #expect(rig.pending == [false, true, true, true])
+        #expect(rig.orders == rig.orders.sorted() && Set(rig.orders).count == 4)
+        #expect(try rig.field("connection") == "23")
+        #expect(rig.outcomes.suffix(3).last == (completion.last == 2 ? "renewed" : "replaced"))
+    }
+
+    /// No node's clock is in it; and Redis' own may be set back, or a record hold anything.
+    @Test(arguments: [
+        ("", ""), ("7", ""), ("", "9"), ("4000000000000000", ""), ("4000000000000000", "4000000000000005"), ("-5", "x"),
+        ("nan", "inf"), ("1e300", "9223372036854775807"), ("0x7fffffffffffffff", " "), ("9007199254740992", ""),
+    ])
+    func orderGrowsWhateverTheRecordSays(order: String, allotted: String) throws {
+        let rig = try Rig()
+        rig.issue()
+        rig.attach {
+            if !order.isEmpty { try rig.set("order", order) }
+            if !allotted.isEmpty { try rig.set("allotted", allotted) }
+            try rig.set("node", "n0", "connection", "1")
+        }
+        rig.attach(connection: 8)
+        try rig.scenario.run()
+        let last = max(Int64(order) ?? 0, Int64(allotted) ?? 0)
+        try #require(rig.orders.count == 2)
+        if last < 1 << 53 { #expect(rig.orders[0] > last) }
+        #expect(rig.orders[1] > rig.orders[0])
+        // Microseconds of this century.
+        if last < 1_000 { #expect((1_500_000_000_000_000...4_200_000_000_000_000).contains(rig.orders[0])) }
+    }
+
+    @Test func orderNeedsNoRightToAskForTheTime() throws {
+        let rig = try Rig()
+        rig.issue()
+        rig.attach { try rig.server.command("ACL", "SETUSER", "default", "-time") }
+        rig.attach(connection: 8)
+        try rig.scenario.run()
+        #expect(rig.orders == [1, 2])
     }
 
     @Test func boundTokenEntersItsRoomsOnly() throws {
@@ -272,9 +370,10 @@ private final class Rig {
         }
         // What is allowed is told to the same node, so that the silence before proves something.
         rig.attach(connection: 9, rooms: ["a"])
+        rig.ask { rig in try rig.confirm(9, order: rig.orders[0]) }
         rig.scenario.step("the message", until: { messageCount > 0 })
         try rig.scenario.run()
-        #expect(rig.outcomes == ["issued true", "roomNotAllowed", "me true 60 a"])
+        #expect(rig.outcomes == ["issued true", "roomNotAllowed", "me true 60 a", "renewed"])
         #expect(messageCount == 1)
     }
 
@@ -299,14 +398,112 @@ private final class Rig {
         }
         rig.confirm { try rig.server.command("EXPIRE", rig.key, "5") }
         rig.scenario.then { try rig.expectLife(89...90) }
-        // Another connection has the token: a newer one wins, an older one has lost it.
-        rig.confirm(restoring: true) { try rig.set("connection", "9", "connectedAt", "1001", "node", "n2") }
+        // Another connection has the token: a later one wins, an earlier one has lost it, whatever clocks say.
+        rig.confirm(restoring: true) { try rig.set("connection", "9", "connectedAt", "1", "order", "51", "node", "n2") }
         rig.scenario.then { try rig.expect("node", "n2") }
-        rig.confirm { try rig.set("connection", "6", "connectedAt", "999") }
+        rig.confirm { try rig.set("connection", "6", "connectedAt", "9999999999999", "order", "49") }
         try rig.scenario.run()
         #expect(rig.outcomes == ["revoked", "restored", "renewed", "replaced", "renewed"])
         #expect(try rig.field("node") == "n1")
         #expect(try rig.field("connection") == "7")
+    }
+
+    /// Of a node that knows nothing of orders: such a connection counts as the first.
+    @Test func recordWithoutAnOrderIsTakenOver() throws {
+        let rig = try Rig()
+        rig.issue()
+        rig.confirm { try rig.set("connection", "6", "node", "n0", "connectedAt", "9999999999999") }
+        try rig.scenario.run()
+        #expect(rig.outcomes == ["issued true", "renewed"])
+        #expect(try rig.field("connection") == "7")
+    }
+
+    /// `client:` and 24 characters is a name that other programs' keys have, too: such a key is no token's record, and
+    /// stays as it is.
+    @Test func keysOfOtherProgramsAreLeftAlone() throws {
+        let rig = try Rig()
+        let foreign: [[String]] = [
+            ["HSET", rig.key, "name", "theirs"], ["SET", rig.key, "theirs"], ["SADD", rig.key, "theirs"],
+        ]
+        for command in foreign {
+            rig.renew {
+                try rig.server.command("DEL", rig.key)
+                try rig.server.command(bytes: command.map { Array($0.utf8) })
+            }
+            rig.attach()
+            rig.confirm()
+            rig.confirm(restoring: true)
+            rig.scenario.then {
+                let life = try rig.seconds()
+                #expect(life == -1, "it lives on")
+                guard command[0] == "HSET" else { return }
+                let fieldCount = try rig.server.command("HLEN", rig.key)
+                #expect(fieldCount == .integer(1))
+            }
+        }
+        try rig.scenario.run()
+        let each = ["unknownToken", "unknownToken", "revoked", "revoked"]
+        #expect(rig.outcomes == each + each + each)
+    }
+
+    /// What is not a life is left out; nothing makes a record permanent, or fails.
+    @Test(arguments: ["", "abc", "0", "-1", "1e9", "nan", "inf", "9223372036854775807", "2592001", "99999999999999999999"])
+    func recordWithAnyTtlIsRenewed(ttl: String) throws {
+        let rig = try Rig()
+        rig.issue()
+        rig.renew { try rig.set("ttl", ttl) }
+        rig.scenario.then { try rig.expectLife(59...60) }
+        rig.attach { try rig.set("ttl", ttl) }
+        rig.confirm { try rig.set("ttl", ttl) }
+        try rig.scenario.run()
+        #expect(rig.outcomes == ["issued true", "renewed", "me true 60", "renewed"])
+        try rig.expectLife(89...90)
+    }
+
+    /// Random bytes in every field that is read: each call has an outcome, and only those that are possible.
+    @Test func recordOfAnyBytesHasAnOutcome() throws {
+        let rig = try Rig()
+        let seed = UInt64.random(in: 1...9_999_999)
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<40 {
+            var fields: [[UInt8]] = []
+            for field in ClientField.allCases where field != .isLogin && Bool.random(using: &random) {
+                let numbers = ["-1", "1e308", "9223372036854775808", "nan", "\0"]
+                fields += [
+                    [UInt8](field.rawValue),
+                    Bool.random(using: &random)
+                        ? random.bytes(Int.random(in: 0...80, using: &random))
+                        : [UInt8](numbers.randomElement(using: &random)!),
+                ]
+            }
+            fields += [[UInt8]("isLogin"), Bool.random(using: &random) ? [UInt8]("true") : random.bytes(3)]
+            rig.renew {
+                try rig.server.command("DEL", rig.key)
+                try rig.server.command(bytes: [[UInt8]("HSET"), [UInt8](rig.key)] + fields)
+            }
+            rig.attach()
+            rig.confirm()
+        }
+        try rig.scenario.run()
+        #expect(rig.outcomes.count == 120, "seed \(seed)")
+        for (index, outcome) in rig.outcomes.enumerated() where index % 3 != 1 {
+            #expect(["renewed", "replaced"].contains(outcome), "seed \(seed)")
+        }
+        #expect(!rig.outcomes.contains { $0.hasPrefix("unavailable") || $0.hasPrefix("unknown") }, "seed \(seed)")
+    }
+
+    /// Once each; the digests stay of use.
+    @Test func forgottenScriptIsSentOnce() throws {
+        let rig = try Rig()
+        rig.issue()
+        rig.renew { try rig.server.command("SCRIPT", "FLUSH") }
+        for _ in 0..<5 { rig.renew() }
+        try rig.scenario.run()
+        #expect(rig.outcomes == ["issued true"] + [String](repeating: "renewed", count: 6))
+        // Behind the flush: the renewal, and perhaps the probe of that time.
+        let calls = try #require(try rig.server.information("commandstats", "cmdstat_eval"))
+        let count = Int(calls.dropFirst("calls=".count).prefix { $0 != "," }) ?? 0
+        #expect(count <= 3, "\(calls)")
     }
 
     @Test func forgottenScriptsAreSentAgain() throws {

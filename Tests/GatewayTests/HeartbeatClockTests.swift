@@ -24,6 +24,21 @@ import Testing
         #expect(decide(1_000_000_000) == .check(after: .seconds(30)))
     }
 
+    /// A record and PTTL may say anything that a number can be.
+    @Test func anyNumbersDecide() {
+        let numbers: [Int64] = [.min, .min + 1, -1_000_000, -2, -1, 0, 1, 1_000, 2_592_000_001, .max / 1_000, .max - 1, .max]
+        for ttl in numbers {
+            for remaining in numbers {
+                switch decide(remaining, ttl: ttl) {
+                case .close: break
+                case .check(let delay): #expect((.milliseconds(1) ... .seconds(30)).contains(delay))
+                }
+            }
+        }
+        #expect(decide(.min) == .close)
+        #expect(decide(.max, ttl: .max) == .check(after: .seconds(30)))
+    }
+
     @Test func ttlOfTheRecordCountsNotThatOfTheNode() {
         // Renewed with 100 s, 10 s ago.
         #expect(decide(90_000, ttl: 100) == .check(after: .seconds(20)))

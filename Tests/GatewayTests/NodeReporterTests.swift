@@ -94,7 +94,7 @@ private final class Rig {
         #expect(report.memoryBytes > 1 << 20)
         #expect(!report.isReady)
         #expect(report.topRooms.map { "\($0.room) \($0.count)" } == ["b 2", "a 1"])
-        #expect(try rig.server.command("SISMEMBER", "p:nodes", "n1") == .integer(1))
+        #expect(try rig.server.command("SISMEMBER", "p:roomcast:nodes", "n1") == .integer(1))
         guard case .integer(let life) = try rig.server.command("TTL", "p:node:n1") else {
             Issue.record("TTL is no number")
             return
@@ -107,8 +107,9 @@ private final class Rig {
         _ = try rig.worker.connect("a")
         rig.scenario.step("the rooms are there", until: { try !rig.hash().isEmpty }) { rig.reporter.report() }
         try rig.scenario.run()
-        #expect(try rig.hash() == ["rooms:3", "a\t1\n"].map { Array($0.utf8) })
-        #expect(try rig.server.command("EXISTS", "p:nodes") == .integer(0))
+        let run = String(decoding: rig.worker.node.run, as: UTF8.self)
+        #expect(try rig.hash() == ["run", run, "rooms:3", "a\t1\n"].map { Array($0.utf8) })
+        #expect(try rig.server.command("EXISTS", "p:roomcast:nodes") == .integer(0))
         guard case .integer(let life) = try rig.server.command("TTL", "p:node:n1") else {
             Issue.record("TTL is no number")
             return
@@ -131,13 +132,97 @@ private final class Rig {
     @Test func idsOfNodesThatAreGoneLeaveTheIndex() throws {
         let rig = try Rig()
         rig.scenario.step("the gone are gone", until: {
-            try rig.server.command("SMEMBERS", "p:nodes") == .array([.bytes(Array("alive".utf8))])
+            try rig.server.command("SMEMBERS", "p:roomcast:nodes") == .array([.bytes(Array("alive".utf8))])
         }) {
-            try rig.server.command("SADD", "p:nodes", "alive", "gone", "gone-2")
+            try rig.server.command("SADD", "p:roomcast:nodes", "alive", "gone", "gone-2")
             try rig.server.command("HSET", "p:node:alive", "uptime", "1")
             rig.reporter.sweep()
         }
         try rig.scenario.run()
+    }
+
+    /// What no gateway has put in stays: a name that no node can have, and a set that is none.
+    @Test func foreignMembersOfTheIndexStay() throws {
+        let rig = try Rig()
+        let foreign = ["order:17", "two words", "", String(repeating: "x", count: 65), "ü"]
+        rig.scenario.step("the gone is gone", until: {
+            try rig.server.command("SISMEMBER", "p:roomcast:nodes", "gone") == .integer(0)
+        }) {
+            try rig.server.command(bytes: (["SADD", "p:roomcast:nodes", "gone"] + foreign).map { Array($0.utf8) })
+            rig.reporter.sweep()
+        }
+        rig.scenario.step("nothing else is", until: {
+            try rig.server.command("EXISTS", "p:node:n1") == .integer(1)
+        }) { rig.reporter.report() }
+        try rig.scenario.run()
+        #expect(try rig.server.command("SCARD", "p:roomcast:nodes") == .integer(Int64(foreign.count) + 1))
+    }
+
+    /// A key of another program with the name of a report is neither written, nor given a life, nor deleted.
+    @Test(arguments: [["HSET", "p:node:n1", "name", "theirs"], ["SET", "p:node:n1", "theirs"]])
+    func foreignKeyIsNoReport(command: [String]) throws {
+        let rig = try Rig()
+        var isOver = false
+        rig.scenario.step("the report is refused", until: { isOver }) {
+            try rig.server.command(bytes: command.map { Array($0.utf8) })
+            rig.reporter.report()
+            rig.worker.worker.registry.afterCommandsSent { isOver = true }
+        }
+        var hasLeft = false
+        rig.scenario.step("the node has left", until: { hasLeft }) { rig.reporter.leave { hasLeft = true } }
+        try rig.scenario.run()
+        #expect(try rig.server.command("PTTL", "p:node:n1") == .integer(-1))
+        let type = command[0] == "SET" ? "string" : "hash"
+        #expect(try rig.server.command("TYPE", "p:node:n1") == .bytes(Array(type.utf8)))
+        if type == "hash" { #expect(try rig.server.command("HLEN", "p:node:n1") == .integer(1)) }
+        #expect(rig.worker.worker.registry.writes.refusal == nil, "one key says nothing of the others")
+    }
+
+    /// A report that Redis has no memory for must not live on as if it were new.
+    @Test func reportThatIsNotTakenRunsOut() throws {
+        let rig = try Rig()
+        rig.scenario.step("the report is there", until: { try rig.report() != nil }) { rig.reporter.report() }
+        var isOver = false
+        rig.scenario.step("the next is refused", until: { isOver }) {
+            try rig.server.command("EXPIRE", "p:node:n1", "100")
+            try rig.server.command("CONFIG", "SET", "maxmemory", "1")
+            rig.reporter.report()
+            rig.worker.worker.registry.afterCommandsSent { isOver = true }
+        }
+        try rig.scenario.run()
+        guard case .integer(let life) = try rig.server.command("TTL", "p:node:n1") else { return }
+        #expect(life > NodeReport.lifeSeconds, "nobody has given it a life since")
+        #expect(rig.worker.worker.registry.writes.refusal?.hasPrefix("OOM") == true)
+    }
+
+    /// The report of a node that was killed is no other node; one that is written between two of ours is.
+    @Test func anotherNodeWithTheSameIdIsNoticed() throws {
+        let rig = try Rig()
+        let state = rig.worker.node.state
+        func report(after action: @escaping () throws -> Void = {}) {
+            var isOver = false
+            rig.scenario.step("a report", until: { isOver }) {
+                try action()
+                rig.reporter.report()
+                rig.worker.worker.registry.afterCommandsSent { isOver = true }
+            }
+        }
+        report { try rig.server.command("HSET", "p:node:n1", "run", "before", "uptime", "1") }
+        rig.scenario.then { #expect(!state.isNodeIDShared) }
+        report()
+        rig.scenario.then { #expect(!state.isNodeIDShared) }
+        report { try rig.server.command("HSET", "p:node:n1", "run", "other", "uptime", "1") }
+        rig.scenario.then { #expect(state.isNodeIDShared) }
+        report()
+        rig.scenario.then { #expect(!state.isNodeIDShared) }
+        var hasLeft = false
+        rig.scenario.step("the node has left", until: { hasLeft }) {
+            try rig.server.command("HSET", "p:node:n1", "run", "other")
+            rig.reporter.leave { hasLeft = true }
+        }
+        try rig.scenario.run()
+        #expect(try rig.server.command("EXISTS", "p:node:n1") == .integer(1), "the other's report stays")
+        #expect(try rig.server.command("SISMEMBER", "p:roomcast:nodes", "n1") == .integer(1))
     }
 
     @Test func nodeThatEndsLeavesNothing() throws {

@@ -40,6 +40,19 @@ import Testing
         #expect(state.reasonsNotReady == ["draining"])
     }
 
+    @Test func refusedWritesAreAReason() {
+        let state = state(workers: 2)
+        state.setSubscriberUp(true)
+        for worker in 0..<2 { state.setCommandsUp(true, worker: worker) }
+        state.setWriteRefusal("MISCONF b", worker: 1)
+        state.setWriteRefusal("MISCONF a", worker: 0)
+        #expect(state.reasonsNotReady == ["redis refuses writes: MISCONF a"])
+        state.setWriteRefusal(nil, worker: 0)
+        #expect(state.reasonsNotReady == ["redis refuses writes: MISCONF b"])
+        state.setWriteRefusal(nil, worker: 1)
+        #expect(state.reasonsNotReady.isEmpty)
+    }
+
     @Test func everyWorkerCounts() {
         let count = RoomSubscriptions.maximumWorkerCount
         let state = state(workers: count)

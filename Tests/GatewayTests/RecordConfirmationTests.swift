@@ -13,7 +13,7 @@ private final class Rig {
     let peers: [TestPeer]
     private var upCount = 0
 
-    private var registry: ClientRegistry { workers.worker.registry }
+    var registry: ClientRegistry { workers.worker.registry }
     private var clients: [Client] { peers.map(\.client) }
 
     init() throws {
@@ -33,7 +33,10 @@ private final class Rig {
             name, until: { [unowned self] in try isDone(self) }, { [unowned self] in try action(self) })
     }
 
-    func start(restoring: Bool) { confirmation.start(clients, restoring: restoring) }
+    func start(restoring: Bool, isSubscribed: Bool = true) {
+        let clients = clients
+        confirmation.start(restoring: restoring, isSubscribed: isSubscribed) { clients }
+    }
 
     /// Redis dies with the commands that were just given to it, and comes back empty.
     func restartAfter(_ action: @escaping (Rig) -> Void) {
@@ -119,6 +122,59 @@ private final class Rig {
         try rig.workers.scenario.run()
         #expect(rig.peers[0].client.state == .closing)
         #expect(rig.peers[1].client.state == .open)
+    }
+
+    /// A restart of Redis ends both connections of a node: one walk is for both returns.
+    @Test func walkWaitsForTheSubscriber() throws {
+        let rig = try Rig()
+        var isOver = false
+        rig.step("nothing is written yet", until: { _ in isOver }) {
+            $0.start(restoring: true, isSubscribed: false)
+            $0.registry.afterCommandsSent { isOver = true }
+        }
+        rig.walk(restoring: false) {
+            let count = try $0.recordCount()
+            #expect(count == 0 && $0.confirmation.isRunning)
+        }
+        try rig.workers.scenario.run()
+        #expect(try rig.recordCount() == 2, "the restoration is owed")
+        let calls = try #require(try rig.server.information("commandstats", "cmdstat_hset"))
+        #expect(calls.hasPrefix("calls=2,"), "\(calls)")
+    }
+
+    /// But not for long: other nodes' clients ask for these records.
+    @Test func walkBeginsWithoutTheSubscriber() throws {
+        let rig = try Rig()
+        rig.step("the records are written", until: { try $0.recordCount() == 2 }) {
+            $0.start(restoring: true, isSubscribed: false)
+        }
+        try rig.workers.scenario.run()
+    }
+
+    @Test func newClientIsConfirmedAlone() throws {
+        let rig = try Rig()
+        rig.step("it is confirmed", until: { try $0.recordCount() == 1 }) {
+            $0.confirmation.confirm($0.peers[0].client, restoring: true)
+        }
+        rig.step("the other one is revoked", until: { $0.peers[1].client.state == .closing }) {
+            $0.confirmation.confirm($0.peers[1].client, restoring: false)
+        }
+        try rig.workers.scenario.run()
+        #expect(!rig.confirmation.isRunning)
+        #expect(rig.workers.closedCount(.revoked) == 1)
+    }
+
+    @Test func refusedConfirmationOfANewClientIsTriedAgain() throws {
+        let rig = try Rig()
+        rig.step("it is refused", until: { $0.confirmation.isRunning }) {
+            try $0.server.command("CONFIG", "SET", "maxmemory", "1")
+            $0.confirmation.confirm($0.peers[0].client, restoring: true)
+        }
+        rig.step("it is confirmed", until: { try $0.recordCount() == 1 && !$0.confirmation.isRunning }) {
+            try $0.server.command("CONFIG", "SET", "maxmemory", "0")
+        }
+        try rig.workers.scenario.run()
+        #expect(rig.peers[0].client.state == .open)
     }
 
     @Test func clientThatHasLeftIsNotWrittenAgain() throws {

@@ -47,18 +47,41 @@ import Testing
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
             var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
             let start = MonotonicInstant(nanoseconds: 1)
-            for second in 0..<90 { log.refused("OOM used \(second)", now: start + .seconds(second)) }
-            log.refused("NOPERM no", now: start + .seconds(90))
-            log.refused("OOM again", now: start + .seconds(148))
-            log.refused("OOM news", now: start + .seconds(208))
+            for second in 0..<90 { log.refused("renew", "OOM used \(second)", now: start + .seconds(second)) }
+            log.refused("PTTL", "NOPERM no", now: start + .seconds(90))
+            log.refused("PUBLISH", "NOPERM no", now: start + .seconds(91))
+            log.refused("PTTL", "NOPERM no", now: start + .seconds(92))
+            log.refused("issue", "OOM again", now: start + .seconds(148))
+            log.refused("attach", "OOM news\u{1B}[2J script: 1f, on @user_script:2.", now: start + .seconds(208))
             exit(0)
         }
         #expect(
             lines(try #require(result).standardErrorContent) == [
-                "warning redis refuses commands reason=\"OOM used 0\"",
-                "warning redis refuses commands reason=\"NOPERM no\"",
-                "warning redis refuses commands reason=\"OOM news\"",
+                "warning redis refuses commands command=renew reason=\"OOM used 0\"",
+                "warning redis refuses commands command=PTTL reason=\"NOPERM no\"",
+                "warning redis refuses commands command=PUBLISH reason=\"NOPERM no\"",
+                "warning redis refuses commands command=attach reason=\"OOM news?[2J\"",
             ])
+    }
+
+    /// However many workers find it out, and however often it comes again.
+    @Test func endOfRefusalsIsToldOnce() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
+            let start = MonotonicInstant(nanoseconds: 1)
+            for round in 0..<2 {
+                for worker in 0..<2 {
+                    log.refused("probe", "MISCONF no disk", now: start + .seconds(round))
+                    log.writes(worker: worker, isRefusing: true)
+                }
+                for worker in [0, 1, 1] { log.writes(worker: worker, isRefusing: false) }
+            }
+            exit(0)
+        }
+        let episode = [
+            "warning redis refuses commands command=probe reason=\"MISCONF no disk\"", "info redis takes commands again",
+        ]
+        #expect(lines(try #require(result).standardErrorContent) == episode + episode)
     }
 
     @Test func sentinelsAreToldApartAsTheNodeServesWithoutThem() async throws {

@@ -103,6 +103,31 @@ private final class Rig {
         #expect(rig.workers.worker.clients.isEmpty)
     }
 
+    /// Not before the new connection is complete; then by the script that writes it.
+    @Test func olderConnectionIsNamedUntilTheHandshakeIsComplete() throws {
+        let rig = try Rig()
+        func field(_ rig: Rig, _ name: String) throws -> String? {
+            guard case .bytes(let value) = try rig.server.command("HGET", "client:\(rig.token.text)", name) else {
+                return nil
+            }
+            return String(decoding: value, as: UTF8.self)
+        }
+        rig.step("the connection has its place", until: { try field($0, "allotted") != nil }) {
+            try $0.server.command(
+                "HSET", "client:\($0.token.text)", "node", "n0", "connection", "41", "order", "5", "rooms", "old")
+            try $0.sendHandshake()
+        }
+        rig.step("the record names it", until: { try $0.isRegistered() }) {
+            let (node, connection) = (try field($0, "node"), try field($0, "connection"))
+            #expect(node == "n0" && connection == "41")
+            $0.tell(.subscribed(room: RoomId("a")!))
+        }
+        try rig.workers.scenario.run()
+        #expect(try field(rig, "rooms") == "a")
+        #expect(try field(rig, "order") == field(rig, "allotted"))
+        #expect(rig.workers.worker.clients.count == 1)
+    }
+
     @Test func handshakeOfAnotherTokenGoesOn() throws {
         let rig = try Rig()
         let other = try #require(Token("BBBBbbbbCCCCdddd0000-_-_"))

@@ -87,6 +87,36 @@ import Testing
         #expect(report == expected)
     }
 
+    /// Whatever stands in the hash: it is read within bounds, and nothing ends.
+    @Test func anythingInTheHashIsRead() throws {
+        var random = SystemRandomNumberGenerator()
+        let numbers = ["9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e9", "nan", "", "-0", "٣"]
+        let names = NodeReport(id: "n").fields.map(\.name) + ["rooms:0", "rooms:9223372036854775807", "rooms:-1", "run", ""]
+        for _ in 0..<500 {
+            var hash: [[UInt8]] = [Array("uptime".utf8), Array("9223372036854775807".utf8)]
+            for name in names where Bool.random(using: &random) {
+                hash.append(Array(name.utf8))
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: hash.append(Array(numbers.randomElement(using: &random)!.utf8))
+                case 1: hash.append((0..<Int.random(in: 0..<200)).map { _ in UInt8.random(in: 0...255, using: &random) })
+                case 2: hash.append(Array("a\t9223372036854775807\nb\t9223372036854775807\n".utf8))
+                default: hash.append(Array([String](repeating: "1=18446744073709551615", count: 100).joined(separator: ",").utf8))
+                }
+            }
+            guard let report = NodeReport(id: "n", hash: hash) else { continue }
+            #expect(report.topRooms.allSatisfy { $0.count >= 0 })
+            #expect(report.closes.count <= 64 && report.publishToFlush.count <= 64)
+        }
+        let large = [UInt8](repeating: UInt8(ascii: "1"), count: 1 << 20)
+        let lines = (0..<500).map { "r\($0)\t1\n" }.joined()
+        let workers = (0..<5_000).flatMap { [Array("rooms:\($0)".utf8), Array(lines.utf8)] }
+        let report = try #require(
+            NodeReport(id: "n", hash: [Array("uptime".utf8), Array("1".utf8), Array("address".utf8), large] + workers))
+        #expect(report.address.isEmpty)
+        #expect(report.workerRooms.count <= 1_024)
+        #expect(report.workerRooms.values.allSatisfy { $0.count <= NodeReport.topRoomCount })
+    }
+
     @Test func roomsOfAllWorkersAreAddedUp() throws {
         var report = NodeReport(id: "n1")
         report.workerRooms = [
@@ -98,8 +128,8 @@ import Testing
     @Test func namesInRedisCarryThePrefix() throws {
         let keys = Keys(prefix: "p:")
         #expect(keys.node("n1") == Array("p:node:n1".utf8))
-        #expect(keys.nodes == Array("p:nodes".utf8))
-        #expect(Keys().nodes == Array("nodes".utf8))
+        #expect(keys.nodes == Array("p:roomcast:nodes".utf8))
+        #expect(Keys().nodes == Array("roomcast:nodes".utf8))
         let reply = try #require(ReplyId("r_-1"))
         #expect(Channels(prefix: "p:").reply(reply) == Array("p:gateway:reply:r_-1".utf8))
         #expect(Channels().room(ofChannel: Channels().reply(reply)) == nil)

@@ -3,6 +3,39 @@ import Testing
 @testable import Notices
 
 @Suite struct RoomIdTests {
+    /// Two installations on one Redis, one of them without a prefix: no name of the one is one of the other, for
+    /// every prefix that is taken, and for those that are refused there is one.
+    @Test func acceptedPrefixesKeepInstallationsApart() {
+        let parts = ["room:", "gateway:", "client:", "node:", "reply:", "roomcast:", "nodes", "a", ":", "room", "r", "x-_."]
+        var prefixes: Set<String> = []
+        for first in parts {
+            for second in parts + [""] { for third in parts + [""] { prefixes.insert(first + second + third) } }
+        }
+        for prefix in prefixes {
+            let channels = Channels(prefix: prefix)
+            let (room, reply) = (RoomId("x")!, ReplyId("y")!)
+            let names = [channels.room(room), channels.gateway("n1"), channels.reply(reply)]
+            // A channel of the bare installation: any room, a node's, or a reply's.
+            let isTaken = names.contains { name in
+                let text = String(decoding: name, as: UTF8.self)
+                if Channels().room(ofChannel: name) != nil { return true }
+                guard text.hasPrefix("gateway:") else { return false }
+                let rest = text.dropFirst("gateway:".count)
+                return NodeReport.isNodeId(rest.utf8)
+                    || rest.hasPrefix("reply:") && ReplyId(rest.dropFirst("reply:".count)) != nil
+            }
+            #expect(isTaken == !Channels.isPrefix(prefix), "\(prefix)")
+            let keys = Keys(prefix: prefix)
+            let token = Token("ABCDEFGHIJKLMNOPQRSTUVWX")!
+            let isKeyTaken = [keys.client(token), keys.node("n1"), keys.nodes].contains { key in
+                let text = String(decoding: key, as: UTF8.self)
+                return Keys().token(ofClient: key) != nil || key == Keys().nodes
+                    || text.hasPrefix("node:") && NodeReport.isNodeId(text.dropFirst("node:".count).utf8)
+            }
+            #expect(!isKeyTaken, "\(prefix)")
+        }
+    }
+
     @Test func lengthIsCountedInBytes() {
         #expect(RoomId("") == nil)
         #expect(RoomId("a")?.bytes == [0x61])
@@ -103,7 +136,7 @@ import Testing
         #expect(
             ClientField.allCases.map(\.rawValue) == [
                 "userId", "deviceId", "isLogin", "issuedAt", "ttl", "node", "ip", "rooms", "connectedAt",
-                "connection", "allowedRooms",
+                "connection", "order", "allotted", "allowedRooms",
             ])
     }
 }

@@ -61,7 +61,7 @@ final class ConsoleActions {
             ClientField.issuedAt.rawValue, "\(WallClock.unixMilliseconds)",
         ]
         let seconds = [UInt8](ttl.components.seconds)
-        let command = script(RegistryScript.issue.source, token, [seconds] + fields.map { [UInt8]($0) })
+        let command = script(RegistryScript.issue.source, token, [seconds, seconds] + fields.map { [UInt8]($0) })
         let beat = node.configuration.heartbeatTimeout.wholeMilliseconds / 3
         integer(command, onDone) { _ in (.ok, #"{"token":"\#(token.text)","beatMs":\#(beat)}"#) }
     }
@@ -121,11 +121,12 @@ final class ConsoleActions {
 /// What the console alone runs in Redis.
 enum ConsoleScript {
     /// Deletes a record and tells the node that holds the connection, in one step: 1, or 0 if there is no such token.
+    /// A key of something else is none.
     /// ARGV: control channel prefix, the message (see `RevocationMessage`).
     static let revoke = """
-        local node = redis.call('HGET', KEYS[1], 'node')
-        if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-        if node then redis.call('PUBLISH', ARGV[1] .. node, ARGV[2]) end
+        local r = redis.call('HMGET', KEYS[1], 'isLogin', 'node')
+        if not r[1] or redis.call('DEL', KEYS[1]) == 0 then return 0 end
+        if r[2] then redis.call('PUBLISH', ARGV[1] .. r[2], ARGV[2]) end
         return 1
         """
 }

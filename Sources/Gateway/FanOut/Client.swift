@@ -195,6 +195,11 @@ final class Client: Connection {
         if state == .closing { finishClosing() }
     }
 
+    /// Whether the other connection of this token is newer: Redis gives out the order. Equal only without it.
+    func isBefore(_ other: Client) -> Bool {
+        (record.order, connectionID) < (other.record.order, other.connectionID)
+    }
+
     // MARK: Rooms
 
     func takeSeat(_ seat: Int32, in room: Room) {

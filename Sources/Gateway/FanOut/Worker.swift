@@ -35,6 +35,8 @@ final class Worker {
     private var turnBytesLeft = Worker.maximumTurnBytes
     private var drain: Drain?
     private var confirmation: RecordConfirmation?
+    /// Whether what is said on the node's channel comes.
+    private var isSubscribed = true
     /// How often the subscriber's connection was lost; wraps.
     private(set) var lossCount: UInt32 = 0
     private var endpoints: ClientEndpoints?
@@ -81,6 +83,7 @@ final class Worker {
             worker: index, configuration: node.configuration, registry: registry, rooms: rooms, loop: loop)
         registry.onUp = { [unowned self] in self.redisIsUp($0) }
         registry.onDown = { [unowned self] in self.setUp(false) }
+        registry.onWritesChanged = { [unowned self] in self.writesChanged() }
         registry.start()
         loop.onTurnEnd = { [unowned self] in self.endTurn() }
         var acceptLog = RateLimitedLog(node.log)
@@ -166,7 +169,7 @@ final class Worker {
         case .subscribed(let room): rooms.subscribed(room)
         case .refused(let room): rooms.refused(room)
         case .subscriptionsLost: subscriptionsLost()
-        case .subscriptionsRestored: confirmation?.start(clients.values, restoring: false)
+        case .subscriptionsRestored: subscriptionsRestored()
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
         case .messagesLost(let rooms, let milliseconds): tellLoss(of: rooms, milliseconds: milliseconds)
         case .master(let address): registry.follow(address)
@@ -181,6 +184,7 @@ final class Worker {
 
     /// The subscriber's connection is gone; clients from now on wait for the next one.
     func subscriptionsLost() {
+        isSubscribed = false
         lossCount &+= 1
         rooms.subscriptionsLost(pending: pendingUpgrades.values.compactMap(\.pendingJoin))
     }
@@ -241,11 +245,18 @@ final class Worker {
         pendingUpgrades[upgrade.connectionID] = nil
     }
 
+    /// Has a record that names another connection name this one, now that it is complete, and the other one told.
+    ///
+    /// - Parameter lossCount: the registry's when the handshake asked Redis for its place.
+    func takeOver(_ client: Client, since lossCount: UInt32) {
+        confirmation?.confirm(client, restoring: lossCount != registry.lossCount)
+    }
+
     /// Takes in the client of a finished handshake.
     func add(_ client: Client, _ pending: PendingJoin) {
         if let other = clients[client.token] {
-            // Both are in Redis; the younger is the one that registered later.
-            guard other.connectionID < client.connectionID else {
+            // Redis has said which of them is the newer.
+            guard other.isBefore(client) else {
                 rooms.cancel(pending)
                 client.close(.replaced)
                 return
@@ -308,19 +319,18 @@ final class Worker {
     /// Asks Redis when the last heartbeat was. All that are due in a turn ask in one write.
     func heartbeatIsDue(_ client: Client) {
         let timeout = node.configuration.heartbeatTimeout
-        // While records are written again a missing one means nothing; each client gets a new deadline then.
-        guard confirmation?.isRunning != true else { return client.setDeadline(after: timeout) }
-        registry.remaining(client.token) { remaining in
+        guard silenceCounts else { return client.setDeadline(after: timeout) }
+        registry.remaining(client.token) { [unowned self] remaining in
             guard client.state == .open else { return }
             switch remaining {
             case .milliseconds(let left):
                 let decision = HeartbeatClock.decide(
                     ttlSeconds: client.record.ttlSeconds, remainingMilliseconds: left, timeout: timeout)
                 switch decision {
-                case .close: client.close(.heartbeatTimeout)
+                case .close: self.closeUnlessRefused(client, .heartbeatTimeout)
                 case .check(let delay): client.setDeadline(after: delay)
                 }
-            case .missing: client.close(.revoked)
+            case .missing: self.closeUnlessRefused(client, .revoked)
             case .unlimited: client.setDeadline(after: timeout)
             // Redis is away: that is not the client's fault, and its return starts the time anew.
             case .unavailable: client.setDeadline(after: timeout)
@@ -328,16 +338,54 @@ final class Worker {
         }
     }
 
+    /// Whether the lack of a heartbeat or of a record is the client's: not while records are written again, when a
+    /// missing one means nothing, nor while Redis takes no heartbeat. Each client gets a new deadline afterwards.
+    private var silenceCounts: Bool { registry.tellsSilence && confirmation?.isRunning != true }
+
+    /// Closes a client on Redis' word, if Redis would have taken its heartbeats.
+    private func closeUnlessRefused(_ client: Client, _ reason: CloseReason) {
+        let timeout = node.configuration.heartbeatTimeout
+        registry.writes.check { [unowned self] isTaken in
+            guard client.state == .open else { return }
+            if isTaken, self.silenceCounts { client.close(reason) } else { client.setDeadline(after: timeout) }
+        }
+    }
+
     private func redisIsUp(_ server: ClientRegistry.Return) {
         setUp(true)
+        if server.hadRefused { node.controlMailbox.post(.redisWrites(worker: index, isRefusing: false)) }
         reporter?.report()
         // A record may also have run out because its heartbeats could not be taken while Redis was away.
         let configuration = node.configuration
-        let mayHaveExpired = server.away >= configuration.tokenTTL - configuration.heartbeatTimeout
-        confirmation?.start(clients.values, restoring: !server.isSameRun || mayHaveExpired)
+        let mayHaveExpired = server.hadRefused || server.away >= configuration.tokenTTL - configuration.heartbeatTimeout
+        confirmRecords(restoring: !server.isSameRun || mayHaveExpired)
+    }
+
+    /// What was said on the node's channel meanwhile was not heard.
+    private func subscriptionsRestored() {
+        isSubscribed = true
+        // The command connection's return confirms the records as well.
+        if registry.isUp { confirmRecords(restoring: false) }
+    }
+
+    private func confirmRecords(restoring: Bool) {
+        confirmation?.start(restoring: restoring, isSubscribed: isSubscribed) { [unowned self] in
+            Array(self.clients.values)
+        }
+    }
+
+    /// Redis refuses what renews records, or takes it again: then it was away from them for as long.
+    private func writesChanged() {
+        let refusal = registry.writes.refusal
+        node.state.setWriteRefusal(refusal, worker: index)
+        node.controlMailbox.post(.redisWrites(worker: index, isRefusing: refusal != nil))
+        node.controlMailbox.post(.readinessChanged)
+        if refusal == nil { confirmRecords(restoring: true) }
     }
 
     private func setUp(_ isUp: Bool) {
+        // What was known of its writes went with the connection.
+        if !isUp { node.state.setWriteRefusal(nil, worker: index) }
         node.state.setCommandsUp(isUp, worker: index)
         node.controlMailbox.post(.readinessChanged)
     }

@@ -135,27 +135,29 @@ final class Upgrade {
 
     private func start() {
         worker.begin(self)
+        let lossCount = worker.registry.lossCount
         let timeout = worker.node.configuration.redisTimeout - DeadlineWheel<Connection>.tick
         connection.wait(atMost: timeout) { [self] reason in
             fail(reason == .timeout ? .upgradeFailed : .abandoned)
         }
         worker.registry.attach(
             token, connectionID: connectionID, connectedAt: connectedAt, address: address.description, rooms: roomIds
-        ) { [self] in attached($0) }
+        ) { [self] in attached($0, lossCount: lossCount) }
     }
 
-    private func attached(_ attachment: ClientRegistry.Attachment) {
+    /// - Parameter lossCount: how often Redis had been lost when it was asked.
+    private func attached(_ attachment: ClientRegistry.Attachment, lossCount: UInt32) {
         guard !isOver else { return }
         switch attachment {
-        case .attached(let record):
+        case .attached(let registration):
             let join = worker.rooms.prepare(roomIds)
             pendingJoin = join
             if join.isRefused {
                 fail(.roomRefused)
             } else if join.isReady {
-                complete(record, join)
+                complete(registration, join, lossCount: lossCount)
             } else {
-                join.onReady = { [self] in complete(record, join) }
+                join.onReady = { [self] in complete(registration, join, lossCount: lossCount) }
                 join.onRefused = { [self] in fail(.roomRefused) }
             }
         case .roomRefused: fail(.roomRefused)
@@ -165,8 +167,9 @@ final class Upgrade {
         }
     }
 
-    /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised.
-    private func complete(_ record: ClientRecord, _ join: PendingJoin) {
+    /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised. Only now is an older
+    /// connection told that it is replaced: had this one failed, the user would have had none.
+    private func complete(_ registration: Registration, _ join: PendingJoin, lossCount: UInt32) {
         guard !isOver else { return }
         isOver = true
         worker.finish(self)
@@ -177,11 +180,12 @@ final class Upgrade {
         var rest = connection.unread
         let client = Client(
             takingOver: connection, worker: worker, token: token, connectionID: connectionID,
-            connectedAt: connectedAt, address: address, record: record)
+            connectedAt: connectedAt, address: address, record: registration.record)
         client.send(SharedFrame.raw(response))
         worker.metrics.handshakes.add(1)
         worker.add(client, join)
         if isReplaced { client.close(.replaced) }
+        if registration.isPending, client.state == .open { worker.takeOver(client, since: lossCount) }
         if !rest.isEmpty { rest.withUnsafeMutableBytes { client.receive($0) } }
     }
 

@@ -33,6 +33,7 @@ struct RedisLog {
     private var toldReasons: Set<String> = []
     private var toldSentinelReasons: Set<String> = []
     private var refusedAt: [String: MonotonicInstant] = [:]
+    private var refusedWorkers: Set<Int> = []
 
     init(_ log: Log, workerCount: Int) {
         self.log = log
@@ -65,12 +66,25 @@ struct RedisLog {
         toldReasons = []
     }
 
-    /// Redis has refused a command, with its message.
-    mutating func refused(_ message: String, now: MonotonicInstant = .now) {
-        let code = String(message.prefix { $0 != " " })
-        let last = refusedAt.updateValue(now, forKey: code)
+    /// Redis has refused a command, with its message. What concerns all commands is told of the first.
+    mutating func refused(_ command: String, _ message: String, now: MonotonicInstant = .now) {
+        let code = Refusal.code(of: message)
+        let kind = WriteHealth.concernsAll(message) ? code : "\(code) \(command)"
+        let last = refusedAt.updateValue(now, forKey: kind)
         guard last.map({ now - $0 >= RedisLog.refusalMemory }) ?? true else { return }
-        log.warning("redis refuses commands", ["reason": message])
+        log.warning("redis refuses commands", ["command": command, "reason": Refusal.text(message)])
+    }
+
+    /// Redis refuses what keeps a worker's records alive, or takes it again. The end is told; the begin was, by the
+    /// command that was refused.
+    mutating func writes(worker: Int, isRefusing: Bool) {
+        guard !isRefusing else {
+            refusedWorkers.insert(worker)
+            return
+        }
+        guard refusedWorkers.remove(worker) != nil, refusedWorkers.isEmpty else { return }
+        refusedAt = [:]
+        log.info("redis takes commands again")
     }
 
     /// The reason without its numbers, such as how long a silence was.

@@ -7,17 +7,27 @@ struct ClientRecord {
     /// The user or the device, as `isLogin` says.
     let identity: String
     let isLogin: Bool
-    /// Unix milliseconds.
+    /// Unix milliseconds, to show.
     let issuedAt: Int64
+    /// 1...`RegistryScript.maximumLifeSeconds`.
     let ttlSeconds: Int64
     /// The only rooms that the token may enter, joined by commas; empty is any room.
     var allowedRooms: [UInt8] = []
+    /// The place of the connection among those of its token, given out by Redis: the highest is the newest.
+    var order: Int64 = 0
 }
 
-extension ClientRecord {
-    /// Reads what the script `attach` returns:
+/// What the script `attach` returns.
+struct Registration {
+    let record: ClientRecord
+    /// The record still names another connection, which is to be told when this one is complete.
+    let isPending: Bool
+}
+
+extension Registration {
+    /// Reads the script's text:
     ///
-    ///     ttl SP isLogin SP issuedAt SP bytes of allowedRooms SP allowedRooms identity
+    ///     ttl SP isLogin SP issuedAt SP order SP isPending SP bytes of allowedRooms SP allowedRooms identity
     ///
     /// Rooms and identities may hold spaces, so the length tells where the ones end and the other begins.
     ///
@@ -29,11 +39,16 @@ extension ClientRecord {
             rest = rest[part.endIndex...].dropFirst()
             return String(decoding: part, as: UTF8.self)
         }
-        ttlSeconds = Int64(next()) ?? defaultTTLSeconds
-        isLogin = next() == "true"
-        issuedAt = Int64(next()) ?? 0
+        let life = 1...RegistryScript.maximumLifeSeconds
+        let ttlSeconds = Int64(next()).flatMap { life.contains($0) ? $0 : nil } ?? defaultTTLSeconds
+        let isLogin = next() == "true"
+        let issuedAt = Int64(next()) ?? 0
+        let order = Int64(next()) ?? 0
+        isPending = next() == "1"
         let roomsBytes = max(0, Int(next()) ?? 0)
-        allowedRooms = Array(rest.prefix(roomsBytes))
-        identity = String(decoding: rest.dropFirst(allowedRooms.count), as: UTF8.self)
+        let allowedRooms = Array(rest.prefix(roomsBytes))
+        record = ClientRecord(
+            identity: String(decoding: rest.dropFirst(allowedRooms.count), as: UTF8.self), isLogin: isLogin,
+            issuedAt: issuedAt, ttlSeconds: ttlSeconds, allowedRooms: allowedRooms, order: order)
     }
 }

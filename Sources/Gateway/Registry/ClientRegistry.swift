@@ -9,7 +9,7 @@ final class ClientRegistry {
     enum Renewal { case renewed, unknownToken, unavailable }
 
     enum Attachment {
-        case attached(ClientRecord)
+        case attached(Registration)
         /// The token is bound to rooms, and one of those asked for is none of them. Nothing is changed.
         case roomNotAllowed
         case unknownToken, unavailable
@@ -35,6 +35,8 @@ final class ClientRegistry {
         let isSameRun: Bool
         /// How long the connection was down; zero when it is the first.
         let away: Duration
+        /// Redis had refused writes before: records may have run out meanwhile.
+        let hadRefused: Bool
     }
 
     private let keys: Keys
@@ -42,28 +44,31 @@ final class ClientRegistry {
     private let roomPrefix: [UInt8]
     private let nodeID: [UInt8]
     private let tokenTTLSeconds: Int64
+    /// Until the first handshake or heartbeat, either of which renews by `tokenTTLSeconds`.
+    private let unusedTTLSeconds: Int64
     private let metrics: WorkerMetrics
-    private let log: Log
-    private let role: RedisRole
-    private let control: Mailbox<ControlNotice>
-    private let connection: RedisConnection
+    private let link: RegistryLink
+    private(set) lazy var writes = WriteCheck(loop: loop) { [unowned self] in self.probe(onDone: $0) }
+    private let loop: EventLoop
+    /// A token that nobody has, on whose key writing is tried.
+    private let probeToken: Token
     private var refusedRoomLog: RateLimitedLog
-    /// When the next refused command is told to the node, which decides whether it is news.
-    private var nextRefusalAt = MonotonicInstant(nanoseconds: 0)
     private var lastRunID: String?
     private var lostAt: MonotonicInstant?
-    /// By the number of the script; nil while Redis may not know it.
-    private var digests = [RedisArgument?](repeating: nil, count: RegistryScript.allCases.count)
+    private var hadRefused = false
+    /// How often the connection was lost; wraps.
+    private(set) var lossCount: UInt32 = 0
     /// Until when an unknown token proves nothing: Redis has come back without its data, and the nodes that hold the
     /// live clients are still to write their records again.
     private var settlesAt = MonotonicInstant(nanoseconds: 0)
 
     /// Longer than a node takes to notice a return: the longest backoff and the time to connect, and some.
     private static let settlingTime = Duration.seconds(5)
-    private static let refusalInterval = Duration.seconds(1)
 
     var onUp: ((Return) -> Void)?
     var onDown: (() -> Void)?
+    /// Redis begins to refuse writes, or takes them again.
+    var onWritesChanged: (() -> Void)?
 
     init(node: NodeContext, worker: Int, loop: EventLoop) {
         let configuration = node.configuration
@@ -72,27 +77,31 @@ final class ClientRegistry {
         roomPrefix = Channels(prefix: configuration.prefix).roomPrefix
         nodeID = [UInt8](configuration.nodeId)
         tokenTTLSeconds = configuration.tokenTTL.components.seconds
+        unusedTTLSeconds = configuration.unusedTokenTTL.components.seconds
         metrics = node.metrics.workers[worker]
-        log = node.log
-        role = .worker(worker)
-        control = node.controlMailbox
         refusedRoomLog = RateLimitedLog(node.log)
-        connection = RedisConnection(
-            url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
-            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
-        connection.onUp = { [unowned self] in self.isUp($0) }
-        connection.onDown = { [unowned self] in self.isDown($0) }
+        self.loop = loop
+        var random = RandomPool()
+        probeToken = Token.mint(using: &random)
+        link = RegistryLink(node: node, worker: worker, loop: loop)
+        link.onUp = { [unowned self] in self.isUp($0) }
+        link.onDown = { [unowned self] in self.isDown($0) }
+        link.onScriptRefused = { [unowned self] in self.scriptRefused() }
+        writes.onChange = { [unowned self] in self.writesChanged() }
     }
 
     /// The node's own address on the way to Redis; nil when there is none.
-    var localHost: String? { connection.localHost }
+    var localHost: String? { link.localHost }
 
-    func start() { connection.start() }
+    func start() { link.start() }
 
-    func stop() { connection.stop() }
+    func stop() {
+        writes.stop()
+        link.stop()
+    }
 
     /// The sentinels name this master.
-    func follow(_ master: RedisURL.Address) { connection.follow(master) }
+    func follow(_ master: RedisURL.Address) { link.follow(master) }
 
     // MARK: Tokens
 
@@ -103,7 +112,8 @@ final class ClientRegistry {
         _ token: Token, identity: Identity, isLogin: Bool, allowedRooms: [RoomId] = [],
         onDone: @escaping (Bool) -> Void
     ) {
-        let call = call(.issue, token, argumentCount: allowedRooms.isEmpty ? 7 : 9) { command in
+        let call = link.call(.issue, token, argumentCount: allowedRooms.isEmpty ? 8 : 10) { command in
+            command.append(unusedTTLSeconds)
             command.append(tokenTTLSeconds)
             command.append(isLogin ? Names.userId : Names.deviceId)
             command.append(identity.bytes)
@@ -115,15 +125,15 @@ final class ClientRegistry {
             command.append(Names.allowedRooms)
             ClientRegistry.append(allowedRooms, to: &command)
         }
-        send(call) { result in
+        link.send(call) { result in
             if case .success = result { onDone(true) } else { onDone(false) }
         }
     }
 
     /// A heartbeat: renews the token's record.
     func renew(_ token: Token, onDone: @escaping (Renewal) -> Void) {
-        let call = call(.renew, token, argumentCount: 1) { $0.append(tokenTTLSeconds) }
-        send(call) { [unowned self] result in
+        let call = link.call(.renew, token, argumentCount: 1) { $0.append(tokenTTLSeconds) }
+        link.send(call) { [unowned self] result in
             switch result {
             case .success(let reply) where reply.integer == 1: onDone(.renewed)
             case .success: onDone(self.isSettling ? .unavailable : .unknownToken)
@@ -137,7 +147,7 @@ final class ClientRegistry {
         var command = RedisCommand(argumentCount: 2)
         command.append("PTTL")
         command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
-        connection.send(command) { result in
+        link.send(command, named: "PTTL") { result in
             switch result {
             case .success(let reply):
                 switch reply.integer {
@@ -153,23 +163,22 @@ final class ClientRegistry {
 
     // MARK: Connections
 
-    /// Writes a connection into its token's record, which ends an older connection wherever it is.
+    /// Gives a connection its place in the order of its token's connections, and renews the record. An older connection
+    /// is left in peace until `confirm` says that this one is complete.
     func attach(
         _ token: Token, connectionID: UInt64, connectedAt: Int64, address: String, rooms: [RoomId],
         onDone: @escaping (Attachment) -> Void
     ) {
-        let call = call(.attach, token, argumentCount: 9) { command in
+        let call = link.call(.attach, token, argumentCount: 7) { command in
             command.append(nodeID)
             command.append([UInt8](address))
             ClientRegistry.append(rooms, to: &command)
             command.append(connectedAt)
             command.append(Int64(connectionID))
             command.append(tokenTTLSeconds)
-            command.append(controlPrefix)
-            command.append(byteCount: Token.byteCount) { token.append(to: &$0) }
             command.append(roomPrefix)
         }
-        send(call) { [unowned self] result in
+        link.send(call) { [unowned self] result in
             guard case .success(let reply) = result else { return onDone(.unavailable) }
             switch reply.integer {
             case nil: break
@@ -180,21 +189,24 @@ final class ClientRegistry {
                 return onDone(.roomRefused)
             }
             guard let text = reply.bytes else { return onDone(self.isSettling ? .unavailable : .unknownToken) }
-            onDone(.attached(ClientRecord(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
+            onDone(.attached(Registration(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
         }
     }
 
-    /// Makes a live connection's record true again after an absence from Redis.
+    /// Makes a live connection's record true, when it is complete and after an absence from Redis. The connection
+    /// before it, wherever it is, is told that it is replaced.
     ///
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
     func confirm(_ client: Client, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
         let record = client.record
         let isBound = !record.allowedRooms.isEmpty
-        let call = call(.confirm, client.token, argumentCount: isBound ? 24 : 22) { command in
+        let call = link.call(.confirm, client.token, argumentCount: isBound ? 28 : 26) { command in
             command.append(Int64(client.connectionID))
-            command.append(client.connectedAt)
+            command.append(record.order)
             command.append(record.ttlSeconds)
             command.append(restoring ? "1" : "0")
+            command.append(controlPrefix)
+            command.append(byteCount: Token.byteCount) { client.token.append(to: &$0) }
             command.append(record.isLogin ? Names.userId : Names.deviceId)
             command.append([UInt8](record.identity))
             command.append(Names.isLogin)
@@ -213,11 +225,13 @@ final class ClientRegistry {
             command.append(client.connectedAt)
             command.append(Names.connection)
             command.append(Int64(client.connectionID))
+            command.append(Names.order)
+            command.append(record.order)
             guard isBound else { return }
             command.append(Names.allowedRooms)
             command.append(record.allowedRooms)
         }
-        send(call) { result in
+        link.send(call) { result in
             guard case .success(let reply) = result else { return onDone(nil) }
             onDone(reply.integer.flatMap(Confirmation.init(rawValue:)))
         }
@@ -226,16 +240,31 @@ final class ClientRegistry {
     // MARK: Anything else
 
     /// Whether commands are sent; otherwise they fail at once.
-    var isUp: Bool { connection.isUp }
+    var isUp: Bool { link.isUp }
+
+    /// Whether an absence of heartbeats says anything: not while Redis takes none.
+    var tellsSilence: Bool { link.isUp && writes.refusal == nil }
 
     /// Sends a command that is about no token.
-    func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
-        connection.send(command, onReply: onReply)
+    ///
+    /// - Parameter name: what a refusal is told of.
+    func send(
+        _ command: RedisCommand, named name: String, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) {
+        link.send(command, named: name, onReply: onReply)
+    }
+
+    /// Runs a script on a key that is no token's.
+    func run(
+        _ script: RegistryScript, key: [UInt8], arguments: [RedisArgument],
+        onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) {
+        link.send(link.call(script, key: key, arguments: arguments), onDone: onReply)
     }
 
     /// Runs `body` when every command sent so far has its reply; never if the connection is lost before.
     func afterCommandsSent(_ body: @escaping () -> Void) {
-        connection.send(RedisCommand([[UInt8]("PING")])) { result in
+        link.send(RedisCommand([[UInt8]("PING")]), named: "PING") { result in
             switch result {
             // Also a refusal came behind all other replies.
             case .success, .failure(.refused): body()
@@ -244,85 +273,49 @@ final class ClientRegistry {
         }
     }
 
+    // MARK: Writes
+
+    private func probe(onDone: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+        link.send(link.call(.probe, probeToken, argumentCount: 1) { $0.append(tokenTTLSeconds) }, onDone: onDone)
+    }
+
+    /// One record may have its own reason, so it is the probe that says what it means for the others.
+    private func scriptRefused() {
+        if writes.refusal == nil { writes.check { _ in } }
+    }
+
+    /// Other nodes notice a return of this kind when they try to write the next time, and not at once.
+    private func writesChanged() {
+        if writes.refusal == nil { settlesAt = .now + ClientRegistry.settlingTime * 2 }
+        onWritesChanged?()
+    }
+
     // MARK: The connection
 
-    private var isSettling: Bool { .now < settlesAt }
+    private var isSettling: Bool { .now < settlesAt || writes.refusal != nil }
 
     private func isUp(_ server: RedisConnection.Server) {
         let isSameRun = lastRunID == nil || lastRunID == server.runID
         let away = lostAt.map { MonotonicInstant.now - $0 } ?? .zero
         let isFirst = lastRunID == nil
-        if !isSameRun { settlesAt = .now + ClientRegistry.settlingTime }
+        if !isSameRun || hadRefused { settlesAt = .now + ClientRegistry.settlingTime }
         lastRunID = server.runID
         lostAt = nil
-        control.post(.redisUp(role))
-        // One script may have been loaded by another worker; loading is idempotent, and the digest is needed.
-        for script in RegistryScript.allCases {
-            digests[script.rawValue] = nil
-            let load = RedisCommand([[UInt8]("SCRIPT"), [UInt8]("LOAD"), [UInt8](script.source)])
-            connection.send(load) { [weak self] result in
-                if case .success(let reply) = result, let digest = reply.bytes {
-                    self?.digests[script.rawValue] = Array(digest)
-                }
-            }
-        }
-        onUp?(Return(isSameRun: isSameRun, away: isFirst ? .zero : away))
+        let known = Return(isSameRun: isSameRun, away: isFirst ? .zero : away, hadRefused: hadRefused)
+        hadRefused = false
+        writes.start()
+        onUp?(known)
     }
 
     private func isDown(_ reason: String) {
-        control.post(.redisDown(role, reason))
+        // A server that takes no writes may have lost its records to another one's before it takes them again.
+        if writes.refusal != nil || RedisFailure.refused(reason).isReadOnly { hadRefused = true }
+        writes.stop()
         guard lostAt == nil else { return }
         lostAt = .now
+        lossCount &+= 1
         if lastRunID != nil { metrics.redisReconnects.add(1) }
         onDown?()
-    }
-
-    /// A call of a script, and how much of it says which one.
-    private struct Call {
-        let script: RegistryScript
-        let command: RedisCommand
-        let startBytes: Int
-    }
-
-    /// A call by the script's digest, or by its source while (or since) Redis does not know it.
-    private func call(
-        _ script: RegistryScript, _ token: Token, argumentCount: Int, _ arguments: (inout RedisCommand) -> Void
-    ) -> Call {
-        var command = RedisCommand(argumentCount: argumentCount + 4, capacityBytes: 480)
-        if let digest = digests[script.rawValue] {
-            command.append("EVALSHA")
-            command.append(digest)
-        } else {
-            command.append("EVAL")
-            command.append([UInt8](script.source))
-        }
-        let startBytes = command.byteCount
-        command.append("1")
-        command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
-        arguments(&command)
-        return Call(script: script, command: command, startBytes: startBytes)
-    }
-
-    private func send(_ call: Call, onDone: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
-        connection.send(call.command) { [unowned self] result in
-            guard case .failure(.refused(let message)) = result else { return onDone(result) }
-            guard message.hasPrefix("NOSCRIPT") else {
-                self.tell(refusal: message, of: call.script)
-                return onDone(result)
-            }
-            self.digests[call.script.rawValue] = nil
-            let source = [UInt8](call.script.source)
-            let command = call.command.replacingStart(call.startBytes, by: [[UInt8]("EVAL"), source])
-            self.send(Call(script: call.script, command: command, startBytes: 0), onDone: onDone)
-        }
-    }
-
-    private func tell(refusal message: String, of script: RegistryScript) {
-        log.debug("redis refused a command", ["script": "\(script)", "reason": message])
-        let now = MonotonicInstant.now
-        guard now >= nextRefusalAt else { return }
-        nextRefusalAt = now + ClientRegistry.refusalInterval
-        control.post(.redisRefused(message))
     }
 
     /// Room ids joined by commas.
@@ -342,6 +335,7 @@ final class ClientRegistry {
         static let rooms = [UInt8](ClientField.rooms.rawValue)
         static let connectedAt = [UInt8](ClientField.connectedAt.rawValue)
         static let connection = [UInt8](ClientField.connection.rawValue)
+        static let order = [UInt8](ClientField.order.rawValue)
         static let allowedRooms = [UInt8](ClientField.allowedRooms.rawValue)
     }
 }

@@ -17,8 +17,9 @@ enum HeartbeatClock {
     static func decide(
         ttlSeconds: Int64, remainingMilliseconds: Int64, timeout: Duration
     ) -> Decision {
+        let life = min(max(ttlSeconds, 0), RegistryScript.maximumLifeSeconds) * 1_000
         // A longer life than the TTL can only have been set by hand: count it as renewed just now.
-        let age = max(0, ttlSeconds * 1_000 - remainingMilliseconds)
+        let age = life - min(max(remainingMilliseconds, 0), life)
         let left = timeout.wholeMilliseconds - age
         return left <= 0 ? .close : .check(after: .milliseconds(left))
     }

@@ -25,6 +25,12 @@ final class NodeReporter {
     /// Begins anywhere, so that nodes that were started together do not look at the same time.
     private var reportsUntilSweep = Int.random(in: 1...NodeReporter.sweepPeriod)
 
+    /// The list takes our id. One that is something else has been told of by that, and is not asked for more.
+    private var isListed = false
+    private var hasReported = false
+    private var hasToldForeignKey = false
+    private var hasToldSharing = false
+
     private var isFirst: Bool { worker == 0 }
 
     init(
@@ -60,27 +66,48 @@ final class NodeReporter {
         var fields = isFirst ? NodeReport(node: node, address: address).fields : []
         let rooms = String(decoding: RoomMembers.encode(top.list), as: UTF8.self)
         fields.append((NodeReport.roomsField(worker: worker), rooms))
-        var command = RedisCommand(argumentCount: 2 + 2 * fields.count, capacityBytes: 2048)
-        command.append("HSET")
-        command.append(key)
-        for field in fields {
-            command.append([UInt8](field.name))
-            command.append([UInt8](field.value))
-        }
-        send(command)
-        send(RedisCommand([[UInt8]("EXPIRE"), key, [UInt8](NodeReport.lifeSeconds)]))
+        let values = fields.flatMap { [[UInt8]($0.name), [UInt8]($0.value)] }
+        let arguments = [[UInt8](NodeReport.lifeSeconds), node.run] + values
+        registry.run(.report, key: key, arguments: arguments) { [unowned self] in self.written($0) }
         guard isFirst else { return }
-        send(RedisCommand([[UInt8]("SADD"), keys.nodes, id]))
+        registry.send(RedisCommand([[UInt8]("SADD"), keys.nodes, id]), named: "SADD") { [unowned self] result in
+            if case .success = result { self.isListed = true } else { self.isListed = false }
+        }
         reportsUntilSweep -= 1
-        guard reportsUntilSweep == 0 else { return }
+        guard reportsUntilSweep <= 0, isListed else { return }
         reportsUntilSweep = NodeReporter.sweepPeriod
         sweep()
     }
 
-    private func send(_ command: RedisCommand) {
-        registry.send(command) { [log = node.log] result in
-            if case .failure(let failure) = result { log.debug("node report failed", ["reason": "\(failure)"]) }
+    private func written(_ result: Result<RedisReply, RedisFailure>) {
+        switch result {
+        case .failure(.unavailable): break
+        case .failure(.refused(let message)): registry.writes.reported(message)
+        case .success(let reply):
+            registry.writes.reported(nil)
+            if isFirst { judge(reply.integer) }
         }
+    }
+
+    /// What the script `report` says of the key.
+    private func judge(_ answer: Int64?) {
+        if answer == 0, !hasToldForeignKey {
+            hasToldForeignKey = true
+            let name = String(decoding: key, as: UTF8.self)
+            node.log.warning("node report not written: the key belongs to something else", ["key": name])
+        }
+        // What was there before the first report may be left of a node that was killed.
+        let isShared = answer == 2 && hasReported
+        hasReported = answer == 1 || answer == 2 || hasReported
+        guard answer == 1 || isShared else { return }
+        node.state.setNodeIDShared(isShared)
+        guard isShared, !hasToldSharing else { return }
+        hasToldSharing = true
+        node.log.warning("another node has the same node id", ["node_id": node.configuration.nodeId])
+    }
+
+    private func send(_ command: RedisCommand, named name: String) {
+        registry.send(command, named: name) { _ in }
     }
 
     // MARK: The others
@@ -88,26 +115,27 @@ final class NodeReporter {
     /// Takes the ids out of the index whose reports are gone. One that comes back in that moment adds itself again
     /// with its next report.
     func sweep() {
-        registry.send(RedisCommand([[UInt8]("SMEMBERS"), keys.nodes])) { [weak self] result in
+        registry.send(RedisCommand([[UInt8]("SMEMBERS"), keys.nodes]), named: "SMEMBERS") { [weak self] result in
             guard let self, case .success(let reply) = result else { return }
             for index in 0..<reply.count {
                 guard let id = reply[index].bytes.map(Array.init), id != self.id else { continue }
-                self.removeIfGone(id)
+                // What no gateway can have put in is left alone.
+                if NodeReport.isNodeId(id) { self.removeIfGone(id) }
             }
         }
     }
 
     private func removeIfGone(_ id: [UInt8]) {
         let key = keys.node(String(decoding: id, as: UTF8.self))
-        registry.send(RedisCommand([[UInt8]("EXISTS"), key])) { [weak self] result in
+        registry.send(RedisCommand([[UInt8]("EXISTS"), key]), named: "EXISTS") { [weak self] result in
             guard let self, case .success(let reply) = result, reply.integer == 0 else { return }
-            self.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, id]))
+            self.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, id]), named: "SREM")
         }
     }
 
     // MARK: The end
 
-    /// Ends the reports, and takes the node off the list. A report of another worker that crosses this is left as a
+    /// Ends the reports, and takes the node off the list, unless another node reports under its id. A report of another worker that crosses this is left as a
     /// hash without an uptime, which no reader takes for a node, until its life is over.
     ///
     /// - Parameter onDone: runs once: when Redis has answered, or when it cannot.
@@ -115,7 +143,9 @@ final class NodeReporter {
         timer?.cancel()
         walk.cancel()
         guard isFirst else { return onDone() }
-        send(RedisCommand([[UInt8]("DEL"), key]))
-        registry.send(RedisCommand([[UInt8]("SREM"), keys.nodes, id])) { _ in onDone() }
+        registry.run(.leave, key: key, arguments: [node.run]) { [unowned self] result in
+            guard case .success(let reply) = result, reply.integer == 1 else { return onDone() }
+            self.registry.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, self.id]), named: "SREM") { _ in onDone() }
+        }
     }
 }

@@ -9,15 +9,20 @@ final class RecordConfirmation {
     private static let pause = Duration.milliseconds(1)
     /// Before Redis is asked again for what it has refused: it may be out of memory until records expire.
     private static let retryPause = Duration.seconds(1)
+    /// How long a walk waits for the subscriber's connection, which a restart of Redis ends as well: what is said on the
+    /// node's channel before it is back would ask for another walk. Below `ClientRegistry.settlingTime`.
+    private static let subscriberPatience = Duration.seconds(2)
 
     private let registry: ClientRegistry
     private let timeout: Duration
+    /// Those to walk through; made when the walk begins.
+    private var makeClients: (() -> [Client])?
     private var remaining: ArraySlice<Client> = []
     private var timer: Timer?
     /// Whether missing records are written again, rather than taken for revocations. Stays set until one walk has
     /// reached every client: an interrupted restoration is owed.
     private var isRestoring = false
-    /// The clients of this walk whose records Redis has not taken.
+    /// The clients whose records Redis has not taken.
     private var failed: [Client] = []
     private var walk = 0
     /// Whether missing records prove nothing yet. Stays set when the connection is lost, as its return starts over.
@@ -27,21 +32,57 @@ final class RecordConfirmation {
     init(registry: ClientRegistry, timeout: Duration, loop: EventLoop) {
         self.registry = registry
         self.timeout = timeout
-        timer = Timer(on: loop) { [unowned self] in self.confirmBatch() }
+        timer = Timer(on: loop) { [unowned self] in self.goOn() }
     }
 
     /// Starts, or starts over.
-    func start(_ clients: some Collection<Client>, restoring: Bool) {
+    ///
+    /// - Parameters:
+    ///   - restoring: whether missing records are written again.
+    ///   - isSubscribed: whether what is said on the node's channel comes; otherwise the walk waits a little for the
+    ///     next `start`.
+    ///   - clients: those to walk through, asked for when the walk begins.
+    func start(restoring: Bool, isSubscribed: Bool = true, _ clients: @escaping () -> [Client]) {
         timer?.cancel()
         walk += 1
         isRestoring = isRestoring || restoring
-        remaining = Array(clients)[...]
-        failed = []
         isRunning = true
+        remaining = []
+        failed = []
+        makeClients = clients
+        if isSubscribed { goOn() } else { timer?.start(after: RecordConfirmation.subscriberPatience) }
+    }
+
+    /// Writes one client's record, whose handshake is complete.
+    ///
+    /// - Parameter restoring: whether a missing record is written again.
+    func confirm(_ client: Client, restoring: Bool) {
+        registry.confirm(client, restoring: restoring) { [unowned self] confirmation in
+            // A connection that is lost returns with a walk.
+            guard confirmation != nil || self.registry.isUp else { return }
+            self.confirmed(client, confirmation, isNew: true)
+            guard confirmation == nil else { return }
+            self.isRestoring = self.isRestoring || restoring
+            guard !self.isRunning else { return }
+            self.isRunning = true
+            self.timer?.start(after: RecordConfirmation.retryPause)
+        }
+    }
+
+    private func goOn() {
+        if let makeClients {
+            remaining = makeClients()[...]
+            self.makeClients = nil
+        }
         confirmBatch()
     }
 
     private func confirmBatch() {
+        // Redis says when it takes writes again, and then all start over.
+        guard registry.writes.refusal == nil else {
+            timer?.start(after: RecordConfirmation.retryPause)
+            return
+        }
         for client in remaining.prefix(RecordConfirmation.batchCount) where client.state == .open {
             registry.confirm(client, restoring: isRestoring) { [unowned self] in self.confirmed(client, $0) }
         }
@@ -66,10 +107,11 @@ final class RecordConfirmation {
         isRunning = false
     }
 
-    private func confirmed(_ client: Client, _ confirmation: ClientRegistry.Confirmation?) {
+    private func confirmed(_ client: Client, _ confirmation: ClientRegistry.Confirmation?, isNew: Bool = false) {
         guard client.state == .open else { return }
         switch confirmation {
-        case .renewed, .restored: client.setDeadline(after: timeout)
+        // A new client's time runs since its handshake.
+        case .renewed, .restored: if !isNew { client.setDeadline(after: timeout) }
         case .replaced: client.close(.replaced)
         case .revoked: client.close(.revoked)
         case nil: failed.append(client)

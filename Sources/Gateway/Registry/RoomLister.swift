@@ -74,6 +74,6 @@ final class RoomLister {
 
     /// Whoever asked misses the end if this fails, and asks again.
     private func publish(_ payload: [UInt8], to channel: [UInt8]) {
-        registry.send(RedisCommand([[UInt8]("PUBLISH"), channel, payload])) { _ in }
+        registry.send(RedisCommand([[UInt8]("PUBLISH"), channel, payload]), named: "PUBLISH") { _ in }
     }
 }

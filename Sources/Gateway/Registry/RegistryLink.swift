@@ -1,0 +1,153 @@
+// A worker's command connection and the scripts that run over it. Loop-confined.
+
+import EventLoop
+import Notices
+import Redis
+
+/// Calls scripts by their digests, and tells the node what Redis refuses.
+final class RegistryLink {
+    typealias Outcome = Result<RedisReply, RedisFailure>
+
+    private let connection: RedisConnection
+    private let log: Log
+    private let control: Mailbox<ControlNotice>
+    private let role: RedisRole
+    private let keys: Keys
+    /// By the number of the script; nil until Redis has taken it.
+    private var digests = [RedisArgument?](repeating: nil, count: RegistryScript.allCases.count)
+    /// When the next refusal of a command is told to the node, which decides whether it is news.
+    private var nextRefusalAt: [String: MonotonicInstant] = [:]
+
+    private static let refusalInterval = Duration.seconds(1)
+
+    var onUp: ((RedisConnection.Server) -> Void)?
+    var onDown: ((String) -> Void)?
+    /// Redis has refused a call of a script.
+    var onScriptRefused: (() -> Void)?
+
+    init(node: NodeContext, worker: Int, loop: EventLoop) {
+        let configuration = node.configuration
+        log = node.log
+        control = node.controlMailbox
+        role = .worker(worker)
+        keys = Keys(prefix: configuration.prefix)
+        connection = RedisConnection(
+            url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
+            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+        connection.onUp = { [unowned self] in self.isUp($0) }
+        connection.onDown = { [unowned self] in self.isDown($0) }
+    }
+
+    /// The node's own address on the way to Redis; nil when there is none.
+    var localHost: String? { connection.localHost }
+
+    func start() { connection.start() }
+
+    func stop() { connection.stop() }
+
+    /// The sentinels name this master.
+    func follow(_ master: RedisURL.Address) { connection.follow(master) }
+
+    /// Whether commands are sent; otherwise they fail at once.
+    var isUp: Bool { connection.isUp }
+
+    /// Sends a command.
+    ///
+    /// - Parameter name: what a refusal is told of.
+    func send(_ command: RedisCommand, named name: String, onReply: @escaping (Outcome) -> Void) {
+        connection.send(command) { [unowned self] result in
+            if case .failure(.refused(let message)) = result { self.tell(refusal: message, of: name) }
+            onReply(result)
+        }
+    }
+
+    /// A call of a script, and how much of it says which one.
+    struct Call {
+        fileprivate let script: RegistryScript
+        fileprivate let command: RedisCommand
+        fileprivate let startBytes: Int
+    }
+
+    /// A call on a token's record.
+    func call(
+        _ script: RegistryScript, _ token: Token, argumentCount: Int, _ arguments: (inout RedisCommand) -> Void
+    ) -> Call {
+        call(script, argumentCount: argumentCount + 1) { command in
+            command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
+            arguments(&command)
+        }
+    }
+
+    /// A call on any key.
+    func call(_ script: RegistryScript, key: [UInt8], arguments: [RedisArgument]) -> Call {
+        call(script, argumentCount: arguments.count + 1) { command in
+            command.append(key)
+            for argument in arguments { command.append(argument) }
+        }
+    }
+
+    /// A call by the script's digest, or by its source until Redis has it.
+    private func call(
+        _ script: RegistryScript, argumentCount: Int, _ arguments: (inout RedisCommand) -> Void
+    ) -> Call {
+        var command = RedisCommand(argumentCount: argumentCount + 3, capacityBytes: 480)
+        if let digest = digests[script.rawValue] {
+            command.append("EVALSHA")
+            command.append(digest)
+        } else {
+            command.append("EVAL")
+            command.append([UInt8](script.source))
+        }
+        let startBytes = command.byteCount
+        command.append("1")
+        arguments(&command)
+        return Call(script: script, command: command, startBytes: startBytes)
+    }
+
+    /// Runs a script. If Redis has forgotten it, its source goes along this once, by which Redis knows it again: the
+    /// digest stays what it is.
+    func send(_ call: Call, onDone: @escaping (Outcome) -> Void) {
+        connection.send(call.command) { [unowned self] result in
+            guard case .failure(.refused(let message)) = result else { return onDone(result) }
+            guard message.hasPrefix("NOSCRIPT"), call.startBytes > 0 else {
+                self.tell(refusal: message, of: "\(call.script)")
+                onDone(result)
+                self.onScriptRefused?()
+                return
+            }
+            let source = [UInt8](call.script.source)
+            let command = call.command.replacingStart(call.startBytes, by: [[UInt8]("EVAL"), source])
+            self.send(Call(script: call.script, command: command, startBytes: 0), onDone: onDone)
+        }
+    }
+
+    // MARK: The connection
+
+    private func isUp(_ server: RedisConnection.Server) {
+        control.post(.redisUp(role))
+        // One script may have been loaded by another worker; loading is idempotent, and the digest is needed.
+        for script in RegistryScript.allCases {
+            digests[script.rawValue] = nil
+            let load = RedisCommand([[UInt8]("SCRIPT"), [UInt8]("LOAD"), [UInt8](script.source)])
+            send(load, named: "SCRIPT LOAD") { [weak self] result in
+                if case .success(let reply) = result, let digest = reply.bytes {
+                    self?.digests[script.rawValue] = Array(digest)
+                }
+            }
+        }
+        onUp?(server)
+    }
+
+    private func isDown(_ reason: String) {
+        control.post(.redisDown(role, reason))
+        onDown?(reason)
+    }
+
+    private func tell(refusal message: String, of name: String) {
+        log.debug("redis refused a command", ["command": name, "reason": message])
+        let now = MonotonicInstant.now
+        guard nextRefusalAt[name].map({ now >= $0 }) ?? true else { return }
+        nextRefusalAt[name] = now + RegistryLink.refusalInterval
+        control.post(.redisRefused(command: name, message))
+    }
+}
