@@ -7,10 +7,12 @@
 #include <event2/util.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-// Swift's Glibc module is built without _GNU_SOURCE and does not see these two, nor epoll.
+// Swift's Glibc module is built without _GNU_SOURCE and does not see these three, nor epoll.
 extern int pthread_setname_np(pthread_t thread, const char *name);
+extern int sched_getaffinity(pid_t thread, size_t bytes, cpu_set_t *cores);
 extern int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);

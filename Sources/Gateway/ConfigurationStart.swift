@@ -25,7 +25,7 @@ extension Configuration {
         case .run(let values):
             var random = RandomPool()
             return .run(
-                try Configuration(values, hostName: hostName(), coreCount: coreCount(), random: &random))
+                try Configuration(values, hostName: hostName(), coreCount: AvailableCores.count(), random: &random))
         }
     }
 
@@ -36,6 +36,4 @@ extension Configuration {
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "node" }
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
-
-    private static func coreCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
 }
