@@ -57,6 +57,8 @@ struct Configuration: Sendable {
     let unusedTokenTTL: Duration
     /// Where metrics and readiness are served; nil is nowhere.
     let adminListen: Endpoint?
+    /// By which names the admin listener may be asked.
+    let adminHosts: AdminHosts
     /// How long after readiness is off a drain begins.
     let drainDelay: Duration
     /// Whether the admin listener has the console.
@@ -155,6 +157,7 @@ struct Configuration: Sendable {
         let tokensPerSecond = try values.value("token-rate", IntegerConverter(0...1_000_000))
         tokenRate = tokensPerSecond == 0 ? nil : tokensPerSecond
         adminListen = try values.value("admin-listen", Self.adminConverter)
+        adminHosts = try values.value("admin-hosts", AdminHosts.converter)
         hasConsole = try values.value("console", SwitchConverter())
         adminKey = try values.optional("admin-key", TextConverter(expected: BearerKey.form) { BearerKey($0) })
         isAdminKeyInArguments = values.origin(of: "admin-key") == .commandLine

@@ -33,9 +33,15 @@ extension Configuration {
         Option(
             "admin-listen", .value(placeholder: "HOST:PORT|off"), section: "Listening",
             default: .text("127.0.0.1:9090"), help: "Address for metrics, liveness and readiness."),
+        // None: an address and localhost are what operators, probes and scrapers use.
+        Option(
+            "admin-hosts", .value(placeholder: "LIST"), section: "Listening", default: .text(""),
+            help: "Names by which that address may be asked, such as node-1.example,gateway; an IP address and "
+                + "localhost always may, and nothing else."),
         // One a core: workers share nothing and are bound by send().
         Option(
-            "workers", .value(placeholder: "N"), section: "Listening", default: .described("number of cores"),
+            "workers", .value(placeholder: "N"), section: "Listening",
+            default: .described("number of cores that the process may use"),
             help: "Worker threads, each with its own listener and clients."),
         // A fifth less CPU for a delivery where it works; where it does not, nothing is lost by having asked.
         Option(
@@ -57,8 +63,8 @@ extension Configuration {
         // None: who reaches the admin listener may look, and nothing else until somebody says so.
         Option(
             "admin-key", .value(placeholder: "KEY"), section: "Console", isSecret: true,
-            help: "Lets who knows it publish, watch rooms and revoke tokens in the console: 16 to 256 visible ASCII "
-                + "characters. Best in the environment."),
+            help: "Lets who knows it publish, watch rooms and revoke tokens in the console: \(BearerKey.form). "
+                + "Best in the environment."),
     ]
 
     private static let redisOptions = [
@@ -95,7 +101,7 @@ extension Configuration {
         Option(
             "issue-key", .value(placeholder: "KEY[,KEY]"), section: "Access", isSecret: true,
             help: "Tokens are issued only to who sends Authorization: Bearer KEY, which is known to your backend "
-                + "alone: 16 to 256 visible ASCII characters. Two keys are both taken. Best in the environment."),
+                + "alone: \(BearerKey.form). Two keys are both taken. Best in the environment."),
     ]
 
     private static let linkOptions = [

@@ -77,7 +77,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
             "unused-token-ttl": "4s", "token-rate": "6",
             "allowed-origins": "http://a",
-            "issue-key": "0123456789abcdef,hunter2hunter2hunter2",
+            "issue-key": "0123456789abcdef,hunter2-hunter2-hunter2",
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
             "request-timeout": "1s",
@@ -104,7 +104,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.unusedTokenTTL == .seconds(4))
         #expect(configuration.tokenRate == 6)
         #expect(configuration.trustedProxies == [CidrBlock("10.0.0.0/8")])
-        #expect(configuration.issueKeys == IssueKeys("0123456789abcdef,hunter2hunter2hunter2"))
+        #expect(configuration.issueKeys == IssueKeys("0123456789abcdef,hunter2-hunter2-hunter2"))
         #expect(!configuration.isIssueKeyInArguments)
         #expect(configuration.maximumConnectionCount == 5)
         #expect(

@@ -1,6 +1,7 @@
 import ConsolePage
 import Foundation
 import Notices
+import Options
 import Testing
 import WebSocket
 
@@ -170,14 +171,27 @@ import WebSocket
     }
 
     @Test func formIsLongAndVisible() {
-        #expect(BearerKey(String(repeating: "k", count: 16)) != nil)
-        #expect(BearerKey(String(repeating: "k", count: 256)) != nil)
+        #expect(BearerKey(String(repeating: "01234567", count: 2)) != nil)
+        #expect(BearerKey(String(repeating: "01234567", count: 32)) != nil)
         for wrong in [
-            "", String(repeating: "k", count: 15), String(repeating: "k", count: 257), "0123456789 abcdef",
+            "", "0123456789abcde", String(repeating: "01234567", count: 32) + "0", "0123456789 abcdef",
             "0123456789abcdeé", "0123456789abcdef\n",
         ] {
             #expect(BearerKey(wrong) == nil, "\(wrong)")
         }
+    }
+
+    /// Placeholders and keys that were typed with one finger.
+    @Test(arguments: [
+        String(repeating: "k", count: 16), String(repeating: "01", count: 8), "changemechangeme", "0000000000000000",
+        String(repeating: "1234567", count: 3), "aaaaaaaaaaaaaaaaaaaaaaaabcdefg",
+    ])
+    func keyOfFewDifferentCharactersIsNone(text: String) {
+        #expect(BearerKey(text) == nil)
+        #expect(IssueKeys(text) == nil)
+        #expect(IssueKeys("0123456789abcdef,\(text)") == nil)
+        #expect(throws: UsageError.self) { try configuration(["--admin-key", text]) }
+        #expect(throws: UsageError.self) { try configuration(["--issue-key", text]) }
     }
 
     @Test func keyIsInNoText() throws {

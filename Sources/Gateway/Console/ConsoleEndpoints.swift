@@ -35,6 +35,7 @@ final class ConsoleEndpoints {
     private let reader: ClusterReader
     private let actions: ConsoleActions
     private var refusalLog: RateLimitedLog
+    private var attempts = KeyAttempts()
 
     private var key: BearerKey? { node.configuration.adminKey }
 
@@ -117,7 +118,13 @@ final class ConsoleEndpoints {
         guard let key else {
             return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
         }
-        guard let shown = BearerKey.shown(by: request), key.matches(shown) else {
+        let shown = BearerKey.shown(by: request)
+        guard shown == nil || attempts.mayTry(connection.peer, now: .now) else {
+            refusalLog.warning("too many wrong admin keys", ["ip": "\(connection.peer)"])
+            return refuse(.tooManyRequests, "Too many wrong keys", connection, [Answer.retryAfter(seconds: 1)])
+        }
+        guard let shown, key.matches(shown) else {
+            if shown != nil { attempts.failed(connection.peer, now: .now) }
             refusalLog.warning("console was not shown the admin key", ["ip": "\(connection.peer)"])
             let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
             return refuse(.unauthorized, "Admin key required", connection, [challenge])

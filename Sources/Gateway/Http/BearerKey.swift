@@ -5,15 +5,19 @@ import WebSocket
 /// One key of an option, and the check whether a request shows it.
 struct BearerKey: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     /// What a key is made of, for error messages.
-    static let form = "16 to 256 visible ASCII characters"
+    static let form = "16 to 256 visible ASCII characters, 8 of them different"
     private static let lengths = 16...256
+    /// Fewer are found in placeholders such as `changemechangeme…` and `0000…`, and never in random ones.
+    private static let minimumDifferentCount = 8
 
     private let bytes: [UInt8]
 
     /// - Returns: nil when the text does not have the form.
     init?(_ text: some StringProtocol) {
         bytes = Array(text.utf8)
-        guard BearerKey.lengths.contains(bytes.count), bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
+        guard BearerKey.lengths.contains(bytes.count), bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F }),
+            Set(bytes).count >= BearerKey.minimumDifferentCount
+        else { return nil }
     }
 
     /// What `request` shows: `Authorization: Bearer <key>` (RFC 6750 2.1), once; nil if it shows nothing of the kind.

@@ -6,7 +6,7 @@ import WebSocket
 /// other.
 struct IssueKeys: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     /// The form of the option, for error messages.
-    static let form = "one key of 16 to 256 visible ASCII characters, or two separated by a comma"
+    static let form = "one key of \(BearerKey.form), or two separated by a comma"
     private static let maximumCount = 2
 
     private let keys: [BearerKey]
