@@ -116,8 +116,9 @@ package final class Listener: SocketWatcher {
     /// How many connections one turn accepts: a storm waits in the kernel, and nobody who is connected waits for it.
     package static let maximumAcceptCount = 64
 
-    /// How long accepting pauses when the process or the system is out of descriptors or memory: long enough not to
-    /// spin (a full backlog keeps the socket ready), short enough that nobody waits for a free slot for long.
+    /// How long accepting pauses when the process or the system is out of descriptors or memory, or its owner out of
+    /// room: long enough not to spin (a full backlog keeps the socket ready), short enough that nobody waits for a free
+    /// slot for long.
     private static let pause = Duration.milliseconds(100)
 
     /// What one call of accept brings.
@@ -131,6 +132,7 @@ package final class Listener: SocketWatcher {
 
     private let onAccept: (Socket, PeerAddress) -> Void
     private let onError: (SystemError) -> Void
+    private let room: () -> Int
     private var timer: Timer?
     /// Set while the listener is closing: until when what is queued is waited for, and what runs then.
     private var closing: (deadline: MonotonicInstant, onClosed: () -> Void)?
@@ -138,12 +140,16 @@ package final class Listener: SocketWatcher {
     var acceptNext: (Socket) -> Outcome = Listener.accept
 
     /// Takes over `socket` and closes it in the end.
+    ///
+    /// - Parameter room: how many connections its owner has room for. Asked when at least one waits, or may wait; with 0
+    ///   those that wait stay in the kernel's queue until `resume`, or until it is asked again.
     package init(
         _ socket: ListeningSocket, on loop: EventLoop, onError: @escaping (SystemError) -> Void,
-        onAccept: @escaping (Socket, PeerAddress) -> Void
+        room: @escaping () -> Int = { Listener.maximumAcceptCount }, onAccept: @escaping (Socket, PeerAddress) -> Void
     ) {
         self.onAccept = onAccept
         self.onError = onError
+        self.room = room
         super.init(socket: Socket(descriptor: socket.descriptor), loop: loop)
         timer = Timer(on: loop) { [unowned self] in self.goOn() }
     }
@@ -167,9 +173,18 @@ package final class Listener: SocketWatcher {
 
     package override func socketIsReadable() { acceptQueued() }
 
+    /// There may be room again.
+    package func resume() {
+        guard isWatching, closing == nil else { return }
+        timer?.cancel()
+        watchReadability(true)
+    }
+
     /// Accepts a turn's share.
     private func acceptQueued() {
-        for _ in 0..<Listener.maximumAcceptCount where isWatching {
+        let count = min(room(), Listener.maximumAcceptCount)
+        guard count > 0 else { return pause() }
+        for _ in 0..<count where isWatching {
             switch acceptNext(socket) {
             case .accepted(let socket, let peer): onAccept(socket, peer)
             case .lost: break
@@ -182,9 +197,13 @@ package final class Listener: SocketWatcher {
 
     /// Out of descriptors or memory: those who are queued wait until there are some.
     private func fail(_ error: SystemError) {
+        pause()
+        onError(error)
+    }
+
+    private func pause() {
         watchReadability(false)
         tryAgain(after: Listener.pause)
-        onError(error)
     }
 
     private func tryAgain(after pause: Duration) {

@@ -32,6 +32,12 @@ public struct Socket: Equatable, Sendable {
         }
     }
 
+    /// Whether the peer has sent something that is not read yet.
+    package var hasUnreadBytes: Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) > 0
+    }
+
     /// Writes as much of `bytes` as the kernel takes.
     package func write(_ bytes: UnsafeRawBufferPointer) -> Transfer {
         while true {

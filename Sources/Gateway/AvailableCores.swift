@@ -36,7 +36,7 @@ enum AvailableCores {
 
 /// The CPU time that control groups grant a process (cgroups(7)), in cores. Pure: the files are given.
 enum CpuQuota {
-    /// The longest path of a group that is walked up.
+    /// The deepest group that is walked up.
     private static let maximumDepth = 64
 
     /// The smallest quota of the process's group and those around it, as far as they can be seen; nil is no limit.
@@ -57,7 +57,7 @@ enum CpuQuota {
             guard isUnified || controllers.contains("cpu"),
                 let mount = Mount.find(in: mounts, controller: isUnified ? nil : "cpu")
             else { continue }
-            for directory in mount.directories(of: parts[2]).prefix(maximumDepth) {
+            for directory in mount.directories(of: parts[2]) {
                 let quota =
                     isUnified
                     ? unified(read(directory + "/cpu.max"))
@@ -117,6 +117,7 @@ enum CpuQuota {
                 path = path.dropFirst(root.count)
             }
             var names = path.split(separator: "/")
+            guard names.count <= CpuQuota.maximumDepth else { return [] }
             var directories: [String] = []
             while true {
                 directories.append(([point] + names).joined(separator: "/"))

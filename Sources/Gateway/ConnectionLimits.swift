@@ -17,13 +17,23 @@ enum DescriptorLimit {
 }
 
 /// How many connections the node takes, from its descriptor limit and its settings.
+///
+///     descriptors = clients + httpConnections + adminConnections + what the node has open itself
+///
+/// Clients' listeners take no connection beyond their two parts, so that the other two always find a descriptor.
 struct ConnectionLimits: Equatable {
     /// Of ten descriptors nine may be WebSockets; the rest is for requests, Redis, listeners and logs.
     private static let clientShare = 0.9
-    /// Listeners, loops, links to Redis, and some for what libraries open now and then.
-    private static let reservedCount = 32
-    private static let reservedPerWorker = 6
+    /// Standard streams, the admin listener, the loops of control and subscriber, links to Redis, to a sentinel and to
+    /// the service manager: 19; and as many for name servers, the log and what libraries open now and then.
+    private static let reservedCount = 36
+    /// A loop (6), its listener, its io_uring, its link to Redis, and the connection that it accepts to refuse it.
+    private static let reservedPerWorker = 10
+    private static let minimumHttpConnectionsPerWorker = 4
     private static let minimumHttpConnectionCount = 16
+
+    /// Probes, scrapers and a few open pages of the console, with six connections each.
+    static let adminConnections = 24
 
     let descriptors: Int
     let clients: Int
@@ -32,8 +42,10 @@ struct ConnectionLimits: Equatable {
 
     /// - Throws: when the configuration asks for more connections than there are descriptors.
     init(_ configuration: Configuration, descriptors: Int) throws(UsageError) {
-        let reserved = Self.reservedCount + Self.reservedPerWorker * configuration.workerCount
-        let available = descriptors - reserved - Self.minimumHttpConnectionCount
+        let workers = configuration.workerCount
+        let reserved = Self.reservedCount + Self.reservedPerWorker * workers + Self.adminConnections
+        let minimumHttp = max(Self.minimumHttpConnectionCount, Self.minimumHttpConnectionsPerWorker * workers)
+        let available = descriptors - reserved - minimumHttp
         let wanted = configuration.maximumConnectionCount ?? min(available, Int(Double(descriptors) * Self.clientShare))
         guard wanted >= 1, wanted <= available else {
             throw UsageError(

@@ -16,9 +16,7 @@ final class Node {
     private var sockets: [ListeningSocket] = []
     private var threads: [LoopThread] = []
     private var signals: [SignalWatcher] = []
-    private var adminHost: ConnectionHost?
-    private var adminListener: Listener?
-    private var adminEndpoints: AdminEndpoints?
+    private var adminListener: AdminListener?
     private var drainTimer: Timer?
     private var pulseTimers: [Timer] = []
     private var drainWishedAt: MonotonicInstant?
@@ -78,30 +76,8 @@ final class Node {
         }
         guard let admin = configuration.adminListen else { return }
         let socket = try ListeningSocket(host: admin.host, port: UInt16(admin.port), sharing: .exclusive)
-        serveAdmin(socket)
-    }
-
-    private func serveAdmin(_ socket: ListeningSocket) {
-        let httpLimits = HttpLimits(configuration)
-        let host = ConnectionHost(
-            loop: loop,
-            maximumDelay: max(httpLimits.requestTimeout, httpLimits.keepAliveTimeout, configuration.consolePatience))
-        let endpoints = AdminEndpoints(node: context, address: "\(sockets[0])", loop: loop)
-        var log = RateLimitedLog(context.log)
-        let state = context.state
-        adminHost = host
-        adminEndpoints = endpoints
-        adminListener = Listener(
-            socket, on: loop, onError: { log.warning("accept failed", ["reason": "\($0)"]) },
-            onAccept: { socket, peer in
-                guard state.admitHttpConnection() else { return socket.close() }
-                HttpConnection(
-                    socket: socket, peer: IPAddress(high: peer.high, low: peer.low), host: host, limits: httpLimits,
-                    handler: endpoints,
-                    onEnd: { state.releaseHttpConnection() }
-                ).start()
-            })
-        self.log.info("admin on \(socket)")
+        adminListener = AdminListener(socket, node: context, address: "\(sockets[0])", loop: loop)
+        log.info("admin on \(socket)")
     }
 
     private func startThreads() throws(SystemError) {

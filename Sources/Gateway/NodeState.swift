@@ -5,6 +5,9 @@ import Synchronization
 
 /// Readiness and the count of connections, shared by all threads of a node.
 final class NodeState: Sendable {
+    /// Connections on their way from the admin listener to a worker: of the descriptors that no connection may take.
+    static let maximumHandoverCount = 4
+
     /// WebSocket connections that the node takes at most.
     let maximumClientCount: Int
     /// Other connections that it takes at most: requests, and handshakes on their way.
@@ -17,7 +20,7 @@ final class NodeState: Sendable {
 
     private let startedAt = MonotonicInstant.now
     private let clientCount = Atomic<Int>(0)
-    private let httpConnectionCount = Atomic<Int>(0)
+    private let handoverCount = Atomic<Int>(0)
     private let subscriberUp = Atomic<Bool>(false)
     /// Bit for bit the workers whose command connection is up.
     private let commandsUp = Atomic<UInt64>(0)
@@ -84,10 +87,16 @@ final class NodeState: Sendable {
 
     func releaseClient() { clientCount.subtract(1, ordering: .relaxed) }
 
-    /// Takes a place for any other connection; false when there is none.
-    func admitHttpConnection() -> Bool { NodeState.admit(httpConnectionCount, maximumHttpConnectionCount) }
+    /// Takes a place on the way from the admin listener to a worker; false when there is none.
+    func admitHandover() -> Bool { NodeState.admit(handoverCount, NodeState.maximumHandoverCount) }
 
-    func releaseHttpConnection() { httpConnectionCount.subtract(1, ordering: .relaxed) }
+    func releaseHandover() { handoverCount.subtract(1, ordering: .relaxed) }
+
+    /// The places of one worker for other connections. Its own, so that whoever needs one finds the connection that
+    /// makes room on the same loop.
+    func maximumHttpConnectionCount(ofWorker index: Int) -> Int {
+        maximumHttpConnectionCount / workerCount + (index < maximumHttpConnectionCount % workerCount ? 1 : 0)
+    }
 
     private static func admit(_ count: borrowing Atomic<Int>, _ maximum: Int) -> Bool {
         if count.add(1, ordering: .relaxed).newValue <= maximum { return true }

@@ -21,6 +21,15 @@ package enum HttpMethod: Sendable, Equatable {
     }
 }
 
+/// What a request wants to be told before it goes on (RFC 9110 section 10.1.1).
+package enum HttpExpectation: Sendable, Equatable {
+    case none
+    /// `100-continue`: to hear whether its body is wanted.
+    case `continue`
+    /// Something that nobody here can promise.
+    case unknown
+}
+
 /// A request head that no second parser can read in another way (RFC 9112).
 ///
 /// Refused as malformed: a bare line feed, folded lines, a blank in front of a colon, control characters, a
@@ -28,6 +37,8 @@ package enum HttpMethod: Sendable, Equatable {
 /// Content-Length or one that is not plain digits, and any Transfer-Encoding: no endpoint takes a body that
 /// would need one.
 package struct HttpRequestHead: Sendable {
+    private static let continueExpectation: StaticString = "100-continue"
+
     package enum ParseResult: Sendable {
         /// No end in sight yet: call again with more bytes.
         case incomplete
@@ -126,6 +137,17 @@ package struct HttpRequestHead: Sendable {
     package var connectionOption: HttpConnectionOption {
         guard isKeepAlive else { return .close }
         return versionMinor >= 1 ? .implied : .keepAlive
+    }
+
+    /// What `Expect` asks for; an HTTP/1.0 client cannot mean it.
+    package var expectation: HttpExpectation {
+        guard versionMinor >= 1 else { return .none }
+        let count = fields.count(of: "Expect")
+        guard count > 0 else { return .none }
+        let isContinue = fields.first("Expect") {
+            $0.equalsIgnoringCase(HttpRequestHead.continueExpectation.rawBytes)
+        }
+        return count == 1 && isContinue == true ? .continue : .unknown
     }
 
     private static func contentLength(_ fields: HttpFields) throws(HttpHeadError) -> Int {

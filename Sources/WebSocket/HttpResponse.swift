@@ -18,6 +18,9 @@ package struct HttpResponseField: Sendable {
         self.name = name
         self.value = value
     }
+
+    /// Whether the field is called `name`, in this very case.
+    package func isNamed(_ name: StaticString) -> Bool { self.name.rawBytes.equals(name.rawBytes) }
 }
 
 /// Response writer; there is nothing to hold, so it is a namespace.
@@ -29,13 +32,15 @@ package enum HttpResponse {
     /// - Parameters:
     ///   - body: Must be empty for 101 and 204.
     ///   - omitsBody: For HEAD: the length is announced, the bytes are not sent.
+    ///   - date: The whole line of a Date field, which is the same for a second; none by default.
     /// - Complexity: O(bytes written); allocates only to grow `output`.
     package static func append(
         _ status: HttpStatus, fields: [HttpResponseField] = [], body: UnsafeRawBufferPointer,
-        omitsBody: Bool = false, connection: HttpConnectionOption, to output: inout [UInt8]
+        omitsBody: Bool = false, connection: HttpConnectionOption, date: [UInt8] = [], to output: inout [UInt8]
     ) {
         precondition(status.allowsBody || body.isEmpty, "this status has no body")
         appendStatusLine(status, to: &output)
+        output.append(contentsOf: date)
         for field in fields { append(field, to: &output) }
         if status.allowsBody {
             output.append("Content-Length: ")
@@ -54,14 +59,19 @@ package enum HttpResponse {
     /// The same with text for a body.
     package static func append(
         _ status: HttpStatus, fields: [HttpResponseField] = [], body: String, omitsBody: Bool = false,
-        connection: HttpConnectionOption, to output: inout [UInt8]
+        connection: HttpConnectionOption, date: [UInt8] = [], to output: inout [UInt8]
     ) {
         var body = body
         body.withUTF8 {
             append(
                 status, fields: fields, body: UnsafeRawBufferPointer($0), omitsBody: omitsBody,
-                connection: connection, to: &output)
+                connection: connection, date: date, to: &output)
         }
+    }
+
+    /// Appends the interim answer that a peer waits for before it sends a body (RFC 9110 section 15.2.1).
+    package static func appendContinue(to output: inout [UInt8]) {
+        output.append("HTTP/1.1 100 Continue\r\n\r\n")
     }
 
     static func appendStatusLine(_ status: HttpStatus, to output: inout [UInt8]) {

@@ -16,6 +16,8 @@ package enum HttpStatus: Int, Sendable {
     case requestTimeout = 408
     case contentTooLarge = 413
     case unsupportedMediaType = 415
+    case expectationFailed = 417
+    case misdirectedRequest = 421
     case tooManyRequests = 429
     case headerFieldsTooLarge = 431
     case internalServerError = 500
@@ -38,6 +40,8 @@ package enum HttpStatus: Int, Sendable {
         case .requestTimeout: "Request Timeout"
         case .contentTooLarge: "Content Too Large"
         case .unsupportedMediaType: "Unsupported Media Type"
+        case .expectationFailed: "Expectation Failed"
+        case .misdirectedRequest: "Misdirected Request"
         case .tooManyRequests: "Too Many Requests"
         case .headerFieldsTooLarge: "Request Header Fields Too Large"
         case .internalServerError: "Internal Server Error"

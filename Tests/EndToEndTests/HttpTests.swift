@@ -1,4 +1,5 @@
 // HTTP around the endpoints: other paths and methods, malformed and slow requests, connections used again.
+import Foundation
 import Testing
 
 @Suite(.cluster())
@@ -129,19 +130,131 @@ struct HttpTests {
         }
     }
 
-    @Test(arguments: ["/get/token?isLogin=true&userId=a", "/heartbeat?token=x", "/nowhere"])
-    func headIsAnsweredWithoutBody(target: String) async throws {
+    @Test(arguments: [
+        "/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x", "/heartbeat?token=%zz", "/nowhere",
+        "/ws?token=x&roomIds=a",
+    ])
+    func headIsAnsweredAsGetWithoutBody(target: String) async throws {
         let cluster = try Cluster.current
+        let asGet = try await cluster.node.get(target)
         let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
         try await raw.send(requestText(target, method: "HEAD"))
         let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
-        #expect(head.hasPrefix("HTTP/1.1 \(target == "/nowhere" ? 404 : 405) "))
-        #expect(!head.contains("Content-Length: 0\r\n"), "the length is that of the body left out")
+        #expect(head.hasPrefix("HTTP/1.1 \(asGet.status) "))
+        var names: Set<String> = []
+        for line in head.split(separator: "\r\n").dropFirst() {
+            let (name, value) = (line.prefix { $0 != ":" }.lowercased(), line.drop { $0 != ":" }.dropFirst(2))
+            names.insert(name)
+            if name != "date" { #expect(asGet.headers[name] == String(value), "\(line)") }
+        }
+        #expect(names == Set(asGet.headers.keys))
+        #expect(asGet.headers["content-length"] == "\(asGet.body.utf8.count)")
         // What follows at once is the next answer.
         try await raw.send(requestText("/heartbeat?token=x"))
         let next = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
         #expect(next.hasPrefix("HTTP/1.1 500 "))
         try await raw.close()
+    }
+
+    @Test func headOfATokenIssuesNone() async throws {
+        let cluster = try Cluster.current
+        _ = try await cluster.node.token()
+        let issued = try await cluster.node.metrics()["roomcast_tokens_issued_total"]
+        let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+        for _ in 0..<3 {
+            try await raw.send(requestText("/get/token?isLogin=true&userId=a", method: "HEAD"))
+            let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
+            #expect(head.hasPrefix("HTTP/1.1 200 "))
+        }
+        try await raw.close()
+        #expect(try await cluster.node.metrics()["roomcast_tokens_issued_total"] == issued)
+    }
+
+    /// A HEAD in front of a request that is refused: the refusal has its body.
+    @Test func headDoesNotSilenceTheNextAnswer() async throws {
+        let both = requestText("/nowhere", method: "HEAD") + "GET\r\n\r\n"
+        let cluster = try Cluster.current
+        let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+        try await raw.send(both)
+        let answers = String(decoding: try await raw.receive().bytes, as: UTF8.self)
+        #expect(answers.hasSuffix(#"{"data":"Bad Request"}"#))
+        try await raw.close()
+    }
+
+    /// Whoever asks before a body leaves need not send one that nobody wants, so what follows is unclear.
+    @Test func expectationOfABodyThatIsNotWantedEndsTheConnection() async throws {
+        let cluster = try Cluster.current
+        for fields in [["Expect": "100-continue"], ["Expect": "100-Continue"]] {
+            let headers = fields.merging(["Content-Length": "5"]) { _, new in new }
+            let exchange = try await cluster.driver.exchange(
+                cluster.node.port, requestText("/heartbeat?token=x", headers: headers), patience: .seconds(3))
+            #expect(exchange.answers[0].status == 500)
+            #expect(exchange.answers[0].headers["connection"] == "close")
+            #expect(exchange.closed)
+        }
+        // Without a body there is nothing to ask for, and HTTP/1.0 knows no such question.
+        let bodiless = try await send(requestText("/heartbeat?token=x", headers: ["Expect": "100-continue"]))
+        #expect(bodiless.answers[0].status == 500)
+        #expect(bodiless.answers[0].headers["connection"] == nil)
+        let old = try await send("GET /heartbeat?token=x HTTP/1.0\r\nExpect: 100-continue\r\n\r\n")
+        #expect(old.answers[0].status == 500)
+    }
+
+    @Test(arguments: ["200-ok", "100-continue, x", "x"])
+    func otherExpectationsFail(value: String) async throws {
+        let exchange = try await send(
+            requestText("/heartbeat?token=x", headers: ["Expect": value]), patience: .seconds(3))
+        #expect(exchange.answers[0].status == 417)
+        #expect(exchange.answers[0].body == #"{"data":"Expectation Failed"}"#)
+        #expect(exchange.closed)
+    }
+
+    /// No cache on the way may keep what is true of a token, or of a node, at this moment.
+    @Test(arguments: [
+        "/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x", "/heartbeat?token=%zz", "/ws",
+        "/ws?token=x&roomIds=a", "/nowhere",
+    ])
+    func everyAnswerHasItsDateAndIsForNoCache(target: String) async throws {
+        let cluster = try Cluster.current
+        let token = try await cluster.node.token()
+        for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+            let text = requestText(target, method: method, headers: ["Content-Length": "0", "Connection": "close"])
+            let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+            try await raw.send(text)
+            let answer = String(decoding: try await raw.receive().bytes, as: UTF8.self)
+            try expectDateAndNoStore(answer)
+            try await raw.close()
+        }
+        let beat = try await cluster.node.heartbeat(token)
+        #expect(beat.headers["cache-control"] == "no-store")
+    }
+
+    @Test(arguments: [
+        "GET\r\n\r\n", "GET / HTTP/9.0\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n",
+    ])
+    func everyRefusalToo(text: String) async throws {
+        let cluster = try Cluster.current
+        let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+        try await raw.send(text)
+        try expectDateAndNoStore(String(decoding: try await raw.receive().bytes, as: UTF8.self))
+        try await raw.close()
+    }
+
+    /// As RFC 9110 5.6.7 has it, and of this very minute.
+    private func expectDateAndNoStore(
+        _ answer: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        #expect(answer.contains("\r\nCache-Control: no-store\r\n"), sourceLocation: sourceLocation)
+        #expect(answer.components(separatedBy: "\r\nCache-Control:").count == 2, sourceLocation: sourceLocation)
+        let form = DateFormatter()
+        form.locale = Locale(identifier: "en_US_POSIX")
+        form.timeZone = TimeZone(identifier: "GMT")
+        form.dateFormat = "EEE, dd MMM yyyy HH:mm:ss 'GMT'"
+        let text = try #require(answer.firstMatch(of: /\r\nDate: ([^\r]*)\r\n/)).output.1
+        let date = try #require(form.date(from: String(text)), sourceLocation: sourceLocation)
+        #expect(form.string(from: date) == String(text), sourceLocation: sourceLocation)
+        #expect(abs(date.timeIntervalSinceNow) < 60, sourceLocation: sourceLocation)
     }
 
     @Test func smallBodyIsSkippedAndTheConnectionGoesOn() async throws {

@@ -48,6 +48,37 @@ private func connect(to port: UInt16) throws -> Socket {
         withExtendedLifetime(listener) {}
     }
 
+    /// Those for whom there is no room wait in the kernel, and are taken as soon as there is some.
+    @Test func acceptsNoMoreThanThereIsRoomFor() throws {
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
+        let scenario = try Scenario()
+        var accepted: [Socket] = []
+        var maximumCount = 2
+        var askedCount = 0
+        let listener = Listener(
+            listening, on: scenario.loop, onError: { Issue.record("\($0)") },
+            room: {
+                askedCount += 1
+                return maximumCount - accepted.count
+            },
+            onAccept: { socket, _ in accepted.append(socket) })
+        var clients: [Socket] = []
+        let isAsked = { accepted.count == 2 && askedCount >= 2 }
+        scenario.step("two connections and the question for a third", until: isAsked) {
+            for _ in 0..<5 { clients.append(try connect(to: listening.port)) }
+        }
+        scenario.then { #expect(accepted.count == 2) }
+        scenario.step("one more, as its owner has room", until: { accepted.count == 3 }) {
+            maximumCount = 3
+            listener.resume()
+        }
+        scenario.then { #expect(accepted.count == 3) }
+        scenario.step("the rest, as it asks by itself", until: { accepted.count == 5 }) { maximumCount = 5 }
+        try scenario.run()
+        for socket in accepted + clients { socket.close() }
+        withExtendedLifetime(listener) {}
+    }
+
     @Test func acceptedSocketsInheritWhatTheirListenerWasGiven() throws {
         let options = AcceptedSocketOptions(
             sendBufferBytes: 32 << 10, userTimeout: .milliseconds(7_500), keepAliveTime: .seconds(20))

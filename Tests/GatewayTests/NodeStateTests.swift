@@ -71,10 +71,20 @@ import Testing
         state.releaseClient()
         #expect(state.admitClient())
         #expect(!state.admitClient())
-        for _ in 0..<10 { #expect(state.admitHttpConnection()) }
-        #expect(!state.admitHttpConnection())
-        state.releaseHttpConnection()
-        #expect(state.admitHttpConnection())
+        for _ in 0..<NodeState.maximumHandoverCount { #expect(state.admitHandover()) }
+        #expect(!state.admitHandover())
+        state.releaseHandover()
+        #expect(state.admitHandover())
+    }
+
+    @Test(arguments: [1, 2, 3, 7, 64])
+    func workersShareThePlacesOfRequests(workers: Int) {
+        for count in [64, 65, 100, 127] {
+            let state = NodeState(workerCount: workers, maximumClientCount: 1, maximumHttpConnectionCount: count)
+            let shares = (0..<workers).map { state.maximumHttpConnectionCount(ofWorker: $0) }
+            #expect(shares.reduce(0, +) == count)
+            #expect((shares.max() ?? 0) - (shares.min() ?? 0) <= 1)
+        }
     }
 
     /// Threads that take and give back places at the same time: never are more taken than there are.

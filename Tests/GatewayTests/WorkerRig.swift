@@ -20,7 +20,7 @@ final class WorkerRig {
     init(_ options: String...) throws {
         scenario = try Scenario()
         let configuration = try configuration(["--node-id", "n1", "--workers", "1"] + options)
-        let state = NodeState(workerCount: 1, maximumClientCount: 1_000, maximumHttpConnectionCount: 1)
+        let state = NodeState(workerCount: 1, maximumClientCount: 1_000, maximumHttpConnectionCount: 8)
         let log = Log(level: .error, format: .text, nodeID: "n1")
         node = NodeContext(configuration: configuration, log: log, state: state)
         worker = Worker(index: 0, node: node, loop: scenario.loop)

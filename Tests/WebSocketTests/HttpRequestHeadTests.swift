@@ -25,6 +25,17 @@ private func failure(_ text: String, limit: Int = 8192) -> HttpHeadError? {
 }
 
 @Suite struct HttpRequestHeadTests {
+    @Test func expectationIsKnownOrNot() throws {
+        for (fields, expectation) in [
+            ([], .none), (["Expect: 100-continue"], .continue), (["expect: 100-Continue"], .continue),
+            (["Expect: 200-ok"], .unknown), (["Expect: 100-continue, x"], .unknown), (["Expect:"], .unknown),
+            (["Expect: 100-continue", "Expect: 100-continue"], .unknown),
+        ] as [([String], HttpExpectation)] {
+            #expect(try head(request("/", fields)).expectation == expectation, "\(fields)")
+        }
+        #expect(try head("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expectation == .none)
+    }
+
     @Test func readsTheRequestLine() throws {
         let sample = "GET /ws?token=a%20b&x=? HTTP/1.1\r\nHost: example.org:8080\r\n\r\n"
         let get = try head(sample + "rest")

@@ -36,6 +36,26 @@ private func response(
                 == "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
     }
 
+    @Test func dateStandsBehindTheStatus() {
+        var output: [UInt8] = []
+        HttpResponse.append(.ok, body: "", connection: .implied, date: Array("Date: x\r\n".utf8), to: &output)
+        #expect(text(output) == "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
+    }
+
+    @Test func interimAnswerIsOneLine() {
+        var output: [UInt8] = []
+        HttpResponse.appendContinue(to: &output)
+        #expect(text(output) == "HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    @Test func fieldsAreFoundByTheirName() {
+        let field = HttpResponseField("Cache-Control", "no-cache")
+        #expect(field.isNamed("Cache-Control"))
+        for name: StaticString in ["Cache-Contro", "Cache-Controls", "cache-control", ""] {
+            #expect(!field.isNamed(name))
+        }
+    }
+
     @Test func noContentHasNoLength() {
         #expect(response(.noContent) == "HTTP/1.1 204 No Content\r\n\r\n")
     }

@@ -18,6 +18,7 @@ final class ConnectionHost {
     private var timer: Timer?
     /// Goes on in the next turn with deadlines that have come.
     private var continuation: Timer?
+    private var date = DateField()
 
     /// - Parameter maximumDelay: the longest deadline that a connection will set.
     init(loop: EventLoop, maximumDelay: Duration) {
@@ -35,6 +36,9 @@ final class ConnectionHost {
         readBuffer.deallocate()
         controlBuffer.deallocate()
     }
+
+    /// The Date field of an answer that is made now.
+    var dateLine: [UInt8] { date.line(at: WallClock.unixMilliseconds) }
 
     /// Every connection that has a deadline: all of them, but for those that wait for nothing.
     var connections: [Connection] { wheel.entries }

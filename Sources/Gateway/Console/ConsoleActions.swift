@@ -84,8 +84,8 @@ final class ConsoleActions {
             for value in request.fields.values(of: name) { head += "\(name): \(value)\r\n" }
         }
         head += "\r\n"
-        // A place of its own first: until the worker has it, the socket would be counted nowhere.
-        guard node.state.admitHttpConnection() else {
+        // A place on the way first: until the worker has it, the socket would be counted nowhere.
+        guard node.state.admitHandover() else {
             return connection.respond(.serviceUnavailable, fields: [Answer.json], body: Answer.serviceUnavailable)
         }
         let peer = connection.peer

@@ -11,6 +11,10 @@ final class Worker {
     /// turn, after the sockets had theirs; and no client that keeps up is taken for slow because of a burst.
     private static let maximumTurnBytes = 256 * 1024
 
+    /// When places are short, a peer has so long to bring its request, or to take its answer: a round trip around the
+    /// world. A crowd that brings none delays others by no more than this for each set of places.
+    private static let unsettledTime = Duration.milliseconds(500)
+
     let index: Int
     let node: NodeContext
     let host: ConnectionHost
@@ -24,7 +28,8 @@ final class Worker {
     /// The open clients. Those that are closing are none any more, only connections.
     private(set) var clients: [Token: Client] = [:]
     private var clientConnectionCount = 0
-    private var httpConnectionCount = 0
+    private let httpPlaces: HttpPlaces
+    private let httpLimits: HttpLimits
     private var pendingUpgrades: [UInt64: Upgrade] = [:]
     private var lastConnectionID: UInt64
     private var failed: [(client: Client, reason: CloseReason)] = []
@@ -62,6 +67,9 @@ final class Worker {
             configuration.redisTimeout, Client.closeTimeout,
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
+        httpLimits = HttpLimits(configuration)
+        httpPlaces = HttpPlaces(
+            maximumCount: node.state.maximumHttpConnectionCount(ofWorker: index), grace: Worker.unsettledTime)
         registry = ClientRegistry(node: node, worker: index, loop: loop)
         rooms = RoomTable(worker: index, subscriber: node.subscriberMailbox, metrics: metrics)
         // Unique over restarts of a node that keeps its id: the records of its old connections are still in Redis.
@@ -89,11 +97,15 @@ final class Worker {
         var acceptLog = RateLimitedLog(node.log)
         listener = Listener(
             socket, on: loop,
-            onError: { [metrics] in
+            onError: { [metrics, httpPlaces] in
+                // The limit may have been lowered, or libraries hold more than is set aside for them.
+                httpPlaces.makeRoom()
                 metrics.acceptPauses.add(1)
                 acceptLog.warning("accept failed", ["reason": "\($0)"])
             },
-            onAccept: { [unowned self] in self.accept($0, $1) })
+            // Nobody is turned away who can be served in a moment.
+            room: { [httpPlaces] in httpPlaces.room() }, onAccept: { [unowned self] in self.accept($0, $1) })
+        httpPlaces.onRoom = { [unowned self] in self.listener?.resume() }
     }
 
     /// Tells once for a node how it writes.
@@ -176,7 +188,9 @@ final class Worker {
         case .replaced(let token, let connection): replaced(token, connection)
         case .revoked(let token): revoked(token)
         case .listRooms(let reply): lister?.list(reply: reply)
-        case .adopt(let handover): serve(handover)
+        case .adopt(let handover):
+            node.state.releaseHandover()
+            serve(handover)
         case .drain(let time): startDrain(over: time)
         case .stop: stop()
         }
@@ -202,32 +216,27 @@ final class Worker {
     // MARK: Connections
 
     private func accept(_ socket: Socket, _ peer: PeerAddress) {
-        guard node.state.admitHttpConnection() else {
-            // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
-            _ = ServiceUnavailable.response.withUnsafeBytes { socket.write($0) }
-            socket.close()
-            return
-        }
         serve(Handover(socket: socket, peer: IPAddress(high: peer.high, low: peer.low), bytes: []))
     }
 
     private func serve(_ accepted: Handover) {
         let socket = accepted.socket
-        guard let endpoints else { return }
-        let connection = HttpConnection(
-            socket: socket, peer: accepted.peer, host: host, limits: HttpLimits(node.configuration), handler: endpoints
-        ) { [unowned self] in
-            self.node.state.releaseHttpConnection()
-            self.countHttpConnections(-1)
+        guard let endpoints, httpPlaces.take() else {
+            // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
+            _ = ServiceUnavailable.response(date: host.dateLine).withUnsafeBytes { socket.write($0) }
+            socket.close()
+            return
         }
-        countHttpConnections(1)
+        let connection = HttpConnection(
+            socket: socket, peer: accepted.peer, host: host, limits: httpLimits, places: httpPlaces, handler: endpoints
+        ) { [unowned self] in self.httpConnectionsChanged() }
+        httpConnectionsChanged()
         connection.start(with: accepted.bytes)
         if isDraining { connection.closeWhenIdle() }
     }
 
-    private func countHttpConnections(_ change: Int) {
-        httpConnectionCount += change
-        metrics.httpConnections.set(UInt64(httpConnectionCount))
+    private func httpConnectionsChanged() {
+        metrics.httpConnections.set(UInt64(httpPlaces.count))
         drain?.check(self)
     }
 
@@ -408,7 +417,7 @@ final class Worker {
     }
 
     /// What a drain waits for: connections, and the listener while connections may wait in its queue.
-    var openConnectionCount: Int { clientConnectionCount + httpConnectionCount + (listener == nil ? 0 : 1) }
+    var openConnectionCount: Int { clientConnectionCount + httpPlaces.count + (listener == nil ? 0 : 1) }
 
     func drained() {
         node.controlMailbox.post(.drained(worker: index))

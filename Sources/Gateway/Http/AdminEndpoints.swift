@@ -8,10 +8,12 @@ import WebSocket
 final class AdminEndpoints: HttpHandler {
     private let node: NodeContext
     private let console: ConsoleEndpoints?
+    private var hostLog: RateLimitedLog
 
     /// - Parameter address: where the node's clients connect.
     init(node: NodeContext, address: String, loop: EventLoop) {
         self.node = node
+        hostLog = RateLimitedLog(node.log)
         console = node.configuration.hasConsole ? ConsoleEndpoints(node: node, address: address, loop: loop) : nil
     }
 
@@ -21,15 +23,16 @@ final class AdminEndpoints: HttpHandler {
 
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
+        guard node.configuration.adminHosts.allow(request) else { return refuseHost(request, connection) }
         if let console, ConsoleEndpoints.serves(path) {
             return console.handle(request, path: path, on: connection)
         }
         guard path == "/healthz" || path == "/readyz" || path == "/metrics" else {
             return connection.respond(.notFound, fields: [Answer.json], body: Answer.body("Not Found"))
         }
-        guard request.method == .get else {
+        guard request.method == .get || request.method == .head else {
             return connection.respond(
-                .methodNotAllowed, fields: [Answer.json, HttpResponseField("Allow", "GET")],
+                .methodNotAllowed, fields: [Answer.json, Answer.allowsReading],
                 body: Answer.body("Method Not Allowed"))
         }
         switch path {
@@ -41,6 +44,15 @@ final class AdminEndpoints: HttpHandler {
                 droppedLogLines: node.log.droppedCount)
             connection.respond(.ok, fields: [Answer.plainText], body: metrics.text)
         }
+    }
+
+    /// The listener is asked by a name that is not its own: by a page, perhaps, whose own name leads here now.
+    private func refuseHost(_ request: HttpRequestHead, _ connection: HttpConnection) {
+        let host = request.fields.value(of: "Host") ?? ""
+        hostLog.warning("admin request for an unknown host", ["host": host, "ip": "\(connection.peer)"])
+        connection.respond(
+            .misdirectedRequest, fields: [Answer.json],
+            body: Answer.body("Unknown host: ask by address, as localhost, or by a name of --admin-hosts"))
     }
 
     private func readiness(_ connection: HttpConnection) {

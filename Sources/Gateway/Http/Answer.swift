@@ -7,8 +7,11 @@ import WebSocket
 enum Answer {
     static let json = HttpResponseField("Content-Type", "application/json")
     static let plainText = HttpResponseField("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-    /// A token must not lie in any cache.
+    /// What is said of a token or of a state must not lie in any cache.
     static let noStore = HttpResponseField("Cache-Control", "no-store")
+
+    /// With 405: what reads may be asked for.
+    static let allowsReading = HttpResponseField("Allow", "GET, HEAD")
 
     static let invalidParameters = body("Invalid request parameters")
     static let issueKeyRequired = body("Issue key required")
@@ -30,13 +33,13 @@ enum Answer {
     }
 }
 
-/// The answer to a connection for which there is no room, made once.
+/// The answer to a connection for which there is no room.
 enum ServiceUnavailable {
-    static let response: [UInt8] = {
+    static func response(date: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         HttpResponse.append(
-            .serviceUnavailable, fields: [Answer.json, Answer.retryAfter(seconds: 5)],
-            body: Answer.serviceUnavailable, connection: .close, to: &bytes)
+            .serviceUnavailable, fields: [Answer.json, Answer.noStore, Answer.retryAfter(seconds: 5)],
+            body: Answer.serviceUnavailable, connection: .close, date: date, to: &bytes)
         return bytes
-    }()
+    }
 }

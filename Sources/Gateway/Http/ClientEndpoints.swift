@@ -24,7 +24,9 @@ final class ClientEndpoints: HttpHandler {
         guard path == "/ws" || path == "/heartbeat" || path == "/get/token" else {
             return connection.respond(.notFound, fields: [Answer.json], body: Answer.body("Not Found"))
         }
-        guard request.method == .get else { return refuseMethod(request, path, on: connection) }
+        guard request.method == .get || request.method == .head else {
+            return refuseMethod(request, path, on: connection)
+        }
         switch path {
         case "/heartbeat": heartbeat(request, on: connection)
         case "/get/token": issueToken(request, on: connection)
@@ -37,7 +39,7 @@ final class ClientEndpoints: HttpHandler {
             return connection.respond(.noContent, fields: crossOrigin.preflightFields(for: request))
         }
         connection.respond(
-            .methodNotAllowed, fields: [Answer.json, HttpResponseField("Allow", "GET")],
+            .methodNotAllowed, fields: [Answer.json, Answer.allowsReading],
             body: Answer.body("Method Not Allowed"))
     }
 
@@ -54,6 +56,7 @@ final class ClientEndpoints: HttpHandler {
         guard let asked = TokenRequest(request) else {
             return connection.respond(.badRequest, fields: fields, body: Answer.invalidParameters)
         }
+        guard request.method == .get else { return wouldIssueToken(connection, fields) }
         let address = ClientAddress.find(
             request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
         guard worker.node.admission.mayHaveToken(address) else {
@@ -76,6 +79,13 @@ final class ClientEndpoints: HttpHandler {
             worker.metrics.tokensIssued.add(1)
             connection.respond(.ok, fields: fields, body: Answer.body(token.text))
         }
+    }
+
+    /// HEAD: what GET would say, as far as that is known without asking Redis. A token that nobody gets to see would be
+    /// of no use, so none is made, and no limit is touched.
+    private func wouldIssueToken(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
+        guard worker.registry.isConnected else { return ClientEndpoints.unavailable(connection, fields, worker) }
+        connection.respond(.ok, fields: fields, body: Answer.body(Token.mint(using: &random).text))
     }
 
     /// The decoded query; nil if it is malformed.

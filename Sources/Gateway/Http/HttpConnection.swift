@@ -17,25 +17,6 @@ extension HttpHandler {
     func maximumBodyBytes(of request: HttpRequestHead) -> Int { 0 }
 }
 
-/// What a peer may ask of a connection's patience and memory.
-struct HttpLimits {
-    let maximumHeaderBytes: Int
-    /// From the first byte of a request (or from the connection's begin) to the end of its head.
-    let requestTimeout: Duration
-    /// From an answer to the next request.
-    let keepAliveTimeout: Duration
-    /// A body that nobody has a use for is skipped, a longer one refused with 413.
-    let maximumBodyBytes = 64 * 1024
-    /// How much a peer may send ahead while a request waits for its answer.
-    let maximumPipelinedBytes = 64 * 1024
-
-    init(_ configuration: Configuration) {
-        maximumHeaderBytes = configuration.maximumHeaderBytes
-        requestTimeout = configuration.requestTimeout
-        keepAliveTimeout = configuration.keepAliveTimeout
-    }
-}
-
 /// Reads requests one after the other, pipelined or not, and writes the handler's answers.
 ///
 ///     reading ──head complete──▶ waiting ──answer──▶ reading        (keep-alive)
@@ -52,6 +33,7 @@ final class HttpConnection: Connection {
     /// The address of the TCP peer: the client, or a proxy.
     let peer: IPAddress
     private let limits: HttpLimits
+    private unowned(unsafe) let places: HttpPlaces
     private unowned(unsafe) let handler: any HttpHandler
     private let onEnd: () -> Void
     private var state = State.reading
@@ -75,6 +57,9 @@ final class HttpConnection: Connection {
     private var isProcessing = false
     private var hasPeerEnded = false
     private var hasReceived = false
+    private var hasAnswered = false
+    /// Where it stands among those that wait for their peers.
+    var place = HttpPlace()
     /// The deadline is that of the request that is coming; it stands, however many pieces that comes in.
     private var isTimingRequest = false
     private var onAbandon: ((AbandonReason) -> Void)?
@@ -83,14 +68,16 @@ final class HttpConnection: Connection {
     enum AbandonReason { case timeout, peerEnded }
 
     /// - Parameters:
+    ///   - places: where a place was taken for it, which it gives back; they outlive it.
     ///   - handler: outlives its connections.
     ///   - onEnd: runs once, when the socket is closed or handed on.
     init(
-        socket: Socket, peer: IPAddress, host: ConnectionHost, limits: HttpLimits, handler: any HttpHandler,
-        onEnd: @escaping () -> Void
+        socket: Socket, peer: IPAddress, host: ConnectionHost, limits: HttpLimits, places: HttpPlaces,
+        handler: any HttpHandler, onEnd: @escaping () -> Void
     ) {
         self.peer = peer
         self.limits = limits
+        self.places = places
         self.handler = handler
         self.onEnd = onEnd
         super.init(socket: socket, host: host)
@@ -99,6 +86,7 @@ final class HttpConnection: Connection {
     /// - Parameter bytes: what has been read of the connection already.
     func start(with bytes: [UInt8] = []) {
         timeRequest()
+        settle()
         if !bytes.isEmpty { bytes.withUnsafeBytes { received($0) } }
     }
 
@@ -117,7 +105,23 @@ final class HttpConnection: Connection {
 
     override func didEnd() {
         onAbandon = nil
+        places.release(self)
         onEnd()
+    }
+
+    // MARK: For those who need its place
+
+    /// A request lies in the kernel that is not read yet: its peer has not been idle.
+    var hasRequestArrived: Bool { state == .reading && input.isEmpty && output.isEmpty && socket.hasUnreadBytes }
+
+    /// Closes the connection for the sake of another one.
+    func makeWay() { abandon() }
+
+    /// Files the connection by what it waits for.
+    private func settle() {
+        guard isWatching else { return }
+        let isIdle = state == .reading && input.isEmpty && output.isEmpty && bodyBytesLeft == 0 && !isClosing
+        places.file(self, state == .waiting ? nil : !isIdle ? .unsettled : hasAnswered ? .resting : .silent)
     }
 
     // MARK: For handlers
@@ -133,10 +137,15 @@ final class HttpConnection: Connection {
         guard isWatching, state == .waiting else { return }
         onAbandon = nil
         requestBody = []
-        if isLast { connectionOption = .close }
+        if isLast || places.isShort { connectionOption = .close }
+        // Answers are about tokens and states of a moment: a cache that keeps one lies to whoever asks next.
+        let caching = fields.contains { $0.isNamed("Cache-Control") } ? [] : [Answer.noStore]
         HttpResponse.append(
-            status, fields: fields, body: body, omitsBody: isHead, connection: connectionOption, to: &output)
+            status, fields: fields + caching, body: body, omitsBody: isHead, connection: connectionOption,
+            date: host.dateLine, to: &output)
+        isHead = false
         state = .reading
+        hasAnswered = true
         if connectionOption == .close { isClosing = true }
         if bodyBytesLeft > 0 { timeRequest() } else { awaitRequest() }
         // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go on.
@@ -165,11 +174,23 @@ final class HttpConnection: Connection {
     // MARK: Reading
 
     override func socketIsReadable() {
-        switch socket.read(into: host.readBuffer) {
+        let count = readableBytes
+        // Reading is not watched then: what is reported is an error, or the end of both directions.
+        guard count > 0 else { return abandon() }
+        switch socket.read(into: UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count])) {
         case .bytes(let count): received(UnsafeRawBufferPointer(rebasing: host.readBuffer[..<count]))
         case .wouldBlock: break
         case .endOfStream: peerEnded()
         case .failed: abandon()
+        }
+    }
+
+    /// What the connection would read now: a peer that does not read its answers waits in the kernel with the rest.
+    private var readableBytes: Int {
+        switch state {
+        case .lingering: host.readBuffer.count
+        case .reading: output.isEmpty ? limits.maximumPipelinedBytes : 0
+        case .waiting: max(0, limits.maximumPipelinedBytes - input.count)
         }
     }
 
@@ -192,33 +213,40 @@ final class HttpConnection: Connection {
     /// Takes requests and writes answers until nothing moves.
     private func pump() {
         while isWatching {
-            if mayProcess, !input.isEmpty {
-                let bytes = input
-                let used = bytes.withUnsafeBytes { process($0) }
-                if isWatching { input.removeFirst(min(used, input.count)) }
-            }
+            if mayProcess, !input.isEmpty { processInput() }
             guard isWatching, !output.isEmpty else { break }
             // Requests that waited behind an answer that came later are next.
             guard flush(), mayProcess, !input.isEmpty else { break }
         }
         guard isWatching, state != .lingering else { return }
         watchWritability(!output.isEmpty)
-        watchReadability(!hasPeerEnded && input.count <= limits.maximumPipelinedBytes)
-        guard output.isEmpty, state == .reading else { return }
-        if isClosing {
-            linger()
-        } else if hasPeerEnded {
-            disconnect()
+        watchReadability(!hasPeerEnded && readableBytes > 0)
+        if output.isEmpty, state == .reading {
+            if isClosing { return linger() }
+            if hasPeerEnded { return disconnect() }
         }
+        settle()
     }
 
-    /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait; returns how many bytes
-    /// are used up.
+    /// Takes what it can out of the input; what that frees is given back.
+    private func processInput() {
+        var bytes: [UInt8] = []
+        swap(&bytes, &input)
+        let used = bytes.withUnsafeBytes { process($0) }
+        guard isWatching, used < bytes.count else { return }
+        bytes.removeFirst(used)
+        input = bytes
+    }
+
+    /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait, or as many answers wait
+    /// as may; returns how many bytes are used up.
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
         isProcessing = true
         defer { isProcessing = false }
         var used = 0
-        while state == .reading, !isClosing, isWatching, used < bytes.count {
+        while state == .reading, !isClosing, isWatching, used < bytes.count,
+            output.count < limits.maximumWaitingAnswerBytes
+        {
             if bodyBytesLeft > 0 {
                 used += takeBody(UnsafeRawBufferPointer(rebasing: bytes[used...]))
                 continue
@@ -242,19 +270,27 @@ final class HttpConnection: Connection {
     private func begin(_ head: HttpRequestHead) {
         scanner = HttpHeadScanner()
         isTimingRequest = false
-        guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
         isHead = head.method == .head
+        guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
+        guard head.expectation != .unknown else { return refuse(.expectationFailed) }
         connectionOption = head.connectionOption
         bodyBytesLeft = head.contentLengthBytes
         let keptBytes = bodyBytesLeft > 0 ? handler.maximumBodyBytes(of: head) : 0
         guard keptBytes == 0 || bodyBytesLeft <= keptBytes else { return refuse(.contentTooLarge) }
-        guard keptBytes > 0 else { return hand(head) }
+        let isContinueExpected = head.expectation == .continue && bodyBytesLeft > 0
+        guard keptBytes > 0 else {
+            // Answered without a 100, the peer may leave the body out or send it: nobody can tell (RFC 9110 10.1.1).
+            if isContinueExpected { isLast = true }
+            return hand(head)
+        }
+        if isContinueExpected { HttpResponse.appendContinue(to: &output) }
         incomplete = head
         timeRequest()
     }
 
     private func hand(_ head: HttpRequestHead) {
         state = .waiting
+        places.file(self, nil)
         handler.handle(head, on: self)
     }
 
@@ -278,8 +314,8 @@ final class HttpConnection: Connection {
     private func refuse(_ status: HttpStatus) {
         isClosing = true
         HttpResponse.append(
-            status, fields: [Answer.json], body: Answer.body("\(status.reasonPhrase)"), connection: .close,
-            to: &output)
+            status, fields: [Answer.json, Answer.noStore], body: Answer.body("\(status.reasonPhrase)"),
+            omitsBody: isHead, connection: .close, date: host.dateLine, to: &output)
     }
 
     // MARK: Writing
@@ -289,7 +325,8 @@ final class HttpConnection: Connection {
     /// Writes what the socket takes; returns whether everything is out.
     private func flush() -> Bool {
         switch output.withUnsafeBytes({ socket.write($0) }) {
-        case .bytes(let count): output.removeFirst(count)
+        // A connection that waits for its next request has no buffer.
+        case .bytes(let count): if count < output.count { output.removeFirst(count) } else { output = [] }
         case .wouldBlock: break
         case .endOfStream, .failed: abandon()
         }
@@ -303,6 +340,7 @@ final class HttpConnection: Connection {
         socket.shutdownWriting()
         watchReadability(true)
         setDeadline(after: HttpConnection.lingerTime)
+        settle()
     }
 
     // MARK: The end

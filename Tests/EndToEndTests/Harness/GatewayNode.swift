@@ -12,7 +12,7 @@ final class GatewayNode: Sendable {
     init(
         _ driver: Driver, id: String, redis: RedisServer, options: [String] = [],
         environment: [String: String] = [:],
-        url: String? = nil, wrapper: [String] = [], awaitReady: Bool = true
+        url: String? = nil, wrapper: [String] = [], workers: Int? = 2, awaitReady: Bool = true
     ) async throws {
         self.driver = driver
         self.id = id
@@ -20,8 +20,8 @@ final class GatewayNode: Sendable {
             wrapper + [
                 try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen",
                 "127.0.0.1:0",
-                "--node-id", id, "--redis", url ?? redis.url, "--workers", "2",
-            ] + options
+                "--node-id", id, "--redis", url ?? redis.url,
+            ] + (workers.map { ["--workers", "\($0)"] } ?? []) + options
         var variables = environment
         if let password = redis.password, variables["GATEWAY_REDIS_PASSWORD"] == nil {
             variables["GATEWAY_REDIS_PASSWORD"] = password

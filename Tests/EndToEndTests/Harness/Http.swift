@@ -65,11 +65,11 @@ extension Driver {
     }
 }
 
-/// A request head; `headers` may replace Host.
+/// A request head; `headers` may replace Host, which is a name that the admin listener takes, too.
 func requestText(
     _ target: String, method: String = "GET", version: String = "HTTP/1.1", headers: [String: String] = [:]
 ) -> String {
-    let all = ["Host": "roomcast.test"].merging(headers) { _, own in own }
+    let all = ["Host": "localhost"].merging(headers) { _, own in own }
     let lines = all.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)\r\n" }.joined()
     return "\(method) \(target) \(version)\r\n\(lines)\r\n"
 }

@@ -79,6 +79,8 @@ class Description:
         if answer.status == 101:
             connection.close()
             return None
+        assert answer.headers["Cache-Control"] == "no-store", f"{where} is for caches"
+        assert answer.headers["Date"], f"{where} has no date"
         content = described["content"]["application/json"]
         assert answer.headers["Content-Type"] == "application/json", f"{where} is {answer.headers['Content-Type']}"
         body = json.loads(answer.read())

@@ -8,11 +8,11 @@ dies, they are killed. The argument is the directory of their files, which is re
 """
 import asyncio, json, os, shutil, signal, sys
 
-import browser, clients, hostile, processes, proxies, roaming, terminals
+import browser, clients, doors, hostile, processes, proxies, roaming, terminals
 
 OPERATIONS = {
-    **browser.OPERATIONS, **clients.OPERATIONS, **hostile.OPERATIONS, **processes.OPERATIONS, **proxies.OPERATIONS,
-    **roaming.OPERATIONS, **terminals.OPERATIONS,
+    **browser.OPERATIONS, **clients.OPERATIONS, **doors.OPERATIONS, **hostile.OPERATIONS, **processes.OPERATIONS,
+    **proxies.OPERATIONS, **roaming.OPERATIONS, **terminals.OPERATIONS,
 }
 
 

@@ -1,0 +1,22 @@
+// What a peer may ask of an HTTP connection's patience and memory. Immutable, any thread.
+
+/// The limits of one HTTP connection.
+struct HttpLimits {
+    let maximumHeaderBytes: Int
+    /// From the first byte of a request (or from the connection's begin) to the end of its head.
+    let requestTimeout: Duration
+    /// From an answer to the next request.
+    let keepAliveTimeout: Duration
+    /// A body that nobody has a use for is skipped, a longer one refused with 413.
+    let maximumBodyBytes = 64 * 1024
+    /// What one read event takes, and how much a peer may send ahead while a request waits for its answer.
+    let maximumPipelinedBytes = 16 * 1024
+    /// While so much waits for a peer that does not read, none of its requests is taken.
+    let maximumWaitingAnswerBytes = 16 * 1024
+
+    init(_ configuration: Configuration) {
+        maximumHeaderBytes = configuration.maximumHeaderBytes
+        requestTimeout = configuration.requestTimeout
+        keepAliveTimeout = configuration.keepAliveTimeout
+    }
+}
