@@ -157,17 +157,16 @@ struct HttpTests {
     }
 
     @Test func headOfATokenIssuesNone() async throws {
-        let cluster = try Cluster.current
-        _ = try await cluster.node.token()
-        let issued = try await cluster.node.metrics()["roomcast_tokens_issued_total"]
-        let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
-        for _ in 0..<3 {
-            try await raw.send(requestText("/get/token?isLogin=true&userId=a", method: "HEAD"))
-            let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
-            #expect(head.hasPrefix("HTTP/1.1 200 "))
+        try await Cluster.with { cluster in
+            let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
+            for _ in 0..<3 {
+                try await raw.send(requestText("/get/token?isLogin=true&userId=a", method: "HEAD"))
+                let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
+                #expect(head.hasPrefix("HTTP/1.1 200 "))
+            }
+            try await raw.close()
+            #expect(try await cluster.node.metrics()["roomcast_tokens_issued_total"] == 0)
         }
-        try await raw.close()
-        #expect(try await cluster.node.metrics()["roomcast_tokens_issued_total"] == issued)
     }
 
     /// A HEAD in front of a request that is refused: the refusal has its body.

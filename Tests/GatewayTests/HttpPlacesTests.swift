@@ -48,6 +48,11 @@ private final class Peer {
     var hasEnded: Bool { read().hasEnded }
 }
 
+/// Outlives what counts.
+private final class Count {
+    var value = 0
+}
+
 private final class Rig {
     static let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     static let waitingRequest = "GET /later HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -56,7 +61,8 @@ private final class Rig {
     let host: ConnectionHost
     let places: HttpPlaces
     let handler = Handler()
-    private(set) var endedCount = 0
+    private let ended = Count()
+    var endedCount: Int { ended.value }
 
     init(
         maximumCount: Int, grace: Duration = .seconds(1), givesUpRequests: Bool = false, loop: EventLoop? = nil
@@ -73,6 +79,7 @@ private final class Rig {
     /// A connection that is accepted, if there is a place for it, and its peer.
     func connect(now: MonotonicInstant = .now, bufferBytes: Int32 = 0) throws -> (HttpConnection, Peer)? {
         guard places.take(now: now) else { return nil }
+        let ended = ended
         var descriptors: [Int32] = [0, 0]
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         try #require(socketpair(AF_UNIX, type, 0, &descriptors) == 0)
@@ -83,9 +90,14 @@ private final class Rig {
         let connection = HttpConnection(
             socket: Socket(descriptor: descriptors[0]), peer: IPAddress("192.0.2.1")!, host: host,
             limits: HttpLimits(try configuration()), places: places, handler: handler,
-            onEnd: { [unowned self] in self.endedCount += 1 })
+            onEnd: { ended.value += 1 })
         connection.start()
         return (connection, Peer(Socket(descriptor: descriptors[1])))
+    }
+
+    /// Takes the places that are left. Before, there are so many that answers do not end their connections.
+    func fill() {
+        while places.count < places.maximumCount { #expect(places.take()) }
     }
 
     /// A connection that has been answered and rests.
@@ -100,35 +112,38 @@ private final class Rig {
 
 @Suite struct HttpPlacesTests {
     @Test func longestIdleConnectionMakesRoom() throws {
-        let rig = try Rig(maximumCount: 4)
+        let rig = try Rig(maximumCount: 40)
         var peers: [Peer] = []
         for _ in 0..<4 { peers.append(try rig.resting()) }
+        rig.fill()
         for index in 0..<4 {
             #expect(rig.places.take())
             #expect(peers.map(\.hasEnded) == (0..<4).map { $0 <= index })
         }
         #expect(!rig.places.take(), "the others are none that could go")
         #expect(rig.endedCount == 4)
-        #expect(rig.places.count == 4)
+        #expect(rig.places.count == 40)
     }
 
     @Test func newRequestStartsTheIdleTimeAnew() throws {
-        let rig = try Rig(maximumCount: 3)
+        let rig = try Rig(maximumCount: 40)
         let (first, firstPeer) = try #require(try rig.connect())
         firstPeer.send(Rig.request)
         first.socketIsReadable()
         let others = [try rig.resting(), try rig.resting()]
         firstPeer.send(Rig.request)
         first.socketIsReadable()
+        rig.fill()
         #expect(rig.places.take())
         #expect(!firstPeer.hasEnded && others[0].hasEnded && !others[1].hasEnded)
     }
 
     /// It lies in the kernel when the place is needed: nobody has been idle, and a reset would lose the answer.
     @Test func connectionWhoseRequestHasArrivedStays() throws {
-        let rig = try Rig(maximumCount: 2)
+        let rig = try Rig(maximumCount: 40)
         let busy = try rig.resting()
         let idle = try rig.resting()
+        rig.fill()
         busy.send(Rig.request)
         #expect(rig.places.take())
         #expect(!busy.hasEnded && idle.hasEnded)
@@ -153,19 +168,21 @@ private final class Rig {
     }
 
     @Test func silentConnectionThatIsOlderGoesBeforeAnIdleOne() throws {
-        let rig = try Rig(maximumCount: 2, grace: .zero)
+        let rig = try Rig(maximumCount: 40, grace: .zero)
         let silent = try #require(try rig.connect()).1
         let idle = try rig.resting()
+        rig.fill()
         #expect(rig.places.take())
         #expect(silent.hasEnded && !idle.hasEnded)
     }
 
     @Test func requestUnderWayIsLeftAloneWhileAnybodyIsIdle() throws {
-        let rig = try Rig(maximumCount: 2, grace: .zero)
+        let rig = try Rig(maximumCount: 40, grace: .zero)
         let (half, halfPeer) = try #require(try rig.connect())
         halfPeer.send("GET / HT")
         half.socketIsReadable()
         let idle = try rig.resting()
+        rig.fill()
         #expect(rig.places.take())
         #expect(!halfPeer.hasEnded && idle.hasEnded)
     }
