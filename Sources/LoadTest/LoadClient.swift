@@ -123,7 +123,8 @@ final class LoadClient: SocketWatcher {
     }
 
     private func take(_ bytes: UnsafeMutableRawBufferPointer) {
-        guard phase == .handshaking else { return decode(bytes) }
+        // A full server may answer before it has read anything, and that may be seen before the connection is.
+        guard phase == .handshaking || phase == .connecting else { return decode(bytes) }
         partial += bytes
         let parsed = partial.withUnsafeBytes {
             HttpResponseHead.parse($0, maximumBytes: LoadClient.maximumHeadBytes)

@@ -8,7 +8,9 @@ import Testing
 
 @Suite struct HttpClientTests {
     /// Takes connections one after the other; each gets so many answers and is closed at the next request.
-    private static func serve(answerCounts: [Int]) throws -> Int {
+    ///
+    /// - Parameter isEager: each connection gets a 503 at once, and nothing is read from it.
+    static func serve(answerCounts: [Int], isEager: Bool = false) throws -> Int {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -16,14 +18,21 @@ import Testing
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isListening = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { name -> Bool in
-                bind(listener, name, length) == 0 && listen(listener, 8) == 0
+                bind(listener, name, length) == 0 && listen(listener, 64) == 0
                     && getsockname(listener, name, &length) == 0
             }
         }
         try #require(isListening)
         Thread.detachNewThread {
+            var refused: [Int32] = []
             for count in answerCounts {
                 let connection = accept(listener, nil, nil)
+                if isEager {
+                    let refusal = Array("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".utf8)
+                    _ = write(connection, refusal, refusal.count)
+                    refused.append(connection)
+                    continue
+                }
                 for number in 0...count {
                     var seen: [UInt8] = []
                     var byte: UInt8 = 0
@@ -36,6 +45,7 @@ import Testing
                 }
                 close(connection)
             }
+            for connection in refused { close(connection) }
             close(listener)
         }
         return Int(UInt16(bigEndian: address.sin_port))

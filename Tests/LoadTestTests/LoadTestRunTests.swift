@@ -91,8 +91,8 @@ import Testing
     @Test func clientsThatComeBackWaitAsLongAsTheyAreAskedTo() throws {
         let gateway = try GatewayNode(redis, options: ["--handshake-rate", "10"])
         let child = try start(
-            gateway.endpoint, "--clients", "20", "--rate", "50", "--churn", "30", "--duration", "1s", "--settle",
-            "30s")
+            gateway.endpoint, "--clients", "20", "--rate", "50", "--churn", "30",
+            "--duration", "1s", "--settle", "30s")
         #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
         let report = try report(child)
         #expect(report.connections.churned > 10 && report.connections.churnFailures == [:])
@@ -245,6 +245,19 @@ import Testing
         let noRedis = try start(gateway.endpoint, "--clients", "10", "--rate", "10", "--duration", "100ms")
         #expect(try noRedis.finish() == 3)
         #expect(try report(noRedis).problems.first?.contains("Redis") == true)
+    }
+
+    /// As full servers do. Where many connect in one turn it is there before a client knows that it is connected.
+    @Test func refusalBeforeTheRequestIsReadAsOne() throws {
+        let port = try HttpClientTests.serve(answerCounts: Array(repeating: 0, count: 60), isEager: true)
+        let child = try Child(
+            "loadtest",
+            [
+                "--gateway", "127.0.0.1:\(port)", "--token", "none", "--path", "/{room}",
+                "--clients", "60", "--connect-rate", "1000000", "--duration", "100ms", "--json",
+            ])
+        #expect(try child.finish() == 3)
+        #expect(try report(child).handshakes.failures == ["503": 60])
     }
 
     @Test func wrongUsageIsOneLineOnStandardError() throws {
