@@ -170,8 +170,7 @@ class Clock {
   }
 
   /** Calls `action` once after `ms`, unless the returned function is called before. */
-  after(delay, action) {
-    const ms = Math.min(delay, maximumTimerMs);
+  after(ms, action) {
     const number = ++this.#lastNumber;
     this.#pending.set(number, { action, timer: setTimeout(() => this.#fire(number), ms) });
     this.#worker?.postMessage([number, ms]);
@@ -394,7 +393,6 @@ class Client {
     this.#refusedAt = null;
     this.#isBeating = this.#wasOffline = this.#isTold = false;
     this.#wasServed = true;
-    this.#refusals = 0;
     this.#scheduleBeat();
     if (heardAt !== null) this.#counts.reconnects += 1;
     this.#tell("open");

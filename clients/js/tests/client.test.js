@@ -302,6 +302,16 @@ test("a message that lay there with the end of its connection behind it shortens
   assert.equal(said.gaps[1].ms, 17_000, "the proof came late");
 });
 
+test("a connection that opened during a pause of the page was heard before it", async () => {
+  await start();
+  sleep(8_000);
+  sockets[0].open();
+  sockets[0].end(1006);
+  await pass(500);
+  sockets[1].open();
+  assert.equal(said.gaps[0].ms, 8_500);
+});
+
 test("what was answered during a pause of the page was heard before it", async () => {
   await open();
   await pass(23_000);
@@ -617,6 +627,11 @@ test("a page that is frozen or put away says goodbye, and comes back at once", a
   assert.equal(said.gaps.length, 3);
   happen("pageshow", { persisted: false });
   assert.equal(beats(), 0, "a page that was only loaded");
+  answers["/heartbeat"] = [503, "service unavailable", { "retry-after": "20" }];
+  await pass(24_000);
+  happen("freeze");
+  happen("resume");
+  assert.equal(client.status, "connecting", "it was a beat that should wait");
   client.close();
   happen("freeze");
   happen("resume");
