@@ -1,7 +1,7 @@
 // The header fields of one HTTP head: strict parsing and lookup by name. An immutable value, any thread.
 
 /// Fields in order of arrival, as ranges of one copy of the head: two allocations, and none for a lookup
-/// that does not return a String.
+/// that does not return a String. Cookies are checked and left out: nothing reads them, and a head may wait for Redis.
 package struct HttpFields: Sendable {
     /// A head with more fields is refused as too large.
     package static let maximumCount = 100
@@ -9,6 +9,15 @@ package struct HttpFields: Sendable {
     private struct Field: Sendable {
         let name: Range<Int32>
         let value: Range<Int32>
+
+        /// The same field in a head that has lost bytes in front of it.
+        func moved(by bytes: Int32) -> Field {
+            bytes == 0
+                ? self
+                : Field(
+                    name: name.lowerBound - bytes..<name.upperBound - bytes,
+                    value: value.lowerBound - bytes..<value.upperBound - bytes)
+        }
     }
 
     private let head: [UInt8]
@@ -21,16 +30,36 @@ package struct HttpFields: Sendable {
     ///   too) and for a control character in a value; `tooLarge` beyond `maximumCount`.
     /// - Complexity: O(bytes).
     init(head: UnsafeRawBufferPointer, from start: Int) throws(HttpHeadError) {
-        self.head = [UInt8](head)
         fields.reserveCapacity(16)
+        var cookies: [Range<Int>] = []
+        var cookieBytes = 0
         var offset = start
         while let lineFeed = Word.firstOffset(of: Ascii.lineFeed, in: head, from: offset) {
             let line = offset..<lineFeed - 1
             offset = lineFeed + 1
-            if line.isEmpty { return }
+            if line.isEmpty { break }
+            let field = try HttpFields.parse(line, in: head)
+            if HttpHeadScanner.isCookie(head.part(line)) {
+                cookies.append(line.lowerBound..<offset)
+                cookieBytes += offset - line.lowerBound
+                continue
+            }
             guard fields.count < HttpFields.maximumCount else { throw .tooLarge }
-            fields.append(try HttpFields.parse(line, in: head))
+            fields.append(field.moved(by: Int32(cookieBytes)))
         }
+        self.head = HttpFields.copy(head, without: cookies)
+    }
+
+    private static func copy(_ head: UnsafeRawBufferPointer, without left: [Range<Int>]) -> [UInt8] {
+        guard !left.isEmpty else { return [UInt8](head) }
+        var copy: [UInt8] = []
+        var offset = 0
+        for range in left {
+            copy.append(contentsOf: head.part(offset..<range.lowerBound))
+            offset = range.upperBound
+        }
+        copy.append(contentsOf: head.part(offset..<head.count))
+        return copy
     }
 
     private static func parse(
@@ -92,6 +121,11 @@ package struct HttpFields: Sendable {
             }
         }
         return items
+    }
+
+    /// Whether a text can be the name of a field (RFC 9110 section 5.1).
+    package static func isName(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy(Ascii.isTokenByte)
     }
 
     /// Runs `body` with the bytes of the first value of `name`; nil if there is none.

@@ -261,4 +261,22 @@ private func failure(_ text: String, limit: Int = 8192) -> HttpHeadError? {
             #expect(head.fields.count(of: "Host") == 1, "seed \(seed), round \(round)")
         }
     }
+
+    /// Nothing reads cookies: they are checked, and then they are gone.
+    @Test func cookiesAreCheckedAndNotKept() throws {
+        let long = String(repeating: "c=1; ", count: 2000)
+        let text = request("/?q", ["A: 1", "cookie: \(long)", "B: 2", "Cookie: x", "C: 3"])
+        let parsed = try head(text)
+        #expect(parsed.headBytes == text.utf8.count)
+        #expect(parsed.path == "/" && parsed.fields.value(of: "Host") == "a")
+        for (name, value) in [("A", "1"), ("B", "2"), ("C", "3")] as [(StaticString, String)] {
+            #expect(parsed.fields.values(of: name) == [value])
+        }
+        #expect(parsed.fields.count(of: "Cookie") == 0)
+        #expect(parsed.fields.count == 4)
+        #expect(failure(request("/", ["Cookie: a\u{0}"])) == .malformed)
+        #expect(failure(request("/", ["Cookie : a"])) == .malformed)
+        let many = Array(repeating: "Cookie: a", count: HttpFields.maximumCount)
+        #expect(try head(request("/", many)).fields.count == 1, "they do not count as fields")
+    }
 }
