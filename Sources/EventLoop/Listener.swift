@@ -6,7 +6,7 @@ import Glibc
 /// A bound, listening TCP socket that no loop serves yet.
 package struct ListeningSocket: Sendable, CustomStringConvertible {
     package let descriptor: Int32
-    /// The address it is bound to, with the port that the kernel chose when 0 was asked for.
+    /// The address it is bound to, never a name, with the port that the kernel chose when 0 was asked for.
     package let host: String
     package let port: UInt16
 
@@ -22,55 +22,107 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
         case further
     }
 
-    /// Binds and listens.
+    /// Binds and listens: on all addresses, IPv6 and IPv4, if no host is given; of a name on the first of its addresses
+    /// that this machine has.
     ///
     /// - Parameters:
-    ///   - host: an IPv4 or IPv6 address, or a name that resolves to one (blocks while it is resolved).
+    ///   - host: an IPv4 or IPv6 address, a name that resolves to some (blocks while it is resolved), or empty.
     ///   - options: what the sockets accepted here inherit.
     /// - Throws: the failing call with the address in its name.
     package init(
         host: String, port: UInt16, sharing: Sharing, options: AcceptedSocketOptions = AcceptedSocketOptions()
     ) throws(SystemError) {
-        let name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        // An IPv6 socket takes IPv4, too; a kernel without IPv6 has IPv4 alone.
+        let hosts = host.isEmpty ? ["::", "0.0.0.0"] : [host]
+        try self.init(firstOf: hosts, port: port, sharing: sharing, options: options)
+    }
+
+    /// As above, of several hosts on the first one that works.
+    init(
+        firstOf hosts: [String], port: UInt16, sharing: Sharing, options: AcceptedSocketOptions
+    ) throws(SystemError) {
+        var failure: SystemError?
+        for host in hosts {
+            let list = try ListeningSocket.addresses(of: host, port: port)
+            defer { freeaddrinfo(list) }
+            for address in sequence(first: list, next: { $0.pointee.ai_next }) {
+                let name = ListeningSocket.numericHost(address.pointee)
+                do throws(SystemError) {
+                    descriptor = try ListeningSocket.listening(
+                        on: address.pointee, "\(ListeningSocket.text(name, port))", sharing, options)
+                    self.host = name
+                    self.port = ListeningSocket.boundPort(of: descriptor)
+                    return
+                } catch {
+                    // The first of several says most: the others are only tried because of it.
+                    failure = failure ?? error
+                    guard ListeningSocket.isForeign(error) else { throw error }
+                }
+            }
+        }
+        throw failure ?? SystemError(EADDRNOTAVAIL, "listen")
+    }
+
+    /// Whether an address is none of this machine's, or of a family that it does not speak. One that is in use must not
+    /// be passed over: a second gateway on `localhost` would start beside the first, on an address that nobody expects.
+    private static func isForeign(_ error: SystemError) -> Bool {
+        [EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT, ENODEV].contains(error.code)
+    }
+
+    private static func addresses(of host: String, port: UInt16) throws(SystemError) -> UnsafeMutablePointer<addrinfo> {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE
         var list: UnsafeMutablePointer<addrinfo>?
         let result = getaddrinfo(host, String(port), &hints, &list)
-        guard result == 0, let address = list?.pointee else {
-            throw SystemError(EINVAL, "resolve \(name): \(String(cString: gai_strerror(result)))")
+        guard result == 0, let list else {
+            throw SystemError(EINVAL, "resolve \(text(host, port)): \(String(cString: gai_strerror(result)))")
         }
-        defer { freeaddrinfo(list) }
+        return list
+    }
 
+    /// A socket that listens on one address.
+    private static func listening(
+        on address: addrinfo, _ name: String, _ sharing: Sharing, _ options: AcceptedSocketOptions
+    ) throws(SystemError) -> Int32 {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let descriptor = socket(address.ai_family, type, 0)
         guard descriptor >= 0 else { throw SystemError(errno, "socket \(name)") }
         do throws(SystemError) {
-            try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
-            if sharing == .further { try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
-            for option in options.values {
-                try ListeningSocket.set(descriptor, option.level, option.name, option.value)
-            }
+            try set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+            // Whatever net.ipv6.bindv6only says: `::` is all addresses, as its readers expect.
+            if address.ai_family == AF_INET6 { try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
+            if sharing == .further { try set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
+            for option in options.values { try set(descriptor, option.level, option.name, option.value) }
             guard bind(descriptor, address.ai_addr, address.ai_addrlen) == 0 else {
                 throw SystemError(errno, "bind \(name)")
             }
             // Set between bind and listen it admits others without having been admitted itself.
-            if sharing == .first { try ListeningSocket.set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
-            guard listen(descriptor, ListeningSocket.backlog) == 0 else {
-                throw SystemError(errno, "listen \(name)")
-            }
+            if sharing == .first { try set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
+            guard listen(descriptor, backlog) == 0 else { throw SystemError(errno, "listen \(name)") }
         } catch {
             close(descriptor)
             throw error
         }
-        self.descriptor = descriptor
-        self.host = host
-        self.port = ListeningSocket.boundPort(of: descriptor)
+        return descriptor
+    }
+
+    private static func numericHost(_ address: addrinfo) -> String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { buffer in
+            let result = getnameinfo(
+                address.ai_addr, address.ai_addrlen, buffer.baseAddress, socklen_t(buffer.count), nil, 0, NI_NUMERICHOST)
+            precondition(result == 0, "an address of getaddrinfo has a numeric form")
+            return String(cString: buffer.baseAddress!)
+        }
+    }
+
+    private static func text(_ host: String, _ port: UInt16) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     /// `host:port`, an IPv6 address in brackets.
-    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    package var description: String { ListeningSocket.text(host, port) }
 
     private static func set(
         _ descriptor: Int32, _ level: Int32, _ name: Int32, _ value: Int32

@@ -123,7 +123,7 @@ struct Configuration: Sendable {
     init(
         _ values: OptionValues, hostName: String, coreCount: Int, random: inout some RandomNumberGenerator
     ) throws(UsageError) {
-        listen = try values.value("listen", EndpointConverter())
+        listen = try values.value("listen", ListenConverter())
         let url = try values.value("redis", Self.redisURLConverter)
         let password = try values.optional("redis-password", Self.passwordConverter)
         let sentinelPassword = try values.optional("sentinel-password", Self.passwordConverter)
@@ -243,9 +243,9 @@ struct Configuration: Sendable {
         return sendBufferSizes.value(of: text).map { .some($0) }
     }
 
-    private static let adminConverter = TextConverter(expected: EndpointConverter().expected + " or off") {
+    private static let adminConverter = TextConverter(expected: ListenConverter().expected + " or off") {
         text -> Endpoint?? in
         if text == "off" { return .some(nil) }
-        return Endpoint(text).map { .some($0) }
+        return ListenConverter().value(of: text).map { .some($0) }
     }
 }

@@ -67,9 +67,9 @@ final class Node {
         let endpoint = configuration.listen
         var port = UInt16(endpoint.port)
         for index in 0..<configuration.workerCount {
-            // One socket each, all on one port; the kernel spreads connections over them.
+            // One socket each, all on one address and port; the kernel spreads connections over them.
             let socket = try ListeningSocket(
-                host: endpoint.host, port: port, sharing: index == 0 ? .first : .further,
+                host: sockets.first?.host ?? endpoint.host, port: port, sharing: index == 0 ? .first : .further,
                 options: configuration.acceptedSocketOptions)
             port = socket.port
             sockets.append(socket)

@@ -2,7 +2,7 @@
 
 /// A host (IPv4, IPv6 without brackets, or a host name) and a TCP port.
 package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
-    /// The host without brackets.
+    /// The host without brackets; empty for all addresses.
     package let host: String
     /// 0...65535; 0 lets the kernel choose when listening.
     package let port: Int
@@ -31,7 +31,17 @@ package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
         self.port = port
     }
 
-    /// The form that `init` parses.
+    /// All addresses of this machine, IPv6 and IPv4, to listen on.
+    ///
+    /// - Returns: nil unless the text is `:80`.
+    init?(allAddresses text: String) {
+        // An address is put in front: which one does not matter.
+        guard text.hasPrefix(":"), let endpoint = Endpoint("0.0.0.0" + text) else { return nil }
+        host = ""
+        port = endpoint.port
+    }
+
+    /// The form that `init` parses; of all addresses `:80`.
     package var description: String {
         host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
@@ -63,4 +73,13 @@ package struct EndpointConverter: OptionConverter {
     package var expected: String { "HOST:PORT (0.0.0.0:8080, [::]:8080, name:8080; port 0 to 65535)" }
 
     package func value(of text: String) -> Endpoint? { Endpoint(text) }
+}
+
+/// Where to listen, as an option: an endpoint, or a port of all addresses.
+package struct ListenConverter: OptionConverter {
+    package init() {}
+
+    package var expected: String { "HOST:PORT or :PORT (0.0.0.0:8080, [::]:8080, name:8080, :8080; port 0 to 65535)" }
+
+    package func value(of text: String) -> Endpoint? { Endpoint(text) ?? Endpoint(allAddresses: text) }
 }

@@ -153,6 +153,60 @@ private func connect(to port: UInt16) throws -> Socket {
         #expect(error?.description.hasPrefix("resolve \(host):1: ") == true)
     }
 
+    /// Documentation addresses (RFC 5737, RFC 3849) are no machine's.
+    @Test func firstAddressThatWorksIsTaken() throws {
+        let listening = try ListeningSocket(
+            firstOf: ["192.0.2.1", "2001:db8::1", "127.0.0.1"], port: 0, sharing: .first,
+            options: AcceptedSocketOptions())
+        defer { Socket(descriptor: listening.descriptor).close() }
+        #expect(listening.host == "127.0.0.1")
+        #expect(listening.port != 0)
+        let error = #expect(throws: SystemError.self) {
+            try ListeningSocket(
+                firstOf: ["192.0.2.1", "2001:db8::1"], port: 0, sharing: .first, options: AcceptedSocketOptions())
+        }
+        #expect(error?.description.hasPrefix("bind 192.0.2.1:0: ") == true, "the first says most")
+    }
+
+    /// Whoever asks for a name must not end on another address than the first one that asked.
+    @Test func addressInUseIsNotPassedOver() throws {
+        let first = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
+        defer { Socket(descriptor: first.descriptor).close() }
+        let error = #expect(throws: SystemError.self) {
+            try ListeningSocket(
+                firstOf: ["192.0.2.1", "127.0.0.1", "127.0.0.2"], port: first.port, sharing: .exclusive,
+                options: AcceptedSocketOptions())
+        }
+        #expect(error?.code == EADDRINUSE)
+    }
+
+    @Test func nameBecomesTheAddressThatIsBound() throws {
+        let listening = try ListeningSocket(host: "localhost", port: 0, sharing: .first)
+        defer { Socket(descriptor: listening.descriptor).close() }
+        #expect(["127.0.0.1", "::1"].contains(listening.host))
+        let other = try ListeningSocket(host: listening.host, port: listening.port, sharing: .further)
+        Socket(descriptor: other.descriptor).close()
+    }
+
+    /// Both families where the kernel has both, IPv4 alone where it has no other.
+    @Test func withoutAHostAllAddressesAreListenedOn() throws {
+        let listening = try ListeningSocket(host: "", port: 0, sharing: .exclusive)
+        defer { Socket(descriptor: listening.descriptor).close() }
+        #expect(listening.description == "[::]:\(listening.port)" || listening.description == "0.0.0.0:\(listening.port)")
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = listening.port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { Socket(descriptor: client).close() }
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(client, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        #expect(result == 0, "IPv4 is served")
+    }
+
     @Test func addressOfAnotherHostIsNamedWithBrackets() throws {
         let error = #expect(throws: SystemError.self) {
             try ListeningSocket(host: "2001:db8::1", port: 1, sharing: .exclusive)

@@ -111,4 +111,15 @@ private enum Level: String, CaseIterable, Sendable {
     func otherEndpointsAreRefused(_ text: String) {
         #expect(Endpoint(text) == nil)
     }
+
+    @Test func portAloneIsAllAddressesToListenOn() throws {
+        let endpoint = try #require(ListenConverter().value(of: ":8080"))
+        #expect(endpoint.host.isEmpty && endpoint.port == 8080)
+        #expect(endpoint.description == ":8080")
+        #expect(ListenConverter().value(of: ":0")?.port == 0)
+        #expect(ListenConverter().value(of: "[::1]:80") == Endpoint("[::1]:80"))
+        for text in ["", ":", ":x", ":65536", "::80", ":-1", "::1:80", "8080"] {
+            #expect(ListenConverter().value(of: text) == nil, "\(text)")
+        }
+    }
 }
