@@ -54,12 +54,35 @@ struct ProxyTests {
     @Test(arguments: [
         ("6.6.6.6", "6.6.6.6"), ("6.6.6.6, 127.0.0.1", "6.6.6.6"), ("6.6.6.6, 10.0.0.9", "10.0.0.9"),
         ("1.2.3.4, 6.6.6.6, 127.0.0.1", "6.6.6.6"), ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"), ("[2001:db8::1]:443, 127.0.0.1", "2001:db8::1"),
     ])
     func trustedProxyNamesTheClient(header: String, address: String) async throws {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
         _ = try await cluster.node.connect(cluster.room(), token: token, headers: ["X-Forwarded-For": header])
         #expect(try await cluster.redis.hash("client:\(token)")["ip"] == address)
+    }
+}
+
+/// A node whose name has an IPv6 address alone.
+@Suite struct Ipv6Tests {
+    @Test func nginxReachesNodesByIpv6() async throws {
+        try await Cluster.with(options: ["--listen", "[::1]:0"]) { cluster in
+            let nginx = try await NginxServer(cluster, gatewayHost: "[::1]")
+            let (client, _) = try await nginx.connect(cluster.room())
+            #expect(try await client.ping("connected"))
+        }
+    }
+
+    /// Both families at one port.
+    @Test func portAloneIsEveryAddress() async throws {
+        try await Cluster.with(options: ["--listen", ":0"]) { cluster in
+            #expect(cluster.node.child.errorOutput.contains("listening on [::]:\(cluster.node.port)"))
+            for host in ["127.0.0.1", "::1"] {
+                let answer = try await cluster.driver.request(cluster.node.port, "/heartbeat?token=x", host: host)
+                #expect(answer.data == "token error")
+            }
+        }
     }
 }
 

@@ -47,7 +47,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "garbage", "1.2.3", "1.2.3.4.5", "unknown", "_hidden", "300.1.1.1", "1.2.3.4:99999", "::1%lo", "[::1",
+        "garbage", "1.2.3", "1.2.3.4.5", "unknown", "_hidden", "300.1.1.1", "1.2.3.4:99999", "::1%lo", "[::1", "::1]",
+        "[]", "[1.2.3.4]", "[::1]x", "[[::1]]", "[::1] ]", "[::1%lo]", "[::1]:", "[::1]:x", "[unknown]",
     ])
     func entryThatIsNoAddressEndsTheWalkAtItsWriter(entry: String) throws {
         #expect(try find("10.0.0.1", "6.6.6.6, \(entry)") == "10.0.0.1")
@@ -58,6 +59,12 @@ import Testing
         #expect(try find("10.0.0.1", "203.0.113.9:4711") == "203.0.113.9")
         #expect(try find("10.0.0.1", "203.0.113.9:1, 10.0.0.2:65535") == "203.0.113.9")
         #expect(try find("10.0.0.1", "[2001:db8::9]:4711") == "2001:db8::9")
+    }
+
+    @Test func bracketsNeedNoPort() throws {
+        #expect(try find("10.0.0.1", "[2001:db8::9]") == "2001:db8::9")
+        #expect(try find("10.0.0.1", "6.6.6.6, [2001:db8::9], [fd00::2], [fd00::3]:1") == "2001:db8::9")
+        #expect(try find("10.0.0.1", "[::ffff:203.0.113.9]") == "203.0.113.9")
     }
 
     @Test func bothFamiliesAreWalked() throws {

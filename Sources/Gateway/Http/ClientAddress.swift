@@ -23,8 +23,10 @@ enum ClientAddress {
         trusted.contains { $0.contains(address) }
     }
 
-    /// An address, perhaps with a port as some proxies write it: `a.b.c.d:port`, `[v6]:port`.
+    /// An address, perhaps in brackets or with a port as some proxies write it: `a.b.c.d:port`, `[v6]`, `[v6]:port`.
     private static func parse(_ entry: String) -> IPAddress? {
-        IPAddress(entry) ?? Endpoint(entry).flatMap { IPAddress($0.host) }
+        // A port is put behind an address in brackets that has none: Endpoint sees to the brackets.
+        let text = entry.hasPrefix("[") && entry.hasSuffix("]") ? entry + ":0" : entry
+        return IPAddress(text) ?? Endpoint(text).flatMap { IPAddress($0.host) }
     }
 }

@@ -16,11 +16,10 @@ final class GatewayNode: Sendable {
     ) async throws {
         self.driver = driver
         self.id = id
+        let listen = options.contains("--listen") ? [] : ["--listen", "127.0.0.1:0"]
         let command =
-            wrapper + [
-                try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen",
-                "127.0.0.1:0",
-                "--node-id", id, "--redis", url ?? redis.url,
+            wrapper + [try Installation.binary("gateway")] + listen + [
+                "--admin-listen", "127.0.0.1:0", "--node-id", id, "--redis", url ?? redis.url,
             ] + (workers.map { ["--workers", "\($0)"] } ?? []) + options
         var variables = environment
         if let password = redis.password, variables["GATEWAY_REDIS_PASSWORD"] == nil {

@@ -8,8 +8,12 @@ struct NginxServer: Sendable {
     let port: Int
     let child: Child
 
-    /// - Parameter changes: texts of nginx.conf, each of which must be there, and what stands in their places.
-    init(_ cluster: Cluster, changes: [(String, String)] = []) async throws {
+    /// - Parameters:
+    ///   - gatewayHost: where the nodes listen, an IPv6 address in brackets.
+    ///   - changes: texts of nginx.conf, each of which must be there, and what stands in their places.
+    init(
+        _ cluster: Cluster, gatewayHost: String = "127.0.0.1", changes: [(String, String)] = []
+    ) async throws {
         driver = cluster.driver
         _ = try Installation.system("nginx", package: "nginx-light")
         let port = try await driver.freePort()
@@ -30,7 +34,7 @@ struct NginxServer: Sendable {
             ["bash", script, driver.directory.appending(path: "nginx-\(port).d").path],
             environment: [
                 "NGINX_LISTEN": "127.0.0.1:\(port)",
-                "NGINX_GATEWAYS": cluster.nodes.map { "127.0.0.1:\($0.port)" }.joined(separator: " "),
+                "NGINX_GATEWAYS": cluster.nodes.map { "\(gatewayHost):\($0.port)" }.joined(separator: " "),
             ])
         try await eventually("nginx passes requests on") { [driver, child] in
             if let code = try await child.exitCode(within: .zero) {
