@@ -29,6 +29,11 @@ struct Console {
         }
     }
 
+    /// A line about trouble.
+    static func writeError(_ text: String) {
+        write("loadtest: \(DisplayText.text(text))\n", to: STDERR_FILENO)
+    }
+
     /// Takes the progress line away.
     mutating func wipe() {
         guard isLineShown else { return }

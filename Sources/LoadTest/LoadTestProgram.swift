@@ -33,7 +33,7 @@ enum LoadTestProgram {
                 return measure(plan)
             }
         } catch {
-            Console.write("loadtest: \(error)\n", to: STDERR_FILENO)
+            Console.writeError("\(error)")
             return usageStatus
         }
     }
@@ -51,7 +51,7 @@ enum LoadTestProgram {
                 plan.isJson ? json(report) : ReportTable.text(report), of: "loadtest")
             return report.exitCode == 0 ? written : report.exitCode
         } catch {
-            Console.write("loadtest: \(error)\n", to: STDERR_FILENO)
+            Console.writeError("\(error)")
             return 1
         }
     }

@@ -1,5 +1,7 @@
 // A run's results for people. Pure.
 
+import Options
+
 /// The table that stands at the end of a run.
 enum ReportTable {
     static func text(_ report: RunReport) -> String {
@@ -7,7 +9,8 @@ enum ReportTable {
             "loadtest \(report.version), run \(report.run)\(report.isInterrupted ? ", interrupted" : "")"
         ]
         func row(_ title: String, _ text: String) {
-            lines.append(title + String(repeating: " ", count: 14 - title.count) + text)
+            // What gateways and Redis have answered is in some.
+            lines.append(title + String(repeating: " ", count: 14 - title.count) + DisplayText.text(text))
         }
         let handshakes = report.handshakes
         row(

@@ -1,9 +1,10 @@
-// Foreign text on a terminal: what could drive it is written out, and what it takes of a line is counted. Pure.
+// Foreign text on a terminal or in a log: what could drive it is written out, and what it takes of a line is counted.
+// Pure.
 
 /// Turns bytes of anybody into text that does nothing but show itself.
-enum DisplayText {
+package enum DisplayText {
     /// Marks that something has been left out.
-    static let ellipsis = "…"
+    package static let ellipsis = "…"
 
     /// The text of bytes that may be anything. Characters that are not seen, or that do more than be seen (control
     /// characters and with them every escape sequence, those that turn the direction of writing), are written out
@@ -11,7 +12,7 @@ enum DisplayText {
     ///
     /// - Parameter columnCount: the most columns of the result, the ellipsis included when it had to be cut.
     /// - Complexity: O(columns shown), also when there are megabytes.
-    static func text(_ bytes: [UInt8], columnCount: Int = .max) -> String {
+    package static func text(_ bytes: [UInt8], columnCount: Int = .max) -> String {
         var line = Line(columnCount: columnCount)
         var parser = UTF8.ForwardParser()
         var iterator = bytes.makeIterator()
@@ -31,17 +32,41 @@ enum DisplayText {
     }
 
     /// As with bytes.
-    static func text(_ text: String, columnCount: Int = .max) -> String {
+    package static func text(_ text: String, columnCount: Int = .max) -> String {
         self.text(Array(text.utf8), columnCount: columnCount)
     }
 
+    /// A JSON string with its quotes; what `text` writes out is escaped as JSON escapes it.
+    ///
+    /// - Parameter maximumCount: characters that are shown at most, and an ellipsis when there are more.
+    package static func quoted(_ text: String, maximumCount: Int = .max) -> String {
+        var result = "\""
+        for (index, scalar) in text.unicodeScalars.enumerated() {
+            guard index < maximumCount else {
+                result += ellipsis
+                break
+            }
+            switch scalar {
+            case "\"", "\\": result += "\\" + String(scalar)
+            case "\n": result += "\\n"
+            case _ where isHarmless(scalar): result.unicodeScalars.append(scalar)
+            default:
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
+            }
+        }
+        return result + "\""
+    }
+
     /// How many columns a text takes that has come out of `text`.
-    static func width(of text: String) -> Int {
+    package static func width(of text: String) -> Int {
         text.unicodeScalars.reduce(0) { $0 + columns(of: $1) }
     }
 
     /// Whether a character does nothing on a terminal but show itself or join the one before it.
-    static func isHarmless(_ scalar: UnicodeScalar) -> Bool {
+    package static func isHarmless(_ scalar: UnicodeScalar) -> Bool {
         if (0x20..<0x7F).contains(scalar.value) { return true }
         return switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: false

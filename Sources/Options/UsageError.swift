@@ -23,7 +23,7 @@ package struct UsageError: Error, Equatable, CustomStringConvertible {
         self.init("\(origin): invalid value\(shown)\(reason) expected \(expected)")
     }
 
-    /// A text with control characters escaped and its length bounded (an error line is no place for a
+    /// A text with control characters, and others that are not seen, escaped and its length bounded (an error line is no place for a
     /// megabyte).
     static func printable(_ text: String, maximumCount: Int) -> String {
         var shown = ""
@@ -33,8 +33,8 @@ package struct UsageError: Error, Equatable, CustomStringConvertible {
             count += 1
             switch scalar.value {
             case 0x0A: shown += "\\n"
-            case 0x00..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: shown += "\\u{\(String(scalar.value, radix: 16))}"
-            default: shown.unicodeScalars.append(scalar)
+            case _ where DisplayText.isHarmless(scalar): shown.unicodeScalars.append(scalar)
+            default: shown += "\\u{\(String(scalar.value, radix: 16))}"
             }
         }
         return shown

@@ -5,6 +5,9 @@ import Options
 
 /// Where the program's words go.
 struct Console {
+    /// Redis' words may be as long as it likes.
+    private static let maximumColumnCount = 4000
+
     private let progressStyle: Progress.Style
     private var isBarShown = false
     /// The `errno` with which a result could not be written; 0 as long as all were.
@@ -39,7 +42,12 @@ struct Console {
     /// A line about trouble on stderr.
     mutating func complain(_ line: String) {
         wipeBar()
-        Self.write("publisher: \(line)\n", to: STDERR_FILENO)
+        Self.writeError(line)
+    }
+
+    /// A line about trouble on stderr, of a program that has no console yet. Words of Redis and of records are in it.
+    static func writeError(_ line: String) {
+        write("publisher: \(DisplayText.text(line, columnCount: maximumColumnCount))\n", to: STDERR_FILENO)
     }
 
     /// A line of progress on stderr.

@@ -25,7 +25,7 @@ enum PublisherProgram {
                 return try command.perform(values)
             }
         } catch {
-            Console.write("publisher: \(error)\n", to: STDERR_FILENO)
+            Console.writeError("\(error)")
             return 2
         }
     }
@@ -67,7 +67,7 @@ enum PublisherProgram {
             Interruption.begin()
             return body(redis)
         } catch {
-            Console.write("publisher: \(error); \(undone)\n", to: STDERR_FILENO)
+            Console.writeError("\(error); \(undone)")
             return 1
         }
     }

@@ -7,6 +7,9 @@ import Redis
 
 /// Revokes the tokens of one call.
 struct RevokeProgram {
+    /// Twice what a gateway takes for its name.
+    private static let maximumNodeColumnCount = 128
+
     private let job: RevokeJob
     private let start = ContinuousClock.now
     private var revoker: TokenRevoker
@@ -90,9 +93,14 @@ struct RevokeProgram {
     private static func text(_ connection: TokenRevoker.Connection) -> String {
         switch connection {
         case .none: "not connected"
-        case .closed(let node): "connected to \(node)"
-        case .left(let node): "connected to \(node), which may not have been told"
+        // The node is what a record says.
+        case .closed(let node): "connected to \(shown(node))"
+        case .left(let node): "connected to \(shown(node)), which may not have been told"
         }
+    }
+
+    private static func shown(_ node: String) -> String {
+        DisplayText.text(node, columnCount: maximumNodeColumnCount)
     }
 
     private func summary(_ count: Int, _ connectedCount: Int) -> String {

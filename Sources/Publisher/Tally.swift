@@ -77,9 +77,10 @@ enum RoomResult: Equatable {
 
     /// The line for people: `lobby: 2 nodes`.
     func text(room: RoomId) -> String {
-        switch self {
+        let room = DisplayText.text(room.bytes)
+        return switch self {
         case .nodes(let count): "\(room): \(count) \(count == 1 ? "node" : "nodes")"
-        case .refused(let answer): "\(room): not published: \(answer)"
+        case .refused(let answer): "\(room): not published: \(DisplayText.text(answer, columnCount: 500))"
         case .unanswered: "\(room): no answer from Redis, may have been published or not"
         case .unsent: "\(room): not sent"
         }
@@ -87,8 +88,7 @@ enum RoomResult: Equatable {
 
     /// The line for programs: a JSON object with `nodes` or `error`.
     func json(room: RoomId) -> String {
-        var bytes = Array(#"{"room":"#.utf8)
-        NoticeEnvelope.appendString(room.description, to: &bytes)
+        var bytes = Array(#"{"room":\#(DisplayText.quoted(room.description))"#.utf8)
         switch self {
         case .nodes(let count): bytes += #","nodes":\#(count)"#.utf8
         case .refused(let answer): appendError(answer, to: &bytes)
@@ -99,7 +99,6 @@ enum RoomResult: Equatable {
     }
 
     private func appendError(_ text: String, to bytes: inout [UInt8]) {
-        bytes += #","error":"#.utf8
-        NoticeEnvelope.appendString(text, to: &bytes)
+        bytes += #","error":\#(DisplayText.quoted(text))"#.utf8
     }
 }

@@ -8,7 +8,7 @@ import Testing
     private let hostile = [
         "plain", "two words", "", "a=b", "say \"hi\"", "line\nfeed", "carriage\rreturn", "tab\there",
         "nul\u{0}", "\u{1B}[31mred", "del\u{7F}", "back\\slash", "\\\"", "x\" level=error y=\"", "房间",
-        "\u{2028}", "}", "{\"a\":1}", "\n2026-01-01T00:00:00.000Z error forged node=n1",
+        "\u{2028}", "\u{9B}31mC1", "\u{202E}gnp.exe", "zero\u{200B}width", "}", "{\"a\":1}", "\n2026-01-01T00:00:00.000Z error forged node=n1",
     ]
 
     private func text(_ message: String, _ fields: Log.Fields) -> String {
@@ -54,6 +54,25 @@ import Testing
             #expect(object["time"] == "T")
             #expect(object.count == 6)
         }
+    }
+
+    /// C0, C1, and what breaks lines or turns the direction of writing: a log is read on a terminal.
+    @Test(arguments: ["\u{1B}", "\u{7F}", "\u{85}", "\u{9B}", "\u{2028}", "\u{2029}", "\u{202E}", "\u{2066}", "\u{FEFF}"])
+    func nothingUnseenReachesTheLine(character: String) throws {
+        let value = "a\(character)b"
+        let escape = "a\\u" + String(repeating: "0", count: 4 - String(character.unicodeScalars.first!.value, radix: 16).count)
+            + String(character.unicodeScalars.first!.value, radix: 16) + "b"
+        #expect(text("m", ["v": value]) == "T warning m v=\"\(escape)\" node=n1\n")
+        #expect(!text(value, [:]).contains(character))
+        let line = String(decoding: Log.json("T", .error, value, ["v": value], "n1"), as: UTF8.self)
+        #expect(line.components(separatedBy: escape).count == 3)
+        #expect(!line.contains(character))
+    }
+
+    @Test func valuesHaveABound() throws {
+        let long = String(repeating: "x", count: 100_000)
+        #expect(text("m", ["v": long]).count < 2100)
+        #expect(try json("m", ["v": long])["v"]?.hasSuffix("x…") == true)
     }
 
     @Test func linesBelowTheLevelAreNotWritten() {

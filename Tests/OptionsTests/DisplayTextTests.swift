@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Publisher
+@testable import Options
 
 @Suite struct DisplayTextTests {
     @Test func plainTextStandsAsItIs() {
@@ -50,20 +50,11 @@ import Testing
         }
     }
 
-    @Test func tableIsAlignedAndNarrowedByRank() {
-        var table = TextTable(columns: [.init("NAME"), .init("N", isRight: true, rank: 1), .init("LONG", rank: 2)])
-        table.rows = [["日本", "1", "x"], ["a", "100", "yyyyyy"]]
-        #expect(table.lines() == ["NAME    N  LONG", "日本    1  x", "a     100  yyyyyy"])
-        #expect(table.lines(columnCount: 16) == ["NAME    N", "日本    1", "a     100"])
-        #expect(table.lines(columnCount: 8) == ["NAME", "日本", "a"])
-        #expect(table.lines(columnCount: 3) == ["NA…", "日…", "a"])
-    }
-
-    @Test func jsonIsExactAndHarmless() {
-        let line = JsonLine.object([
-            ("a\"b", .text("x\\\n\u{1B}\u{9B}\u{202E}\u{E0001}é")), ("n", .decimal(1.5)), ("no", .decimal(nil)),
-            ("l", .list([.number(3), .flag(true)])),
-        ]).line
-        #expect(line == #"{"a\"b":"x\\\n\u001b\u009b\u202e\udb40\udc01é","n":1.500,"no":null,"l":[3,true]}"#)
+    @Test func quotedTextIsJsonWithoutWhatIsNotSeen() {
+        #expect(DisplayText.quoted("a\"b\\c\n") == #""a\"b\\c\n""#)
+        #expect(DisplayText.quoted("\u{1B}[2J\u{9B}é房😀") == #""\u001b[2J\u009bé房😀""#)
+        #expect(DisplayText.quoted("\u{202E}\u{2028}\u{2029}\u{200B}\u{E0001}") == #""\u202e\u2028\u2029\u200b\udb40\udc01""#)
+        #expect(DisplayText.quoted("abc", maximumCount: 3) == #""abc""#)
+        #expect(DisplayText.quoted("abcd", maximumCount: 3) == #""abc…""#)
     }
 }

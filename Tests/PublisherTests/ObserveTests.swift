@@ -1,5 +1,6 @@
 // What `nodes`, `rooms`, `watch` and `top` make of what nodes tell: without Redis and without a terminal.
 import Notices
+import Options
 import Testing
 
 @testable import Publisher

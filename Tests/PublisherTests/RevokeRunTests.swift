@@ -1,4 +1,5 @@
 // The built `publisher revoke` against a real Redis with many records; and its options.
+import EventLoop
 import Foundation
 import Notices
 import Options
@@ -123,5 +124,62 @@ import Testing
         #expect(undeleted.errorText.contains("Redis refused DEL: NOPERM"))
         #expect(undeleted.outputText == "")
         #expect(try redis.command("EXISTS", "client:\(token(2))") == .integer(1))
+    }
+
+    /// Whoever may write a record, or answers as Redis, does not drive the operator's terminal.
+    @Test func recordsAndAnswersDriveNoTerminal() throws {
+        try redis.command("HSET", "client:\(token(1))", "userId", "ada", "node", "\u{1B}[2J\u{9B}n\u{202E}1")
+        try redis.command("ACL", "SETUSER", "default", "resetchannels", "&room:*")
+        let revoked = try start("--user", "ada")
+        #expect(try revoked.finish() == 1)
+        #expect(revoked.outputText.contains(#"connected to \u{1b}[2J\u{9b}n\u{202e}1, which may not"#))
+        let hostile = try AnsweringServer("-ERR \u{1B}]0;x\u{07} \u{9B}2J \u{202E}\u{2028}no\r\n")
+        for arguments in [
+            ["--room", "a", "--data", "1"], ["revoke", "--token", token(1)], ["nodes"], ["rooms"], ["watch", "a"], ["top"],
+        ] {
+            let url = "redis://127.0.0.1:\(hostile.port)"
+            let publisher = try Child.publisher(arguments, variables: ["REDIS_URL": url])
+            if arguments[0] == "watch" || arguments[0] == "top" {
+                try eventually("it complains") { publisher.errorText.hasSuffix("\n") }
+                try publisher.terminate()
+            } else {
+                #expect(try publisher.finish() == 1, "\(arguments): \(publisher.errorText)")
+            }
+            #expect(publisher.errorText.contains(#"\u{1b}]0;x\u{7} \u{9b}2J \u{202e}\u{2028}no"#), "\(publisher.errorText)")
+            let text = publisher.errorText + publisher.outputText
+            #expect(!text.unicodeScalars.contains { [0x1B, 0x07, 0x9B, 0x202E, 0x2028].contains($0.value) })
+        }
+    }
+}
+
+/// Answers whatever it is sent with the same bytes, on any number of connections.
+private final class AnsweringServer {
+    let port: UInt16
+    private let descriptor: Int32
+
+    init(_ answer: String) throws {
+        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
+        port = listening.port
+        descriptor = listening.descriptor
+        let flags = fcntl(descriptor, F_GETFL)
+        try #require(fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK) == 0)
+        let descriptor = descriptor
+        Thread.detachNewThread {
+            while case let peer = accept(descriptor, nil, nil), peer >= 0 {
+                Thread.detachNewThread {
+                    var buffer = [UInt8](repeating: 0, count: 4096)
+                    while read(peer, &buffer, buffer.count) > 0 {
+                        guard Array(answer.utf8).withUnsafeBytes({ write(peer, $0.baseAddress, $0.count) }) > 0 else { break }
+                    }
+                    close(peer)
+                }
+            }
+        }
+    }
+
+    /// Wakes the thread that accepts, which then closes nothing but its own connections.
+    deinit {
+        shutdown(descriptor, Int32(SHUT_RDWR))
+        close(descriptor)
     }
 }

@@ -3,6 +3,7 @@
 import EventLoop
 import Glibc
 import Notices
+import Options
 
 /// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.
 struct Log: Sendable {
@@ -57,7 +58,7 @@ struct Log: Sendable {
         _ time: String, _ level: LogLevel, _ message: String, _ fields: Fields, _ nodeID: String
     ) -> [UInt8] {
         var line = Array("\(time) \(level.rawValue) ".utf8)
-        line += message.utf8
+        line += DisplayText.text(message).utf8
         for (key, value) in fields.pairs {
             line += " \(key)=".utf8
             appendValue(value, to: &line)
@@ -70,23 +71,25 @@ struct Log: Sendable {
         _ time: String, _ level: LogLevel, _ message: String, _ fields: Fields, _ nodeID: String
     ) -> [UInt8] {
         var line = Array(#"{"time":"\#(time)","level":"\#(level.rawValue)","message":"#.utf8)
-        NoticeEnvelope.appendString(message, to: &line)
+        line += DisplayText.quoted(message).utf8
         for (key, value) in [(key: "node", value: nodeID)] + fields.pairs {
             line += #","\#(key)":"#.utf8
-            NoticeEnvelope.appendString(value, to: &line)
+            line += DisplayText.quoted(value, maximumCount: maximumValueCount).utf8
         }
         line += "}\n".utf8
         return line
     }
 
-    /// A value as it stands if it is one word, as a JSON string otherwise: a room's name cannot forge a field.
+    /// Characters of a value: Redis' own words may be as long as it likes.
+    private static let maximumValueCount = 2000
+
+    /// A value as it stands if it is one word, as a JSON string otherwise: a room's name cannot forge a field, and none
+    /// drives the terminal on which the log is read.
     private static func appendValue(_ value: String, to line: inout [UInt8]) {
-        let isWord = !value.isEmpty && value.utf8.allSatisfy { $0 > 0x20 && $0 != 0x22 && $0 != 0x3D && $0 != 0x7F }
-        if isWord {
-            line += value.utf8
-        } else {
-            NoticeEnvelope.appendString(value, to: &line)
-        }
+        let isWord =
+            !value.isEmpty && value.utf8.count <= maximumValueCount
+            && value.unicodeScalars.allSatisfy { !" \"=".unicodeScalars.contains($0) && DisplayText.isHarmless($0) }
+        line += isWord ? Array(value.utf8) : Array(DisplayText.quoted(value, maximumCount: maximumValueCount).utf8)
     }
 
     /// RFC 3339 with milliseconds, UTC.

@@ -2,6 +2,7 @@
 
 import Glibc
 import Notices
+import Options
 
 /// A notice as somebody who watches sees it.
 struct NoticeLine {

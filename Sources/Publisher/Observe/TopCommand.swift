@@ -69,7 +69,7 @@ final class TopCommand {
             try read()
         } catch {
             if let code = Interruption.exitCode { return code }
-            Console.write("publisher: \(error); nothing is known of the cluster\n", to: STDERR_FILENO)
+            Console.writeError("\(error); nothing is known of the cluster")
             return 1
         }
         if hasScreen {

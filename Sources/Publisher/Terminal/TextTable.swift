@@ -1,5 +1,7 @@
 // Rows under a head, aligned. Pure.
 
+import Options
+
 /// A table for a terminal or a log.
 struct TextTable {
     /// One column.
