@@ -10,6 +10,8 @@ import EventLoop
 /// next one is asked, which tells of a switch that was missed.
 final class MasterWatch {
     private static let channel = [UInt8]("+switch-master")
+    /// Five words; anything longer is not a sentinel's.
+    private static let maximumMessageBytes = 1024
     private static let subscribeVerb = [UInt8]("SUBSCRIBE")
 
     private let masterName: String
@@ -68,7 +70,8 @@ final class MasterWatch {
             link.confirm()
             onUp?()
         } else if kind.elementsEqual("message".utf8), let channel = reply[1].bytes,
-            channel.elementsEqual(MasterWatch.channel), let text = reply[2].string,
+            channel.elementsEqual(MasterWatch.channel),
+            (reply[2].bytes?.count ?? 0) <= MasterWatch.maximumMessageBytes, let text = reply[2].string,
             let master = MasterWatch.master(named: masterName, in: text)
         {
             onMaster?(master)

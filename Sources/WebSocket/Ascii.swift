@@ -44,6 +44,11 @@ enum Ascii {
         byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
     }
 
+    /// A byte as an error line shows it: the character if one sees it, otherwise its number.
+    static func shown(_ byte: UInt8) -> String {
+        isVisible(byte) ? "\(UnicodeScalar(byte))" : "0x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }
+
     static func hexValue(_ byte: UInt8) -> UInt8? {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")

@@ -17,6 +17,28 @@ package enum JsonValidator {
         var scanner = JsonScanner(bytes)
         return scanner.isOneValue()
     }
+
+    /// Where a text stops being JSON; nil if it is valid.
+    /// - Complexity: O(count).
+    package static func fault(in bytes: UnsafeRawBufferPointer) -> JsonFault? {
+        var scanner = JsonScanner(bytes)
+        return scanner.isOneValue() ? nil : scanner.fault
+    }
+}
+
+/// Why a text is no JSON. Says nothing of the text but where and which one byte is at fault.
+package struct JsonFault: Equatable, Sendable, CustomStringConvertible {
+    /// What would have gone on, in words.
+    package let expected: String
+    /// How many bytes in front of the fault are well formed.
+    package let offset: Int
+    /// The byte that stands there; nil at the end of the text.
+    package let found: UInt8?
+
+    /// One line of ASCII: `expected , or } at byte 17, found x`.
+    package var description: String {
+        "expected \(expected) at byte \(offset), found \(found.map(Ascii.shown) ?? "the end")"
+    }
 }
 
 /// The open containers, one bit each: 1 is an object, 0 an array.
@@ -45,6 +67,8 @@ private struct JsonScanner {
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
     private var nesting = Nesting()
+    /// Set where the text is at fault, with `position` at the fault.
+    private var expected: StaticString = ""
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
@@ -60,6 +84,23 @@ private struct JsonScanner {
         }
     }
 
+    /// Once `isOneValue` has returned false.
+    var fault: JsonFault {
+        JsonFault(
+            expected: "\(expected)", offset: position, found: position < bytes.count ? bytes[position] : nil)
+    }
+
+    private mutating func fail(_ expected: StaticString, back count: Int = 0) -> Bool {
+        self.expected = expected
+        position -= count
+        return false
+    }
+
+    private mutating func invalid(_ expected: StaticString, back count: Int = 0) -> Step {
+        _ = fail(expected, back: count)
+        return .invalid
+    }
+
     /// The next byte that is not whitespace, not consumed; nil at the end.
     @inline(__always)
     private mutating func peek() -> UInt8? {
@@ -72,52 +113,56 @@ private struct JsonScanner {
     }
 
     private mutating func value() -> Step {
-        guard let byte = peek() else { return .invalid }
+        guard let byte = peek() else { return invalid("a value") }
         switch byte {
         case UInt8(ascii: "\""):
             position += 1
             return string() ? .afterValue : .invalid
         case UInt8(ascii: "{"):
             position += 1
-            guard nesting.open(object: true) else { return .invalid }
+            guard nesting.open(object: true) else { return invalid("no deeper nesting", back: 1) }
             if peek() == UInt8(ascii: "}") { return .afterValue }
             return name() ? .value : .invalid
         case UInt8(ascii: "["):
             position += 1
-            guard nesting.open(object: false) else { return .invalid }
+            guard nesting.open(object: false) else { return invalid("no deeper nesting", back: 1) }
             return peek() == UInt8(ascii: "]") ? .afterValue : .value
         case UInt8(ascii: "t"): return literal("true") ? .afterValue : .invalid
         case UInt8(ascii: "f"): return literal("false") ? .afterValue : .invalid
         case UInt8(ascii: "n"): return literal("null") ? .afterValue : .invalid
-        default: return number() ? .afterValue : .invalid
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return number() ? .afterValue : .invalid
+        default: return invalid("a value")
         }
     }
 
     /// After a value, or right after the bracket of an empty container: a comma, a closing bracket, or the
     /// end.
     private mutating func afterValue() -> Step {
-        guard let byte = peek() else { return nesting.depth == 0 ? .end : .invalid }
-        guard nesting.depth > 0 else { return .invalid }
+        guard let byte = peek() else { return nesting.depth == 0 ? .end : invalid(closing) }
+        guard nesting.depth > 0 else { return invalid("the end") }
         position += 1
         switch byte {
         case UInt8(ascii: ","):
             return !nesting.isInObject || name() ? .value : .invalid
         case UInt8(ascii: "}"):
-            guard nesting.isInObject else { return .invalid }
+            guard nesting.isInObject else { return invalid(closing, back: 1) }
         case UInt8(ascii: "]"):
-            guard !nesting.isInObject else { return .invalid }
+            guard !nesting.isInObject else { return invalid(closing, back: 1) }
         default:
-            return .invalid
+            return invalid(closing, back: 1)
         }
         nesting.close()
         return .afterValue
     }
 
+    private var closing: StaticString { nesting.isInObject ? "a comma or }" : "a comma or ]" }
+
     /// A member's name and the colon behind it.
     private mutating func name() -> Bool {
-        guard peek() == UInt8(ascii: "\"") else { return false }
+        guard peek() == UInt8(ascii: "\"") else { return fail("a name in quotes") }
         position += 1
-        guard string(), peek() == UInt8(ascii: ":") else { return false }
+        guard string() else { return false }
+        guard peek() == UInt8(ascii: ":") else { return fail("a colon") }
         position += 1
         return true
     }
@@ -126,7 +171,7 @@ private struct JsonScanner {
     private mutating func string() -> Bool {
         while true {
             skipPlainText()
-            guard position < bytes.count else { return false }
+            guard position < bytes.count else { return fail("a quote at the string's end") }
             switch bytes[position] {
             case UInt8(ascii: "\""):
                 position += 1
@@ -134,7 +179,7 @@ private struct JsonScanner {
             case UInt8(ascii: "\\"):
                 guard escape() else { return false }
             case 0..<0x20:
-                return false
+                return fail("an escape, as strings hold no control characters")
             default:
                 position += 1
             }
@@ -159,7 +204,7 @@ private struct JsonScanner {
 
     private mutating func escape() -> Bool {
         position += 1
-        guard position < bytes.count else { return false }
+        guard position < bytes.count else { return fail("an escape's letter") }
         let byte = bytes[position]
         position += 1
         switch byte {
@@ -167,20 +212,22 @@ private struct JsonScanner {
             UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
             return true
         case UInt8(ascii: "u"):
-            guard bytes.count - position >= 4 else { return false }
-            for offset in position..<position + 4 where Ascii.hexValue(bytes[offset]) == nil { return false }
-            position += 4
+            for _ in 0..<4 {
+                guard position < bytes.count, Ascii.hexValue(bytes[position]) != nil else { return fail("a hex digit") }
+                position += 1
+            }
             return true
         default:
-            return false
+            return fail("an escape's letter", back: 1)
         }
     }
 
     private mutating func literal(_ word: StaticString) -> Bool {
         let expected = word.rawBytes
-        guard bytes.count - position >= expected.count else { return false }
-        for index in expected.indices where bytes[position + index] != expected[index] { return false }
-        position += expected.count
+        for byte in expected {
+            guard position < bytes.count, bytes[position] == byte else { return fail(word) }
+            position += 1
+        }
         return true
     }
 
@@ -188,14 +235,14 @@ private struct JsonScanner {
     private mutating func number() -> Bool {
         skip(UInt8(ascii: "-"))
         if !skip(UInt8(ascii: "0")) {
-            guard digits() else { return false }
+            guard digits() else { return fail("a digit") }
         }
         if skip(UInt8(ascii: ".")) {
-            guard digits() else { return false }
+            guard digits() else { return fail("a digit") }
         }
         if skip(UInt8(ascii: "e")) || skip(UInt8(ascii: "E")) {
             if !skip(UInt8(ascii: "+")) { skip(UInt8(ascii: "-")) }
-            guard digits() else { return false }
+            guard digits() else { return fail("a digit") }
         }
         return true
     }

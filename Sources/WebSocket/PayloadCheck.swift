@@ -22,4 +22,14 @@ package enum PayloadCheck: Sendable, Equatable {
             self = JsonValidator.isValid(payload) ? .valid : .notJson
         }
     }
+
+    /// Where and why a payload is not valid, in one line of ASCII that says nothing else of it; nil if it is valid.
+    /// - Complexity: O(count): for what is told at most now and then.
+    package static func fault(in payload: UnsafeRawBufferPointer) -> String? {
+        if let offset = Utf8Validator.fault(in: payload) {
+            let found = offset < payload.count ? Ascii.shown(payload[offset]) : "the end"
+            return "expected UTF-8 at byte \(offset), found \(found)"
+        }
+        return JsonValidator.fault(in: payload)?.description
+    }
 }

@@ -46,6 +46,22 @@ package struct Utf8Validator: Sendable {
         return validator.accept(bytes) && validator.isAtBoundary
     }
 
+    /// Where a buffer stops being UTF-8: the first byte that nothing valid has there, its length when a character is cut
+    /// off by the end; nil if it is valid.
+    /// - Complexity: O(count).
+    package static func fault(in bytes: UnsafeRawBufferPointer) -> Int? {
+        let pieceBytes = 4096
+        var validator = Utf8Validator()
+        for start in stride(from: 0, to: bytes.count, by: pieceBytes) {
+            let piece = bytes.part(start..<min(start + pieceBytes, bytes.count))
+            let before = validator
+            guard !validator.accept(piece) else { continue }
+            validator = before
+            return piece.indices.first { !validator.accept(piece.part($0..<$0 + 1)) }.map { start + $0 }
+        }
+        return validator.isAtBoundary ? nil : bytes.count
+    }
+
     private static func skipAscii(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
         var offset = start
         // A character of another script is mostly followed by one: do not pay for a word load then.

@@ -31,6 +31,7 @@ final class Broadcaster {
     private var sweepTimer: Timer?
     private var heldBackLog: RateLimitedLog
     private var refusedLog: RateLimitedLog
+    private var controlLog: RateLimitedLog
     private var gap: Gap
     /// Whether every room is subscribed.
     private var isComplete = false
@@ -49,6 +50,7 @@ final class Broadcaster {
         shed = Array(repeating: Loss(), count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)
         refusedLog = RateLimitedLog(node.log)
+        controlLog = RateLimitedLog(node.log)
         gap = Gap(isTold: configuration.tellsGaps)
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
@@ -91,7 +93,7 @@ final class Broadcaster {
             metrics.heldBack[reason.rawValue].add(1)
             heldBackLog.warning(
                 "payload held back",
-                ["room": "\(room)", "reason": reason.description, "bytes": "\(payload.count)"])
+                HeldBackReason.fields(reason, room, payload))
             return
         }
         sequence += 1
@@ -298,11 +300,20 @@ final class Broadcaster {
 
     private func receiveControl(_ channel: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
         guard channel.elementsEqual(controlChannel) else { return }
-        switch ControlMessage(String(decoding: payload, as: UTF8.self)) {
+        // Not even decoded: anybody who may publish at all can write here, and this thread has notices to deliver.
+        guard payload.count <= ControlMessage.maximumBytes else {
+            controlLog.warning("control message is too long", ["bytes": "\(payload.count)"])
+            return
+        }
+        let text = String(decoding: payload, as: UTF8.self)
+        switch ControlMessage(text) {
         case .replaced(let token, let connection): postToAll(.replaced(token, connection: connection))
         case .revoked(let token): postToAll(.revoked(token))
         case .rooms(let reply): postToAll(.listRooms(reply: reply))
-        case nil: node.log.warning("unknown control message", ["bytes": "\(payload.count)"])
+        case nil:
+            controlLog.warning(
+                "unknown control message",
+                ["bytes": "\(payload.count)", "kind": ControlMessage.shownKind(of: text)])
         }
     }
 }

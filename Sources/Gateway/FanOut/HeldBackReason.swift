@@ -1,5 +1,6 @@
 // The check that a published payload has to pass. Pure; runs on the subscriber's loop.
 
+import Notices
 import WebSocket
 
 /// Why a published payload reached nobody.
@@ -25,5 +26,16 @@ enum HeldBackReason: Int, CaseIterable, CustomStringConvertible {
         case .notJson: "not_json"
         case .tooLarge: "too_large"
         }
+    }
+
+    /// What the log says of a payload that is held back: where it is at fault, and nothing else of what is in it.
+    ///
+    /// - Complexity: O(payload): for a line that is written at most once a second.
+    static func fields(_ reason: HeldBackReason, _ room: RoomId, _ payload: UnsafeRawBufferPointer) -> Log.Fields {
+        var fields: Log.Fields = [
+            "room": "\(room)", "reason": reason.description, "bytes": "\(payload.count)",
+        ]
+        if reason != .tooLarge, let fault = PayloadCheck.fault(in: payload) { fields.append("fault", fault) }
+        return fields
     }
 }

@@ -14,13 +14,16 @@ struct RateLimitedLog {
         self.log = log
     }
 
-    mutating func warning(_ message: String, _ fields: Log.Fields, now: MonotonicInstant = .now) {
+    /// - Parameter fields: made only for a line that is written.
+    mutating func warning(
+        _ message: String, _ fields: @autoclosure () -> Log.Fields, now: MonotonicInstant = .now
+    ) {
         guard now >= nextAllowed else {
             leftOutCount += 1
             return
         }
         nextAllowed = now + RateLimitedLog.interval
-        var fields = fields
+        var fields = fields()
         if leftOutCount > 0 { fields.append("left_out", "\(leftOutCount)") }
         leftOutCount = 0
         log.warning(message, fields)

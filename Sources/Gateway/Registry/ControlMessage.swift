@@ -1,6 +1,7 @@
 // What nodes are told by each other and by tools, on the channel that each of them always subscribes. Pure.
 
 import Notices
+import Options
 
 /// A message on a node's control channel: words separated by spaces.
 ///
@@ -11,6 +12,15 @@ enum ControlMessage: Equatable {
     case replaced(Token, connection: UInt64)
     case revoked(Token)
     case rooms(reply: ReplyId)
+
+    /// Four times the longest message that there is; anything above is somebody else's.
+    static let maximumBytes = 256
+
+    /// The first word of a message that nobody knows, for the log: it may be one of a later version. What stands behind
+    /// it may be a token.
+    static func shownKind(of text: String) -> String {
+        DisplayText.text(String(text.prefix { $0 != " " }), columnCount: 20)
+    }
 
     /// nil for anything that is no control message.
     init?(_ text: String) {
