@@ -194,6 +194,28 @@ private struct ConsoleBrowser: Sendable {
         }
     }
 
+    /// Reports come from Redis, and what stands there is anybody's.
+    @Test func reasonsOfClosesMayHaveAnyName() async throws {
+        try await ConsoleBrowser.with(nodes: 1) { console in
+            let outcome = try await console.page.evaluate(
+                """
+                (async () => {
+                  const { History } = await import("/console/history.js");
+                  const names = ["constructor", "__proto__", "toString", "hasOwnProperty"];
+                  const node = (uptimeMs, count) => ({ id: "a", startedAt: 1, uptimeMs, received: 0, delivered: 0,
+                    handshakes: 0, connections: 0, publishToFlush: [0], topRooms: [],
+                    closes: JSON.parse(`{${names.map((name) => `"${name}":${count}`).join()}}`) });
+                  const history = new History();
+                  history.add({ nodes: [{ ...node(1000, 0), closes: {} }], boundsMs: [] }, 0);
+                  history.add({ nodes: [node(3000, 5)], boundsMs: [] }, 0);
+                  history.add({ nodes: [node(5000, 8)], boundsMs: [] }, 0);
+                  return history.closeReasons;
+                })()
+                """)
+            #expect(outcome == [["__proto__", 8], ["constructor", 8], ["hasOwnProperty", 8], ["toString", 8]])
+        }
+    }
+
     /// The page's arithmetic, in the engine that runs it.
     @Test func ratesAndQuantilesAreThoseOfTheReports() async throws {
         try await ConsoleBrowser.with(nodes: 1) { console in

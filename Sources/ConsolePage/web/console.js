@@ -39,12 +39,12 @@ const orDash = (value, format) => (value === null || value === undefined ? "–"
 
 // MARK: Charts
 
-const CLOSES = {
+const CLOSES = new Map(Object.entries({
   1001: ["1001 going away", "c1"], 1002: ["1002 protocol", "c5"], 1007: ["1007 not UTF-8", "c5"],
   1008: ["1008 pings", "c5"], 1009: ["1009 too big", "c5"], 1013: ["1013 slow", "c5"],
   4000: ["4000 no heartbeat", "c4"], 4001: ["4001 replaced", "c3"], 4003: ["4003 revoked", "c7"],
   peer: ["by the client", "c6"], lost: ["lost", "c2"],
-};
+}));
 
 const charts = {
   connections: new Chart(byId("chart-connections"), "Connections",
@@ -61,7 +61,7 @@ const charts = {
 function drawCharts(history) {
   for (const name of ["connections", "notices", "deliveries", "latency"]) charts[name].update(history.points);
   const series = history.closeReasons.map(([reason, total]) => {
-    const [name, tone] = CLOSES[reason] ?? [reason, "c6"];
+    const [name, tone] = CLOSES.get(reason) ?? [reason, "c6"];
     return { name, tone, value: (point) => point.closes[reason] ?? 0, total: () => total };
   });
   charts.closes.update(history.points, series);

@@ -3,14 +3,17 @@
 /** Points that are kept: ten minutes in steps of two seconds. */
 export const LIMIT = 300;
 
+/** Numbers by a name that a report has brought: it may be `constructor`, which other objects have by birth. */
+const counts = () => Object.create(null);
+
 /** What happened between two reports of one start of a node; null when they cannot be compared. */
 export function difference(before, after) {
   if (!before || before.startedAt !== after.startedAt || after.uptimeMs <= before.uptimeMs) return null;
   const seconds = (after.uptimeMs - before.uptimeMs) / 1000;
   const rate = (name) => Math.max(0, after[name] - before[name]) / seconds;
-  const closes = {};
+  const closes = counts();
   for (const [reason, count] of Object.entries(after.closes)) {
-    const more = count - (before.closes[reason] ?? 0);
+    const more = count - (Object.hasOwn(before.closes, reason) ? before.closes[reason] : 0);
     if (more > 0) closes[reason] = more;
   }
   const comparable = before.publishToFlush.length === after.publishToFlush.length;
@@ -44,7 +47,7 @@ export class History {
 
   /** Takes an answer of the cluster API; `time` is the page's, in ms. */
   add(cluster, time) {
-    const closes = {};
+    const closes = counts();
     const nodes = new Map();
     for (const report of cluster.nodes) {
       const known = this.nodes.get(report.id);
@@ -74,11 +77,11 @@ export class History {
 
   /** The reasons for which connections ended in the time that is kept, most frequent first. */
   get closeReasons() {
-    const counts = {};
+    const totals = counts();
     for (const point of this.points) {
-      for (const [reason, count] of Object.entries(point.closes)) counts[reason] = (counts[reason] ?? 0) + count;
+      for (const [reason, count] of Object.entries(point.closes)) totals[reason] = (totals[reason] ?? 0) + count;
     }
-    return Object.entries(counts).sort((left, right) => right[1] - left[1] || (left[0] < right[0] ? -1 : 1));
+    return Object.entries(totals).sort((left, right) => right[1] - left[1] || (left[0] < right[0] ? -1 : 1));
   }
 }
 

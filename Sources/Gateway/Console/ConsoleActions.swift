@@ -8,7 +8,9 @@ import WebSocket
 /// Carries out what a page with the admin key asks for.
 ///
 /// To watch a room the page becomes a client like any other: it gets a token, and its socket goes to a worker, so that
-/// what it shows has taken the whole road. It beats as clients do; a token whose page is gone runs out.
+/// what it shows has taken the whole road. It beats as clients do; a token whose page is gone runs out. No other token
+/// watches here: whoever has a client's token would read its rooms past the origins and the limits of the listener for
+/// clients.
 final class ConsoleActions {
     /// What `device:<id>` says of the tokens of pages.
     private static let deviceId = "roomcast-console"
@@ -19,13 +21,18 @@ final class ConsoleActions {
     private let link: ConsoleLink
     private var random = RandomPool()
     private var nextWorker = 0
+    private var pageTokens: PageTokens
 
     init(node: NodeContext, link: ConsoleLink) {
         self.node = node
         self.link = link
         channels = Channels(prefix: node.configuration.prefix)
         keys = Keys(prefix: node.configuration.prefix)
+        pageTokens = PageTokens(life: node.configuration.heartbeatTimeout + ConsoleActions.lateness)
     }
+
+    /// How much longer than the heartbeat's timeout the token of a page lives.
+    private static let lateness = Duration.seconds(5)
 
     /// What came of an action: a status and a body.
     typealias Outcome = (status: HttpStatus, body: String)
@@ -55,7 +62,7 @@ final class ConsoleActions {
     /// Makes a token with which the page may watch rooms.
     func admit(onDone: @escaping (Outcome) -> Void) {
         let token = Token.mint(using: &random)
-        let ttl = node.configuration.heartbeatTimeout + .seconds(5)
+        let ttl = node.configuration.heartbeatTimeout + ConsoleActions.lateness
         let fields = [
             ClientField.deviceId.rawValue, ConsoleActions.deviceId, ClientField.isLogin.rawValue, "false",
             ClientField.issuedAt.rawValue, "\(WallClock.unixMilliseconds)",
@@ -63,17 +70,25 @@ final class ConsoleActions {
         let seconds = [UInt8](ttl.components.seconds)
         let command = script(RegistryScript.issue.source, token, [seconds, seconds] + fields.map { [UInt8]($0) })
         let beat = node.configuration.heartbeatTimeout.wholeMilliseconds / 3
-        integer(command, onDone) { _ in (.ok, #"{"token":"\#(token.text)","beatMs":\#(beat)}"#) }
+        integer(command, onDone) { [unowned self] _ in
+            self.pageTokens.keep(token, now: .now)
+            return (.ok, #"{"token":"\#(token.text)","beatMs":\#(beat)}"#)
+        }
     }
 
     /// Keeps the token of a watching page alive.
     func beat(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
         guard let token = request.token else { return onDone(ConsoleActions.malformed) }
         let command = script(RegistryScript.renew.source, token, [[UInt8]("60")])
-        integer(command, onDone) { renewed in
-            renewed == 1 ? (.ok, "{}") : (.notFound, Answer.body("No such token"))
+        integer(command, onDone) { [unowned self] renewed in
+            guard renewed == 1 else { return (.notFound, Answer.body("No such token")) }
+            self.pageTokens.renew(token, now: .now)
+            return (.ok, "{}")
         }
     }
+
+    /// Whether the token of a handshake is one that this console has issued to a page.
+    func isPage(_ token: Token) -> Bool { pageTokens.contains(token, now: .now) }
 
     /// Hands the socket of a handshake to a worker, with a request for it: the same one, but for its path (which is
     /// the clients') and its origin (which is the console's own, and was checked).

@@ -1,0 +1,36 @@
+// The tokens with which pages of the console watch. Confined to the control loop.
+
+import EventLoop
+import Notices
+
+/// Tokens that this node's console has issued, as long as they live in Redis.
+struct PageTokens {
+    /// More pages than people look at; the one that would end first makes room for the next.
+    static let maximumCount = 1000
+
+    private let life: Duration
+    private var ends: [Token: MonotonicInstant] = [:]
+
+    /// - Parameter life: of a token that does not beat.
+    init(life: Duration) {
+        self.life = life
+    }
+
+    /// - Complexity: O(tokens).
+    mutating func keep(_ token: Token, now: MonotonicInstant) {
+        ends = ends.filter { $0.value > now }
+        if ends.count >= PageTokens.maximumCount, let first = ends.min(by: { $0.value < $1.value }) {
+            ends[first.key] = nil
+        }
+        ends[token] = now + life
+    }
+
+    /// A token has beaten; of others nothing is kept.
+    mutating func renew(_ token: Token, now: MonotonicInstant) {
+        if contains(token, now: now) { ends[token] = now + life }
+    }
+
+    func contains(_ token: Token, now: MonotonicInstant) -> Bool {
+        ends[token].map { $0 > now } ?? false
+    }
+}
