@@ -28,7 +28,7 @@ extension Configuration {
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
         Option(
             "listen", .value(placeholder: "HOST:PORT"), section: "Listening", default: .text("0.0.0.0:8080"),
-            help: "Address for clients."),
+            help: "Address for clients; :8080 is all addresses, IPv6 and IPv4."),
         // Loopback: metrics and readiness are nobody's business outside the machine until somebody says so.
         Option(
             "admin-listen", .value(placeholder: "HOST:PORT|off"), section: "Listening",
@@ -133,8 +133,8 @@ extension Configuration {
         // Any: the token is the credential, no cookie is read, so another site gains nothing.
         Option(
             "allowed-origins", .value(placeholder: "LIST"), section: "Clients", default: .text("*"),
-            help: "Origins of browsers that may connect, such as https://a.example,http://localhost:3000; "
-                + "* is any. A request without Origin is always taken."),
+            help: "Origins of browsers that may connect, such as https://a.example,https://*.b.example:8443,null,"
+                + "app://; * is any. A request without Origin is always taken."),
         // None: a header that anybody can send must not choose the address in the records.
         Option(
             "trusted-proxies", .value(placeholder: "LIST"), section: "Clients", default: .text(""),
@@ -145,7 +145,7 @@ extension Configuration {
         // As the contract says; nginx allows the same by default.
         Option(
             "maximum-header-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("8KiB"),
-            help: "A larger request head is answered by 431."),
+            help: "A larger request head is answered by 431; its cookies count apart, up to 16KiB."),
         // As the contract says: clients have nothing to send, so this only bounds memory.
         Option(
             "maximum-message-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("64KiB"),

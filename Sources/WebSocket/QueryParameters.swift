@@ -10,6 +10,17 @@ package enum QueryError: Error, Equatable, Sendable {
     case notUtf8
 }
 
+extension QueryError: CustomStringConvertible {
+    /// Goes on after the name of a parameter.
+    package var description: String {
+        switch self {
+        case .malformedEscape: "has a % without two hex digits behind it"
+        case .containsNul: "holds a NUL"
+        case .notUtf8: "is not UTF-8"
+        }
+    }
+}
+
 /// `name=value` pairs separated by `&`, with `%XX` and `+` decoded (the form encoding of URLs).
 ///
 /// A piece without `=` has an empty value, an empty piece is skipped. Two allocations whatever the number of
@@ -53,6 +64,39 @@ package struct QueryParameters: Sendable {
             }
             return nil
         }
+    }
+
+    /// How many pairs are called `name`.
+    /// - Complexity: O(pairs).
+    package func count(of name: StaticString) -> Int {
+        decoded.withUnsafeBytes { decoded in
+            pairs.count { decoded.part($0.name).equals(name.rawBytes) }
+        }
+    }
+
+    /// Whether `predicate` holds for one of the names.
+    /// - Complexity: O(pairs).
+    package func hasName(where predicate: (UnsafeRawBufferPointer) -> Bool) -> Bool {
+        decoded.withUnsafeBytes { decoded in pairs.contains { predicate(decoded.part($0.name)) } }
+    }
+
+    /// What is wrong with a query that `init` refuses, for its sender: which parameter, and how. Names of others than
+    /// `known` are not repeated, as a secret may stand in the place of one.
+    /// - Complexity: O(bytes).
+    package static func fault(in query: UnsafeRawBufferPointer, known: [StaticString]) -> String? {
+        var position = 0
+        for piece in query.split(separator: UInt8(ascii: "&")) {
+            position += 1
+            let piece = UnsafeRawBufferPointer(rebasing: piece)
+            do throws(QueryError) {
+                _ = try QueryParameters(piece)
+            } catch {
+                let end = Word.firstOffset(of: UInt8(ascii: "="), in: piece, from: 0) ?? 0
+                let name = known.first { piece.part(0..<end).equals($0.rawBytes) }
+                return "\(name.map { "parameter \($0)" } ?? "query parameter \(position)") \(error)"
+            }
+        }
+        return nil
     }
 
     private mutating func append(_ piece: UnsafeRawBufferPointer) throws(QueryError) {

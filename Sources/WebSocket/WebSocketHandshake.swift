@@ -1,10 +1,30 @@
 // The server's side of the opening handshake (RFC 6455 section 4.2). An immutable value, any thread.
 
-/// Why a request is no WebSocket handshake; the answer is 400.
+/// Which check of a handshake has failed, in their order; the answer is 400.
 package enum HandshakeError: Error, Equatable, Sendable {
-    case malformed
+    case method, httpVersion, upgrade, connection
     /// A handshake of another protocol version: the answer names ours in `Sec-WebSocket-Version`.
     case unsupportedVersion
+    case key
+}
+
+extension HandshakeError: CustomStringConvertible {
+    /// One line of ASCII for the developer of a client or the owner of a proxy.
+    package var description: String {
+        switch self {
+        case .method: "the handshake is not a GET request"
+        case .httpVersion:
+            "the handshake came as HTTP/1.0: a proxy in front must speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+        case .upgrade:
+            "no Upgrade: websocket: not a handshake, or a proxy in front does not pass the field on "
+                + "(nginx: proxy_set_header Upgrade $http_upgrade)"
+        case .connection:
+            "Connection does not list upgrade: a proxy in front does not pass it on "
+                + "(nginx: proxy_set_header Connection upgrade)"
+        case .unsupportedVersion: "Sec-WebSocket-Version is not 13, once"
+        case .key: "Sec-WebSocket-Key is not 16 bytes in base64, once"
+        }
+    }
 }
 
 /// A checked request to switch to the WebSocket protocol.
@@ -27,9 +47,10 @@ package struct WebSocketHandshake: Sendable {
     /// - Throws: `unsupportedVersion` if only the version, or what stands behind it in the order, is wrong.
     package init(_ head: HttpRequestHead) throws(HandshakeError) {
         let fields = head.fields
-        guard head.method == .get, head.versionMinor >= 1, fields.list("Upgrade", contains: "websocket"),
-            fields.list("Connection", contains: "upgrade")
-        else { throw .malformed }
+        guard head.method == .get else { throw .method }
+        guard head.versionMinor >= 1 else { throw .httpVersion }
+        guard fields.list("Upgrade", contains: "websocket") else { throw .upgrade }
+        guard fields.list("Connection", contains: "upgrade") else { throw .connection }
         guard fields.count(of: "Sec-WebSocket-Version") == 1,
             fields.first("Sec-WebSocket-Version", { $0.equals(WebSocketHandshake.versionText.rawBytes) }) == true
         else {
@@ -38,7 +59,7 @@ package struct WebSocketHandshake: Sendable {
         guard fields.count(of: "Sec-WebSocket-Key") == 1,
             let accept = fields.first("Sec-WebSocket-Key", WebSocketHandshake.acceptValue(forKey:)),
             let accept
-        else { throw .malformed }
+        else { throw .key }
         acceptValue = accept
         offeredSubprotocols = fields.items(of: "Sec-WebSocket-Protocol")
     }

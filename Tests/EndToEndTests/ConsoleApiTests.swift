@@ -122,6 +122,50 @@ import Testing
         }
     }
 
+    /// A client's token would read its rooms past the origins and the limits of the clients' listener.
+    @Test func onlyThePagesOwnTokensWatch() async throws {
+        try await Cluster.with(environment: Self.keyed) { cluster in
+            let node = cluster.node
+            let client = try await node.token()
+            let address = "ws://127.0.0.1:\(node.adminPort)/console/api/watch?roomIds=a&token="
+            for token in [client, "", "AAAAbbbbCCCCdddd0000-_-_", "\(client)&token=\(client)"] {
+                guard case .refused(let answer) = try await cluster.driver.handshake(address + token) else {
+                    Issue.record("watched with a client's token")
+                    continue
+                }
+                #expect(answer.status == (token.contains("&") ? 400 : 403))
+            }
+            // Beating does not make one of it.
+            #expect(try await post(node, "beat", #"{"token":"\#(client)"}"#).status == 200)
+            guard case .refused = try await cluster.driver.handshake(address + client) else {
+                Issue.record("watched with a client's token")
+                return
+            }
+            let own = try #require(JSON(parsing: try await post(node, "admit", "{}").body)?["token"].string)
+            guard case .open = try await cluster.driver.handshake(address + own) else {
+                Issue.record("the page's own watch was refused")
+                return
+            }
+        }
+    }
+
+    @Test func everyAnswerOfTheListenerSaysWhatItIs() async throws {
+        try await Cluster.with(environment: Self.keyed) { cluster in
+            let (driver, port) = (cluster.driver, cluster.node.adminPort)
+            let own = try #require(JSON(parsing: try await post(cluster.node, "admit", "{}").body)?["token"].string)
+            for (target, method, headers) in [
+                ("/healthz", "GET", [:]), ("/readyz", "GET", [:]), ("/metrics", "GET", [:]), ("/nowhere", "GET", [:]),
+                ("/metrics", "POST", ["Content-Length": "0"]), ("/console", "GET", [:]), ("/console/", "GET", [:]),
+                ("/console/api/cluster", "GET", [:]), ("/console/nothing", "GET", [:]), ("/console/api/publish", "GET", [:]),
+                ("/healthz", "GET", ["X": String(repeating: "x", count: 9000)]),
+                ("/console/api/watch?token=\(own)", "GET", handshakeHeaders()),
+            ] as [(String, String, [String: String])] {
+                let answer = try await driver.request(port, target, method: method, headers: headers)
+                #expect(answer.headers["x-content-type-options"] == "nosniff", "\(method) \(target): \(answer.status)")
+            }
+        }
+    }
+
     @Test func wrongRequestsAreRefused() async throws {
         try await Cluster.with(environment: Self.keyed) { cluster in
             let node = cluster.node

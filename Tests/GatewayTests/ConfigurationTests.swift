@@ -223,9 +223,66 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(AllowedOrigins.any.allows("null"))
         #expect(
             try configuration(["--allowed-origins", "http://[::1]:80"]).allowedOrigins.allows("http://[::1]"))
-        for wrong in ["a.example", "https://", "https://a/b", "https://*.a", "*,https://a", ","] {
+        for wrong in ["a.example", "https://", "https://a/b", "*,https://a", ","] {
             #expect(try message(["--allowed-origins", wrong]).hasPrefix("--allowed-origins: "))
         }
+    }
+
+    private func origins(_ list: String) throws -> AllowedOrigins {
+        try configuration(["--allowed-origins", list]).allowedOrigins
+    }
+
+    @Test func starStandsForALabelOrMore() throws {
+        let origins = try origins("https://*.Example.com,http://*.dev.test:8080, https://exact.example")
+        for origin in [
+            "https://a.example.com", "https://a.b.example.com", "https://A.EXAMPLE.com:443", "https://xn--a.example.com",
+            "http://x.dev.test:8080", "https://exact.example",
+        ] {
+            #expect(origins.allows(origin), "\(origin)")
+        }
+        for origin in [
+            "https://example.com", "https://.example.com", "https://a..example.com", "https://aexample.com",
+            "http://a.example.com", "https://a.example.com:444", "https://a.example.com.evil.test",
+            "https://evil.test/.example.com", "https://evil.test?.example.com", "https://evil.test#.example.com",
+            "https://evil.test:1.example.com", "https://u@a.example.com", "https://*.example.com", "https://a.exact.example",
+            "http://x.dev.test", "http://dev.test:8080", "null", "https://evil.test\\.example.com",
+        ] {
+            #expect(!origins.allows(origin), "\(origin)")
+        }
+    }
+
+    @Test func filesSandboxesAndApplicationsAreAllowedByName() throws {
+        #expect(try origins("null").allows("null"))
+        #expect(try !origins("null").allows("file://"))
+        #expect(try origins("file://").allows("file://"))
+        #expect(try !origins("file://").allows("null"))
+        let one = try origins("app://host, capacitor://localhost,chrome-extension://abcdefghijklmnop,app://-:12")
+        for origin in [
+            "app://host", "APP://Host", "capacitor://localhost", "chrome-extension://abcdefghijklmnop", "app://-:12",
+        ] {
+            #expect(one.allows(origin), "\(origin)")
+        }
+        for origin in ["app://", "app://other", "app://host:1", "app://-", "capacitor://", "chrome-extension://other", "null"] {
+            #expect(!one.allows(origin), "\(origin)")
+        }
+        let scheme = try origins("app://")
+        for origin in ["app://", "app://host", "app://-", "app://.", "APP://x:1"] {
+            #expect(scheme.allows(origin), "\(origin)")
+        }
+        for origin in ["apps://host", "https://app", "app:host", "app:///", "app://a/b", "app://a b", "null", ""] {
+            #expect(!scheme.allows(origin), "\(origin)")
+        }
+    }
+
+    @Test(arguments: [
+        "https://", "http://", "wss://", "https://*", "https://*.", "https://*.*.a", "https://a.*.b", "*.example.com",
+        "https://*a.example", "https://*.1.2.3.4", "https://*.[::1]", "https://*.a/", "https://*.a:0x1", "Null", "any",
+        "app:", "app:/", "app:///", "://", "1app://", "app://a/b", "app://a:b", "app://*", "https://a b", "https://é.example",
+        "https://a.example/,null",
+    ])
+    func otherOriginsAreRefusedAtStart(wrong: String) throws {
+        let message = try message(["--allowed-origins", wrong])
+        #expect(message.hasPrefix("--allowed-origins: invalid value \"\(wrong)\", expected * or a comma-separated list"))
     }
 
     @Test func logLevelsAreOrdered() {

@@ -4,12 +4,20 @@ import WebSocket
 
 @testable import Gateway
 
-@Suite struct TokenRequestTests {
+@Suite final class TokenRequestTests {
+    /// What the last request was refused for.
+    private var fault = ""
+
     private func ask(_ query: String) throws -> TokenRequest? {
         let text = "GET /get/token?\(query) HTTP/1.1\r\nHost: x\r\n\r\n"
         let parsed = Array(text.utf8).withUnsafeBytes { HttpRequestHead.parse($0, maximumBytes: 1 << 20) }
         guard case .complete(let head) = parsed else { throw CancellationError() }
-        return TokenRequest(head)
+        do throws(ParameterFault) {
+            return try TokenRequest(head)
+        } catch {
+            fault = error.detail
+            return nil
+        }
     }
 
     private func rooms(_ list: String) throws -> [String]? {
@@ -52,5 +60,34 @@ import WebSocket
         let fitting = [String(longest[0].dropFirst())] + longest.dropFirst()
         #expect(try rooms(fitting.joined(separator: ",")) == fitting)
         #expect(try rooms((fitting + fitting).joined(separator: ",")) == fitting)
+    }
+
+    @Test(arguments: [
+        ("", "isLogin"), ("isLogin=TRUE&userId=a", "isLogin"), ("isLogin=true", "userId"),
+        ("isLogin=true&userId=", "userId"), ("isLogin=true&deviceId=a", "userId"), ("isLogin=false&userId=a", "deviceId"),
+        ("isLogin=true&userId=a%0A", "userId"), ("isLogin=true&userId=%zz", "userId"),
+        ("isLogin=true&userId=a&rooms=", "rooms"), ("isLogin=true&userId=a&rooms=x,%1F", "rooms"),
+        ("isLogin=true&userId=a&isLogin=true", "isLogin"), ("isLogin=true&userId=a&userId=b", "userId"),
+        ("isLogin=true&userId=a&deviceId=b&deviceId=b", "deviceId"), ("isLogin=true&userId=a&rooms=x&rooms=y", "rooms"),
+    ])
+    func faultNamesItsParameter(query: String, name: String) throws {
+        #expect(try ask(query)?.identity == nil)
+        #expect(fault.hasPrefix("parameter \(name) "), "\(fault)")
+    }
+
+    /// Each would be a token for every room.
+    @Test(arguments: [
+        "Rooms", "ROOMS", "room", "Room", "roomIds", "roomId", "roomids", "ROOMID", "room_ids", "room-id", "rooms%5B%5D",
+        "room%5b%5d", "room.ids",
+    ])
+    func nameThatIsNearlyRoomsIsRefused(name: String) throws {
+        #expect(try ask("isLogin=true&userId=a&\(name)=x")?.identity == nil)
+        #expect(fault.contains("rooms"))
+        #expect(try ask("isLogin=true&userId=a&rooms=x&\(name)=x")?.identity == nil)
+    }
+
+    @Test(arguments: ["roomName", "chatrooms", "r", "rum", "_", "bedrooms", "userid", "x=1&x=2&x"])
+    func otherParametersAreIgnored(name: String) throws {
+        #expect(try ask("isLogin=true&userId=a&\(name)=x")?.allowedRooms == [])
     }
 }

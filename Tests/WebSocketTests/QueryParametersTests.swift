@@ -73,4 +73,29 @@ private func parse(_ query: String) throws -> QueryParameters {
         }
         #expect(try head.queryParameters().first("token") == "a+b")
     }
+
+    @Test func countsWhatComesTwice() throws {
+        let query = try parse("a=1&b=2&a=&%61=3&A=4&a")
+        #expect(query.count(of: "a") == 4)
+        #expect(query.count(of: "b") == 1)
+        #expect(query.count(of: "c") == 0)
+        #expect(query.hasName { $0.count == 1 && $0[0] == UInt8(ascii: "A") })
+        #expect(!query.hasName { $0.count > 1 })
+    }
+
+    @Test(arguments: [
+        ("token=%zz", "parameter token has a % without two hex digits behind it"),
+        ("a=1&&token=x%00", "parameter token holds a NUL"),
+        ("a=1&%FF=2&token=%", "query parameter 2 is not UTF-8"),
+        ("secret%", "query parameter 1 has a % without two hex digits behind it"),
+        ("secret=%", "query parameter 1 has a % without two hex digits behind it"),
+    ])
+    func faultIsNamedWithoutRepeatingWhatIsUnknown(query: String, fault: String) {
+        #expect(withRaw(query) { QueryParameters.fault(in: $0, known: ["token"]) } == fault)
+    }
+
+    @Test func soundQueryHasNoFault() {
+        #expect(withRaw("a=1&token=%41") { QueryParameters.fault(in: $0, known: ["token"]) } == nil)
+        #expect(withRaw("") { QueryParameters.fault(in: $0, known: []) } == nil)
+    }
 }

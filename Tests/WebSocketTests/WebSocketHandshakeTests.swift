@@ -48,9 +48,10 @@ private func failure(_ fields: [String], line: String = "GET /ws HTTP/1.1") -> H
 
     @Test func needsGetAndHttp11() {
         #expect(failure(complete) == nil)
-        for line in ["POST /ws HTTP/1.1", "HEAD /ws HTTP/1.1", "GET /ws HTTP/1.0"] {
-            #expect(failure(complete, line: line) == .malformed)
+        for line in ["POST /ws HTTP/1.1", "HEAD /ws HTTP/1.1"] {
+            #expect(failure(complete, line: line) == .method)
         }
+        #expect(failure(complete, line: "GET /ws HTTP/1.0") == .httpVersion)
     }
 
     @Test func tokensAreFoundInListsInAnyCase() {
@@ -59,14 +60,14 @@ private func failure(_ fields: [String], line: String = "GET /ws HTTP/1.1") -> H
         #expect(
             failure(replacing: "Connection", with: ["Connection: keep-alive", "Connection: upgrade"]) == nil)
         for value in ["", "websockets", "h2c", "web socket", "websocket/13"] {
-            #expect(failure(replacing: "Upgrade", with: ["Upgrade: \(value)"]) == .malformed, "\(value)")
+            #expect(failure(replacing: "Upgrade", with: ["Upgrade: \(value)"]) == .upgrade, "\(value)")
         }
         for value in ["", "close", "keep-alive", "upgraded"] {
             #expect(
-                failure(replacing: "Connection", with: ["Connection: \(value)"]) == .malformed, "\(value)")
+                failure(replacing: "Connection", with: ["Connection: \(value)"]) == .connection, "\(value)")
         }
-        #expect(failure(replacing: "Upgrade", with: []) == .malformed)
-        #expect(failure(replacing: "Connection", with: []) == .malformed)
+        #expect(failure(replacing: "Upgrade", with: []) == .upgrade)
+        #expect(failure(replacing: "Connection", with: []) == .connection)
     }
 
     @Test func keyIsSixteenBytesOnce() {
@@ -79,10 +80,10 @@ private func failure(_ fields: [String], line: String = "GET /ws HTTP/1.1") -> H
         ]
         for value in bad {
             let fields = ["Sec-WebSocket-Key: \(value)"]
-            #expect(failure(replacing: "Sec-WebSocket-Key", with: fields) == .malformed, "\(value)")
+            #expect(failure(replacing: "Sec-WebSocket-Key", with: fields) == .key, "\(value)")
         }
-        #expect(failure(replacing: "Sec-WebSocket-Key", with: []) == .malformed)
-        #expect(failure(complete + ["Sec-WebSocket-Key: \(key)"]) == .malformed)
+        #expect(failure(replacing: "Sec-WebSocket-Key", with: []) == .key)
+        #expect(failure(complete + ["Sec-WebSocket-Key: \(key)"]) == .key)
         #expect(
             failure(replacing: "Sec-WebSocket-Key", with: ["sec-websocket-key: ////++++abcdABCD0189//=="])
                 == nil)
@@ -97,7 +98,13 @@ private func failure(_ fields: [String], line: String = "GET /ws HTTP/1.1") -> H
         #expect(failure(replacing: "Sec-WebSocket-Version", with: []) == .unsupportedVersion)
         #expect(failure(complete + ["Sec-WebSocket-Version: 13"]) == .unsupportedVersion)
         #expect(
-            failure(["Host: a", "Sec-WebSocket-Version: 8"]) == .malformed, "no upgrade is no handshake")
+            failure(["Host: a", "Sec-WebSocket-Version: 8"]) == .upgrade, "no upgrade is no handshake")
+    }
+
+    @Test(arguments: [HandshakeError.method, .httpVersion, .upgrade, .connection, .unsupportedVersion, .key])
+    func everyErrorSaysWhatIsWrongInOneLineOfAscii(error: HandshakeError) {
+        #expect(error.description.utf8.allSatisfy { (0x20..<0x7F).contains($0) })
+        #expect((20...200).contains(error.description.count))
     }
 
     @Test func subprotocolIsChosenFromTheOffer() throws {

@@ -2,6 +2,7 @@
 
 import ConsolePage
 import EventLoop
+import Notices
 import WebSocket
 
 /// Routes the console's requests. Who reaches the listener may look; for anything else the admin key is shown.
@@ -25,7 +26,7 @@ final class ConsoleEndpoints {
             "Content-Security-Policy",
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
                 + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-        HttpResponseField("X-Content-Type-Options", "nosniff"), HttpResponseField("Referrer-Policy", "no-referrer"),
+        HttpResponseField("Referrer-Policy", "no-referrer"),
         HttpResponseField("Cross-Origin-Resource-Policy", "same-origin"),
         HttpResponseField("Cross-Origin-Opener-Policy", "same-origin"),
     ]
@@ -139,12 +140,23 @@ final class ConsoleEndpoints {
         }
     }
 
-    /// The token is the credential, as at `/ws`: a browser's WebSocket can show no key.
+    /// The token is the credential, as at `/ws`: a browser's WebSocket can show no key. It must be one that `admit` has
+    /// given to who showed the key.
     private func watch(_ request: HttpRequestHead, _ connection: HttpConnection) {
         guard key != nil else {
             return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
         }
         guard SameOrigin.holds(for: request) else { return refuse(.forbidden, "Origin not allowed", connection) }
+        do throws(ParameterFault) {
+            let query = try RequestQuery.parameters(of: request, reading: ["token", "roomIds"])
+            guard let token = query.withFirst("token", { Token($0) }) ?? nil, actions.isPage(token) else {
+                return refuse(.forbidden, "Not a token of this console", connection)
+            }
+        } catch {
+            return connection.respond(
+                .badRequest, fields: ConsoleEndpoints.apiFields + [Answer.detail(error.detail)],
+                body: Answer.invalidParameters)
+        }
         actions.watch(request, on: connection)
     }
 }

@@ -223,7 +223,8 @@ final class Worker {
         let socket = accepted.socket
         guard let endpoints, httpPlaces.take() else {
             // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
-            _ = ServiceUnavailable.response(date: host.dateLine).withUnsafeBytes { socket.write($0) }
+            let fields = endpoints?.fieldsOfEveryAnswer(to: nil) ?? []
+            _ = ServiceUnavailable.response(fields: fields, date: host.dateLine).withUnsafeBytes { socket.write($0) }
             socket.close()
             return
         }

@@ -21,6 +21,10 @@ final class AdminEndpoints: HttpHandler {
         console != nil && ConsoleEndpoints.serves(request.path) ? ConsoleEndpoints.maximumBodyBytes : 0
     }
 
+    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] {
+        [Answer.noSniff]
+    }
+
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
         guard node.configuration.adminHosts.allow(request) else { return refuseHost(request, connection) }

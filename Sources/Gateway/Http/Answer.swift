@@ -13,6 +13,20 @@ enum Answer {
     /// With 405: what reads may be asked for.
     static let allowsReading = HttpResponseField("Allow", "GET, HEAD")
 
+    /// No browser is to guess what an answer is.
+    static let noSniff = HttpResponseField("X-Content-Type-Options", "nosniff")
+
+    /// The name of the field that says what an error's body does not: bodies are fixed by the API document.
+    static let detailName: StaticString = "Roomcast-Detail"
+    private static let maximumDetailBytes = 256
+
+    /// Why a request is refused, for the developer of its client: one line of ASCII, without anything secret.
+    static func detail(_ text: String) -> HttpResponseField {
+        let visible = text.utf8.prefix(maximumDetailBytes).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }
+        return HttpResponseField(detailName, String(decoding: visible, as: UTF8.self))
+    }
+
+    static let originNotAllowed = body("Origin not allowed")
     static let invalidParameters = body("Invalid request parameters")
     static let issueKeyRequired = body("Issue key required")
     static let tokenError = body("token error")
@@ -35,10 +49,12 @@ enum Answer {
 
 /// The answer to a connection for which there is no room.
 enum ServiceUnavailable {
-    static func response(date: [UInt8]) -> [UInt8] {
+    static func response(fields: [HttpResponseField], date: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
+        let detail = Answer.detail("the node has no room for a further connection")
         HttpResponse.append(
-            .serviceUnavailable, fields: [Answer.json, Answer.noStore, Answer.retryAfter(seconds: 5)],
+            .serviceUnavailable,
+            fields: [Answer.json, Answer.noStore, Answer.retryAfter(seconds: 5), detail] + fields,
             body: Answer.serviceUnavailable, connection: .close, date: date, to: &bytes)
         return bytes
     }

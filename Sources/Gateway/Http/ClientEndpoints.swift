@@ -19,13 +19,29 @@ final class ClientEndpoints: HttpHandler {
         redisTimeout = worker.node.configuration.redisTimeout - DeadlineWheel<Connection>.tick
     }
 
+    /// A page may read every answer, so that it can see what is wrong.
+    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] { crossOrigin.fields(for: request) }
+
+    func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {
+        logRefusal(status, detail, on: connection)
+    }
+
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
-        guard path == "/ws" || path == "/heartbeat" || path == "/get/token" else {
-            return connection.respond(.notFound, fields: [Answer.json], body: Answer.body("Not Found"))
+        let isKnown = path == "/ws" || path == "/heartbeat" || path == "/get/token"
+        // A page that asks for a path that is not there is to see that, too. Nobody asks ahead of a WebSocket.
+        if path != "/ws", CrossOrigin.isPreflight(request), crossOrigin.isUnambiguous(request) {
+            return connection.respond(.noContent, fields: crossOrigin.preflightFields(for: request))
+        }
+        guard isKnown else {
+            return refuse(
+                .notFound, [Answer.json], Answer.body("Not Found"), "there are /get/token, /heartbeat and /ws",
+                on: connection)
         }
         guard request.method == .get || request.method == .head else {
-            return refuseMethod(request, path, on: connection)
+            return refuse(
+                .methodNotAllowed, [Answer.json, Answer.allowsReading], Answer.body("Method Not Allowed"),
+                "the method is neither GET nor HEAD", on: connection, isLast: path == "/ws")
         }
         switch path {
         case "/heartbeat": heartbeat(request, on: connection)
@@ -34,27 +50,47 @@ final class ClientEndpoints: HttpHandler {
         }
     }
 
-    private func refuseMethod(_ request: HttpRequestHead, _ path: String, on connection: HttpConnection) {
-        if path != "/ws", CrossOrigin.isPreflight(request) {
-            return connection.respond(.noContent, fields: crossOrigin.preflightFields(for: request))
-        }
-        connection.respond(
-            .methodNotAllowed, fields: [Answer.json, Answer.allowsReading],
-            body: Answer.body("Method Not Allowed"))
+    /// Refuses a request; `detail` is told to its sender and to the log, and never holds a secret.
+    private func refuse(
+        _ status: HttpStatus, _ fields: [HttpResponseField], _ body: String, _ detail: String,
+        on connection: HttpConnection, isLast: Bool = false
+    ) {
+        logRefusal(status, detail, on: connection)
+        connection.respond(status, fields: fields + [Answer.detail(detail)], body: body, isLast: isLast)
+    }
+
+    private func logRefusal(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {
+        let log = worker.node.log
+        guard log.isEnabled(.debug) else { return }
+        log.debug("request refused", ["status": "\(status.rawValue)", "detail": detail, "peer": "\(connection.peer)"])
+    }
+
+    /// A request with two origins is nobody's page.
+    private func refuseOrigins(
+        of request: HttpRequestHead, _ fields: [HttpResponseField], on connection: HttpConnection
+    ) -> Bool {
+        guard !crossOrigin.isUnambiguous(request) else { return false }
+        refuse(.forbidden, fields, Answer.originNotAllowed, RejectionReason.twoOrigins, on: connection)
+        return true
     }
 
     // MARK: GET /get/token
 
     private func issueToken(_ request: HttpRequestHead, on connection: HttpConnection) {
-        let fields = [Answer.json, Answer.noStore] + crossOrigin.fields(for: request)
+        let fields = [Answer.json, Answer.noStore]
+        guard !refuseOrigins(of: request, fields, on: connection) else { return }
         if let issueKeys = worker.node.configuration.issueKeys, !issueKeys.allow(request) {
             worker.metrics.tokensRefused.add(1)
             let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
-            return connection.respond(
-                .unauthorized, fields: fields + [challenge], body: Answer.issueKeyRequired)
+            return refuse(
+                .unauthorized, fields + [challenge], Answer.issueKeyRequired,
+                "Authorization does not show an issue key of this node", on: connection)
         }
-        guard let asked = TokenRequest(request) else {
-            return connection.respond(.badRequest, fields: fields, body: Answer.invalidParameters)
+        let asked: TokenRequest
+        do throws(ParameterFault) {
+            asked = try TokenRequest(request)
+        } catch {
+            return refuse(.badRequest, fields, Answer.invalidParameters, error.detail, on: connection)
         }
         guard request.method == .get else { return wouldIssueToken(connection, fields) }
         let address = ClientAddress.find(
@@ -62,21 +98,23 @@ final class ClientEndpoints: HttpHandler {
         guard worker.node.admission.mayHaveToken(address) else {
             worker.metrics.tokensLimited.add(1)
             // Each second brings at least one.
-            return connection.respond(
-                .tooManyRequests, fields: fields + [Answer.retryAfter(seconds: 1)], body: Answer.tooManyRequests)
+            return refuse(
+                .tooManyRequests, fields + [Answer.retryAfter(seconds: 1)], Answer.tooManyRequests,
+                "this address has asked for too many tokens", on: connection)
         }
         if let seconds = worker.node.admission.takeToken() {
             worker.metrics.tokensOverRate.add(1)
-            return connection.respond(
-                .tooManyRequests, fields: fields + [Answer.retryAfter(seconds: seconds)], body: Answer.tooManyRequests)
+            return refuse(
+                .tooManyRequests, fields + [Answer.retryAfter(seconds: seconds)], Answer.tooManyRequests,
+                "the node issues no more tokens in this second", on: connection)
         }
         let token = Token.mint(using: &random)
         awaitRedis(connection, fields)
         worker.registry.issue(
             token, identity: asked.identity, isLogin: asked.isLogin, allowedRooms: asked.allowedRooms
-        ) { [worker] isRegistered in
-            guard isRegistered else { return ClientEndpoints.unavailable(connection, fields, worker) }
-            worker.metrics.tokensIssued.add(1)
+        ) { [unowned self] isRegistered in
+            guard isRegistered else { return self.unavailable(connection, fields) }
+            self.worker.metrics.tokensIssued.add(1)
             connection.respond(.ok, fields: fields, body: Answer.body(token.text))
         }
     }
@@ -84,28 +122,23 @@ final class ClientEndpoints: HttpHandler {
     /// HEAD: what GET would say, as far as that is known without asking Redis. A token that nobody gets to see would be
     /// of no use, so none is made, and no limit is touched.
     private func wouldIssueToken(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
-        guard worker.registry.isConnected else { return ClientEndpoints.unavailable(connection, fields, worker) }
+        guard worker.registry.isUp else { return unavailable(connection, fields) }
         connection.respond(.ok, fields: fields, body: Answer.body(Token.mint(using: &random).text))
-    }
-
-    /// The decoded query; nil if it is malformed.
-    static func parameters(_ request: HttpRequestHead) -> QueryParameters? {
-        do throws(QueryError) {
-            return try request.queryParameters()
-        } catch {
-            return nil
-        }
     }
 
     // MARK: GET /heartbeat
 
     private func heartbeat(_ request: HttpRequestHead, on connection: HttpConnection) {
-        let fields = [Answer.json] + crossOrigin.fields(for: request)
-        guard let query = ClientEndpoints.parameters(request) else {
-            return connection.respond(.badRequest, fields: fields, body: Answer.invalidParameters)
+        let fields = [Answer.json]
+        guard !refuseOrigins(of: request, fields, on: connection) else { return }
+        let text: String
+        do throws(ParameterFault) {
+            text = try HeartbeatRequest.token(of: request)
+        } catch {
+            return refuse(.badRequest, fields, Answer.invalidParameters, error.detail, on: connection)
         }
-        guard let token = query.withFirst("token", { Token($0) }) ?? nil else {
-            return tokenError(connection, fields)
+        guard let token = Token(text) else {
+            return tokenError(connection, fields, text.isEmpty ? "no token" : "the token is not of the form of one")
         }
         awaitRedis(connection, fields)
         worker.registry.renew(token) { [unowned self] renewal in
@@ -113,31 +146,30 @@ final class ClientEndpoints: HttpHandler {
             case .renewed:
                 self.worker.metrics.heartbeats.add(1)
                 connection.respond(.ok, fields: fields, body: "{}")
-            case .unknownToken: self.tokenError(connection, fields)
-            case .unavailable: ClientEndpoints.unavailable(connection, fields, self.worker)
+            case .unknownToken: self.tokenError(connection, fields, "the token is unknown or has expired")
+            case .unavailable: self.unavailable(connection, fields)
             }
         }
     }
 
-    private func tokenError(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
+    private func tokenError(_ connection: HttpConnection, _ fields: [HttpResponseField], _ detail: String) {
         worker.metrics.heartbeatsRefused.add(1)
-        connection.respond(.internalServerError, fields: fields, body: Answer.tokenError)
+        refuse(.internalServerError, fields, Answer.tokenError, detail, on: connection)
     }
 
     // MARK: Redis is away
 
     private func awaitRedis(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
-        connection.wait(atMost: redisTimeout) { [worker] reason in
+        connection.wait(atMost: redisTimeout) { [unowned self] reason in
             // A peer that has only shut down its side still reads the answer.
-            if reason == .timeout { ClientEndpoints.unavailable(connection, fields, worker) }
+            if reason == .timeout { self.unavailable(connection, fields) }
         }
     }
 
-    private static func unavailable(
-        _ connection: HttpConnection, _ fields: [HttpResponseField], _ worker: Worker
-    ) {
+    private func unavailable(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
         worker.metrics.requestsUnavailable.add(1)
-        connection.respond(
-            .serviceUnavailable, fields: fields + [Answer.retryAfter(seconds: 1)], body: Answer.serviceUnavailable)
+        refuse(
+            .serviceUnavailable, fields + [Answer.retryAfter(seconds: 1)], Answer.serviceUnavailable,
+            "this node cannot use Redis now", on: connection)
     }
 }

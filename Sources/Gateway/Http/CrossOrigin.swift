@@ -4,23 +4,42 @@ import WebSocket
 
 /// The fields that let a page read an answer.
 struct CrossOrigin {
+    /// What is allowed whether it is asked for or not.
+    private static let usualHeaders = ["Authorization", "Content-Type"]
+    /// Names of fields that one preflight may ask for; pages that are traced send a handful.
+    private static let maximumHeadersBytes = 1024
+
+    /// A page sees these fields beside those that every page sees.
+    private static let exposed = HttpResponseField(
+        "Access-Control-Expose-Headers", "\(Answer.detailName), Retry-After")
+
     let allowed: AllowedOrigins
 
-    /// For an answer to `request`: none if its origin may not read it.
-    func fields(for request: HttpRequestHead) -> [HttpResponseField] {
+    /// For an answer to `request`: none that lets its origin read it if it may not.
+    ///
+    /// - Parameter request: nil when no head could be read, and so no origin either.
+    func fields(for request: HttpRequestHead?) -> [HttpResponseField] {
         guard case .list = allowed else {
-            return request.fields.count(of: "Origin") == 0 ? [] : [HttpResponseField("Access-Control-Allow-Origin", "*")]
+            // Of a head that could not be read nobody knows whether a page has sent it.
+            if let request, request.fields.count(of: "Origin") == 0 { return [] }
+            return [HttpResponseField("Access-Control-Allow-Origin", "*"), CrossOrigin.exposed]
         }
         // Whatever the answer, caches must know that it depends on the origin.
         var fields = [HttpResponseField("Vary", "Origin")]
-        if let origin = request.fields.value(of: "Origin"), allowed.allows(origin) {
-            fields.append(HttpResponseField("Access-Control-Allow-Origin", origin))
+        if let request, request.fields.count(of: "Origin") == 1, let origin = request.fields.value(of: "Origin"),
+            allowed.allows(origin)
+        {
+            fields += [HttpResponseField("Access-Control-Allow-Origin", origin), CrossOrigin.exposed]
         }
         return fields
     }
 
+    /// Whether `request` names no more origins than one: of two nobody knows which the browser has written.
+    func isUnambiguous(_ request: HttpRequestHead) -> Bool { request.fields.count(of: "Origin") <= 1 }
+
     /// Whether a page of the request's origin may open a WebSocket; who sends no origin is no browser.
     func mayConnect(_ request: HttpRequestHead) -> Bool {
+        guard isUnambiguous(request) else { return false }
         guard let origin = request.fields.value(of: "Origin") else { return true }
         return allowed.allows(origin)
     }
@@ -31,12 +50,28 @@ struct CrossOrigin {
             && request.fields.count(of: "Access-Control-Request-Method") > 0
     }
 
-    /// The answer to a preflight request.
+    /// What the answer to a preflight request carries beside `fields(for:)`.
+    ///
+    /// Every header that is asked for is allowed: nothing here acts on one that it does not know, and pages that are
+    /// traced send some (`sentry-trace`, `baggage`, `traceparent`) with each request.
     func preflightFields(for request: HttpRequestHead) -> [HttpResponseField] {
-        fields(for: request) + [
+        [
+            HttpResponseField("Vary", "Access-Control-Request-Headers"),
             HttpResponseField("Access-Control-Allow-Methods", "GET"),
-            HttpResponseField("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+            HttpResponseField(
+                "Access-Control-Allow-Headers",
+                (CrossOrigin.usualHeaders + CrossOrigin.askedHeaders(of: request)).joined(separator: ", ")),
             HttpResponseField("Access-Control-Max-Age", "86400"),
         ]
+    }
+
+    /// The field names that a preflight asks for beside the usual ones; none when one of them is no name, or they are too
+    /// long together.
+    private static func askedHeaders(of request: HttpRequestHead) -> [String] {
+        let names = request.fields.items(of: "Access-Control-Request-Headers")
+        let lengthBytes = names.reduce(0) { $0 + $1.utf8.count + 1 }
+        guard lengthBytes <= maximumHeadersBytes, names.allSatisfy(HttpFields.isName) else { return [] }
+        let usual = usualHeaders.map { $0.lowercased() }
+        return names.filter { !usual.contains($0.lowercased()) }
     }
 }

@@ -11,10 +11,18 @@ protocol HttpHandler: AnyObject {
     /// The longest body that is kept for `handle`, which finds it in the connection's `requestBody`; 0 for a request whose
     /// body, if it has one, is of no use.
     func maximumBodyBytes(of request: HttpRequestHead) -> Int
+
+    /// The fields that every answer to `request` carries; nil for a request whose head could not be read.
+    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField]
+
+    /// A request was refused before it came to `handle`.
+    func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection)
 }
 
 extension HttpHandler {
     func maximumBodyBytes(of request: HttpRequestHead) -> Int { 0 }
+
+    func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {}
 }
 
 /// Reads requests one after the other, pipelined or not, and writes the handler's answers.
@@ -46,6 +54,8 @@ final class HttpConnection: Connection {
     private var incomplete: HttpRequestHead?
     /// The body of the present request, if its handler wanted it.
     private(set) var requestBody: [UInt8] = []
+    /// What the answer to the present request carries whatever it is.
+    private var fieldsOfEveryAnswer: [HttpResponseField] = []
     /// Answers that the socket does not take yet.
     private var output: [UInt8] = []
     private var connectionOption = HttpConnectionOption.implied
@@ -133,16 +143,20 @@ final class HttpConnection: Connection {
     }
 
     /// Answers the present request.
-    func respond(_ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "") {
+    ///
+    /// - Parameter isLast: the connection takes no further request.
+    func respond(
+        _ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "", isLast closes: Bool = false
+    ) {
         guard isWatching, state == .waiting else { return }
         onAbandon = nil
         requestBody = []
-        if isLast || places.isShort { connectionOption = .close }
+        if isLast || closes || places.isShort { connectionOption = .close }
         // Answers are about tokens and states of a moment: a cache that keeps one lies to whoever asks next.
         let caching = fields.contains { $0.isNamed("Cache-Control") } ? [] : [Answer.noStore]
         HttpResponse.append(
-            status, fields: fields + caching, body: body, omitsBody: isHead, connection: connectionOption,
-            date: host.dateLine, to: &output)
+            status, fields: fields + caching + fieldsOfEveryAnswer, body: body, omitsBody: isHead,
+            connection: connectionOption, date: host.dateLine, to: &output)
         isHead = false
         state = .reading
         hasAnswered = true
@@ -257,7 +271,8 @@ final class HttpConnection: Connection {
                 timeRequest()
                 return used
             case .failed(let error):
-                refuse(error.status)
+                fieldsOfEveryAnswer = handler.fieldsOfEveryAnswer(to: nil)
+                refuse(error.status, limits.detail(of: error))
                 return bytes.count
             case .complete(let head):
                 used += head.headBytes
@@ -270,13 +285,20 @@ final class HttpConnection: Connection {
     private func begin(_ head: HttpRequestHead) {
         scanner = HttpHeadScanner()
         isTimingRequest = false
+        fieldsOfEveryAnswer = handler.fieldsOfEveryAnswer(to: head)
         isHead = head.method == .head
-        guard head.contentLengthBytes <= limits.maximumBodyBytes else { return refuse(.contentTooLarge) }
-        guard head.expectation != .unknown else { return refuse(.expectationFailed) }
+        guard head.contentLengthBytes <= limits.maximumBodyBytes else {
+            return refuse(.contentTooLarge, "the body is over \(limits.maximumBodyBytes) bytes")
+        }
+        guard head.expectation != .unknown else {
+            return refuse(.expectationFailed, "the only expectation that is met is 100-continue")
+        }
         connectionOption = head.connectionOption
         bodyBytesLeft = head.contentLengthBytes
         let keptBytes = bodyBytesLeft > 0 ? handler.maximumBodyBytes(of: head) : 0
-        guard keptBytes == 0 || bodyBytesLeft <= keptBytes else { return refuse(.contentTooLarge) }
+        guard keptBytes == 0 || bodyBytesLeft <= keptBytes else {
+            return refuse(.contentTooLarge, "the body is over \(keptBytes) bytes")
+        }
         let isContinueExpected = head.expectation == .continue && bodyBytesLeft > 0
         guard keptBytes > 0 else {
             // Answered without a 100, the peer may leave the body out or send it: nobody can tell (RFC 9110 10.1.1).
@@ -311,11 +333,13 @@ final class HttpConnection: Connection {
         return count
     }
 
-    private func refuse(_ status: HttpStatus) {
+    private func refuse(_ status: HttpStatus, _ detail: String) {
         isClosing = true
+        handler.refused(status, detail, on: self)
         HttpResponse.append(
-            status, fields: [Answer.json, Answer.noStore], body: Answer.body("\(status.reasonPhrase)"),
-            omitsBody: isHead, connection: .close, date: host.dateLine, to: &output)
+            status, fields: [Answer.json, Answer.noStore, Answer.detail(detail)] + fieldsOfEveryAnswer,
+            body: Answer.body("\(status.reasonPhrase)"), omitsBody: isHead, connection: .close, date: host.dateLine,
+            to: &output)
     }
 
     // MARK: Writing
@@ -368,7 +392,8 @@ final class HttpConnection: Connection {
         case .lingering: disconnect()
         case .reading:
             guard output.isEmpty, !input.isEmpty || incomplete != nil, !hasPeerEnded else { return disconnect() }
-            refuse(.requestTimeout)
+            if incomplete == nil { fieldsOfEveryAnswer = handler.fieldsOfEveryAnswer(to: nil) }
+            refuse(.requestTimeout, "the request was not complete in time")
             pump()
         }
     }

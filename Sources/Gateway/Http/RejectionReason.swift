@@ -24,3 +24,27 @@ enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
         }
     }
 }
+
+extension RejectionReason {
+    static let twoOrigins = "there is more than one Origin"
+
+    /// What the sender of a refused handshake is told beside the answer's body, where the reason says it all.
+    var detail: String {
+        switch self {
+        case .invalidHandshake: "the handshake is malformed"
+        case .missingToken: "neither a parameter token nor a subprotocol token.<token>"
+        case .missingRoom: "parameter roomIds names no room"
+        case .invalidParameters: "a parameter is malformed"
+        case .originNotAllowed: "the page's origin is not in --allowed-origins"
+        case .tokenError: "the token is unknown or has expired"
+        case .roomNotAllowed: "the token was issued for other rooms"
+        case .upgradeFailed: "Redis did not answer in time"
+        case .roomRefused: "Redis refuses the room"
+        case .tooManyConnections: "the node is full"
+        case .tooManyOfAddress: "this address has too many connections"
+        case .tooManyHandshakes: "too many handshakes in this second"
+        case .draining: "the node is going away"
+        case .abandoned: "the client has gone"
+        }
+    }
+}

@@ -24,6 +24,12 @@ enum RoomList {
         return rooms
     }
 
+    /// What is wrong with a list for which `first` returns nil.
+    static func fault(_ parameter: StaticString) -> String {
+        "parameter \(parameter) has an item that is not 1 to \(RoomId.maximumBytes) bytes of UTF-8 without control "
+            + "characters"
+    }
+
     /// How many bytes `append` appends.
     static func byteCount(_ rooms: [RoomId]) -> Int {
         rooms.reduce(max(rooms.count - 1, 0)) { $0 + $1.bytes.count }

@@ -30,6 +30,8 @@ final class Upgrade {
         let status: HttpStatus
         let message: String
         var fields: [HttpResponseField] = []
+        /// What the message does not say; nil for what the reason says.
+        var detail: String?
     }
 
     /// Makes the checks of a handshake in their order, and starts it or refuses it.
@@ -39,10 +41,12 @@ final class Upgrade {
         do throws(Refusal) {
             let handshake = try checkHandshake(request)
             guard crossOrigin.mayConnect(request) else {
-                throw Refusal(reason: .originNotAllowed, status: .forbidden, message: "Origin not allowed")
+                throw Refusal(
+                    reason: .originNotAllowed, status: .forbidden, message: "Origin not allowed",
+                    detail: crossOrigin.isUnambiguous(request) ? nil : RejectionReason.twoOrigins)
             }
             let (token, roomIds) = try checkParameters(request, offers: handshake.offeredSubprotocols)
-            guard let token else { throw tokenError }
+            guard let token else { throw tokenError("the token is not of the form of one") }
             let address = ClientAddress.find(
                 request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
             try admit(address, worker)
@@ -61,7 +65,7 @@ final class Upgrade {
             let version = HttpResponseField("Sec-WebSocket-Version", WebSocketHandshake.version)
             throw Refusal(
                 reason: .invalidHandshake, status: .badRequest, message: "Invalid WebSocket handshake",
-                fields: error == .unsupportedVersion ? [version] : [])
+                fields: error == .unsupportedVersion ? [version] : [], detail: "\(error)")
         }
     }
 
@@ -69,9 +73,12 @@ final class Upgrade {
     private static func checkParameters(
         _ request: HttpRequestHead, offers: [String]
     ) throws(Refusal) -> (Token?, [RoomId]) {
-        let invalid = Refusal(
-            reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters")
-        guard let query = ClientEndpoints.parameters(request) else { throw invalid }
+        let query: QueryParameters
+        do throws(ParameterFault) {
+            query = try RequestQuery.parameters(of: request, reading: ["token", "roomIds"])
+        } catch {
+            throw invalid(error.detail)
+        }
         let token: Token?
         if query.withFirst("token", { !$0.isEmpty }) == true {
             token = query.withFirst("token") { Token($0) } ?? nil
@@ -81,15 +88,21 @@ final class Upgrade {
             throw Refusal(reason: .missingToken, status: .unauthorized, message: "Missing token")
         }
         let rooms = query.withFirst("roomIds") { RoomList.first(maximumRoomCount, of: $0) }
-        guard let roomIds = rooms ?? [] else { throw invalid }
+        guard let roomIds = rooms ?? [] else { throw invalid(RoomList.fault("roomIds")) }
         guard !roomIds.isEmpty else {
             throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")
         }
         return (token, roomIds)
     }
 
-    private static let tokenError = Refusal(
-        reason: .tokenError, status: .internalServerError, message: "Token error")
+    private static func invalid(_ detail: String) -> Refusal {
+        Refusal(
+            reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters", detail: detail)
+    }
+
+    private static func tokenError(_ detail: String? = nil) -> Refusal {
+        Refusal(reason: .tokenError, status: .internalServerError, message: "Token error", detail: detail)
+    }
 
     /// Takes a place among the node's connections.
     private static func admit(_ address: IPAddress, _ worker: Worker) throws(Refusal) {
@@ -116,8 +129,15 @@ final class Upgrade {
 
     private static func refuse(_ refusal: Refusal, on connection: HttpConnection, _ worker: Worker) {
         worker.metrics.reject(refusal.reason)
+        let detail = refusal.detail ?? refusal.reason.detail
+        worker.node.log.debug(
+            "handshake refused",
+            ["reason": "\(refusal.reason)", "detail": detail, "peer": "\(connection.peer)"])
+        // A client that goes on opens a connection of its own for the next attempt; this one has no further use.
         connection.respond(
-            refusal.status, fields: [Answer.json] + refusal.fields, body: Answer.body(refusal.message))
+            // The last field is for handshakes of the console, whose listener says so everywhere.
+            refusal.status, fields: [Answer.json] + refusal.fields + [Answer.detail(detail), Answer.noSniff],
+            body: Answer.body(refusal.message), isLast: true)
     }
 
     private init(
@@ -197,7 +217,7 @@ final class Upgrade {
         worker.releasePlace(of: address)
         let refusal =
             switch reason {
-            case .tokenError: Upgrade.tokenError
+            case .tokenError: Upgrade.tokenError()
             case .roomNotAllowed: Refusal(reason: reason, status: .forbidden, message: "Room not allowed")
             default: Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
             }

@@ -93,9 +93,6 @@ final class ClientRegistry {
     /// The node's own address on the way to Redis; nil when there is none.
     var localHost: String? { link.localHost }
 
-    /// Whether Redis can be asked now.
-    var isConnected: Bool { link.isUp }
-
     func start() { link.start() }
 
     func stop() {

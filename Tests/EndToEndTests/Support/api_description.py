@@ -127,6 +127,7 @@ def check_requests(description, open_port, guarded, cut_off, full):
     check(open_port, "/heartbeat", {"token": issued})
     assert check(open_port, "/heartbeat", {"token": "x"}, expect=500) == {"data": "token error"}
     check(open_port, "/heartbeat", {"token": issued}, expect=405, method="POST")
+    check(open_port, "/heartbeat", {"token": "x"}, {"Authorization": f"Bearer {issued}"}, expect=400)
     check(cut_off, "/heartbeat", {"token": issued}, expect=503)
 
     query = {"token": issued, "roomIds": "lobby"}
