@@ -272,6 +272,20 @@ import Testing
         }
     }
 
+    /// The page is of another origin: the browser asks by a preflight whether it may show the token in a header.
+    @Test func tokenOfASubprotocolStandsInNoURL() async throws {
+        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+            let page = try await edge.client(Self.shortLobby.merging(["tokenIn": "subprotocol"]) { own, _ in own })
+            let token = try #require(try await page.seen()["tokens"][0].string)
+            let seen = try await page.expect("beats go on") { $0["beats"].int ?? 0 >= 3 }
+            #expect(seen["status"] == "open" && seen["counts"]["reconnects"] == 0, "\(seen["statuses"])")
+            let urls = (seen["urls"].array ?? []).compactMap(\.string)
+            #expect(urls.count >= 4 && !urls.contains { $0.contains(token) })
+            #expect(try await edge.total(#"roomcast_closes_total{code="4000"}"#) == 0)
+            #expect(try await page.complaints() == [])
+        }
+    }
+
     @Test func pagesNeedTheirBackendWhereTokensNeedAKey() async throws {
         let key = "sixteen-characters-at-least"
         try await ClientEdge.with(options: ["--issue-key", key]) { edge in

@@ -110,7 +110,7 @@ export type ConnectOptions<N = Notice> = TokenSource & Partial<Callbacks<N>> & {
   url: string | URL;
   /** One or two room ids: 1 to 128 bytes of UTF-8 without control characters and commas. */
   rooms: readonly string[];
-  /** How the handshake carries the token; `query` unless given. */
+  /** How handshakes and heartbeats carry the token; `subprotocol`: in no URL. `query` unless given. */
   tokenIn?: "query" | "subprotocol";
   /** The gateway's `--heartbeat-timeout` in milliseconds, at least 1000; 30000 unless given. */
   heartbeatTimeoutMs?: number;

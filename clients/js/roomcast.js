@@ -376,7 +376,7 @@ class Client {
   /** A browser does not tell why a handshake was refused; a heartbeat does, as far as the token is the reason. */
   async #unopened() {
     const step = this.#begin();
-    const answer = await this.#request("heartbeat", { token: this.#token });
+    const answer = await this.#sendBeat();
     if (step !== this.#step) return;
     if (isTokenError(answer)) this.#token = null;
     const isRefused = answer.isGateways && answer.status === 200;
@@ -483,7 +483,7 @@ class Client {
     const sentAt = this.#clock.now();
     // The gateway drops it. Proxies on the way see that the tunnel is used, and a dead one ends.
     this.#socket.send("");
-    const answer = await this.#request("heartbeat", { token: this.#token });
+    const answer = await this.#sendBeat();
     if (step !== this.#step) return;
     this.#isBeating = false;
     const now = this.#clock.now();
@@ -518,8 +518,14 @@ class Client {
     this.#connect();
   }
 
+  #sendBeat() {
+    const token = this.#token;
+    if (this.#settings.tokenIn === "query") return this.#request("heartbeat", { token });
+    return this.#request("heartbeat", null, { Authorization: `Bearer ${token}` });
+  }
+
   /** @returns {Promise<Answer>} */
-  async #request(path, query) {
+  async #request(path, query, headers = {}) {
     const attempt = new AbortController();
     const abort = () => attempt.abort();
     let isLate = false;
@@ -527,7 +533,8 @@ class Client {
     this.#ending.signal.addEventListener("abort", abort);
     try {
       const url = target(this.#settings.base, path, query);
-      return await answered(await fetch(url, { signal: attempt.signal, cache: "no-store", credentials: "omit" }));
+      const { signal } = attempt;
+      return await answered(await fetch(url, { signal, headers, cache: "no-store", credentials: "omit" }));
     } catch (error) {
       /** @type {import("./roomcast.js").WaitReason} */
       const reason = isLate
@@ -603,7 +610,7 @@ class Client {
 }
 
 function target(base, path, query) {
-  return `${base}/${path}?${new URLSearchParams(query)}`;
+  return `${base}/${path}${query ? `?${new URLSearchParams(query)}` : ""}`;
 }
 
 /** @returns {token is string} */

@@ -81,9 +81,9 @@ beforeEach(() => {
   });
   mock.method(globalThis, "clearTimeout", (timer) => { timers.delete(timer); clear(timer); });
   mock.method(Math, "random", () => 0.5);
-  mock.method(globalThis, "fetch", async (text) => {
+  mock.method(globalThis, "fetch", async (text, { headers }) => {
     const url = new URL(text);
-    requests.push(url);
+    requests.push(Object.assign(url, { headers }));
     if (answers[url.pathname] === null) throw new TypeError(`cannot fetch ${text}`);
     return answer(url.pathname);
   });
@@ -109,6 +109,23 @@ test("the token goes where it is told to", async () => {
   assert.equal(String(sockets[1].url), "wss://edge.example/push/ws?roomIds=a");
   assert.deepEqual(sockets[1].protocols, ["roomcast", `token.${secret}`]);
   assert.equal(requests[1].pathname, "/push/get/token");
+});
+
+test("a beat has the token where the handshake has it not in its URL either", async () => {
+  await open();
+  await pass(25_000);
+  assert.equal(requests.at(-1).href, `http://edge.example/heartbeat?token=${secret}`);
+  assert.deepEqual(requests.at(-1).headers, {});
+  client.close();
+  await open({ tokenIn: "subprotocol" });
+  await pass(25_000);
+  assert.equal(requests.at(-1).href, "http://edge.example/heartbeat");
+  assert.deepEqual(requests.at(-1).headers, { Authorization: `Bearer ${secret}` });
+  sockets.at(-1).end(1006);
+  await pass(500);
+  sockets.at(-1).end(1006);
+  await settle();
+  assert.equal(requests.at(-1).href, "http://edge.example/heartbeat", "nor in that after a handshake");
 });
 
 test("beats come in time, with something on the socket for the proxies", async () => {

@@ -6,9 +6,10 @@
  * `options.tokens`: `getToken` takes them one after the other and repeats the last one.
  */
 export function observed(connect, { tokens, ...options }) {
-  const seen = { notices: [], statuses: [], gaps: [], errors: [], beats: 0, asked: [], tokens: [], client: null };
+  const seen = { notices: [], statuses: [], gaps: [], errors: [], beats: 0, asked: [], tokens: [], urls: [], client: null };
   const fetchIt = globalThis.fetch;
   globalThis.fetch = async (url, init) => {
+    seen.urls.push(String(url));
     if (String(url).includes("/heartbeat")) seen.beats += 1;
     const answer = await fetchIt(url, init);
     // Looking must change nothing: whatever else comes than a token is the client's to judge.
