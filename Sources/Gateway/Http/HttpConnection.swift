@@ -22,6 +22,8 @@ protocol HttpHandler: AnyObject {
 extension HttpHandler {
     func maximumBodyBytes(of request: HttpRequestHead) -> Int { 0 }
 
+    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] { [] }
+
     func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {}
 }
 
