@@ -145,11 +145,17 @@ struct HttpTests {
         for line in head.split(separator: "\r\n").dropFirst() {
             let (name, value) = (line.prefix { $0 != ":" }.lowercased(), line.drop { $0 != ":" }.dropFirst(2))
             names.insert(name)
-            if name != "date" { #expect(asGet.headers[name] == String(value), "\(line)") }
+            // The time goes on, and the detail may be about the method.
+            guard name != "date", name != "roomcast-detail" else { continue }
+            #expect(asGet.headers[name] == String(value), "\(line)")
         }
         #expect(names == Set(asGet.headers.keys))
         #expect(asGet.headers["content-length"] == "\(asGet.body.utf8.count)")
-        // What follows at once is the next answer.
+        // What follows at once is the next answer, or the end.
+        guard asGet.headers["connection"] != "close" else {
+            #expect(try await raw.receive().bytes.isEmpty)
+            return try await raw.close()
+        }
         try await raw.send(requestText("/heartbeat?token=x"))
         let next = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
         #expect(next.hasPrefix("HTTP/1.1 500 "))
