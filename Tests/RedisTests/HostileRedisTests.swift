@@ -71,7 +71,11 @@ private final class Victim {
                 }
             }
             scenario.step("\(state): the end", until: isOver) { connection.start() }
-            scenario.then { connection.stop() }
+            scenario.then {
+                connection.stop()
+                // It holds the connection.
+                connection.onUp = nil
+            }
         case .subscriberSetName, .subscribing, .subscribed, .unsubscribing:
             let subscriber = RedisSubscriber(
                 url: url, clientName: "victim", anchor: [UInt8]("anchor"), silenceTimeout: .seconds(60),
@@ -82,7 +86,11 @@ private final class Victim {
             }
             subscriber.subscribe([UInt8]("a"))
             scenario.step("\(state): the end", until: isOver) { subscriber.start() }
-            scenario.then { subscriber.stop() }
+            scenario.then {
+                subscriber.stop()
+                // It holds the subscriber.
+                subscriber.onAllSubscribed = nil
+            }
         case .finderLogin, .finderAsked:
             let finder = MasterFinder(sentinels, loop: scenario.loop)
             scenario.step("\(state): the end", until: isOver) {
