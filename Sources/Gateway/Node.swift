@@ -4,6 +4,7 @@ import EventLoop
 import Glibc
 import Notices
 import Options
+import Redis
 
 /// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
@@ -137,8 +138,12 @@ final class Node {
     private func handle(_ notice: ControlNotice) {
         switch notice {
         case .readinessChanged: readinessChanged()
-        case .redisUp(let role): redisLog.isUp(role)
-        case .redisDown(let role, let reason): redisLog.down(role, reason)
+        case .redisUp(let role):
+            if case .worker = role { context.state.setClusterFound(false) }
+            redisLog.isUp(role)
+        case .redisDown(let role, let reason):
+            if case .worker = role { context.state.setClusterFound(reason == RedisConnection.clusterReason) }
+            redisLog.down(role, reason)
         case .redisRefused(let command, let message): redisLog.refused(command, message)
         case .redisWrites(let worker, let isRefusing): redisLog.writes(worker: worker, isRefusing: isRefusing)
         case .drained(let worker):

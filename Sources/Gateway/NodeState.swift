@@ -1,6 +1,7 @@
 // What the threads of a node know of each other. Any thread.
 
 import EventLoop
+import Redis
 import Synchronization
 
 /// Readiness and the count of connections, shared by all threads of a node.
@@ -27,6 +28,7 @@ final class NodeState: Sendable {
     /// By worker: Redis' word for refusing its writes.
     private let writeRefusals = Mutex<[Int: String]>([:])
     private let nodeIDShared = Atomic<Bool>(false)
+    private let clusterFound = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
     private let workerCount: Int
 
@@ -71,6 +73,9 @@ final class NodeState: Sendable {
 
     func setNodeIDShared(_ isShared: Bool) { nodeIDShared.store(isShared, ordering: .relaxed) }
 
+    /// Whether what answers at the address of Redis is part of a Redis Cluster.
+    func setClusterFound(_ isFound: Bool) { clusterFound.store(isFound, ordering: .relaxed) }
+
     /// Why new clients should go elsewhere; empty when the node is ready.
     var reasonsNotReady: [String] {
         var reasons: [String] = []
@@ -79,6 +84,7 @@ final class NodeState: Sendable {
         let missing = missingCommandCount
         if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
         if let writeRefusal { reasons.append("redis refuses writes: \(writeRefusal)") }
+        if clusterFound.load(ordering: .relaxed) { reasons.append(RedisConnection.clusterReason) }
         return reasons + pulses.reasonsNotReady(now: .now)
     }
 

@@ -55,6 +55,19 @@ import Testing
         }
     }
 
+    /// A part of a cluster has some of the keys, and sends who asks for the others elsewhere.
+    @Test func clusterBehindAPlainAddressIsTheReasonForNotBeingReady() async throws {
+        try await Cluster.with(nodes: 0) { cluster in
+            let redis = try await RedisServer(cluster.driver, options: ["--cluster-enabled", "yes"])
+            let node = try await GatewayNode(cluster.driver, id: "clustered", redis: redis, awaitReady: false)
+            try await eventually("it says why") {
+                let answer = try await node.ready()
+                return answer.status == 503 && answer.body.contains("the server is part of a Redis Cluster")
+            }
+            #expect(lines(node, with: "the server is part of a Redis Cluster") == 1)
+        }
+    }
+
     /// Paused writes (a failover that is under way, an operator) leave PING and pub/sub as they are.
     @Test func pausedWritesAreToldOnceAndSoIsTheirEnd() async throws {
         try await Cluster.with(options: ["--redis-timeout", "500ms"]) { cluster in
