@@ -83,8 +83,8 @@ import Testing
                 beats.append(Task { try await beat(other, token) })
             }
             defer { for beat in beats { beat.cancel() } }
-            if trouble == .noDisk { try FileManager.default.removeItem(at: directory) }
             let silent = try await nodes[1].connect(room)
+            if trouble == .noDisk { try FileManager.default.removeItem(at: directory) }
             try await redis.command(trouble.begin, user: nil, password: nil)
             for node in nodes {
                 try await eventually("\(node.id) says why", within: .seconds(20)) {
