@@ -74,7 +74,8 @@ enum PayloadTarget {
             && String(decoding: input, as: UTF8.self).unicodeScalars.allSatisfy { scalar in
                 scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value)
             }
-        require((RoomId(input) != nil) == (isName && input.count <= 128), "a room id: \(isName)")
+        let isRoom = isName && input.count <= 128 && !input.contains(UInt8(ascii: ","))
+        require((RoomId(input) != nil) == isRoom, "a room id: \(isRoom)")
         require((Identity(input) != nil) == (isName && input.count <= 256), "an identity: \(isName)")
         require(RoomId(input).map { $0.bytes == input } ?? true, "a room id keeps its bytes")
         let room = Channels(prefix: "p:").room(ofChannel: Array("p:room:".utf8) + input)
