@@ -52,7 +52,7 @@ enum GatewayProgram {
 
     private static func fail(_ message: String, _ status: Int32) {
         LogWriter.standardError.flush(within: .seconds(1))
-        BlockingDescriptor.write(Array("gateway: \(DisplayText.text(message))\n".utf8), to: STDERR_FILENO)
+        _ = StandardStreams.write("gateway: \(DisplayText.text(message))\n", to: STDERR_FILENO)
         exit(status)
     }
 }

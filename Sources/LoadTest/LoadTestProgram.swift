@@ -23,7 +23,7 @@ enum LoadTestProgram {
             case .print(let text): return StandardStreams.printResult(text, of: "loadtest")
             case .run(let values):
                 for unknown in LoadTestOptions.program.unknownVariables() {
-                    Console.write("loadtest: \(unknown.warning)\n", to: STDERR_FILENO)
+                    Console.writeError(unknown.warning)
                 }
                 // A long run would show them in `ps`.
                 ProcessArguments.hidePasswords()

@@ -27,7 +27,14 @@ package enum StandardStreams {
     ///
     /// - Returns: 0, or the `errno` with which writing failed.
     package static func write(_ text: String, to descriptor: Int32) -> Int32 {
-        var rest = Array(text.utf8)[...]
+        write(Array(text.utf8), to: descriptor)
+    }
+
+    /// Writes everything; waits where a pipe or a terminal that does not block is full.
+    ///
+    /// - Returns: 0, or the `errno` with which writing failed.
+    package static func write(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
+        var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             let code = count < 0 ? errno : 0

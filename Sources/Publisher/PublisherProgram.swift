@@ -18,7 +18,7 @@ enum PublisherProgram {
             case .print(let text): return StandardStreams.printResult(text, of: "publisher")
             case .run(let values):
                 for unknown in PublisherOptions.program.unknownVariables() {
-                    Console.write("publisher: \(unknown.warning)\n", to: STDERR_FILENO)
+                    Console.writeError(unknown.warning)
                 }
                 // A long file is published for hours, in which `ps` would show it.
                 ProcessArguments.hidePasswords()

@@ -3,6 +3,7 @@
 
 import EventLoop
 import Glibc
+import Options
 import Synchronization
 
 /// Takes lines at once and writes them in the background, in order. While nobody reads stderr, up to
@@ -73,31 +74,8 @@ final class LogWriter: Sendable {
 
     private func writeOut(_ lines: [[UInt8]], to descriptor: Int32) {
         let bytes = Array(lines.joined())
-        BlockingDescriptor.write(bytes, to: descriptor)
+        // What cannot be written has no place left to be reported.
+        _ = StandardStreams.write(bytes, to: descriptor)
         pendingBytes.subtract(bytes.count, ordering: .releasing)
-    }
-}
-
-/// Writing that waits: for the thread of the log, and for a process that has no loop yet.
-enum BlockingDescriptor {
-    /// Writes all of it; what cannot be written has no place left to be reported.
-    static func write(_ bytes: [UInt8], to descriptor: Int32) {
-        bytes.withUnsafeBytes { bytes in
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-                if count < 0 {
-                    guard errno == EINTR || (errno == EAGAIN && isWritableAgain(descriptor)) else { return }
-                    continue
-                }
-                rest = rest.dropFirst(count)
-            }
-        }
-    }
-
-    /// Another process that shares the descriptor may have made it non-blocking.
-    private static func isWritableAgain(_ descriptor: Int32) -> Bool {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        return poll(&entry, 1, -1) > 0 || errno == EINTR
     }
 }
