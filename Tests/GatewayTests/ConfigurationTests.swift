@@ -71,7 +71,7 @@ private struct FixedGenerator: RandomNumberGenerator {
     @Test func everyOptionReadsItsVariable() throws {
         let values = [
             "listen": "127.0.0.1:1", "admin-listen": "off", "workers": "2", "node-id": "n1",
-            "io-uring": "off", "console": "off", "admin-key": "0123456789abcdef",
+            "io-uring": "off", "console": "off", "admin-key": "0123456789abcdef", "admin-hosts": "a.example",
             "redis": "redis://h",
             "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",

@@ -12,12 +12,21 @@ private enum State: CaseIterable {
 
     /// Plays the healthy part.
     func lead(_ connection: FakeConnection) throws {
-        if self == .login || self == .finderLogin { return try connection.expect("AUTH") }
-        if self == .finderAsked { return try connection.expect("mymaster\r\n") }
+        if self == .login || self == .finderLogin {
+            try connection.expect("AUTH")
+            return
+        }
+        if self == .finderAsked {
+            try connection.expect("mymaster\r\n")
+            return
+        }
         try connection.expect("SETNAME")
         if self == .setName || self == .subscriberSetName { return }
         connection.send("+OK\r\n")
-        if self == .watchAsked { return try connection.expect("SUBSCRIBE") }
+        if self == .watchAsked {
+            try connection.expect("SUBSCRIBE")
+            return
+        }
         guard [.identifying, .proving, .asked].contains(self) else {
             try connection.expect("SUBSCRIBE")
             guard self != .subscribing else { return }

@@ -45,15 +45,18 @@ package final class FakeConnection {
 
     /// Waits until this text has come, and forgets everything up to its end.
     ///
+    /// - Returns: what has come in front of it.
     /// - Throws: `NeverHappened` when the client is gone, or silent for far too long.
-    package func expect(_ text: String) throws {
+    @discardableResult
+    package func expect(_ text: String) throws -> String {
         let wanted = Array(text.utf8)
         while true {
             if received.count >= wanted.count {
                 for start in 0...(received.count - wanted.count)
                 where received[start..<(start + wanted.count)].elementsEqual(wanted) {
+                    let before = String(decoding: received[..<start], as: UTF8.self)
                     received.removeFirst(start + wanted.count)
-                    return
+                    return before
                 }
             }
             guard try receive() else { throw NeverHappened(description: "never came: \(text)") }
