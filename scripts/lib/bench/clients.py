@@ -21,7 +21,7 @@ class HttpConnection:
         self.buffer = b""
 
     def send(self, path):
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
 
     def receive(self):
         """The body when the answer is complete, else None. Anything but 200 ends the benchmark."""
@@ -107,7 +107,7 @@ class HeldRooms:
         key = base64.b64encode(os.urandom(16)).decode()
         client.sendall((
             f"GET /ws?token={token}&roomIds=held-{2 * number},held-{2 * number + 1} HTTP/1.1\r\n"
-            f"Host: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
         answer = client.recv(4096)
         if not answer.startswith(b"HTTP/1.1 101 "):

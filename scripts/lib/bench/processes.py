@@ -91,7 +91,7 @@ def http_status(port, path):
     """The status code of a GET, 0 when there is no answer."""
     try:
         with socket.create_connection(("127.0.0.1", port), 2) as client:
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
             words = client.recv(4096).split(b" ", 2)
             return int(words[1]) if len(words) == 3 else 0
     except OSError:

@@ -18,7 +18,7 @@ class HttpConnection:
             async with asyncio.timeout(ANSWER_SECONDS):
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-                self._writer.write(f"GET {target} HTTP/1.1\r\nHost: soak\r\n\r\n".encode())
+                self._writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
                 return await self._answer()
         except BaseException:
             self.close()
