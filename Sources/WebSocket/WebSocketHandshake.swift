@@ -9,7 +9,7 @@ package enum HandshakeError: Error, Equatable, Sendable {
 }
 
 extension HandshakeError: CustomStringConvertible {
-    /// One line of ASCII for the developer of a client or the owner of a proxy.
+    /// One line of ASCII for the author of a client or the owner of a proxy.
     package var description: String {
         switch self {
         case .method: "the handshake is not a GET request"

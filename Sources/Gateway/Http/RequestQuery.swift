@@ -4,7 +4,7 @@ import WebSocket
 
 /// What is wrong with a request's parameters; the answer is 400.
 struct ParameterFault: Error, Equatable {
-    /// One line for the developer of the client. Never holds a value.
+    /// One line for the author of the client. Never holds a value.
     let detail: String
 
     init(_ detail: String) { self.detail = detail }
