@@ -104,8 +104,13 @@ class Client:
     async def _find_node(self, stay, token):
         for _ in range(NODE_TRIES):
             try:
-                node = await self._crowd.operator.send("HGET", f"client:{token}", "node")
+                node, order, allotted = await asyncio.gather(*(
+                    self._crowd.operator.send("HGET", f"client:{token}", field)
+                    for field in ("node", "order", "allotted")))
             except (ConnectionError, RedisRefusal):
+                node = order = allotted = None
+            if int(order or 0) < int(allotted or 0):
+                # The record still names the connection before: it is written anew just after the 101.
                 node = None
             if stay.ended_at is not None:
                 # The answer may be about the connection that came after it.
