@@ -104,9 +104,10 @@ class Client:
     async def _find_node(self, stay, token):
         for _ in range(NODE_TRIES):
             try:
-                node, order, allotted = await asyncio.gather(*(
+                # In this order: a node that is read behind a settled order is the new one.
+                allotted, order, node = await asyncio.gather(*(
                     self._crowd.operator.send("HGET", f"client:{token}", field)
-                    for field in ("node", "order", "allotted")))
+                    for field in ("allotted", "order", "node")))
             except (ConnectionError, RedisRefusal):
                 node = order = allotted = None
             if int(order or 0) < int(allotted or 0):
