@@ -85,7 +85,12 @@ import Testing
                 beats.append(Task { try await beat(other, token) })
             }
             defer { for beat in beats { beat.cancel() } }
-            let silent = try await nodes[1].connect(room)
+            // It beats until writes are refused, which takes a while where a snapshot has to fail first.
+            let silentToken = try await nodes[1].token()
+            let silent = try await nodes[1].connect(room, token: silentToken)
+            let beating = nodes[0]
+            let lastBeats = Task { try await beat(beating, silentToken) }
+            defer { lastBeats.cancel() }
             if trouble == .noDisk { try FileManager.default.removeItem(at: directory) }
             try await redis.command(trouble.begin, user: nil, password: nil)
             for node in nodes {
@@ -94,6 +99,7 @@ import Testing
                     return answer.status == 503 && answer.body.contains(trouble.word)
                 }
             }
+            lastBeats.cancel()
             if trouble != .replica {
                 let metrics = try await nodes[0].metrics()
                 #expect(metrics["roomcast_redis_refuses_writes"] == 1)
