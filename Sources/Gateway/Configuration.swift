@@ -2,9 +2,10 @@
 // changed. `ConfigurationOptions.swift` declares the options and tells the reasons for their defaults.
 
 import EventLoop
-import Notices
+import Network
 import Options
 import Redis
+import RedisSchema
 
 /// How much the log tells.
 enum LogLevel: String, CaseIterable, Sendable, Comparable {

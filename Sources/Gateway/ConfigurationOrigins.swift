@@ -1,6 +1,7 @@
 // Which pages may open a WebSocket: browsers send the page's origin with the handshake (RFC 6455 4.1, RFC
 // 6454 7). Pure.
 
+import Network
 import Options
 
 /// The origins that may connect.

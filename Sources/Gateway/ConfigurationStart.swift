@@ -1,7 +1,7 @@
 // The step from the process to its configuration: arguments, environment, host name, cores.
 
 import Glibc
-import Notices
+import RedisSchema
 import Options
 
 extension Configuration {

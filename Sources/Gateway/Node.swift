@@ -2,7 +2,7 @@
 
 import EventLoop
 import Glibc
-import Notices
+import RedisSchema
 import Options
 import Redis
 

@@ -1,7 +1,7 @@
 // What every thread of a node is given. Any thread.
 
 import EventLoop
-import Notices
+import RedisSchema
 import Synchronization
 
 /// The immutable frame of a node: settings, log, counters, state, and the mailboxes between its threads.

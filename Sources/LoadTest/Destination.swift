@@ -2,7 +2,7 @@
 
 import EventLoop
 import Glibc
-import Options
+import Network
 
 /// An address that was resolved once.
 struct Destination {

@@ -2,7 +2,7 @@
 
 import EventLoop
 import Glibc
-import Options
+import Network
 
 /// The clients of one process and what they have received.
 final class Holder {

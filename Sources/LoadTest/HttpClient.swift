@@ -2,7 +2,7 @@
 
 import EventLoop
 import Glibc
-import WebSocket
+import HTTP
 
 /// What came of a request.
 enum HttpAnswer {

@@ -2,6 +2,7 @@
 
 import EventLoop
 import Glibc
+import HTTP
 import WebSocket
 
 /// A client that reads what its rooms receive and books it.

@@ -1,8 +1,9 @@
 // What one call of the load test is to do: the options, checked against each other. Pure.
 
-import Notices
+import Network
 import Options
 import Redis
+import RedisSchema
 
 /// A checked call.
 struct LoadPlan: Sendable {

@@ -1,6 +1,6 @@
 // The declarations of the load test's options; the comment above each tells why its default is what it is.
 
-import Notices
+import RedisSchema
 import Options
 import Redis
 

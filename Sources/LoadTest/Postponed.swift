@@ -1,7 +1,7 @@
 // Attempts that a server has asked to make later (429 and 503 with Retry-After). Pure: the clock is handed in.
 
 import EventLoop
-import WebSocket
+import HTTP
 
 /// Holds numbers of things to try again, and says when. While a server asks for silence nothing is tried, new or old:
 /// what one attempt was told all others would be told, too.

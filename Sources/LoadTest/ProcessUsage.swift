@@ -1,7 +1,6 @@
 // CPU time and memory of processes, from /proc. Any thread.
 
 import Glibc
-import Options
 
 /// What a process has used up to now.
 struct ProcessUsage: Equatable, Sendable {

@@ -2,9 +2,9 @@
 
 import EventLoop
 import Glibc
-import Notices
+import HTTP
 import Redis
-import WebSocket
+import RedisSchema
 
 /// Why publishing ended.
 struct PublishFailure: Error, CustomStringConvertible {

@@ -1,6 +1,6 @@
 // The results of a run under stable names: the object that --json prints. Pure.
 
-import Notices
+import RedisSchema
 
 /// Percentiles in microseconds; all 0 when `count` is.
 struct LatencyReport: Codable, Equatable, Sendable {

@@ -1,7 +1,6 @@
 // The tokens of a process's clients, fetched before they connect. Loop-confined.
 
 import EventLoop
-import WebSocket
 
 /// Fetches tokens over a few connections, pipelined, or each over its client's own; no faster than the gateways ask for.
 final class TokenFetch {

@@ -1,5 +1,7 @@
 // How the text of an option becomes a value: one small converter a kind of value. Pure values, any thread.
 
+import Bytes
+
 /// Turns the text of an option into a value.
 package protocol OptionConverter<Value>: Sendable {
     associatedtype Value: Sendable
@@ -120,10 +122,4 @@ package struct ListConverter<Item: OptionConverter>: OptionConverter {
         }
         return values
     }
-}
-
-/// The value of a text of ASCII digits only; nil for anything else, a sign included, and on overflow.
-func unsignedDecimal(_ text: Substring) -> Int? {
-    guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-    return Int(text)
 }

@@ -1,6 +1,8 @@
 // Durations and byte sizes as options. The unit is required: a bare number has been read as the wrong unit
 // too often.
 
+import Bytes
+
 /// A duration with its unit: `500ms`, `30s`, `5m`, `24h`.
 package struct DurationConverter: OptionConverter {
     let range: ClosedRange<Duration>

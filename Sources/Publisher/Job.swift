@@ -1,7 +1,7 @@
 // What one call of the publisher is to do: the options, checked against each other. Pure; input is opened
 // later.
 
-import Notices
+import RedisSchema
 import Options
 
 /// A checked call.

@@ -2,8 +2,9 @@
 //
 //     {"room":<string>,"type":<string, optional>,"data":<any JSON value>}
 
-import Notices
-import WebSocket
+import Bytes
+import JSON
+import RedisSchema
 
 /// A checked notice.
 struct Notice: Equatable {

@@ -1,7 +1,7 @@
 // The declarations of the publisher's options: parsing, --help and the README's table come from this list.
 // The comment above each tells why its default is what it is.
 
-import Notices
+import RedisSchema
 import Options
 
 /// The publisher as a program.

@@ -1,7 +1,6 @@
 // From the command line to the exit code. Main thread; everything here blocks.
 
 import Glibc
-import Notices
 import Options
 import Redis
 

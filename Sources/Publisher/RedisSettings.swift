@@ -1,6 +1,6 @@
 // Where Redis is and how names begin there: what each of the publisher's commands asks for. Pure.
 
-import Notices
+import RedisSchema
 import Options
 import Redis
 

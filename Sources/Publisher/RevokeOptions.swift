@@ -1,7 +1,7 @@
 // The options of `publisher revoke`: parsing and --help come from this list. The comment above each default tells
 // its reason.
 
-import Notices
+import RedisSchema
 import Options
 
 /// The declarations of the command line.

@@ -1,7 +1,6 @@
 // `publisher revoke`: from its options to its exit code, and what it tells. Main thread; everything here blocks.
 
 import Glibc
-import Notices
 import Options
 import Redis
 

@@ -1,6 +1,6 @@
 // One notice to each of the rooms of a call. Main thread.
 
-import Notices
+import RedisSchema
 import Redis
 
 /// Publishes to rooms and tells the outcome of each.

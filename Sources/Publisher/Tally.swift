@@ -1,6 +1,6 @@
 // What became of the notices of a file, and how it is told: the summary and its JSON form. Pure.
 
-import Notices
+import RedisSchema
 import Options
 
 /// The count of a file's notices by outcome.

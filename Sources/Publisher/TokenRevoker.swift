@@ -2,7 +2,7 @@
 //
 //     SCAN → HGET userId, all of a page in one write → MULTI HGET node, DEL, EXEC of those that match → PUBLISH
 
-import Notices
+import RedisSchema
 import Redis
 
 /// Why a revocation could not go on.

@@ -1,5 +1,7 @@
 // Base64 (RFC 4648 section 4), as handshakes use it. Pure, any thread.
 
+import Bytes
+
 /// The standard alphabet, padded.
 package enum Base64 {
     private static let alphabet: StaticString =

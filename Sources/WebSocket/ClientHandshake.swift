@@ -1,6 +1,9 @@
 // The client's side of the opening handshake (RFC 6455 section 4.1): load tests and tests of the gateway.
 // An immutable value, any thread.
 
+import Bytes
+import HTTP
+
 /// Why a response does not open the connection.
 package enum ClientHandshakeError: Error, Equatable, Sendable {
     /// The server answered something else than 101; its status code.

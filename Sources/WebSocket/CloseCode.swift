@@ -1,5 +1,7 @@
 // Close codes and the payload of a Close frame (RFC 6455 sections 5.5.1 and 7.4). Pure values, any thread.
 
+import Bytes
+
 /// Why a connection ends, as it stands in a Close frame.
 package struct CloseCode: RawRepresentable, Hashable, Sendable {
     package let rawValue: UInt16

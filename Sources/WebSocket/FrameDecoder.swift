@@ -2,6 +2,8 @@
 // 5). A pure state machine, resumable at every byte; owned by whoever owns the connection and used on its
 // thread.
 
+import Bytes
+
 /// Decodes frames of one direction of one connection, one event a call.
 ///
 ///     firstByte → secondByte → [extendedLength] → [maskingKey] → payload → firstByte → …

@@ -1,5 +1,7 @@
 // The XOR mask of client frames (RFC 6455 section 5.3). A value, pure, any thread.
 
+import Bytes
+
 /// A masking key, rotated as the payload goes by: its first byte belongs to the next payload byte.
 package struct MaskingKey: Sendable, Equatable {
     /// The first byte of the key is the lowest.

@@ -1,5 +1,8 @@
 // The server's side of the opening handshake (RFC 6455 section 4.2). An immutable value, any thread.
 
+import Bytes
+import HTTP
+
 /// Which check of a handshake has failed, in their order; the answer is 400.
 package enum HandshakeError: Error, Equatable, Sendable {
     case method, httpVersion, upgrade, connection

@@ -1,6 +1,7 @@
 // One connection of the echo server, from its handshake to its Close frame. Loop-confined.
 
 import EventLoop
+import HTTP
 import WebSocket
 
 /// Sends every message back as one frame, on the codec of the gateway.

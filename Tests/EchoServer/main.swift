@@ -3,6 +3,7 @@
 
 import EventLoop
 import Glibc
+import Network
 import Options
 
 func fail(_ message: String) -> Never {

@@ -1,5 +1,5 @@
 import EventLoop
-import Options
+import Network
 import TestSupport
 import Testing
 

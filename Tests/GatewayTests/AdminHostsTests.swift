@@ -1,6 +1,6 @@
+import HTTP
 import Options
 import Testing
-import WebSocket
 
 @testable import Gateway
 

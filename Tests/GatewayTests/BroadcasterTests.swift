@@ -1,6 +1,6 @@
 import EventLoop
 import Foundation
-import Notices
+import RedisSchema
 import Redis
 import Synchronization
 import TestSupport

@@ -1,4 +1,4 @@
-import Options
+import Network
 import Testing
 
 @testable import Gateway

@@ -1,8 +1,8 @@
 import EventLoop
 import Glibc
-import Notices
-import Options
+import Network
 import Redis
+import RedisSchema
 import TestSupport
 import Testing
 

@@ -1,9 +1,9 @@
 import ConsolePage
 import Foundation
-import Notices
+import HTTP
 import Options
+import RedisSchema
 import Testing
-import WebSocket
 
 @testable import Gateway
 

@@ -1,4 +1,4 @@
-import Notices
+import RedisSchema
 import Testing
 
 @testable import Gateway

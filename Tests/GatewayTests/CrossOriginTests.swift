@@ -1,5 +1,6 @@
+import HTTP
+import RedisSchema
 import Testing
-import WebSocket
 
 @testable import Gateway
 

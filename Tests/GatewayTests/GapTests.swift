@@ -1,5 +1,5 @@
 import EventLoop
-import Notices
+import RedisSchema
 import Testing
 
 @testable import Gateway

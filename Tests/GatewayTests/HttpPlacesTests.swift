@@ -3,10 +3,10 @@
 import EventLoop
 import Foundation
 import Glibc
-import Options
+import HTTP
+import Network
 import TestSupport
 import Testing
-import WebSocket
 
 @testable import Gateway
 

@@ -1,4 +1,3 @@
-import Notices
 import TestSupport
 import Testing
 

@@ -1,5 +1,5 @@
 import EventLoop
-import Notices
+import RedisSchema
 import TestSupport
 import Testing
 

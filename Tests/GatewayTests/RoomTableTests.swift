@@ -1,6 +1,6 @@
 import EventLoop
 import Glibc
-import Notices
+import RedisSchema
 import TestSupport
 import Testing
 

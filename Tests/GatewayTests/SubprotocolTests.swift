@@ -1,3 +1,4 @@
+import RedisSchema
 import Testing
 
 @testable import Gateway

@@ -1,8 +1,8 @@
 // Configurations and requests as the tests of this target need them.
 
+import HTTP
 import Options
 import Testing
-import WebSocket
 
 @testable import Gateway
 

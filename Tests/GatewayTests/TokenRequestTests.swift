@@ -1,6 +1,6 @@
-import Notices
+import HTTP
+import RedisSchema
 import Testing
-import WebSocket
 
 @testable import Gateway
 

@@ -2,8 +2,8 @@
 
 import EventLoop
 import Glibc
-import Notices
-import Options
+import Network
+import RedisSchema
 import TestSupport
 import Testing
 import WebSocket

@@ -1,7 +1,7 @@
 // Requests over a connection that the server ends at the worst moment.
 import EventLoop
 import Foundation
-import Options
+import Network
 import Testing
 
 @testable import LoadTest

@@ -1,6 +1,6 @@
 import Foundation
+import JSON
 import Testing
-import WebSocket
 
 @testable import LoadTest
 

@@ -1,5 +1,5 @@
 import Glibc
-import Options
+import Network
 import Testing
 
 @testable import LoadTest

@@ -1,7 +1,7 @@
 // What is tried later because a server asked for it, and when it is given up.
 import EventLoop
+import HTTP
 import Testing
-import WebSocket
 
 @testable import LoadTest
 

@@ -1,6 +1,5 @@
 // What the built publisher tells when it cannot come to its end: which lines are out, which are not, which nobody knows.
 import Foundation
-import Notices
 import Options
 import TestSupport
 import Testing

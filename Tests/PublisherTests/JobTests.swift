@@ -1,4 +1,4 @@
-import Notices
+import RedisSchema
 import Options
 import Testing
 

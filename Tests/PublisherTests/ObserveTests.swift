@@ -1,5 +1,5 @@
 // What `nodes`, `rooms`, `watch` and `top` make of what nodes tell: without Redis and without a terminal.
-import Notices
+import RedisSchema
 import Options
 import Testing
 

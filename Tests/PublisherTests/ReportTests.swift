@@ -1,5 +1,5 @@
 import Foundation
-import Notices
+import RedisSchema
 import Testing
 
 @testable import Publisher

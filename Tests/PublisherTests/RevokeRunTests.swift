@@ -1,7 +1,7 @@
 // The built `publisher revoke` against a real Redis with many records; and its options.
 import EventLoop
 import Foundation
-import Notices
+import RedisSchema
 import Options
 import Redis
 import TestSupport

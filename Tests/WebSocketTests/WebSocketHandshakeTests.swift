@@ -1,3 +1,5 @@
+import HTTP
+import TestSupport
 import Testing
 
 @testable import WebSocket

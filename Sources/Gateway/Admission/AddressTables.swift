@@ -2,7 +2,7 @@
 // given, addresses are those of subscribers (`IPAddress.subscriber`).
 
 import EventLoop
-import Options
+import Network
 
 /// The open connections of each address. Bounded by the number of connections.
 struct AddressCounts: Sendable {

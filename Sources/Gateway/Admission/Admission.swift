@@ -1,7 +1,7 @@
 // The limits that hold for a whole node, whichever worker a connection comes to. Any thread.
 
 import EventLoop
-import Options
+import Network
 import Synchronization
 
 /// Counts by client address, and the rate of handshakes.

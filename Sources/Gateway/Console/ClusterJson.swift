@@ -1,6 +1,6 @@
 // The answer of GET /console/api/cluster. Pure.
 
-import Notices
+import RedisSchema
 
 /// Writes reports as JSON:
 ///

@@ -1,7 +1,7 @@
 // What the console shows of all nodes, read from Redis at most once a second. Confined to the control loop.
 
 import EventLoop
-import Notices
+import RedisSchema
 import Redis
 
 /// Reads the reports of all nodes and keeps them for a moment, so that many open pages cost what one does.

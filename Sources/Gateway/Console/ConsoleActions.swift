@@ -1,9 +1,9 @@
 // What the console does besides looking: publish, watch a room, revoke. Confined to the control loop.
 
 import EventLoop
-import Notices
+import HTTP
 import Redis
-import WebSocket
+import RedisSchema
 
 /// Carries out what a page with the admin key asks for.
 ///

@@ -2,8 +2,8 @@
 
 import ConsolePage
 import EventLoop
-import Notices
-import WebSocket
+import HTTP
+import RedisSchema
 
 /// Routes the console's requests. Who reaches the listener may look; for anything else the admin key is shown.
 ///

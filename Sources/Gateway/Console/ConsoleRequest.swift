@@ -1,7 +1,7 @@
 // What the console's page asks for in the bodies of its requests. Pure.
 
-import Notices
-import WebSocket
+import JSON
+import RedisSchema
 
 /// A body: a JSON object. Members that nobody knows are left alone.
 struct ConsoleRequest {

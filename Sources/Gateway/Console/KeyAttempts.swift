@@ -1,7 +1,7 @@
 // How often an address may show a wrong key. Pure: the clock is given.
 
 import EventLoop
-import Options
+import Network
 
 /// A bucket for each address: a few wrong keys at once, as people mistype them, and then one a second.
 ///

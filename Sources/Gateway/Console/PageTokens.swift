@@ -1,7 +1,7 @@
 // The tokens with which pages of the console watch. Confined to the control loop.
 
 import EventLoop
-import Notices
+import RedisSchema
 
 /// Tokens that this node's console has issued, as long as they live in Redis.
 struct PageTokens {

@@ -1,6 +1,6 @@
 // Whether a request comes from the console's own page. Pure.
 
-import WebSocket
+import HTTP
 
 /// The check against requests that another site makes a browser send (Fetch standard, Fetch Metadata).
 enum SameOrigin {

@@ -1,9 +1,8 @@
 // The subscriber's thread: from Redis' message to the mailboxes of the workers that have the room.
 
 import EventLoop
-import Notices
 import Redis
-import WebSocket
+import RedisSchema
 
 /// Checks each published payload, encodes its frame once, and posts it to the workers that have clients in the room:
 /// one batch and one wake-up for each worker at the end of the loop's turn.

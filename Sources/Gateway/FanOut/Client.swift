@@ -2,8 +2,8 @@
 
 import EventLoop
 import Glibc
-import Notices
-import Options
+import Network
+import RedisSchema
 import WebSocket
 
 /// One client: its socket, its token, its rooms, and what it has still to get.

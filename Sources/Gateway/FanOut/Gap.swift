@@ -1,7 +1,7 @@
 // The time in which a node does not hear Redis. Loop-confined: belongs to the subscriber's loop.
 
 import EventLoop
-import Notices
+import RedisSchema
 
 /// Since when messages may be missing, and those that came again before every room was back.
 ///

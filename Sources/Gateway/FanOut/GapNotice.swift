@@ -1,7 +1,7 @@
 // The word to clients that messages may be missing. Loop-confined: belongs to its worker's loop.
 
 import EventLoop
-import Notices
+import RedisSchema
 
 /// Makes the text frame that tells a client of a gap, once for all clients of the same rooms:
 ///

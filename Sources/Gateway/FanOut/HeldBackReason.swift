@@ -1,7 +1,7 @@
 // The check that a published payload has to pass. Pure; runs on the subscriber's loop.
 
-import Notices
-import WebSocket
+import JSON
+import RedisSchema
 
 /// Why a published payload reached nobody.
 enum HeldBackReason: Int, CaseIterable, CustomStringConvertible {

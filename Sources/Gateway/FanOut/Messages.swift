@@ -1,10 +1,9 @@
 // What crosses between the threads of a node.
 
 import EventLoop
-import Notices
-import Options
+import Network
 import Redis
-import WebSocket
+import RedisSchema
 
 /// To a worker, from the subscriber or from the node.
 enum WorkerMessage: Sendable {

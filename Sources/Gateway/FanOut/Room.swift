@@ -1,6 +1,6 @@
 // A room on one worker. Loop-confined.
 
-import Notices
+import RedisSchema
 
 /// The local clients of a room, and the messages of the present turn.
 final class Room {

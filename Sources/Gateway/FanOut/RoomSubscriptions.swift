@@ -1,7 +1,7 @@
 // Which rooms the node subscribes, and for which of its workers. Pure; lives on the subscriber's loop.
 
 import EventLoop
-import Notices
+import RedisSchema
 
 /// Counts the workers that want each room and says when to subscribe and when to leave.
 ///

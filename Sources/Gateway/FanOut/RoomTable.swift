@@ -1,7 +1,7 @@
 // The rooms of one worker: who is in them, and the step from a message to its clients. Loop-confined.
 
 import EventLoop
-import Notices
+import RedisSchema
 
 /// Room → local clients.
 final class RoomTable {

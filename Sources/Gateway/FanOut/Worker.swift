@@ -2,8 +2,8 @@
 
 import EventLoop
 import Glibc
-import Notices
-import Options
+import Network
+import RedisSchema
 
 /// Serves a share of the node's clients and shares nothing with the other workers.
 final class Worker {

@@ -1,8 +1,8 @@
 // What operators and their tools ask for. Runs on the control loop.
 
 import EventLoop
-import Notices
-import WebSocket
+import HTTP
+import RedisSchema
 
 /// Liveness, readiness, metrics, and the console.
 final class AdminEndpoints: HttpHandler {

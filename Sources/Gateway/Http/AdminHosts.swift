@@ -1,7 +1,8 @@
 // The names by which the admin listener may be asked. Pure.
 
+import HTTP
+import Network
 import Options
-import WebSocket
 
 /// The check against DNS rebinding: a page of any site can give its own name the address of this listener and then read
 /// what it answers, but it cannot leave its name out of `Host`.

@@ -1,7 +1,7 @@
 // The operators' door. Runs on the control loop.
 
 import EventLoop
-import Options
+import Network
 
 /// Serves the admin endpoints over connections with places of their own: what strangers do at the clients' port, or at
 /// this one, keeps no probe from its answer.

@@ -1,7 +1,7 @@
 // The bodies and fields of answers. Pure.
 
-import Notices
-import WebSocket
+import HTTP
+import RedisSchema
 
 /// Answers are JSON objects with one member, `data`.
 enum Answer {

@@ -1,6 +1,6 @@
 // A secret that a request shows to be let in. Pure.
 
-import WebSocket
+import HTTP
 
 /// One key of an option, and the check whether a request shows it.
 struct BearerKey: Sendable, Equatable, CustomStringConvertible, CustomReflectable {

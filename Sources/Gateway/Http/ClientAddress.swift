@@ -1,7 +1,7 @@
 // Who a request really comes from. Pure.
 
-import Options
-import WebSocket
+import HTTP
+import Network
 
 /// Finds the client behind proxies.
 enum ClientAddress {

@@ -1,8 +1,8 @@
 // What clients ask for: a token, a heartbeat, a WebSocket. Loop-confined; one for each worker.
 
 import EventLoop
-import Notices
-import WebSocket
+import HTTP
+import RedisSchema
 
 /// Routes requests and answers those for tokens and heartbeats.
 final class ClientEndpoints: HttpHandler {

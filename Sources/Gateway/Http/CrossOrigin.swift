@@ -1,6 +1,6 @@
 // What browsers are told about pages of other origins (Fetch standard, CORS). Pure.
 
-import WebSocket
+import HTTP
 
 /// The fields that let a page read an answer.
 struct CrossOrigin {

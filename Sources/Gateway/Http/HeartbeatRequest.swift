@@ -1,6 +1,6 @@
 // The token of a heartbeat. Pure.
 
-import WebSocket
+import HTTP
 
 /// Reads `token`, or `Authorization: Bearer <token>` for those who keep tokens out of URLs.
 enum HeartbeatRequest {

@@ -1,8 +1,8 @@
 // One HTTP/1.1 connection: requests in, answers out, in order. Loop-confined.
 
 import EventLoop
-import Options
-import WebSocket
+import HTTP
+import Network
 
 /// Answers requests. Called on the connection's loop; must answer each request once, now or later.
 protocol HttpHandler: AnyObject {

@@ -1,6 +1,6 @@
 // What a peer may ask of an HTTP connection's patience and memory. Immutable, any thread.
 
-import WebSocket
+import HTTP
 
 /// The limits of one HTTP connection.
 struct HttpLimits {

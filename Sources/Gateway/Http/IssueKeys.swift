@@ -1,6 +1,6 @@
 // Who may have tokens minted: the secret that the application's backend shows. Pure.
 
-import WebSocket
+import HTTP
 
 /// The keys of which a request for a token has to show one. Two are valid while a backend changes from the one to the
 /// other.

@@ -1,6 +1,6 @@
 // The query of a request, checked for what its endpoint reads. Pure.
 
-import WebSocket
+import HTTP
 
 /// What is wrong with a request's parameters; the answer is 400.
 struct ParameterFault: Error, Equatable {

@@ -1,6 +1,6 @@
 // Lists of rooms in queries: `a,b,c`. Pure.
 
-import Notices
+import RedisSchema
 
 /// Reads comma-separated room ids.
 enum RoomList {

@@ -1,7 +1,7 @@
 // What a request for a token asks for. Pure.
 
-import Notices
-import WebSocket
+import HTTP
+import RedisSchema
 
 /// The checked query of `/get/token`.
 struct TokenRequest {

@@ -1,8 +1,9 @@
 // A request for a WebSocket, from its first check to the client or the refusal. Loop-confined.
 
 import EventLoop
-import Notices
-import Options
+import HTTP
+import Network
+import RedisSchema
 import WebSocket
 
 /// Checks a handshake, registers its connection, waits until its rooms are subscribed, and makes the client.

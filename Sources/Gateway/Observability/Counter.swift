@@ -1,6 +1,6 @@
 // Numbers that one thread writes and any thread reads. Any thread.
 
-import Notices
+import RedisSchema
 import Synchronization
 
 /// A count or a level with a single writer.

@@ -2,7 +2,6 @@
 
 import EventLoop
 import Glibc
-import Notices
 import Options
 
 /// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.

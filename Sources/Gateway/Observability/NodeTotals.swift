@@ -1,6 +1,6 @@
 // The metrics as the node tells them to the other nodes. Reads from any thread.
 
-import Notices
+import RedisSchema
 
 extension NodeReport {
     /// The node's present totals, without its rooms.

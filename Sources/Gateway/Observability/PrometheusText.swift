@@ -1,6 +1,6 @@
 // The metrics as text (Prometheus exposition format 0.0.4). Runs on the control loop, reads from any thread.
 
-import Notices
+import RedisSchema
 
 /// Writes metric families in order.
 struct PrometheusText {

@@ -1,6 +1,5 @@
 // What a token's record says of its token. Pure.
 
-import Notices
 
 /// Enough of the record `client:<token>` to write it again should Redis lose it.
 struct ClientRecord {

@@ -1,7 +1,7 @@
 // Tokens and connections in Redis, as one worker sees them. Loop-confined.
 
 import EventLoop
-import Notices
+import RedisSchema
 import Redis
 
 /// The worker's command connection and what is done over it. Every call has one outcome, within the timeout.

@@ -1,6 +1,6 @@
 // What nodes are told by each other and by tools, on the channel that each of them always subscribes. Pure.
 
-import Notices
+import RedisSchema
 import Options
 
 /// A message on a node's control channel: words separated by spaces.

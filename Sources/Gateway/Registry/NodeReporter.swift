@@ -1,7 +1,7 @@
 // The node's entry among the nodes in Redis. Loop-confined; each worker has one.
 
 import EventLoop
-import Notices
+import RedisSchema
 import Redis
 
 /// Writes what a worker has to tell into `node:<id>` every two seconds: the first worker the totals of the node,

@@ -1,7 +1,6 @@
 // The return of Redis: live clients' records are made true again. Loop-confined.
 
 import EventLoop
-import Notices
 
 /// Walks through a worker's clients in batches, so that a node with many clients goes on serving meanwhile.
 final class RecordConfirmation {

@@ -1,7 +1,7 @@
 // A worker's command connection and the scripts that run over it. Loop-confined.
 
 import EventLoop
-import Notices
+import RedisSchema
 import Redis
 
 /// Calls scripts by their digests, and tells the node what Redis refuses.

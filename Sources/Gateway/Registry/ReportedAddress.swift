@@ -1,6 +1,6 @@
 // Where the node's clients connect, as the node says it to people. Pure value, any thread.
 
-import Options
+import Network
 
 /// `host:port` for a report: what is bound, and where that is every address of the machine (`0.0.0.0`), one that others
 /// can use.

@@ -1,7 +1,7 @@
 // The answer to the question which rooms a node has: exact, on demand, and nothing is left in Redis. Loop-confined.
 
 import EventLoop
-import Notices
+import RedisSchema
 import Redis
 
 /// Publishes all rooms of one worker to a reply channel, in chunks over several turns. `RoomListMessage` tells the

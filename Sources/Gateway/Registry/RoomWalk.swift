@@ -1,7 +1,7 @@
 // A look at every room of a worker that holds up nobody. Loop-confined.
 
 import EventLoop
-import Notices
+import RedisSchema
 
 /// Visits rooms in slices, one a turn, so that messages go on being written between them.
 final class RoomWalk {

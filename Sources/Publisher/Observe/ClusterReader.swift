@@ -2,7 +2,7 @@
 //
 //     SMEMBERS roomcast:nodes → HGETALL node:<id> of each, in one write
 
-import Notices
+import RedisSchema
 import Redis
 
 /// Why the cluster could not be looked at.

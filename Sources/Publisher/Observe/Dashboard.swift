@@ -1,6 +1,6 @@
 // The picture of `publisher top`: from what is known to lines that fit. Pure.
 
-import Notices
+import RedisSchema
 import Options
 
 /// What is known of the cluster, laid out for a screen of any size.

@@ -1,6 +1,6 @@
 // How nodes are shown: as a table, as JSON, in sum. Pure.
 
-import Notices
+import RedisSchema
 import Options
 
 /// The nodes of a cluster at one time.

@@ -1,6 +1,6 @@
 // Deliveries a second, from what nodes count. Pure.
 
-import Notices
+import RedisSchema
 
 /// The rates of nodes, each between the last two of its reports that differ.
 struct NodeRates {

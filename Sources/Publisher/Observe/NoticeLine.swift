@@ -1,7 +1,7 @@
 // How a notice that passes is shown. Pure, but for the time zone.
 
 import Glibc
-import Notices
+import RedisSchema
 import Options
 
 /// A notice as somebody who watches sees it.

@@ -1,7 +1,6 @@
 // The rooms of all nodes, added up from what each of their workers tells. Pure.
 
-import Notices
-import Options
+import RedisSchema
 
 /// Adds up answers to the question which rooms there are.
 struct RoomCensus {

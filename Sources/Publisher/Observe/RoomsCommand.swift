@@ -1,7 +1,7 @@
 // `publisher rooms`: its options, and from them to the exit code. Main thread; everything here blocks.
 
 import Glibc
-import Notices
+import RedisSchema
 import Options
 import Redis
 

@@ -1,7 +1,7 @@
 // `publisher top`: its options, and from them to the exit code. Main thread.
 
 import Glibc
-import Notices
+import RedisSchema
 import Options
 import Redis
 

@@ -1,0 +1,97 @@
+// Writes HTTP/1.1 responses into a byte array that is used again and again. Pure, any thread.
+
+import Bytes
+
+/// What a response says about the connection.
+package enum HttpConnectionOption: Sendable, Equatable {
+    /// Nothing: HTTP/1.1 goes on by itself.
+    case implied
+    /// `keep-alive`, for an HTTP/1.0 client that asked for it.
+    case keepAlive
+    case close
+}
+
+/// One field of a response.
+package struct HttpResponseField: Sendable {
+    package let name: StaticString
+    package let value: String
+
+    package init(_ name: StaticString, _ value: String) {
+        self.name = name
+        self.value = value
+    }
+
+    /// Whether the field is called `name`, in this very case.
+    package func isNamed(_ name: StaticString) -> Bool { self.name.rawBytes.equals(name.rawBytes) }
+}
+
+/// Response writer; there is nothing to hold, so it is a namespace.
+package enum HttpResponse {
+    /// Appends a whole response: status line, `fields`, Content-Length, Connection, and `body`.
+    ///
+    /// A carriage return, line feed or NUL in a value is written as a space, so that no value can end its
+    /// field (RFC 9110 section 5.5).
+    /// - Parameters:
+    ///   - body: Must be empty for 101 and 204.
+    ///   - omitsBody: For HEAD: the length is announced, the bytes are not sent.
+    ///   - date: The whole line of a Date field, which is the same for a second; none by default.
+    /// - Complexity: O(bytes written); allocates only to grow `output`.
+    package static func append(
+        _ status: HttpStatus, fields: [HttpResponseField] = [], body: UnsafeRawBufferPointer,
+        omitsBody: Bool = false, connection: HttpConnectionOption, date: [UInt8] = [], to output: inout [UInt8]
+    ) {
+        precondition(status.allowsBody || body.isEmpty, "this status has no body")
+        appendStatusLine(status, to: &output)
+        output.append(contentsOf: date)
+        for field in fields { append(field, to: &output) }
+        if status.allowsBody {
+            output.append("Content-Length: ")
+            output.append(decimal: body.count)
+            output.append("\r\n")
+        }
+        switch connection {
+        case .implied: break
+        case .keepAlive: output.append("Connection: keep-alive\r\n")
+        case .close: output.append("Connection: close\r\n")
+        }
+        output.append("\r\n")
+        if !omitsBody { output.append(contentsOf: body) }
+    }
+
+    /// The same with text for a body.
+    package static func append(
+        _ status: HttpStatus, fields: [HttpResponseField] = [], body: String, omitsBody: Bool = false,
+        connection: HttpConnectionOption, date: [UInt8] = [], to output: inout [UInt8]
+    ) {
+        var body = body
+        body.withUTF8 {
+            append(
+                status, fields: fields, body: UnsafeRawBufferPointer($0), omitsBody: omitsBody,
+                connection: connection, date: date, to: &output)
+        }
+    }
+
+    /// Appends the interim answer that a peer waits for before it sends a body (RFC 9110 section 15.2.1).
+    package static func appendContinue(to output: inout [UInt8]) {
+        output.append("HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    package static func appendStatusLine(_ status: HttpStatus, to output: inout [UInt8]) {
+        output.append("HTTP/1.1 ")
+        output.append(decimal: status.rawValue)
+        output.append(Ascii.space)
+        output.append(status.reasonPhrase)
+        output.append("\r\n")
+    }
+
+    package static func append(_ field: HttpResponseField, to output: inout [UInt8]) {
+        precondition(Ascii.isToken(field.name.rawBytes), "a field name is a token")
+        output.append(field.name)
+        output.append(": ")
+        for byte in field.value.utf8 {
+            output.append(
+                byte == Ascii.carriageReturn || byte == Ascii.lineFeed || byte == 0 ? Ascii.space : byte)
+        }
+        output.append("\r\n")
+    }
+}

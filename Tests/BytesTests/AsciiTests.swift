@@ -1,0 +1,25 @@
+import TestSupport
+import Testing
+
+@testable import Bytes
+
+@Suite struct AsciiTests {
+    @Test func tokenBytesAreThoseOfTheGrammar() {
+        let grammar = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+        let found = (UInt8.min...UInt8.max).filter(Ascii.isTokenByte)
+        #expect(found == Array(grammar.utf8).sorted())
+    }
+
+    @Test func lowercaseTouchesLettersOnly() {
+        for byte in UInt8.min...UInt8.max {
+            let isUppercase = (0x41...0x5A).contains(byte)
+            #expect(Ascii.lowercase(byte) == (isUppercase ? byte + 32 : byte))
+        }
+    }
+
+    @Test func trimmingLeavesInnerBlanks() {
+        func trimmed(_ sample: String) -> String { withRaw(sample) { text(Array($0.trimmed())) } }
+        #expect(trimmed(" \t a b \t") == "a b")
+        #expect(trimmed(" \t ") == "" && trimmed("") == "" && trimmed("a") == "a")
+    }
+}
