@@ -10,11 +10,12 @@ package class EventHandler {
     private let loop: EventLoop
 
     init(on loop: EventLoop) {
+        loop.assertOnThread()
         self.loop = loop
     }
 
-    /// Creates and adds nothing yet: `add` does. libevent holds an unretained pointer to this object, which is
-    /// sound because the event is freed by `freeEvent` or `deinit` at the latest.
+    /// Creates and adds nothing yet: `addEvent` does. libevent holds an unretained pointer to this object, which is
+    /// sound because `deinit` frees the event.
     final func makeEvent(descriptor: Int32, flags: Int32) {
         precondition(event == nil, "an event handler owns one event")
         let context = Unmanaged.passUnretained(self).toOpaque()
@@ -23,6 +24,7 @@ package class EventHandler {
     }
 
     final func addEvent(after delay: Duration? = nil) {
+        loop.assertOnThread()
         guard let delay else {
             event_add(event, nil)
             return
@@ -33,10 +35,9 @@ package class EventHandler {
         event_add(event, &interval)
     }
 
-    final func freeEvent() {
-        guard let event else { return }
-        self.event = nil
-        event_free(event)
+    final func removeEvent() {
+        loop.assertOnThread()
+        event_del(event)
     }
 
     deinit {

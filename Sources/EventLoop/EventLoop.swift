@@ -1,5 +1,5 @@
 // One libevent base and the thread that turns it. Everything created on a loop belongs to that loop's thread;
-// only `Mailbox` crosses threads.
+// only `Mailbox` crosses threads, which debug builds check.
 
 import CLibevent
 import Glibc
@@ -18,6 +18,8 @@ public final class EventLoop {
     private var socketsEvent: OpaquePointer?
     private var mailboxes: [MailboxEnd] = []
     private var finishing: ContiguousArray<SocketWatcher> = []
+    /// The thread that made the loop, until another one runs it.
+    private var thread = pthread_self()
     // What libevent has found ready, for the steps of the turn: a callback of its own that did the work at once could
     // make the next thing ready, and libevent would go on with that before it lets the turn end.
     private var areMailboxesReady = false
@@ -56,8 +58,18 @@ public final class EventLoop {
         event_base_free(base)
     }
 
+    /// Whether the calling thread is the one that runs the loop, or made it if the loop has not run yet.
+    @usableFromInline package var isOnThread: Bool { pthread_equal(thread, pthread_self()) != 0 }
+
+    /// Ends a debug build that calls something confined to this loop on another thread. In release it costs
+    /// nothing: not even the condition is looked at.
+    @inlinable package func assertOnThread(file: StaticString = #fileID, line: UInt = #line) {
+        assert(isOnThread, "what is confined to a loop is called on the loop's thread", file: file, line: line)
+    }
+
     /// Turns until `stop()` is called on this thread; once in the loop's life, as its mailboxes are closed then.
     package func run() {
+        thread = pthread_self()
         var hasWorkLeft = false
         while !isStopping {
             hasWorkLeft = turn(isWaiting: !hasWorkLeft)
@@ -85,12 +97,14 @@ public final class EventLoop {
 
     /// Ends `run()` after the present turn.
     package func stop() {
+        assertOnThread()
         isStopping = true
         event_base_loopbreak(base)
     }
 
     /// Calls `turnEnds` of a watcher once, behind `onTurnEnd`.
     func atTurnEnd(_ watcher: SocketWatcher) {
+        assertOnThread()
         finishing.append(watcher)
     }
 
@@ -108,10 +122,12 @@ public final class EventLoop {
     package var mailboxCount: Int { mailboxes.count }
 
     func add(_ mailbox: MailboxEnd) {
+        assertOnThread()
         mailboxes.append(mailbox)
     }
 
     func remove(_ isMeant: (MailboxEnd) -> Bool) {
+        assertOnThread()
         mailboxes.removeAll(where: isMeant)
     }
 

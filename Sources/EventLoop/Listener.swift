@@ -217,6 +217,7 @@ package final class Listener: SocketWatcher {
     ///   - patience: how long they may wait for descriptors where there are none.
     ///   - onClosed: runs once, perhaps before this returns; the listener may go then.
     package func closeWhenEmpty(patience: Duration, onClosed: @escaping () -> Void) {
+        loop.assertOnThread()
         closing = (.now + patience, onClosed)
         // An empty queue is not reported: from here on a timer asks.
         watchReadability(false)
@@ -227,6 +228,7 @@ package final class Listener: SocketWatcher {
 
     /// There may be room again.
     package func resume() {
+        loop.assertOnThread()
         guard isWatching, closing == nil else { return }
         timer?.cancel()
         watchReadability(true)

@@ -12,6 +12,7 @@ open class SocketWatcher {
 
     /// Starts to watch `socket`, which stays the subclass's to close after `stopWatching()`.
     public init(socket: Socket, loop: EventLoop) {
+        loop.assertOnThread()
         self.socket = socket
         self.loop = loop
         loop.sockets.change(self, from: [], to: interest)
@@ -19,6 +20,7 @@ open class SocketWatcher {
 
     /// Goes on with the socket of another watcher, which stops watching.
     public init(takingOver other: SocketWatcher) {
+        other.loop.assertOnThread()
         precondition(other.isWatching, "only a watched socket can be taken over")
         socket = other.socket
         loop = other.loop
@@ -49,6 +51,7 @@ open class SocketWatcher {
 
     /// Forgets the socket: no callback comes after this. Call before closing the descriptor.
     package final func stopWatching() {
+        loop.assertOnThread()
         guard isWatching else { return }
         isWatching = false
         loop.sockets.change(self, from: interest, to: [])
@@ -56,6 +59,7 @@ open class SocketWatcher {
     }
 
     private func watch(_ part: SocketInterest, _ isWatched: Bool) {
+        loop.assertOnThread()
         guard isWatching, interest.contains(part) != isWatched else { return }
         let changed = isWatched ? interest.union(part) : interest.subtracting(part)
         loop.sockets.change(self, from: interest, to: changed)

@@ -23,7 +23,7 @@ package final class Timer: EventHandler {
 
     /// Stops the timer; it can be started again.
     package func cancel() {
-        event_del(event)
+        removeEvent()
     }
 
     override func handleEvent(_ flags: Int32) {

@@ -29,6 +29,7 @@ final class AddressLookup {
     func start(
         _ address: RedisURL.Address, onDone: @escaping (Result<RedisURL.Address, RedisFailure>) -> Void
     ) {
+        loop.assertOnThread()
         cancel()
         guard case .tcp(let host, let port) = address, !HostResolver.isNumeric(host) else {
             onDone(.success(address))
@@ -57,6 +58,7 @@ final class AddressLookup {
     }
 
     private func answered(_ number: Int, _ answer: HostResolver.Outcome) {
+        loop.assertOnThread()
         guard number == self.number, let onAnswer else { return }
         self.onAnswer = nil
         onAnswer(answer)

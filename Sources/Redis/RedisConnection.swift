@@ -78,6 +78,7 @@ package final class RedisConnection {
     package func send(
         _ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
+        link.loop.assertOnThread()
         guard isUp, let context = link.context else {
             onReply(.failure(.unavailable("not connected")))
             return

@@ -25,7 +25,7 @@ final class RedisLink {
     /// A connection that ends sooner does not prove the server well: the waits go on growing.
     private static let provingTime = Duration.seconds(2)
 
-    private let loop: EventLoop
+    let loop: EventLoop
     private let destination: Destination
     private let authArguments: [String]?
     private let database: Int
@@ -91,11 +91,13 @@ final class RedisLink {
     var hasNews: Bool { context?.hasNews ?? false }
 
     func start() {
+        loop.assertOnThread()
         connect()
     }
 
     /// Ends the connection and makes no other.
     func stop() {
+        loop.assertOnThread()
         isStopped = true
         retryTimer?.cancel()
         giveUpAttempt()
@@ -105,6 +107,7 @@ final class RedisLink {
     /// Ends the present connection, because of what its user found out; another is made after the backoff.
     /// Not to be called from `onLost`.
     func drop(reason: String) {
+        loop.assertOnThread()
         timeoutTimer?.cancel()
         if let context {
             context.close(reason: reason)
@@ -136,6 +139,7 @@ final class RedisLink {
 
     /// The sentinels have a new master: any other server is left at once, and this one is tried first.
     func follow(_ master: RedisURL.Address) {
+        loop.assertOnThread()
         guard case .master = destination, !isStopped, server != master else { return }
         announcedMaster = master
         if server != nil { drop(reason: "the master is now \(master)") }

@@ -90,12 +90,14 @@ package final class RedisSubscriber {
 
     /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
     package func subscribe(_ channel: RedisArgument) {
+        link.loop.assertOnThread()
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")
         if hasAskedForAll { send(.subscribe, channel) }
     }
 
     /// Lets go of a channel that has been confirmed, or refused.
     package func unsubscribe(_ channel: RedisArgument) {
+        link.loop.assertOnThread()
         precondition(channels.remove(channel) != nil, "only a held channel is unsubscribed")
         if refused.contains(channel) {
             refused.remove(channel)

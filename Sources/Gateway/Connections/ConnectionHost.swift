@@ -45,16 +45,19 @@ final class ConnectionHost {
 
     /// Keeps `connection` alive until `forget`.
     func adopt(_ connection: Connection) {
+        loop.assertOnThread()
         _ = Unmanaged.passRetained(connection)
     }
 
     /// Balances `adopt`.
     func forget(_ connection: Connection) {
+        loop.assertOnThread()
         wheel.remove(connection)
         Unmanaged.passUnretained(connection).release()
     }
 
     func setDeadline(_ connection: Connection, after delay: Duration) {
+        loop.assertOnThread()
         wheel.set(connection, after: delay, now: .now)
     }
 

@@ -150,6 +150,7 @@ final class HttpConnection: Connection {
     func respond(
         _ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "", isLast closes: Bool = false
     ) {
+        host.loop.assertOnThread()
         guard isWatching, state == .waiting else { return }
         onAbandon = nil
         requestBody = []
@@ -173,6 +174,7 @@ final class HttpConnection: Connection {
 
     /// Lets go of the socket, with the present request unanswered: both are the caller's from here on.
     func detach() -> Socket {
+        host.loop.assertOnThread()
         precondition(isWatching && state == .waiting, "only a connection whose request waits is handed on")
         stopWatching()
         didEnd()
@@ -182,6 +184,7 @@ final class HttpConnection: Connection {
 
     /// Ends the connection after the answers that it owes; one that is new may still bring its request.
     func closeWhenIdle() {
+        host.loop.assertOnThread()
         isLast = true
         guard state == .reading, input.isEmpty, output.isEmpty else { return }
         if hasReceived { disconnect() } else { setDeadline(after: HttpConnection.lingerTime) }
