@@ -243,7 +243,7 @@ import Testing
             #expect(last["reason"] == "replaced")
             #expect(last["code"] == 4001)
             let error = end["errors"][0].string ?? ""
-            #expect(error.hasPrefix("Error: Roomcast: the connection is closed for good, replaced: 4001"))
+            #expect(error.hasPrefix("Error: Roomcast: the connection was closed for good, replaced: 4001"))
             // In this time one that fights would have come back.
             try await newer.expect("beats go on") { $0["beats"].int ?? 0 >= 2 }
             #expect(try await newer.seen()["counts"]["reconnects"] == 0)

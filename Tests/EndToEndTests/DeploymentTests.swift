@@ -59,7 +59,7 @@ import Testing
         ("packaging/roomcast-gateway.service", "LimitCORE=0", "LimitCORE=1", "the unit may dump core"),
         ("packaging/roomcast-gateway.service", "MemoryMax=75%", "", "the unit may take all memory"),
         ("packaging/gateway.env", "GATEWAY_LISTEN=127.0.0.1", "#GATEWAY_LISTEN=0.0.0.0", "listens for everybody"),
-        ("README.md", "install -m 600", "cp", "leaves passwords"),
+        ("deploy/README.md", "install -m 600", "cp", "leaves passwords"),
     ])
     func mistakesAreFound(file: String, text: String, mistake: String, words: String) async throws {
         let directory = FileManager.default.temporaryDirectory.appending(

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Gateway
 
-/// The README's table of options is written for people; these hold it against the declarations.
+/// The README and the reference are written for people; these hold them against the declarations.
 @Suite struct ReadmeTests {
     private var root: URL {
         URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -14,10 +14,14 @@ import Testing
         try String(contentsOf: root.appendingPathComponent(name), encoding: .utf8)
     }
 
-    private func readme() throws -> String { try page("README.md") }
+    /// The chapter about the gateway in the reference: its tables of options.
+    private func gatewayChapter() throws -> String {
+        let chapters = try page("docs/REFERENCE.md").components(separatedBy: "\n## ")
+        return try #require(chapters.first { $0.hasPrefix("`gateway`") })
+    }
 
     private func rows() throws -> [String] {
-        try readme().split(separator: "\n").map(String.init).filter { $0.hasPrefix("| `") }
+        try gatewayChapter().split(separator: "\n").map(String.init).filter { $0.hasPrefix("| `") }
     }
 
     @Test func everyOptionHasARowWithItsDefault() throws {
@@ -35,19 +39,25 @@ import Testing
 
     @Test func noRowNamesAnOptionThatDoesNotExist() throws {
         let names = Set(Configuration.options.map(\.name))
-        let table = try readme().components(separatedBy: "## Options")[1].components(separatedBy: "`publisher --help`")[0]
-        for match in table.matches(of: /\| `--([a-z-]+)/) {
-            #expect(names.contains(String(match.output.1)), "--\(match.output.1)")
+        // The whole chapter, so that the text of a row names no lost option, either.
+        for match in try gatewayChapter().matches(of: /`--([a-z-]+)/) {
+            #expect(names.contains(String(match.output.1)) || match.output.1 == "help", "--\(match.output.1)")
         }
     }
 
     @Test func everyMetricThatIsNamedExists() throws {
-        let operations = try page("docs/OPERATIONS.md")
+        let pages = try ["README.md", "docs/OPERATIONS.md", "docs/REFERENCE.md"].map(page).joined()
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
         let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n", droppedLogLines: 0).text
-        for match in (try readme() + operations).matches(of: /\b(?:roomcast|process)_[a-z_]+/) {
+        for match in pages.matches(of: /\b(?:roomcast|process)_[a-z_]+/) {
             #expect(metrics.contains("# TYPE \(match.output) "), "\(match.output)")
         }
+    }
+
+    /// One page, so that a stranger reads all of it.
+    @Test(arguments: ["README.md", "README.zh-CN.md"])
+    func readmeIsOnePage(name: String) throws {
+        #expect(try page(name).split(separator: "\n", omittingEmptySubsequences: false).count <= 151)
     }
 
     // MARK: The other language
@@ -73,19 +83,44 @@ import Testing
     }
 
     @Test func chineseReadmeIsInStep() throws {
-        let english = Skeleton(try readme())
+        let english = Skeleton(try page("README.md"))
         let chinese = Skeleton(try page("README.zh-CN.md"))
         #expect(chinese.headings == english.headings)
         #expect(chinese.codeBlocks == english.codeBlocks)
         #expect(chinese.rows == english.rows)
     }
 
-    @Test(arguments: ["README.md", "README.zh-CN.md", "docs/API.md", "examples/README.md"])
+    // MARK: Links
+
+    /// Every page in Markdown that the repository has: at its root, and in the folders that people read.
+    private static var pages: [String] {
+        let root = ReadmeTests().root
+        let folders = ["docs", "clients/js", "deploy", "examples"].flatMap { folder in
+            (FileManager.default.enumerator(atPath: root.appendingPathComponent(folder).path)?.allObjects ?? [])
+                .compactMap { ($0 as? String).map { "\(folder)/\($0)" } }
+        }
+        let top = (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? []
+        return (top + folders).filter { $0.hasSuffix(".md") && !$0.contains("node_modules") }.sorted()
+    }
+
+    /// The name by which GitHub links to a heading.
+    private func anchor(_ heading: String) -> String {
+        heading.lowercased().filter { $0.isLetter || $0.isNumber || $0 == " " || $0 == "-" || $0 == "_" }
+            .replacingOccurrences(of: " ", with: "-")
+    }
+
+    @Test(arguments: Self.pages)
     func linksLeadSomewhere(name: String) throws {
         let directory = root.appendingPathComponent(name).deletingLastPathComponent()
-        for match in try page(name).matches(of: /\]\(([^)#:]+)(?:#[^)]*)?\)/) {
-            let target = directory.appendingPathComponent(String(match.output.1)).standardizedFileURL.path
-            #expect(FileManager.default.fileExists(atPath: target), "\(match.output.1)")
+        for match in try page(name).matches(of: /\]\(([^)#: ]*)(?:#([^)]*))?\)/) {
+            let target = match.output.1.isEmpty
+                ? root.appendingPathComponent(name)
+                : directory.appendingPathComponent(String(match.output.1)).standardizedFileURL
+            #expect(FileManager.default.fileExists(atPath: target.path), "\(match.output.0)")
+            guard let wanted = match.output.2, target.pathExtension == "md" else { continue }
+            let headings = try String(contentsOf: target, encoding: .utf8).split(separator: "\n")
+                .filter { $0.hasPrefix("#") }.map { anchor(String($0.drop { $0 == "#" || $0 == " " })) }
+            #expect(headings.contains(String(wanted)), "\(match.output.0)")
         }
     }
 }

@@ -1,4 +1,4 @@
-// The types of roomcast.js. Its README says what each option is for.
+// The types of roomcast.js. Its README explains each option.
 
 /** What a publisher sends: `{"type":"notice","data":{…}}`. */
 export interface Notice {
@@ -6,20 +6,23 @@ export interface Notice {
   data: unknown;
 }
 
-/** Notices may be missing: Pub/Sub keeps nothing for those who are away. Fetch from your backend what is new. */
+/**
+ * Notices may be missing, because Pub/Sub keeps nothing for absent clients. Ask your backend for what is new, at a
+ * random moment within a few seconds: all clients of a node have the same gap.
+ */
 export interface Gap {
   /** The rooms in which something may be missing. */
   rooms: string[];
   /**
-   * How long it was, in milliseconds, never too short. After a reconnection it counts from the last thing that was
-   * certainly heard, which may be the last heartbeat.
+   * Length in milliseconds, never too short. After a reconnection it counts from the last moment at which the client
+   * certainly heard its gateway, which may be the last heartbeat.
    */
   ms: number;
-  /** `server`: the node was away from Redis. `reconnect`: this client was away from the node. */
+  /** `server`: the node was cut off from Redis. `reconnect`: this client was cut off from the node. */
   source: "server" | "reconnect";
 }
 
-/** `connecting`: a token or a handshake is under way. `waiting`: until the next attempt. `closed`: for good. */
+/** `connecting`: getting a token or shaking hands. `waiting`: until the next attempt. `closed`: for good. */
 export type Status = "connecting" | "open" | "waiting" | "closed";
 
 export type EndReason =
@@ -29,28 +32,28 @@ export type EndReason =
   | "replaced"
   /** 4003: the token was revoked, and there is no `getToken` to ask for another one. */
   | "revoked"
-  /** 1002, 1007, 1008, 1009: something between the two breaks the protocol. */
+  /** 1002, 1007, 1008, 1009: this client, or something in between, breaks the protocol. */
   | "protocol"
-  /** The gateway has no token for this client (400, 401, …), or no WebSocket can be made here. */
+  /** The gateway refuses a token for this client (400, 401, …), or a WebSocket cannot be opened here. */
   | "refused"
-  /** `getToken` gave null. */
+  /** `getToken` returned null. */
   | "no token";
 
 /** Why a client waits. `detail` is for people: its words may change. */
 export type WaitReason =
   /** The connection was closed, with `code` (1006: it was cut). */
   | { kind: "close"; code: number; detail?: string }
-  /** HTTP answered, and not as hoped: the gateway, or something in front of it. */
+  /** An unexpected HTTP answer, from the gateway or from something in front of it. */
   | { kind: "status"; status: number; detail: string }
-  /** Nobody answered. A browser does not say whether the network or CORS is at fault. */
+  /** No answer. A browser does not say whether the network or CORS is the reason. */
   | { kind: "network"; detail: string }
   /** No answer in time. */
   | { kind: "timeout"; detail: string }
-  /** The gateway knows the token, and the WebSocket does not open. A browser does not say why. */
+  /** The gateway knows the token, but the WebSocket does not open. A browser does not say why. */
   | { kind: "handshake"; detail: string }
-  /** `getToken` has failed, as `onerror` was told. */
+  /** `getToken` failed; `onerror` received its error. */
   | { kind: "getToken"; detail: string }
-  /** The page is frozen, or left and kept in the back/forward cache; it goes on when it comes back. */
+  /** The page is frozen, or in the back/forward cache; the client goes on when the page comes back. */
   | { kind: "frozen" }
   /** There is no network. */
   | { kind: "offline" };
@@ -63,19 +66,19 @@ export type StatusChange =
     reason: WaitReason;
     /** The close code of the connection that has ended. */
     code?: number;
-    /** Milliseconds until the next attempt; what happens in the page may bring it forward. */
+    /** Milliseconds until the next attempt; events of the page may bring it forward. */
     retryInMs: number;
   }
   | { status: "closed"; previous: Status; reason: EndReason; code?: number; retryInMs?: undefined };
 
-/** An error of this module. `reason`: what has led to it, where that was an answer, a close or silence. */
+/** An error of this module. `reason` is there if an answer, a close or silence led to it. */
 export interface ClientError extends Error {
   reason?: WaitReason;
 }
 
 /** Why a token is asked for. */
 export interface TokenRequest {
-  /** `token error`: the one before is unknown to the gateway, mostly because it has expired. */
+  /** `token error`: the gateway does not know the previous token, mostly because it has expired. */
   reason: "first" | "token error" | "revoked";
   rooms: string[];
   userId?: string;
@@ -84,7 +87,7 @@ export interface TokenRequest {
   signal: AbortSignal;
 }
 
-/** Resolves to a token, or to null when there will be none: the client ends. A rejection is tried again. */
+/** Resolves to a token, or to null to end the client. After a rejection the client asks again. */
 export type GetToken = (request: TokenRequest) => Promise<string | null> | string | null;
 
 /** Where tokens come from: the gateway itself (for a user or a device), or your backend. */
@@ -98,9 +101,9 @@ export interface Callbacks<N = Notice> {
   onstatus: ((change: StatusChange) => unknown) | null;
   ongap: ((gap: Gap) => unknown) | null;
   /**
-   * What does not heal by itself (a `ClientError`): a refusal, a close for good, no connection for a long time and no
-   * sign that one is possible. What a callback threw, a `getToken` that failed, a frame that is no JSON. Without it,
-   * `console.error`.
+   * Trouble that does not pass by itself (a `ClientError`): a refusal, a close for good, no connection for a long time
+   * and no sign that one is possible. Also errors from callbacks and `getToken`, and frames that are not JSON. Without
+   * it the client uses `console.error`.
    */
   onerror: ((error: unknown) => unknown) | null;
 }
@@ -110,11 +113,11 @@ export type ConnectOptions<N = Notice> = TokenSource & Partial<Callbacks<N>> & {
   url: string | URL;
   /** One or two room ids: 1 to 128 bytes of UTF-8 without control characters and commas. */
   rooms: readonly string[];
-  /** How handshakes and heartbeats carry the token; `subprotocol`: in no URL. `query` unless given. */
+  /** How handshakes and heartbeats carry the token; `subprotocol` keeps it out of URLs. `query` by default. */
   tokenIn?: "query" | "subprotocol";
-  /** The gateway's `--heartbeat-timeout` in milliseconds, at least 1000; 30000 unless given. */
+  /** The gateway's `--heartbeat-timeout` in milliseconds, at least 1000; 30000 by default. */
   heartbeatTimeoutMs?: number;
-  /** Whether a worker keeps the time while the page is hidden; true unless given. */
+  /** Whether a worker keeps the time while the page is hidden; true by default. */
   backgroundTimer?: boolean;
   /** In place of the global `WebSocket`. */
   WebSocket?: new (url: string, protocols?: string[]) => unknown;
@@ -126,7 +129,7 @@ export interface Counts {
   reconnects: number;
   /** Calls of `ongap`. */
   gaps: number;
-  /** Frames that are no JSON. */
+  /** Frames that are not JSON. */
   unreadable: number;
 }
 
@@ -134,7 +137,7 @@ export interface Client<N = Notice> extends Callbacks<N> {
   readonly status: Status;
   readonly rooms: string[];
   readonly counts: Counts;
-  /** Ends it for good; a second call does nothing. */
+  /** Ends the client for good; a second call does nothing. */
   close(): void;
 }
 
@@ -151,14 +154,13 @@ export function closeRule(code: number, canAsk: boolean): {
   reason?: EndReason;
 };
 
-/** Milliseconds before the next attempt, after so many that failed; `random` gives 0 up to and without 1. */
+/** Milliseconds before the next attempt, after `attempt` failed ones; `random` returns 0 up to and without 1. */
 export function backoffMs(attempt: number, random?: () => number): number;
 
-/** The different rooms of `rooms`. @throws TypeError when they are none that a gateway takes. */
+/** The different rooms of `rooms`. @throws TypeError if a gateway would refuse them. */
 export function checkedRooms(rooms: readonly string[]): string[];
 
 /**
- * Milliseconds that a `Retry-After` asks for, in seconds or as a date, at most five minutes; 0 when it asks for
- * nothing.
+ * Milliseconds that a `Retry-After` asks for, in seconds or as a date, at most five minutes; 0 if it asks for nothing.
  */
 export function retryAfterMs(text: string | null | undefined, now?: number): number;

@@ -1,33 +1,33 @@
-// Roomcast's client: takes a token, opens a WebSocket for one or two rooms, beats, and stays connected.
+// Roomcast's client: takes a token, opens a WebSocket for one or two rooms, sends heartbeats, and stays connected.
 // No dependency. Runs in every current browser, and in any other place where fetch and WebSocket are global.
 
-/** How long the gateway waits for a heartbeat unless it is told otherwise (its `--heartbeat-timeout`). */
+/** How long the gateway waits for a heartbeat by default (its `--heartbeat-timeout`). */
 const standardHeartbeatMs = 30_000;
-/** A beat comes after 71 to 83 % of that time: 21 to 25 s, with time left for a second attempt. */
+/** A heartbeat follows after 71 to 83 % of that time: 21 to 25 s, which leaves time for a second attempt. */
 const earliestBeat = 0.71, latestBeat = 0.83;
-/** The gateway cuts up to 2 s late; the rest is the way. */
+/** The gateway closes up to 2 s late; the rest is for the network. */
 const verdictSlackMs = 5_000;
-/** Shares of it again: what nobody answered is repeated after 1 to 3 s, what was not taken after 3 to 9 s. */
+/** Shares of it again: an unanswered heartbeat is repeated after 1 to 3 s, a refused one after 3 to 9 s. */
 const unanswered = 1 / 30, untaken = 1 / 10;
 const backoffBaseMs = 1_000, backoffCapMs = 30_000;
 /** A node that goes away sends all of its clients to the others at about the same time. */
 const movedSpreadMs = 2_000;
-/** A connection that lived this long was good: the next failure is a first one. */
+/** After a connection that lived this long the next failure counts as the first. */
 const stableMs = 10_000;
-/** Who was too slow begins to back off here: 0 to 8 s. */
+/** A client that was too slow begins its backoff here: 0 to 8 s. */
 const crowdedAttempt = 3;
 const requestMs = 10_000, openingMs = 15_000, getTokenMs = 30_000;
-/** More than this no `Retry-After` is obeyed: five minutes. */
+/** The client obeys a `Retry-After` up to this: five minutes. */
 const maximumRetryAfterMs = 300_000;
-/** Timers take a signed number of 32 bits; with more they fire at once. */
+/** Timers take a signed 32-bit number; with a larger one they fire at once. */
 const maximumTimerMs = 2 ** 31 - 1;
-/** A gateway that has served this client before may be half configured: so many refusals are tried again. */
+/** If the gateway has served this client before, a deployment may be half done: so many refusals are tried again. */
 const maximumRefusals = 5;
-/** From this attempt on the caller hears of what may never heal: about 15 s. */
+/** From this attempt on (about 15 s) the caller hears of trouble that may never pass. */
 const tellingAttempt = 5;
-/** A message counts as heard when a timer of so long, set with it, comes no later than the slack. */
+/** A message counts as heard if a timer that is set with it fires at most this slack too late. */
 const proofMs = 1_000, proofSlackMs = 250;
-/** A stretch of time that is measured at once, and how far two clocks may differ in it. */
+/** The clocks are compared once in this stretch of time, and may differ by this slack. */
 const stretchMs = 10_000, clockSlackMs = 1_000;
 const maximumDetail = 200;
 const maximumRooms = 2, maximumRoomBytes = 128, maximumIdentityBytes = 256;
@@ -40,28 +40,28 @@ export function closeRule(code, canAsk) {
   switch (code) {
     case 1001: case 4000: return { action: "retry soon" };
     case 1013: return { action: "back off" };
-    // Trying again would break the same rule again.
+    // Another attempt would break the same rule again.
     case 1002: case 1007: case 1008: case 1009: return { action: "stop", reason: "protocol" };
-    // Whoever fights for the token makes two connections close each other for ever.
+    // If both clients insisted, their connections would close each other for ever.
     case 4001: return { action: "stop", reason: "replaced" };
-    // Who was sent away does not let himself in again; whether he may come back the caller's backend knows.
+    // A revoked client must not take a new token itself; the caller's backend knows whether it may return.
     case 4003: return canAsk ? { action: "new token" } : { action: "stop", reason: "revoked" };
     default: return { action: "retry" };
   }
 }
 
-/** Exponential backoff with full jitter: milliseconds to wait after `attempt` others have failed. */
+/** Exponential backoff with full jitter: milliseconds to wait after `attempt` failed attempts. */
 export function backoffMs(attempt, random = Math.random) {
   return random() * Math.min(backoffCapMs, backoffBaseMs * 2 ** Math.min(attempt, 16));
 }
 
 /**
  * Milliseconds that a `Retry-After` asks for, in seconds or as a date (RFC 9110 section 10.2.3), at most five
- * minutes; 0 when it asks for nothing.
+ * minutes; 0 if it asks for nothing.
  */
 export function retryAfterMs(text, now = Date.now()) {
   const value = String(text ?? "").trim();
-  // Date.parse reads much that is no date of HTTP, "-5" among it.
+  // Date.parse accepts much that is not an HTTP date, "-5" among it.
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : / GMT$/.test(value) ? Date.parse(value) - now : 0;
   return ms > 0 ? Math.min(ms, maximumRetryAfterMs) : 0;
 }
@@ -75,35 +75,35 @@ export function checkedRooms(rooms) {
   }
   for (const room of different) {
     checkName(room, "a room id", maximumRoomBytes);
-    if (room.includes(",")) throw new TypeError("a room id must have no comma: it separates rooms");
+    if (room.includes(",")) throw new TypeError("a room id must not contain a comma: commas separate rooms");
   }
   return different;
 }
 
 function checkName(name, what, maximumBytes) {
   if (typeof name !== "string") throw new TypeError(`${what} must be a string`);
-  if (/[\ud800-\udfff]/u.test(name)) throw new TypeError(`${what} must have no half of a surrogate pair`);
+  if (/[\ud800-\udfff]/u.test(name)) throw new TypeError(`${what} must not contain half of a surrogate pair`);
   const bytes = new TextEncoder().encode(name).length;
   if (bytes < 1 || bytes > maximumBytes) {
     throw new TypeError(`${what} must be 1 to ${maximumBytes} bytes of UTF-8, not ${bytes}`);
   }
-  if (controlCharacter.test(name)) throw new TypeError(`${what} must have no control character`);
+  if (controlCharacter.test(name)) throw new TypeError(`${what} must not contain control characters`);
 }
 
 function checkedUrl(text) {
   let url = null;
   try {
     url = new URL(text, globalThis.location?.href);
-  } catch { /* told below */ }
+  } catch { /* reported below */ }
   if (!url || !/^(https?|wss?):$/.test(url.protocol) || url.search || url.hash || url.username || url.password) {
     throw new TypeError("url must be the gateway's http or https address, without query, fragment or password");
   }
-  // Not `href`: that keeps a `?` or `#` with nothing behind it.
+  // Not `href`, which keeps a `?` or `#` with nothing behind it.
   return `${url.protocol.replace("ws", "http")}//${url.host}${url.pathname.replace(/\/+$/, "")}`;
 }
 
 function checkedOptions(options) {
-  if (typeof options !== "object" || options === null) throw new TypeError("connect takes an object of options");
+  if (typeof options !== "object" || options === null) throw new TypeError("connect takes an object with options");
   const { userId, deviceId, getToken, tokenIn = "query", backgroundTimer = true } = options;
   const { heartbeatTimeoutMs = standardHeartbeatMs, WebSocket = globalThis.WebSocket } = options;
   const settings = {
@@ -123,7 +123,7 @@ function checkedOptions(options) {
     throw new TypeError("heartbeatTimeoutMs must be a number of milliseconds, at least 1000");
   }
   if (typeof backgroundTimer !== "boolean") throw new TypeError("backgroundTimer must be true or false");
-  if (typeof WebSocket !== "function") throw new TypeError("no global WebSocket here: give one as WebSocket");
+  if (typeof WebSocket !== "function") throw new TypeError("there is no global WebSocket: give one in the options");
   for (const name of callbacks) {
     if (typeof (options[name] ?? connect) !== "function") throw new TypeError(`${name} must be a function`);
   }
@@ -131,9 +131,9 @@ function checkedOptions(options) {
 }
 
 /**
- * Time and timers of one client. Browsers slow the timers of hidden pages down, some by half a minute, which is later
- * than a heartbeat may be; those of a worker they leave alone. So both are set and the first one counts: where a
- * content security policy forbids the worker, the page's own are there.
+ * Time and timers of one client. Browsers delay the timers of hidden pages, some by half a minute, which is too late
+ * for a heartbeat, and leave those of a worker alone. So the client sets both and the first one counts: if a content
+ * security policy forbids the worker, the page's own timers remain.
  */
 class Clock {
   #pending = new Map();
@@ -150,18 +150,18 @@ class Clock {
       this.#worker = new Worker(`data:text/javascript,${encodeURIComponent(source)}`);
       this.#worker.onmessage = ({ data }) => this.#fire(data);
       this.#worker.onerror = (event) => event.preventDefault();
-    } catch { /* the page's own timers do */ }
+    } catch { /* the page's own timers remain */ }
   }
 
   /**
    * Milliseconds that only grow. The system's clock can be set back, and the steady one may stand still while the
-   * machine sleeps: the one that went further counts, so that time is hidden by neither.
+   * machine sleeps. The one that advanced further counts, so that neither hides time.
    */
   now() {
     const wall = Date.now(), steady = performance.now();
     const byWall = wall - this.#wallAt, bySteady = steady - this.#steadyAt;
     const passed = Math.max(byWall, bySteady, 0);
-    // Not at each call: the rounding of both would add up.
+    // Not at each call, because the rounding errors of both would add up.
     if (passed < stretchMs && Math.abs(byWall - bySteady) < clockSlackMs) return this.#passedMs + passed;
     this.#passedMs += passed;
     this.#wallAt = wall;
@@ -169,7 +169,7 @@ class Clock {
     return this.#passedMs;
   }
 
-  /** Calls `action` once after `ms`, unless the returned function is called before. */
+  /** Calls `action` once after `ms`, unless the caller calls the returned function first. */
   after(ms, action) {
     const number = ++this.#lastNumber;
     this.#pending.set(number, { action, timer: setTimeout(() => this.#fire(number), ms) });
@@ -203,30 +203,30 @@ class Client {
   /** Why the next token is needed, for `getToken`. */
   #tokenReason = "first";
   #socket = null;
-  /** Attempts since the last connection that was good. */
+  /** Attempts since the last good connection. */
   #attempt = 0;
-  /** The number of the step under way: what an older step finds out later is void. */
+  /** The number of the current step: results of an older step are void. */
   #step = 0;
   #openedAt = 0;
-  /** When a beat was last answered: the way to the gateway stood then. */
+  /** When a heartbeat was last answered: the gateway was reachable then. */
   #answeredAt = 0;
   /**
    * The last moment at which this client certainly heard its gateway; null before the first connection. Never the
-   * moment in which an event was handled: the page may have been frozen or busy until then.
+   * moment at which an event was handled, because the page may have been frozen or busy until then.
    */
   #heardAt = null;
   #dialedAt = 0;
   #cancelProof = null;
-  /** A server has asked for silence until then. */
+  /** A server asked the client to stay silent until then. */
   #silentUntil = 0;
-  /** Since when beats of this connection are refused with "token error". */
+  /** Since when heartbeats of this connection get "token error". */
   #refusedAt = null;
   #isBeating = false;
   #wasOffline = false;
   /** Whether the gateway has ever served this client, and how often it has refused a token since. */
   #wasServed = false;
   #refusals = 0;
-  /** Whether the caller knows of the trouble that there is. */
+  /** Whether the caller knows about the present trouble. */
   #isTold = false;
   #cancelTimer = () => {};
   #ending = new AbortController();
@@ -236,7 +236,7 @@ class Client {
     for (const name of callbacks) this[name] = options[name] ?? null;
     this.#clock = new Clock(this.#settings.backgroundTimer);
     this.#listen();
-    // Not at once: the caller may want to set its callbacks first.
+    // Later, because the caller may want to set its callbacks first.
     queueMicrotask(() => { if (this.#status === "new") this.#connect(); });
   }
 
@@ -263,22 +263,22 @@ class Client {
     on(globalThis, "online", () => this.#online());
   }
 
-  /** Time has passed unseen, perhaps hours of it. */
+  /** The page slept, perhaps for hours. */
   #wake() {
     if (this.#clock.now() < this.#silentUntil) return;
     if (this.#status === "open") this.#beat();
     if (this.#status === "waiting") this.#connect();
   }
 
-  /** A page that is about to hear nothing says goodbye: otherwise the gateway would wait for its beats. */
+  /** The page will hear nothing for a while. It closes its connection, or the gateway would wait for its heartbeats. */
   #suspend() {
     if (this.#status === "waiting" || this.#status === "closed") return;
     this.#silentUntil = 0;
-    // Its timer cannot come while the page is frozen; it is for a browser that forgets to say when that ends.
+    // The timer cannot fire while the page is frozen; it is for a browser that does not report the end of that.
     this.#wait(backoffCapMs, { kind: "frozen" });
   }
 
-  /** A connection from before may hang on an address that is no longer ours, and would say nothing for ever. */
+  /** An older connection may hang on an address that this machine no longer has, and would stay silent for ever. */
   #online() {
     const isOther = this.#wasOffline;
     this.#wasOffline = false;
@@ -303,9 +303,9 @@ class Client {
   }
 
   /**
-   * Ends the client when there will be no token.
+   * Ends the client if there will be no token.
    *
-   * @returns {Promise<Partial<Answer & {token: string}>>} without a token: why there is none now.
+   * @returns {Promise<Partial<Answer & {token: string}>>} without a token, the reason.
    */
   async #takeToken() {
     const { getToken, userId, deviceId } = this.#settings;
@@ -335,16 +335,16 @@ class Client {
     let cancel = () => {};
     /** @type {Promise<never>} */
     const late = new Promise((_, reject) => {
-      cancel = this.#clock.after(getTokenMs, () => reject(failure("getToken has not answered in 30 s")));
+      cancel = this.#clock.after(getTokenMs, () => reject(failure("getToken did not answer within 30 s")));
     });
     try {
       const token = await Promise.race([late, getToken(request)]);
       if (token === null && step === this.#step) this.#end("no token");
       if (token === null || isToken(token)) return { token: token ?? undefined };
-      throw new TypeError("Roomcast: getToken must give a token (letters, digits, - and _) or null");
+      throw new TypeError("Roomcast: getToken must return a token (letters, digits, - and _) or null");
     } catch (error) {
       if (step === this.#step) this.#report(error);
-      return { reason: { kind: "getToken", detail: "getToken gave no token: onerror has why" } };
+      return { reason: { kind: "getToken", detail: "getToken returned no token: onerror has the reason" } };
     } finally {
       cancel();
     }
@@ -360,7 +360,7 @@ class Client {
       socket = new WebSocket(url.replace(/^http/, "ws"), isInQuery ? [] : ["roomcast", `token.${this.#token}`]);
     } catch {
       // The platform's own error quotes the URL, and with it the token.
-      this.#report(failure("no WebSocket can be made here (a page over https needs an https url)"));
+      this.#report(failure("cannot open a WebSocket here (a page over https needs an https url)"));
       return this.#end("refused");
     }
     this.#socket = socket;
@@ -369,11 +369,11 @@ class Client {
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#received(data);
     socket.onclose = ({ code, reason }) => (this.#status === "open" ? this.#closed(code, reason) : this.#unopened());
-    // A close follows and says the same.
+    // A close event follows and says the same.
     socket.onerror = () => {};
   }
 
-  /** A browser does not tell why a handshake was refused; a heartbeat does, as far as the token is the reason. */
+  /** A browser hides why a handshake was refused. A heartbeat shows whether the token is the reason. */
   async #unopened() {
     const step = this.#begin();
     const answer = await this.#sendBeat();
@@ -388,7 +388,7 @@ class Client {
     const socket = this.#socket;
     const heardAt = this.#heardAt;
     this.#openedAt = this.#answeredAt = now;
-    // The 101 left after the request did; when it came only a page knows that was not frozen meanwhile.
+    // The 101 left after the request did. Only a page that was not frozen meanwhile would know when it arrived.
     this.#heardAt = this.#dialedAt;
     this.#refusedAt = null;
     this.#isBeating = this.#wasOffline = this.#isTold = false;
@@ -400,7 +400,7 @@ class Client {
     this.#tellGap({ rooms: this.rooms, ms: Math.ceil(now - heardAt), source: "reconnect" });
   }
 
-  /** Ends the step before and begins another one. */
+  /** Ends the previous step and begins another one. */
   #begin() {
     this.#cancelTimer();
     this.#cancelProof?.();
@@ -414,7 +414,7 @@ class Client {
     return ++this.#step;
   }
 
-  /** An attempt has failed, or a connection; a server may have asked for some patience. */
+  /** An attempt or a connection has failed; a server may have asked the client to wait. */
   #fail(reason, waitMs = 0) {
     const delay = backoffMs(this.#attempt++);
     if (this.#attempt >= tellingAttempt && !this.#isTold && mayStay(reason, this.#wasServed)) {
@@ -430,7 +430,7 @@ class Client {
   #wait(ms, reason, code) {
     this.#begin();
     const isOffline = globalThis.navigator?.onLine === false;
-    // The event `online` ends it; the time is for machines that are wrongly told to be offline.
+    // The event `online` ends the wait; the time is for machines that the browser wrongly reports as offline.
     const retryInMs = Math.round(isOffline ? Math.max(backoffCapMs, ms) : ms);
     this.#cancelTimer = this.#clock.after(retryInMs, () => this.#connect());
     this.#tell("waiting", { retryInMs, ...(code && { code }), reason: isOffline ? { kind: "offline" } : reason });
@@ -441,7 +441,7 @@ class Client {
     const { action, reason: ending } = closeRule(code, Boolean(this.#settings.getToken));
     const reason = { kind: "close", code, ...(text && { detail: shortened(text) }) };
     if (action === "stop") {
-      this.#report(failure(`the connection is closed for good, ${ending}: ${describe(reason)}`, reason));
+      this.#report(failure(`the connection was closed for good, ${ending}: ${describe(reason)}`, reason));
       return this.#end(ending, code);
     }
     if (action === "new token") {
@@ -481,13 +481,13 @@ class Client {
     const { heartbeatTimeoutMs } = this.#settings;
     const step = this.#step;
     const sentAt = this.#clock.now();
-    // The gateway drops it. Proxies on the way see that the tunnel is used, and a dead one ends.
+    // The gateway drops it. Proxies on the path see traffic, and a dead connection ends.
     this.#socket.send("");
     const answer = await this.#sendBeat();
     if (step !== this.#step) return;
     this.#isBeating = false;
     const now = this.#clock.now();
-    // We slept: the gateway has closed the connection meanwhile, even if word of it was lost on the way.
+    // We slept: the gateway has closed the connection meanwhile, even if its Close frame was lost.
     const isStale = Math.max(sentAt - this.#answeredAt, now - sentAt) > heartbeatTimeoutMs;
     if (isTokenError(answer)) return this.#refused(isStale);
     if (!isOfTheWay(answer)) {
@@ -496,7 +496,7 @@ class Client {
     }
     const isTaken = answer.isGateways && answer.status === 200;
     if (!isStale || isTaken) this.#answeredAt = now;
-    // 503: Redis is away. The connection stands, and its time counts from Redis' return.
+    // 503: Redis is unavailable. The connection stays, and its time starts anew when Redis is back.
     if (!isTaken) return this.#scheduleBeat(untaken, 3 * untaken, answer.waitMs);
     this.#refusedAt = null;
     if (isStale) return this.#connect();
@@ -505,8 +505,8 @@ class Client {
   }
 
   /**
-   * The token is unknown. On a connection that was beaten in time it cannot have expired: either it was revoked, or
-   * Redis has lost its data. Its node knows, and closes with 4003 or writes it again; so that is awaited.
+   * The token is unknown. If heartbeats were in time it cannot have expired: either it was revoked, or Redis has lost
+   * its data. The node knows which, and closes with 4003 or writes the token again; so the client waits for that.
    */
   #refused(isStale) {
     const now = this.#clock.now();
@@ -547,11 +547,11 @@ class Client {
     }
   }
 
-  // MARK: What the caller hears
+  // MARK: Callbacks
 
   /**
-   * A message may have lain here while the page was busy or frozen, and the end of the connection behind it. It was
-   * heard when it came if the connection stands a second later, and nothing was late meanwhile.
+   * A message may have waited here while the page was busy or frozen, and the end of the connection behind it. If the
+   * connection still stands a second later and no timer was late, the message was handled when it arrived.
    */
   #prove() {
     if (this.#cancelProof) return;
@@ -570,7 +570,7 @@ class Client {
       notice = JSON.parse(text);
     } catch {
       this.#counts.unreadable += 1;
-      return this.#report(failure("a frame that is no JSON"));
+      return this.#report(failure("a frame is not JSON"));
     }
     if (isGap(notice)) return this.#tellGap({ rooms: notice.data.rooms, ms: notice.data.ms, source: "server" });
     this.#counts.notices += 1;
@@ -588,7 +588,7 @@ class Client {
     this.#call("onstatus", { status, previous, ...detail });
   }
 
-  /** What a callback throws, now or later, is reported and goes no further. */
+  /** An error that a callback throws, now or later, is reported and goes no further. */
   #call(name, argument) {
     try {
       const result = this[name]?.(argument);
@@ -619,8 +619,8 @@ function isToken(token) {
 }
 
 /**
- * An answer of HTTP, or that there was none (status 0). `isGateways`: it has the form of the API's answers, all others
- * are somebody's on the way. `reason`: what to say of it if it is in the way. `waitMs`: the patience that it asks for.
+ * An HTTP answer, or none (status 0). `isGateways`: it has the form of the API's answers; any other comes from
+ * something in front of the gateway. `reason`: how to report it if it is a failure. `waitMs`: the wait that it asks for.
  *
  * @typedef {object} Answer
  * @property {number} status
@@ -631,14 +631,14 @@ function isToken(token) {
  */
 
 /**
- * An ingress, a portal or a firewall on the way speaks HTTP, too.
+ * An ingress, a portal or a firewall in front of the gateway speaks HTTP, too.
  *
  * @returns {Promise<Answer>}
  */
 async function answered(response) {
   const { status, headers } = response;
   const isJson = /^application\/json *(;|$)/i.test(headers.get("content-type") ?? "");
-  // Somebody's page may be long, and nobody reads it.
+  // The page of an ingress may be long, and nothing reads it.
   if (!isJson) response.body?.cancel().catch(() => {});
   const body = isJson ? await response.json().catch(() => null) : null;
   const isGateways = typeof body === "object" && body !== null && (status === 200 || typeof body.data === "string");
@@ -654,17 +654,17 @@ function isTokenError(answer) {
   return answer.isGateways && answer.status === 500 && String(answer.data).toLowerCase() === "token error";
 }
 
-/** Whether the gateway itself would answer the same again. */
+/** Whether the gateway itself would give the same answer again. */
 function isRefusal({ isGateways, status }) {
   return isGateways && status >= 400 && status < 500 && ![408, 429].includes(status);
 }
 
-/** Whether a beat's answer shows that the way to the gateway stands: not the page of a portal (511: RFC 6585). */
+/** Whether a heartbeat's answer shows that the gateway is reachable; the page of a portal does not (511: RFC 6585). */
 function isOfTheWay({ isGateways, status }) {
   return isGateways || status === 429 || (status >= 500 && status !== 511);
 }
 
-/** Whether trouble that has lasted is of a kind that may last for ever; an outage ends. */
+/** Whether lasting trouble is of a kind that may never pass; an outage passes. */
 function mayStay({ kind, status }, wasServed) {
   switch (kind) {
     case "handshake": return true;
@@ -674,17 +674,17 @@ function mayStay({ kind, status }, wasServed) {
   }
 }
 
-const networkDetail = "no answer: the network, or an origin that the gateway does not allow, or a policy of the page; "
-  + "a browser does not say which";
-const handshakeDetail = "the gateway answers and the WebSocket does not open: an origin or a room that is not allowed, "
-  + "a proxy that passes no upgrade, or a node that is full";
+const networkDetail = "no answer: the network is down, the gateway does not allow this origin, or a policy of the page "
+  + "forbids the request; the browser does not say which";
+const handshakeDetail = "the gateway answers and the WebSocket does not open: the origin or a room is not allowed, "
+  + "a proxy does not pass on the upgrade, or the node is full";
 
 function describe(reason) {
   const { kind, status, code, detail } = reason;
   return [kind === "status" ? status : kind === "close" ? code : kind, detail].filter(Boolean).join(", ");
 }
 
-/** What is said in an error of this module. */
+/** An error of this module. */
 function failure(message, reason) {
   return Object.assign(new Error(`Roomcast: ${message}`), reason && { reason });
 }
@@ -693,14 +693,14 @@ function shortened(text) {
   return text.slice(0, maximumDetail);
 }
 
-/** The gateway's own frame: `{"type":"gap","data":{"rooms":["a"],"ms":1234}}` and nothing else in it. */
+/** Whether it is the gateway's own frame, `{"type":"gap","data":{"rooms":["a"],"ms":1234}}` and nothing else. */
 function isGap(notice) {
   const { type, data } = notice ?? {};
   return type === "gap" && Array.isArray(data?.rooms) && Number.isFinite(data.ms) && Object.keys(data).length === 2;
 }
 
 /**
- * Connects to a Roomcast gateway and stays connected until `close()`. The types say what it takes and gives.
+ * Connects to a Roomcast gateway and stays connected until `close()`. The types describe options and callbacks.
  *
  * @param {import("./roomcast.js").ConnectOptions} options
  * @returns {import("./roomcast.js").Client}

@@ -1,4 +1,4 @@
-// Charts of a History: SVG that is made once and redrawn with each report.
+// Charts of a History: SVG that is built once and redrawn with each report.
 
 import { LIMIT } from "./history.js";
 
@@ -62,7 +62,7 @@ export class Chart {
     const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
     if (!width) return;
     this.area = { width: width - LEFT, height: height - TOP - BOTTOM };
-    // A page that was opened just now has little to show: the window grows with it.
+    // A new page has little to show, so the window grows with its age.
     this.window = WINDOWS.find((steps) => steps >= this.points.length);
     this.canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.drawCaption();
@@ -82,7 +82,7 @@ export class Chart {
 
   heights(point) { return this.series.map((one) => one.value(point)).filter((value) => value !== null); }
 
-  /** What bars show, the latest first: for each the sums of the series. Single steps would be hairs. */
+  /** The bars, latest first: for each the sums of the series. Bars for single steps would be too thin. */
   groups() {
     const sums = [];
     this.points.forEach((point, index) => {

@@ -1,4 +1,4 @@
-// The page: asks for the cluster every two seconds and shows what it is told.
+// The page: fetches the state of the cluster every two seconds and shows it.
 
 import { Chart } from "./charts.js";
 import { History, largestRooms } from "./history.js";
@@ -7,7 +7,7 @@ import { setUpTools } from "./tools.js";
 const INTERVAL_MS = 2000;
 const byId = (id) => document.getElementById(id);
 
-// MARK: Numbers as people read them
+// MARK: Numbers for people
 
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -140,13 +140,13 @@ function drawState(level, text, banner = "") {
   place.hidden = !banner;
 }
 
-// MARK: The walk
+// MARK: Polling
 
 const history = new History();
 
 async function refresh() {
   const answer = await fetch("api/cluster", { cache: "no-store" });
-  if (!answer.ok) throw new Error(`the node answers ${answer.status}`);
+  if (!answer.ok) throw new Error(`the node answered ${answer.status}`);
   const cluster = await answer.json();
   history.add(cluster, performance.now());
   drawTotals(cluster, history);
@@ -156,13 +156,13 @@ async function refresh() {
   tools.update(cluster);
   const nodes = `${cluster.nodes.length} ${cluster.nodes.length === 1 ? "node" : "nodes"}`;
   if (cluster.redis !== null) {
-    drawState("bad", "Redis is away", `This node cannot reach Redis (${cluster.redis}). What you see is this node alone. `
+    drawState("bad", "Redis is unavailable", `This node cannot reach Redis (${cluster.redis}), so the page shows this node alone. `
       + "Clients stay connected; nothing is delivered until Redis is back.");
   } else {
     const isReady = cluster.nodes.every((node) => node.ready);
     drawState(isReady ? "good" : "warn", isReady ? `Live · ${nodes}` : `Live · ${nodes}, not all ready`);
   }
-  byId("footer").textContent = `Seen from ${cluster.node}. Nodes report every two seconds; a node that is silent for ten is gone.`;
+  byId("footer").textContent = `Seen from ${cluster.node}. Nodes report every two seconds; a node that is silent for ten disappears.`;
 }
 
 async function run() {

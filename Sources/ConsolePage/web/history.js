@@ -1,12 +1,12 @@
 // From the nodes' reports to rates, quantiles and the series of the last ten minutes. Pure: no page, no clock.
 
-/** Points that are kept: ten minutes in steps of two seconds. */
+/** How many points it keeps: ten minutes in steps of two seconds. */
 export const LIMIT = 300;
 
-/** Numbers by a name that a report has brought: it may be `constructor`, which other objects have by birth. */
+/** Numbers by a name from a report. The name may be `constructor`, which an ordinary object already has. */
 const counts = () => Object.create(null);
 
-/** What happened between two reports of one start of a node; null when they cannot be compared. */
+/** What happened between two reports from one start of a node; null if they cannot be compared. */
 export function difference(before, after) {
   if (!before || before.startedAt !== after.startedAt || after.uptimeMs <= before.uptimeMs) return null;
   const seconds = (after.uptimeMs - before.uptimeMs) / 1000;
@@ -26,7 +26,7 @@ export function difference(before, after) {
   };
 }
 
-/** A quantile of cumulative buckets in ms, as far as they tell; null when nothing was counted. */
+/** A quantile of cumulative buckets in ms, within their resolution; null if nothing was counted. */
 export function quantile(buckets, boundsMs, part) {
   const total = buckets.at(-1) ?? 0;
   if (!total) return null;
@@ -42,7 +42,7 @@ const sum = (items, number) => items.reduce((total, item) => total + number(item
 /** All nodes over time. */
 export class History {
   points = [];
-  /** By node: its last report, and what the one before makes of it. */
+  /** By node: its last report, and the difference to the one before. */
   nodes = new Map();
 
   /** Takes an answer of the cluster API; `time` is the page's, in ms. */
@@ -53,7 +53,7 @@ export class History {
       const known = this.nodes.get(report.id);
       const change = difference(known?.report, report);
       if (change) for (const [reason, count] of Object.entries(change.closes)) closes[reason] = (closes[reason] ?? 0) + count;
-      // A report that is read twice says the same of its two seconds; one of another start says nothing yet.
+      // A report that is read twice keeps its difference; the first one of a new start has none yet.
       const same = known && known.report.startedAt === report.startedAt && known.report.uptimeMs === report.uptimeMs;
       nodes.set(report.id, { report, change: change ?? (same ? known.change : null) });
     }
@@ -75,7 +75,7 @@ export class History {
 
   get last() { return this.points.at(-1); }
 
-  /** The reasons for which connections ended in the time that is kept, most frequent first. */
+  /** Why connections ended, over all points, most frequent reason first. */
   get closeReasons() {
     const totals = counts();
     for (const point of this.points) {

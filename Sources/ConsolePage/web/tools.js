@@ -1,9 +1,9 @@
-// What needs the admin key: send a notice, watch a room as a client does, revoke a token.
+// The tools that need the admin key: send a notice, watch a room as a client does, revoke a token.
 
 const byId = (id) => document.getElementById(id);
 const MAXIMUM_ARRIVALS = 50;
 
-/** Why a request was not served: its text is for people. */
+/** Why a request failed; its text is for people. */
 class Refusal extends Error {
   constructor(status, message) {
     super(message);
@@ -16,7 +16,7 @@ function say(id, text, isBad = false) {
   byId(id).classList.toggle("bad", isBad);
 }
 
-/** The tools; `update` is told of every answer of the cluster API. */
+/** The tools; call `update` with every answer of the cluster API. */
 export function setUpTools() {
   let hasActions = null;
   let key = sessionStorage.getItem("admin-key") ?? "";
@@ -45,7 +45,7 @@ export function setUpTools() {
     if (answer.ok) return result;
     if (answer.status === 401) {
       forgetKey();
-      say("key-note", "The gateway does not know this key.", true);
+      say("key-note", "The gateway does not accept this key.", true);
       byId("key").focus();
     }
     throw new Refusal(answer.status, result.data);
@@ -56,12 +56,12 @@ export function setUpTools() {
   byId("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const entered = byId("key").value.trim();
-    // Anything else could not even be sent.
+    // A header field cannot carry anything else.
     if (!/^[\x21-\x7e]{16,256}$/.test(entered)) return say("key-note", "A key has 16 to 256 visible ASCII characters.", true);
     key = entered;
     sessionStorage.setItem("admin-key", key);
     byId("key").value = "";
-    say("key-note", "It stays in this tab, and is gone with it.");
+    say("key-note", "This tab keeps the key until you close it.");
     show();
     byId("data").focus();
   });
@@ -87,7 +87,7 @@ export function setUpTools() {
     try {
       const { nodes } = await post("publish", { room, type, data });
       const watched = watching?.room === room ? "" : " Watch the room to see it arrive.";
-      say("send-note", nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.${watched}` : `Nobody is in “${room}”: no node received it.${watched}`);
+      say("send-note", nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.${watched}` : `No client is in “${room}”, so no node received it.${watched}`);
     } catch (error) {
       sent = sent.filter((one) => one !== notice);
       say("send-note", `Not sent: ${error.message}`, true);
@@ -99,7 +99,7 @@ export function setUpTools() {
   function arrived(room, text) {
     const now = performance.now();
     let canonical = text;
-    try { canonical = JSON.stringify(JSON.parse(text)); } catch { /* Shown as it came. */ }
+    try { canonical = JSON.stringify(JSON.parse(text)); } catch { /* Shown unchanged. */ }
     const own = sent.findIndex((one) => one.room === room && one.text === canonical);
     const entry = document.createElement("li");
     const time = document.createElement("time");
@@ -148,7 +148,7 @@ export function setUpTools() {
     socket.addEventListener("close", ({ code, reason }) => {
       if (watching !== mine) return;
       stopWatching();
-      say("send-note", `The node has ended the watch: ${code} ${reason}`, true);
+      say("send-note", `The node closed the connection: ${code} ${reason}`, true);
     });
     showWatching();
   }
@@ -159,13 +159,13 @@ export function setUpTools() {
       return say("send-note", "");
     }
     const room = byId("room").value;
-    if (!room || room.includes(",")) return say("send-note", "A room has a name, and a comma separates names.", true);
-    // A second click meanwhile would begin a second watch, which nothing would end.
+    if (!room || room.includes(",")) return say("send-note", "Enter one room; its name cannot contain a comma.", true);
+    // A second click meanwhile would begin a second watch, and nothing would end the first.
     byId("watch").disabled = true;
     try {
       await watch(room);
     } catch (error) {
-      say("send-note", `Not watched: ${error.message}`, true);
+      say("send-note", `Cannot watch the room: ${error.message}`, true);
     } finally {
       byId("watch").disabled = false;
     }
@@ -177,10 +177,10 @@ export function setUpTools() {
     event.preventDefault();
     try {
       await post("revoke", { token: byId("token").value.trim() });
-      say("revoke-note", "Revoked: its connection was closed with 4003.");
+      say("revoke-note", "Revoked. If the token had a connection, it was closed with 4003.");
       byId("token").value = "";
     } catch (error) {
-      say("revoke-note", error.status === 404 ? "No such token: it was revoked, or has run out." : `Not revoked: ${error.message}`, true);
+      say("revoke-note", error.status === 404 ? "No such token: it was revoked, or has expired." : `Not revoked: ${error.message}`, true);
     }
   });
 

@@ -408,8 +408,8 @@ test("a getToken that fails is reported and asked again", async () => {
   for (let second = 0; second < 120 && !sockets.length; second += 1) await pass(1_000);
   assert.equal(sockets[0].url.searchParams.get("token"), "good");
   assert.deepEqual(said.errors.map((error) => error.message.slice(0, 28)), [
-    "thrown", "rejected", "Roomcast: getToken must give", "Roomcast: getToken must give",
-    "Roomcast: getToken has not a",
+    "thrown", "rejected", "Roomcast: getToken must retu", "Roomcast: getToken must retu",
+    "Roomcast: getToken did not a",
   ]);
 });
 
@@ -540,7 +540,7 @@ test("the reason to wait has what is known", async () => {
   answers["/get/token"] = null;
   await start();
   assert.equal(last().reason.kind, "network");
-  assert.match(last().reason.detail, /origin that the gateway does not allow.*does not say which/);
+  assert.match(last().reason.detail, /does not allow this origin.*does not say which/);
   answers["/get/token"] = [400, "Invalid request parameters", { "roomcast-detail": "userId: missing" }];
   await pass(500);
   assert.deepEqual(said.errors.at(-1).reason, { kind: "status", status: 400, detail: "userId: missing" });
