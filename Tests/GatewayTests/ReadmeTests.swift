@@ -48,7 +48,8 @@ import Testing
     @Test func everyMetricThatIsNamedExists() throws {
         let pages = try ["README.md", "docs/OPERATIONS.md", "docs/REFERENCE.md"].map(page).joined()
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
-        let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n", droppedLogLines: 0).text
+        let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n", droppedLogLines: 0)
+            .text
         for match in pages.matches(of: /\b(?:roomcast|process)_[a-z_]+/) {
             #expect(metrics.contains("# TYPE \(match.output) "), "\(match.output)")
         }
@@ -96,7 +97,8 @@ import Testing
     private static var pages: [String] {
         let root = ReadmeTests().root
         let folders = ["docs", "clients/js", "deploy", "examples"].flatMap { folder in
-            (FileManager.default.enumerator(atPath: root.appendingPathComponent(folder).path)?.allObjects ?? [])
+            (FileManager.default.enumerator(atPath: root.appendingPathComponent(folder).path)?.allObjects
+                ?? [])
                 .compactMap { ($0 as? String).map { "\(folder)/\($0)" } }
         }
         let top = (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? []
@@ -113,7 +115,8 @@ import Testing
     func linksLeadSomewhere(name: String) throws {
         let directory = root.appendingPathComponent(name).deletingLastPathComponent()
         for match in try page(name).matches(of: /\]\(([^)#: ]*)(?:#([^)]*))?\)/) {
-            let target = match.output.1.isEmpty
+            let target =
+                match.output.1.isEmpty
                 ? root.appendingPathComponent(name)
                 : directory.appendingPathComponent(String(match.output.1)).standardizedFileURL
             #expect(FileManager.default.fileExists(atPath: target.path), "\(match.output.0)")

@@ -1,4 +1,4 @@
-// The page's side: listens through the gateway, speaks through the page's own backend.
+// The page: it listens through the gateway and sends through its own backend.
 import { connect } from "/roomcast.js";
 
 const element = (id) => document.getElementById(id);
@@ -22,7 +22,7 @@ async function askBackend() {
   return answer.json();
 }
 
-// The first answer also says where the gateway is. Until the backend is there, this asks again.
+// The first answer also has the gateway's address. Until the backend answers, this asks again.
 async function firstAnswer() {
   for (;;) {
     try {
@@ -47,7 +47,8 @@ connect({
   onnotice({ type, data }) {
     if (type === "said") show(data.text, data.name);
   },
-  // Nobody keeps what was said meanwhile; an application with a history would fetch it here.
+  // Nothing keeps the messages of this time. An application with a history would fetch them here, at a random moment within
+  // a few seconds, because all clients of a node have the same gap.
   ongap: ({ ms }) => show(`… away for ${(ms / 1000).toFixed(1)} s …`),
   onstatus: ({ status }) => (element("status").value = status),
 });

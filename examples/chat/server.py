@@ -1,13 +1,13 @@
-"""A page on which everybody sees what everybody writes: the smallest application around Roomcast.
+"""A page on which all visitors see each other's messages: the smallest application around Roomcast.
 
-The browser asks this backend for a token, listens to the gateway, and posts what is written to this backend, which
-publishes it. Needs redis-py; everything else is Python's own.
+The browser asks this backend for a token, listens to the gateway, and posts messages to this backend, which publishes
+them. Needs redis-py and otherwise only Python's standard library.
 
     pip install redis          (or: apt-get install python3-redis)
     python3 server.py          # then open http://127.0.0.1:8000
 
 Environment: LISTEN (127.0.0.1:8000), GATEWAY (http://127.0.0.1:8080, as browsers and this backend reach it),
-REDIS_URL (redis://127.0.0.1:6379), ISSUE_KEY (when the gateways have one).
+REDIS_URL (redis://127.0.0.1:6379), ISSUE_KEY (if the gateways have one).
 """
 
 import json
@@ -34,7 +34,7 @@ redis_client = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0
 
 
 def issue_token() -> str:
-    """A token for one visitor, good for the chat's room and no other."""
+    """A token for one visitor, bound to the chat's room."""
     query = f"isLogin=false&deviceId={uuid.uuid4()}&rooms={ROOM}"
     request = urllib.request.Request(f"{GATEWAY}/get/token?{query}")
     if key := os.environ.get("ISSUE_KEY"):
@@ -44,9 +44,9 @@ def issue_token() -> str:
 
 
 def publish(body: bytes) -> None:
-    """Sends what a visitor wrote to all of them.
+    """Sends a visitor's message to all of them.
 
-    Raises ValueError when it is not `{"name": …, "text": …}` with two short texts.
+    Raises ValueError if it is not `{"name": …, "text": …}` with two short texts.
     """
     said = json.loads(body)
     if not isinstance(said, dict):
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 self.answer(200, {"gateway": GATEWAY, "room": ROOM, "token": issue_token()})
             except (OSError, urllib.error.URLError, ValueError):
-                self.answer(503, {"error": "no token to be had just now"})
+                self.answer(503, {"error": "cannot issue a token now"})
         elif self.path in FILES:
             path, kind = FILES[self.path]
             self.send(200, kind, path.read_bytes())
@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format, *arguments):
-        """Silent: a request line is nobody's business."""
+        """Silent, because request lines are private."""
 
 
 if __name__ == "__main__":

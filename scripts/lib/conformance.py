@@ -20,11 +20,12 @@ PASSED = ("OK", "NON-STRICT", "INFORMATIONAL")
 
 PAGE = """# Conformance
 
-The [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) {suite} is a WebSocket client that knows
+The [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) {suite} is a WebSocket client that checks
 every rule of RFC 6455 and breaks most of them. `scripts/conformance` runs it against an echo server
-(`Tests/EchoServer`) that is made of the gateway's own frame decoder, encoder, HTTP head and event loop, with the
-limit of a message raised to 16 MiB. The gateway itself sends nothing back of what a client sends, so the suite would
-have nothing to compare.
+(`Tests/EchoServer`) that consists of the gateway's own frame decoder, encoder, HTTP head and event loop, with the
+limit of a message raised to 16 MiB. The gateway itself never echoes what a client sends, so the suite would have
+nothing to compare. There is one more difference: the echo server answers every Ping, as section 2 of the suite requires;
+the gateway answers the latest of those that one read brings (RFC 6455 section 5.5.3).
 
 {table}
 Last run: {date}, {total} cases, {verdict}.
@@ -33,8 +34,8 @@ Last run: {date}, {total} cases, {verdict}.
 scripts/conformance             # installs the suite (minutes), runs it (half a minute), writes this page
 ```
 
-A case is passed when its result is OK, NON-STRICT (the rule leaves a choice, and the suite would have made the
-other one) or INFORMATIONAL, for the messages as well as for the closing handshake. Sections 12 and 13 are about
+A case passes if its result is OK, NON-STRICT (the rule leaves a choice, and the suite prefers the other one) or
+INFORMATIONAL, for the messages as well as for the closing handshake. Sections 12 and 13 are about
 compression, which the gateway declines; section 8 does not exist, section 11 is not about the protocol.
 
 The suite needs Python 2.7 (`pyenv install 2.7.18`, or its path in `ROOMCAST_PYTHON2`). Few machines still have that,

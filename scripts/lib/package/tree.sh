@@ -62,7 +62,7 @@ source_date() {
     git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s
 }
 
-# changelog VERSION: Debian's form, which tells of the release and sends to ours.
+# changelog VERSION: in Debian's form; it names the release and refers to CHANGELOG.md.
 changelog() {
     printf 'roomcast (%s) unstable; urgency=medium\n\n' "$1"
     printf '  * Release %s. See CHANGELOG.md.gz.\n\n' "$1"
@@ -70,12 +70,14 @@ changelog() {
 }
 
 install_documentation() {
-    local tree=$1 version=$2 documentation=$1/usr/share/doc/roomcast example
+    local tree=$1 version=$2 documentation=$1/usr/share/doc/roomcast example page
     mkdir -p "$documentation/examples"
     install -m 644 "$root/packaging/debian/copyright" "$documentation/copyright"
     changelog "$version" | gzip -9n >"$documentation/changelog.gz"
     gzip -9n <"$root/CHANGELOG.md" >"$documentation/CHANGELOG.md.gz"
-    gzip -9n <"$root/docs/OPERATIONS.md" >"$documentation/OPERATIONS.md.gz"
+    for page in OPERATIONS REFERENCE; do
+        gzip -9n <"$root/docs/$page.md" >"$documentation/$page.md.gz"
+    done
     for example in redis.conf nginx.conf prometheus.yml alerts.yml grafana/dashboards/roomcast.json; do
         install -m 644 "$root/deploy/$example" "$documentation/examples/"
     done
