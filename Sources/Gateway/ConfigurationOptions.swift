@@ -1,4 +1,4 @@
-// The declarations of a node's options: parsing, --help and the README's table come from this list. The
+// The declarations of a node's options: parsing, --help and the reference's tables come from this list. The
 // comment above each tells why its default is what it is.
 
 import RedisSchema

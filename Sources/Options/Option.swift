@@ -1,5 +1,5 @@
 // The declaration of one command-line option. Parsing, the environment variable, the help text and the
-// README's table all come from it. Pure values, any thread.
+// reference's tables all come from it. Pure values, any thread.
 
 /// One option of a program: what it is called, what it takes, and what stands when it is not given.
 package struct Option: Sendable {

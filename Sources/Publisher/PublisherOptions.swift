@@ -1,4 +1,4 @@
-// The declarations of the publisher's options: parsing, --help and the README's table come from this list.
+// The declarations of the publisher's options: parsing, --help and the reference's tables come from this list.
 // The comment above each tells why its default is what it is.
 
 import RedisSchema

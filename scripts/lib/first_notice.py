@@ -41,8 +41,8 @@ def send_and_receive(edge, publisher):
         text = client.recv(timeout=STEP_SECONDS)
         elapsed_milliseconds = (time.monotonic() - started) * 1000
     if json.loads(text) != {"type": "notice", "data": notice}:
-        raise OSError(f"another message came: {text}")
-    print(f"A client got {text}")
+        raise OSError(f"unexpected message: {text}")
+    print(f"A client received {text}")
     print(f"{elapsed_milliseconds:.1f} ms after the publisher was started")
 
 
