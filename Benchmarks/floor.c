@@ -1,10 +1,10 @@
 // The floor: what fan-out costs when a server does nothing else. A C loop over epoll that subscribes room:* in Redis,
 // builds each message's WebSocket frame once, and writes it to every socket of the room. No tokens, no heartbeats, no
-// limits, no partial writes worth the name: what a socket does not take at once is an error, counted and dropped.
+// limits, no partial writes: what a socket does not take at once is an error, counted and dropped.
 //
 //   floor PORT REDIS_PORT send|coalesce
 //
-// send: one send() a message a client. coalesce: one send() a client for all that came in a turn of the loop.
+// send: one send() a message a client. coalesce: one send() a client for everything that came in a turn of the loop.
 // A client's room is the last segment of its path: GET /sub/<room>.
 // Build: cc -O2 -o floor floor.c
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
-// What a client does when its surroundings misbehave in ways that no real gateway can be brought to at will: a
-// WebSocket, a fetch and a clock that the test moves. What works with real ones is tested in Tests/EndToEndTests.
+// What a client does if its surroundings misbehave in ways that a real gateway cannot be made to show on demand: a
+// WebSocket, a fetch and a clock that the test controls. Tests/EndToEndTests has the tests with real ones.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 

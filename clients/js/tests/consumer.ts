@@ -50,7 +50,7 @@ client.status = "open";
 // @ts-expect-error: no such status
 const wrong: boolean = client.status === "offline";
 function kindOf(change: StatusChange): unknown {
-  // @ts-expect-error: only who waits has a kind of reason
+  // @ts-expect-error: only the status `waiting` has a kind of reason
   return change.reason.kind;
 }
 // @ts-expect-error: no such kind

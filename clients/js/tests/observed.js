@@ -1,4 +1,4 @@
-// A client that writes down all that it says, for tests that look at it from outside.
+// A client that records everything it reports, for tests that observe it from outside.
 
 /**
  * Connects, and keeps what the callbacks get, when beats are sent, and what `getToken` is asked.
@@ -12,7 +12,7 @@ export function observed(connect, { tokens, ...options }) {
     seen.urls.push(String(url));
     if (String(url).includes("/heartbeat")) seen.beats += 1;
     const answer = await fetchIt(url, init);
-    // Looking must change nothing: whatever else comes than a token is the client's to judge.
+    // Observing must not change anything, so the client itself handles every answer that is not a token.
     if (String(url).includes("/get/token") && answer.ok) {
       const body = await answer.clone().json().catch(() => null);
       if (body?.data) seen.tokens.push(body.data);

@@ -1,4 +1,4 @@
-// The rules of the client that need no gateway: close codes, backoff, and what options are refused.
+// The rules of the client that need no gateway: close codes, backoff, and which options it refuses.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 

@@ -1,6 +1,6 @@
 // Usage: node until-closed.js OPTIONS
-// Runs a client without any browser around it. A notice `{"close":true}` closes it; then nothing of it may be left
-// that keeps the process alive. What it saw is the last line of output.
+// Runs a client without any browser around it. A notice `{"close":true}` closes it; then nothing may be left
+// that keeps the process alive. The last line of output has what it saw.
 import { connect } from "../roomcast.js";
 import { observed } from "./observed.js";
 
