@@ -152,7 +152,7 @@ private struct ConsoleBrowser: Sendable {
             #expect(try await !console.isShown("#tools-on"))
             try await console.enter(key: "fedcba9876543210")
             try await console.click("#send-form .primary")
-            try await console.expect("#key-note", "the refusal") { $0.hasPrefix("The gateway does not know") }
+            try await console.expect("#key-note", "the refusal") { $0.hasPrefix("The gateway does not accept") }
             #expect(try await console.isShown("#key-form"))
             #expect(try await !console.isShown("#tools-on"))
             #expect(try await console.page.evaluate("sessionStorage.length") == 0)
