@@ -2,48 +2,19 @@
 
 import EventLoop
 
-/// Finds the server, connects, logs in, and after a loss waits and starts again, for ever, until `stop()`.
-///
-///     waiting ──timer──▶ asking ──address──▶ connecting ──OK──▶ logging in ──OK──▶ up
-///        ▲                 │                      │                  │              │
-///        └──── backoff ────┴──────────────────────┴──────────────────┴──── lost ────┘
-///
-/// *Asking* is the sentinels' part; without them the address is in the URL. Behind sentinels a server counts only
-/// when it says itself that it is the master: for seconds after a switch a sentinel may not know of it.
+/// Finds the server, connects, logs in, and after a loss waits and starts again, for ever, until `stop()`. What it
+/// does next is up to `RedisLinkState`; here are the parts that do it.
 final class RedisLink {
-    /// Where a link leads.
-    private enum Destination {
-        /// To the next of these with each attempt.
-        case anyOf([RedisURL.Address])
-        /// To the server that the sentinels name.
-        case master(MasterFinder)
-    }
-
-    /// A connect or login that takes longer is given up: hiredis 0.14 has no timeout of its own, and a host that
-    /// drops packets would hold the link for minutes.
-    private static let connectTimeout = Duration.seconds(2)
-    /// A connection that ends sooner does not prove the server well: the waits go on growing.
-    private static let provingTime = Duration.seconds(2)
-
     let loop: EventLoop
-    private let destination: Destination
+    private var state: RedisLinkState
+    /// Only behind sentinels.
+    private let finder: MasterFinder?
     private let authArguments: [String]?
     private let database: Int
     private let clientName: String
     private let lookup: AddressLookup
-    private var mustBeMaster: Bool
     private var backoff = ReconnectBackoff()
     private var random = SystemRandomNumberGenerator()
-    private var attemptCount = 0
-    private var isStopped = false
-    private var isWaiting = false
-    /// The server of the present attempt or connection; nil while there is none, or sentinels are asked for it.
-    private var server: RedisURL.Address?
-    /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
-    private var announcedMaster: RedisURL.Address?
-    private var confirmedAt: MonotonicInstant?
-    /// What the present attempt lacks.
-    private var missing = "connection"
     private var retryTimer: Timer?
     private var timeoutTimer: PatienceTimer?
     private(set) var context: RedisContext?
@@ -55,36 +26,38 @@ final class RedisLink {
 
     /// A link to the server of a URL.
     convenience init(url: RedisURL, clientName: String, loop: EventLoop) {
-        let destination: Destination =
+        let (route, finder): (RedisLinkState.Route, MasterFinder?) =
             switch url.route {
-            case .server(let address): .anyOf([address])
-            case .master(let sentinels): .master(MasterFinder(sentinels, loop: loop))
+            case .server(let address): (.anyOf([address]), nil)
+            case .master(let sentinels): (.master, MasterFinder(sentinels, loop: loop))
             }
         self.init(
-            destination, authArguments: url.authArguments, database: url.database, clientName: clientName, loop: loop)
+            route, finder, authArguments: url.authArguments, database: url.database, clientName: clientName,
+            loop: loop)
     }
 
     /// A link to a sentinel, whichever can be reached.
     convenience init(toAnyOf sentinels: RedisURL.Sentinels, clientName: String, loop: EventLoop) {
         self.init(
-            .anyOf(sentinels.addresses), authArguments: sentinels.authArguments, database: 0, clientName: clientName,
-            loop: loop)
+            .anyOf(sentinels.addresses), nil, authArguments: sentinels.authArguments, database: 0,
+            clientName: clientName, loop: loop)
     }
 
     private init(
-        _ destination: Destination, authArguments: [String]?, database: Int, clientName: String, loop: EventLoop
+        _ route: RedisLinkState.Route, _ finder: MasterFinder?, authArguments: [String]?, database: Int,
+        clientName: String, loop: EventLoop
     ) {
-        self.destination = destination
+        state = RedisLinkState(route)
+        self.finder = finder
         self.authArguments = authArguments
         self.database = database
         self.clientName = clientName
         self.loop = loop
         lookup = AddressLookup(on: loop)
-        if case .master = destination { mustBeMaster = true } else { mustBeMaster = false }
-        retryTimer = Timer(on: loop) { [unowned self] in self.connect() }
+        retryTimer = Timer(on: loop) { [unowned self] in self.perform(self.state.attempt()) }
         timeoutTimer = PatienceTimer(
-            RedisLink.connectTimeout, loop: loop, hasNews: { [unowned self] in self.hasNews },
-            onExpiry: { [unowned self] in self.drop(reason: "no \(self.missing) within 2 s") })
+            RedisLinkState.attemptTime, loop: loop, hasNews: { [unowned self] in self.hasNews },
+            onExpiry: { [unowned self] in self.perform(self.state.timedOut()) })
     }
 
     /// Whether the server has sent something that the loop has not read yet.
@@ -92,154 +65,113 @@ final class RedisLink {
 
     func start() {
         loop.assertOnThread()
-        connect()
+        perform(state.attempt())
     }
 
     /// Ends the connection and makes no other.
     func stop() {
         loop.assertOnThread()
-        isStopped = true
-        retryTimer?.cancel()
-        giveUpAttempt()
-        drop(reason: "stopped")
+        perform(state.stopped())
     }
 
     /// Ends the present connection, because of what its user found out; another is made after the backoff.
     /// Not to be called from `onLost`.
     func drop(reason: String) {
         loop.assertOnThread()
-        timeoutTimer?.cancel()
-        if let context {
-            context.close(reason: reason)
-        } else if !isStopped {
-            lost(reason)
-        }
+        perform(state.dropped(reason))
     }
 
     /// The server takes no writes. The connection is dropped, and only a master is taken from now on.
-    func dropReplica(reason: String) {
-        mustBeMaster = true
-        drop(reason: reason)
-    }
+    func dropReplica(reason: String) { perform(state.droppedReplica(reason)) }
 
     /// The connection stands, and is of use when this has come.
-    func await(_ missing: String) { self.missing = missing }
+    func await(_ missing: String) { state.await(missing) }
 
     /// The user of the link has seen it work, so a later loss starts with a short wait again.
-    func confirm() {
-        timeoutTimer?.cancel()
-        confirmedAt = .now
-    }
-
-    /// Makes the next attempt soon: the reason for the loss is out of the way. Only from `onLost`.
-    func retrySoon() {
-        backoff.reset()
-        retryTimer?.start(after: backoff.next(using: &random))
-    }
+    func confirm() { perform(state.confirmed(now: .now)) }
 
     /// The sentinels have a new master: any other server is left at once, and this one is tried first.
     func follow(_ master: RedisURL.Address) {
         loop.assertOnThread()
-        guard case .master = destination, !isStopped, server != master else { return }
-        announcedMaster = master
-        if server != nil { drop(reason: "the master is now \(master)") }
-        if isWaiting { retrySoon() }
+        perform(state.follow(master))
     }
 
-    // MARK: Connecting
+    // MARK: What the state asks for
 
-    private func connect() {
-        isWaiting = false
-        attemptCount += 1
-        switch destination {
-        case .anyOf(let addresses): connect(to: addresses[(attemptCount - 1) % addresses.count])
-        case .master(let finder):
-            if let announcedMaster { return connectToMaster(announcedMaster) }
-            finder.find { [unowned self] outcome in
-                switch outcome {
-                case .success(let master): self.connectToMaster(self.announcedMaster ?? master)
-                case .failure(let failure): self.lost(failure.reason)
-                }
-            }
+    private func perform(_ action: RedisLinkState.Action) {
+        switch action {
+        case .nothing: break
+        case .askSentinels: askSentinels()
+        case .resolve(let server): resolve(server)
+        case .connect(let address): connect(to: address)
+        case .logIn(let asksRole): logIn(asksRole: asksRole)
+        case .handOver: if let context { onLogin?(context) }
+        case .endTimeout: timeoutTimer?.cancel()
+        case .close(let reason):
+            timeoutTimer?.cancel()
+            context?.close(reason: reason)
+        case .retry(let reason, let startsOver):
+            giveUpAttempt()
+            wait(startsOver: startsOver)
+            onLost?(reason)
+        case .hasten: wait(startsOver: true)
+        case .stop:
+            retryTimer?.cancel()
+            giveUpAttempt()
+            context?.close(reason: "stopped")
         }
     }
 
-    private func connectToMaster(_ master: RedisURL.Address) {
-        announcedMaster = nil
-        connect(to: master)
-    }
-
-    private func connect(to address: RedisURL.Address) {
-        server = address
-        missing = "connection"
-        timeoutTimer?.start()
-        lookup.start(address) { [unowned self] result in
-            switch result {
-            case .success(let address): self.open(address)
+    private func askSentinels() {
+        finder?.find { [unowned self] outcome in
+            switch outcome {
+            case .success(let master): self.perform(self.state.named(master))
             case .failure(let failure): self.lost(failure.reason)
             }
         }
     }
 
-    private func open(_ address: RedisURL.Address) {
+    private func resolve(_ server: RedisURL.Address) {
+        timeoutTimer?.start()
+        lookup.start(server) { [unowned self] result in
+            switch result {
+            case .success(let address): self.perform(self.state.resolved(address))
+            case .failure(let failure): self.lost(failure.reason)
+            }
+        }
+    }
+
+    private func connect(to address: RedisURL.Address) {
         do throws(RedisFailure) {
             context = try RedisContext.connect(
                 to: address, on: loop,
-                onConnect: { [unowned self] in self.logIn() },
+                onConnect: { [unowned self] in self.perform(self.state.connected()) },
                 onEnd: { [weak self] reason in self?.ended(reason) })
         } catch {
             lost(error.reason)
         }
     }
 
-    /// AUTH, SELECT, CLIENT SETNAME and ROLE in one write; the answer to the last of them completes the login.
-    private func logIn() {
-        guard let context else { return }
-        if let authArguments {
-            context.send(RedisCommand((["AUTH"] + authArguments).map { [UInt8]($0) })) { [weak self] in
-                self?.checkLogin("AUTH", $0)
+    /// All commands of a login leave in one write; the answer to the last of them completes it.
+    private func logIn(asksRole: Bool) {
+        if let authArguments { send(.authenticate, ["AUTH"] + authArguments) }
+        if database != 0 { send(.select, ["SELECT", "\(database)"]) }
+        send(.setName, ["CLIENT", "SETNAME", clientName])
+        if asksRole { send(.askRole, ["ROLE"]) }
+    }
+
+    private func send(_ command: RedisLinkState.LoginCommand, _ arguments: [String]) {
+        context?.send(RedisCommand(arguments.map { [UInt8]($0) })) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .success(let reply):
+                let role = command == .askRole && reply.count > 0 ? reply[0].string : nil
+                self.perform(self.state.accepted(command, role: role))
+            case .failure(.refused(let message)): self.perform(self.state.refused(command, message))
+            // The connection is ending, which it reports itself.
+            case .failure(.unavailable): break
             }
         }
-        if database != 0 {
-            context.send(RedisCommand([[UInt8]("SELECT"), [UInt8](Int64(database))])) { [weak self] in
-                self?.checkLogin("SELECT", $0)
-            }
-        }
-        let checksRole = mustBeMaster
-        context.send(RedisCommand(["CLIENT", "SETNAME", clientName].map { [UInt8]($0) })) { [weak self] result in
-            guard let self, self.checkLogin("CLIENT SETNAME", result), !checksRole else { return }
-            self.loggedIn()
-        }
-        guard checksRole else { return }
-        context.send(RedisCommand([[UInt8]("ROLE")])) { [weak self] in self?.checkRole($0) }
-    }
-
-    @discardableResult
-    private func checkLogin(_ command: String, _ result: Result<RedisReply, RedisFailure>) -> Bool {
-        switch result {
-        case .success: return true
-        case .failure(.refused(let message)):
-            drop(reason: "\(command): \(message)")
-            return false
-        case .failure(.unavailable): return false
-        }
-    }
-
-    private func checkRole(_ result: Result<RedisReply, RedisFailure>) {
-        switch result {
-        case .success(let reply):
-            let role = reply.count > 0 ? reply[0].string : nil
-            guard role == "master" else { return drop(reason: "the server is no master but a \(role ?? "?")") }
-            loggedIn()
-        case .failure(.refused(let message)):
-            // Who has named one server and may not ask it for its role has to take it as it is.
-            if case .anyOf = destination { loggedIn() } else { drop(reason: "ROLE: \(message)") }
-        case .failure(.unavailable): break
-        }
-    }
-
-    private func loggedIn() {
-        if let context { onLogin?(context) }
     }
 
     // MARK: The end
@@ -249,20 +181,16 @@ final class RedisLink {
         lost(reason)
     }
 
-    private func lost(_ reason: String) {
-        giveUpAttempt()
-        server = nil
-        if let confirmedAt, .now - confirmedAt >= RedisLink.provingTime { backoff.reset() }
-        confirmedAt = nil
-        guard !isStopped else { return }
-        isWaiting = true
+    private func lost(_ reason: String) { perform(state.lost(reason, now: .now)) }
+
+    private func wait(startsOver: Bool) {
+        if startsOver { backoff.reset() }
         retryTimer?.start(after: backoff.next(using: &random))
-        onLost?(reason)
     }
 
     private func giveUpAttempt() {
         timeoutTimer?.cancel()
         lookup.cancel()
-        if case .master(let finder) = destination { finder.cancel() }
+        finder?.cancel()
     }
 }
