@@ -4,39 +4,15 @@ import EventLoop
 import HTTP
 import Network
 
-/// Answers requests. Called on the connection's loop; must answer each request once, now or later.
-protocol HttpHandler: AnyObject {
-    func handle(_ request: HttpRequestHead, on connection: HttpConnection)
-
-    /// The longest body that is kept for `handle`, which finds it in the connection's `requestBody`; 0 for a request whose
-    /// body, if it has one, is of no use.
-    func maximumBodyBytes(of request: HttpRequestHead) -> Int
-
-    /// The fields that every answer to `request` carries; nil for a request whose head could not be read.
-    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField]
-
-    /// A request was refused before it came to `handle`.
-    func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection)
-}
-
-extension HttpHandler {
-    func maximumBodyBytes(of request: HttpRequestHead) -> Int { 0 }
-
-    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] { [] }
-
-    func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {}
-}
-
-/// Reads requests one after the other, pipelined or not, and writes the handler's answers.
-///
-///     reading ──head complete──▶ waiting ──answer──▶ reading        (keep-alive)
-///        │                          └──── answer ──▶ lingering      (close, or an error)
-///        └──malformed, too late──▶ lingering ──peer's end, or 2 s──▶ (disconnected)
-///
-/// Lingering: the answer is out and our side is shut down; what the peer still sends is read and dropped, because
-/// closing with unread bytes would reset the connection and take the answer along.
+/// Reads requests one after the other, pipelined or not, and writes the handler's answers. What comes next is up to
+/// `HttpConnectionState`; here are the socket, its buffers and the deadline.
 final class HttpConnection: Connection {
-    private enum State { case reading, waiting, lingering }
+    /// What the head of a request says about the answer.
+    private struct AnswerForm {
+        var omitsBody = false
+        var option = HttpConnectionOption.implied
+        let fields: [HttpResponseField]
+    }
 
     private static let lingerTime = Duration.seconds(2)
 
@@ -46,38 +22,19 @@ final class HttpConnection: Connection {
     private unowned(unsafe) let places: HttpPlaces
     private unowned(unsafe) let handler: any HttpHandler
     private let onEnd: () -> Void
-    private var state = State.reading
-    /// Bytes that are read and not yet used.
-    private var input: [UInt8] = []
+    private var state = HttpConnectionState()
+    /// Bytes that are read and not yet used. While a request waits, what the peer has sent behind it.
+    private(set) var input: [UInt8] = []
     private var scanner = HttpHeadScanner()
-    /// Bytes of a request's body that are still to be read.
-    private var bodyBytesLeft = 0
-    /// The request whose body is being kept.
-    private var incomplete: HttpRequestHead?
+    /// Of the present request, once its head is read.
+    private var form: AnswerForm?
     /// The body of the present request, if its handler wanted it.
     private(set) var requestBody: [UInt8] = []
-    /// What the answer to the present request carries whatever it is.
-    private var fieldsOfEveryAnswer: [HttpResponseField] = []
     /// Answers that the socket does not take yet.
     private var output: [UInt8] = []
-    private var connectionOption = HttpConnectionOption.implied
-    /// No further request is taken; the connection ends when its answers are out.
-    private var isClosing = false
-    /// The next answer is the last.
-    private var isLast = false
-    private var isHead = false
-    private var isProcessing = false
-    private var hasPeerEnded = false
-    private var hasReceived = false
-    private var hasAnswered = false
     /// Where it stands among those that wait for their peers.
     var place = HttpPlace()
-    /// The deadline is that of the request that is coming; it stands, however many pieces that comes in.
-    private var isTimingRequest = false
-    private var onAbandon: ((AbandonReason) -> Void)?
-
-    /// Why a request that waits can no longer be answered by its handler.
-    enum AbandonReason { case timeout, peerEnded }
+    private var onAbandon: ((HttpConnectionState.AbandonReason) -> Void)?
 
     /// - Parameters:
     ///   - places: where a place was taken for it, which it gives back; they outlive it.
@@ -97,22 +54,9 @@ final class HttpConnection: Connection {
 
     /// - Parameter bytes: what has been read of the connection already.
     func start(with bytes: [UInt8] = []) {
-        timeRequest()
+        setDeadline(after: limits.requestTimeout)
         settle()
         if !bytes.isEmpty { bytes.withUnsafeBytes { received($0) } }
-    }
-
-    /// A peer has so long to send what it has begun: a head, or the body behind one.
-    private func timeRequest() {
-        guard !isTimingRequest else { return }
-        isTimingRequest = true
-        setDeadline(after: limits.requestTimeout)
-    }
-
-    /// The peer may rest until its next request.
-    private func awaitRequest() {
-        isTimingRequest = false
-        setDeadline(after: limits.keepAliveTimeout)
     }
 
     override func didEnd() {
@@ -124,7 +68,9 @@ final class HttpConnection: Connection {
     // MARK: For those who need its place
 
     /// A request lies in the kernel that is not read yet: its peer has not been idle.
-    var hasRequestArrived: Bool { state == .reading && input.isEmpty && output.isEmpty && socket.hasUnreadBytes }
+    var hasRequestArrived: Bool {
+        state.takesRequests && input.isEmpty && output.isEmpty && socket.hasUnreadBytes
+    }
 
     /// Closes the connection for the sake of another one.
     func makeWay() { abandon() }
@@ -132,14 +78,13 @@ final class HttpConnection: Connection {
     /// Files the connection by what it waits for.
     private func settle() {
         guard isWatching else { return }
-        let isIdle = state == .reading && input.isEmpty && output.isEmpty && bodyBytesLeft == 0 && !isClosing
-        places.file(self, state == .waiting ? nil : !isIdle ? .unsettled : hasAnswered ? .resting : .silent)
+        places.file(self, state.waiting(hasInput: !input.isEmpty, owesOutput: !output.isEmpty))
     }
 
     // MARK: For handlers
 
     /// The handler will answer later: `onAbandon` runs if it must not any more, or has to do so at once.
-    func wait(atMost timeout: Duration, onAbandon: @escaping (AbandonReason) -> Void) {
+    func wait(atMost timeout: Duration, onAbandon: @escaping (HttpConnectionState.AbandonReason) -> Void) {
         self.onAbandon = onAbandon
         setDeadline(after: timeout)
     }
@@ -148,34 +93,29 @@ final class HttpConnection: Connection {
     ///
     /// - Parameter isLast: the connection takes no further request.
     func respond(
-        _ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "", isLast closes: Bool = false
+        _ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "", isLast: Bool = false
     ) {
         host.loop.assertOnThread()
-        guard isWatching, state == .waiting else { return }
+        guard isWatching, state.isAnswerDue, let form else { return }
         onAbandon = nil
         requestBody = []
-        if isLast || closes || places.isShort { connectionOption = .close }
+        self.form = nil
+        let closes = isLast || state.isLast || places.isShort || form.option == .close
         // Answers are about tokens and states of a moment: a cache that keeps one lies to whoever asks next.
         let caching = fields.contains { $0.isNamed("Cache-Control") } ? [] : [Answer.noStore]
         HttpResponse.append(
-            status, fields: fields + caching + fieldsOfEveryAnswer, body: body, omitsBody: isHead,
-            connection: connectionOption, date: host.dateLine, to: &output)
-        isHead = false
-        state = .reading
-        hasAnswered = true
-        if connectionOption == .close { isClosing = true }
-        if bodyBytesLeft > 0 { timeRequest() } else { awaitRequest() }
+            status, fields: fields + caching + form.fields, body: body, omitsBody: form.omitsBody,
+            connection: closes ? .close : form.option, date: host.dateLine, to: &output)
         // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go on.
-        if !isProcessing { pump() }
+        let isLate = !state.isHandling
+        perform(state.answered(closes: closes))
+        if isLate { pump() }
     }
-
-    /// What the peer has sent behind the present request: for who takes the connection over.
-    var unread: [UInt8] { input }
 
     /// Lets go of the socket, with the present request unanswered: both are the caller's from here on.
     func detach() -> Socket {
         host.loop.assertOnThread()
-        precondition(isWatching && state == .waiting, "only a connection whose request waits is handed on")
+        precondition(isWatching && state.isAnswerDue, "only a connection whose request waits is handed on")
         stopWatching()
         didEnd()
         host.forget(self)
@@ -185,9 +125,45 @@ final class HttpConnection: Connection {
     /// Ends the connection after the answers that it owes; one that is new may still bring its request.
     func closeWhenIdle() {
         host.loop.assertOnThread()
-        isLast = true
-        guard state == .reading, input.isEmpty, output.isEmpty else { return }
-        if hasReceived { disconnect() } else { setDeadline(after: HttpConnection.lingerTime) }
+        perform(state.closeWhenIdle(hasInput: !input.isEmpty, owesOutput: !output.isEmpty))
+    }
+
+    // MARK: What the state asks for
+
+    private func perform(_ action: HttpConnectionState.Action) {
+        switch action {
+        case .nothing: break
+        case .await(.request): setDeadline(after: limits.requestTimeout)
+        case .await(.nextRequest): setDeadline(after: limits.keepAliveTimeout)
+        case .await(.lastRequest): setDeadline(after: HttpConnection.lingerTime)
+        case .readBody(let sendsContinue):
+            if sendsContinue { HttpResponse.appendContinue(to: &output) }
+            setDeadline(after: limits.requestTimeout)
+        case .hand(let head):
+            places.file(self, nil)
+            handler.handle(head, on: self)
+            state.handled()
+        case .refuse(let status, let detail): refuse(status, detail)
+        case .stopReading: watchReadability(false)
+        case .abandon(let reason):
+            if reason == .peerEnded { watchReadability(false) }
+            onAbandon?(reason)
+        case .linger:
+            input = []
+            socket.shutdownWriting()
+            watchReadability(true)
+            setDeadline(after: HttpConnection.lingerTime)
+        case .disconnect: disconnect()
+        }
+    }
+
+    private func refuse(_ status: HttpStatus, _ detail: String) {
+        handler.refused(status, detail, on: self)
+        let form = form ?? AnswerForm(fields: handler.fieldsOfEveryAnswer(to: nil))
+        HttpResponse.append(
+            status, fields: [Answer.json, Answer.noStore, Answer.detail(detail)] + form.fields,
+            body: Answer.body("\(status.reasonPhrase)"), omitsBody: form.omitsBody, connection: .close,
+            date: host.dateLine, to: &output)
     }
 
     // MARK: Reading
@@ -199,23 +175,23 @@ final class HttpConnection: Connection {
         switch socket.read(into: UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count])) {
         case .bytes(let count): received(UnsafeRawBufferPointer(rebasing: host.readBuffer[..<count]))
         case .wouldBlock: break
-        case .endOfStream: peerEnded()
+        case .endOfStream: perform(state.peerEnded(owesOutput: !output.isEmpty))
         case .failed: abandon()
         }
     }
 
     /// What the connection would read now: a peer that does not read its answers waits in the kernel with the rest.
     private var readableBytes: Int {
-        switch state {
+        switch state.phase {
         case .lingering: host.readBuffer.count
-        case .reading: output.isEmpty ? limits.maximumPipelinedBytes : 0
-        case .waiting: max(0, limits.maximumPipelinedBytes - input.count)
+        case .handling, .waiting: max(0, limits.maximumPipelinedBytes - input.count)
+        case .resting, .head, .body, .skipping, .finishing: output.isEmpty ? limits.maximumPipelinedBytes : 0
         }
     }
 
     private func received(_ bytes: UnsafeRawBufferPointer) {
-        guard state != .lingering else { return }
-        hasReceived = true
+        guard !state.isLingering else { return }
+        state.received()
         if mayProcess, input.isEmpty {
             // The usual case: a whole request in one read is parsed where it lies.
             let used = process(bytes)
@@ -227,7 +203,7 @@ final class HttpConnection: Connection {
     }
 
     /// Answers are written before further requests are taken, so that what is owed to a peer stays small.
-    private var mayProcess: Bool { state == .reading && !isClosing && output.isEmpty && isWatching }
+    private var mayProcess: Bool { state.takesRequests && output.isEmpty && isWatching }
 
     /// Takes requests and writes answers until nothing moves.
     private func pump() {
@@ -237,13 +213,10 @@ final class HttpConnection: Connection {
             // Requests that waited behind an answer that came later are next.
             guard flush(), mayProcess, !input.isEmpty else { break }
         }
-        guard isWatching, state != .lingering else { return }
+        guard isWatching, !state.isLingering else { return }
         watchWritability(!output.isEmpty)
-        watchReadability(!hasPeerEnded && readableBytes > 0)
-        if output.isEmpty, state == .reading {
-            if isClosing { return linger() }
-            if hasPeerEnded { return disconnect() }
-        }
+        watchReadability(!state.hasPeerEnded && readableBytes > 0)
+        if output.isEmpty { perform(state.answersWritten()) }
         settle()
     }
 
@@ -260,24 +233,23 @@ final class HttpConnection: Connection {
     /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait, or as many answers wait
     /// as may; returns how many bytes are used up.
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
-        isProcessing = true
-        defer { isProcessing = false }
         var used = 0
-        while state == .reading, !isClosing, isWatching, used < bytes.count,
+        while state.takesRequests, isWatching, used < bytes.count,
             output.count < limits.maximumWaitingAnswerBytes
         {
-            if bodyBytesLeft > 0 {
-                used += takeBody(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
+            if let part = state.bodyArrived(rest.count) {
+                if part.isKept { requestBody.append(contentsOf: rest[..<part.bytes]) }
+                used += part.bytes
+                perform(part.action)
                 continue
             }
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
             switch HttpRequestHead.parse(rest, maximumBytes: limits.maximumHeaderBytes, scanner: &scanner) {
             case .incomplete:
-                timeRequest()
+                perform(state.headIncomplete())
                 return used
             case .failed(let error):
-                fieldsOfEveryAnswer = handler.fieldsOfEveryAnswer(to: nil)
-                refuse(error.status, limits.detail(of: error))
+                perform(state.refuse(error.status, limits.detail(of: error)))
                 return bytes.count
             case .complete(let head):
                 used += head.headBytes
@@ -289,62 +261,11 @@ final class HttpConnection: Connection {
 
     private func begin(_ head: HttpRequestHead) {
         scanner = HttpHeadScanner()
-        isTimingRequest = false
-        fieldsOfEveryAnswer = handler.fieldsOfEveryAnswer(to: head)
-        isHead = head.method == .head
-        guard head.contentLengthBytes <= limits.maximumBodyBytes else {
-            return refuse(.contentTooLarge, "the body is over \(limits.maximumBodyBytes) bytes")
-        }
-        guard head.expectation != .unknown else {
-            return refuse(.expectationFailed, "the only expectation that is met is 100-continue")
-        }
-        connectionOption = head.connectionOption
-        bodyBytesLeft = head.contentLengthBytes
-        let keptBytes = bodyBytesLeft > 0 ? handler.maximumBodyBytes(of: head) : 0
-        guard keptBytes == 0 || bodyBytesLeft <= keptBytes else {
-            return refuse(.contentTooLarge, "the body is over \(keptBytes) bytes")
-        }
-        let isContinueExpected = head.expectation == .continue && bodyBytesLeft > 0
-        guard keptBytes > 0 else {
-            // Answered without a 100, the peer may leave the body out or send it: nobody can tell (RFC 9110 10.1.1).
-            if isContinueExpected { isLast = true }
-            return hand(head)
-        }
-        if isContinueExpected { HttpResponse.appendContinue(to: &output) }
-        incomplete = head
-        timeRequest()
-    }
-
-    private func hand(_ head: HttpRequestHead) {
-        state = .waiting
-        places.file(self, nil)
-        handler.handle(head, on: self)
-    }
-
-    /// Keeps or skips what is there of a body; returns how much that is.
-    private func takeBody(_ bytes: UnsafeRawBufferPointer) -> Int {
-        let count = min(bodyBytesLeft, bytes.count)
-        bodyBytesLeft -= count
-        guard let head = incomplete else {
-            if bodyBytesLeft == 0 { awaitRequest() }
-            return count
-        }
-        requestBody.append(contentsOf: bytes[..<count])
-        if bodyBytesLeft == 0 {
-            incomplete = nil
-            isTimingRequest = false
-            hand(head)
-        }
-        return count
-    }
-
-    private func refuse(_ status: HttpStatus, _ detail: String) {
-        isClosing = true
-        handler.refused(status, detail, on: self)
-        HttpResponse.append(
-            status, fields: [Answer.json, Answer.noStore, Answer.detail(detail)] + fieldsOfEveryAnswer,
-            body: Answer.body("\(status.reasonPhrase)"), omitsBody: isHead, connection: .close, date: host.dateLine,
-            to: &output)
+        form = AnswerForm(
+            omitsBody: head.method == .head, option: head.connectionOption,
+            fields: handler.fieldsOfEveryAnswer(to: head))
+        let keptBytes = head.contentLengthBytes > 0 ? handler.maximumBodyBytes(of: head) : 0
+        perform(state.headComplete(head, maximumBodyBytes: limits.maximumBodyBytes, keptBytes: keptBytes))
     }
 
     // MARK: Writing
@@ -362,29 +283,7 @@ final class HttpConnection: Connection {
         return isWatching && output.isEmpty
     }
 
-    private func linger() {
-        guard !hasPeerEnded else { return disconnect() }
-        state = .lingering
-        input = []
-        socket.shutdownWriting()
-        watchReadability(true)
-        setDeadline(after: HttpConnection.lingerTime)
-        settle()
-    }
-
     // MARK: The end
-
-    private func peerEnded() {
-        hasPeerEnded = true
-        switch state {
-        case .lingering: disconnect()
-        // It may have shut down its side only, and still wait for the answer. An upgrade makes no sense any more.
-        case .waiting:
-            watchReadability(false)
-            onAbandon?(.peerEnded)
-        case .reading: if output.isEmpty { disconnect() } else { watchReadability(false) }
-        }
-    }
 
     private func abandon() {
         onAbandon?(.peerEnded)
@@ -392,14 +291,8 @@ final class HttpConnection: Connection {
     }
 
     override func deadlinePassed() {
-        switch state {
-        case .waiting: onAbandon?(.timeout)
-        case .lingering: disconnect()
-        case .reading:
-            guard output.isEmpty, !input.isEmpty || incomplete != nil, !hasPeerEnded else { return disconnect() }
-            if incomplete == nil { fieldsOfEveryAnswer = handler.fieldsOfEveryAnswer(to: nil) }
-            refuse(.requestTimeout, "the request was not complete in time")
-            pump()
-        }
+        let action = state.deadlinePassed(hasInput: !input.isEmpty, owesOutput: !output.isEmpty)
+        perform(action)
+        if case .refuse = action { pump() }
     }
 }

@@ -198,7 +198,7 @@ final class Upgrade {
         response.reserveCapacity(256)
         handshake.appendResponse(
             subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
-        var rest = connection.unread
+        var rest = connection.input
         let client = Client(
             takingOver: connection, worker: worker, token: token, connectionID: connectionID,
             connectedAt: connectedAt, address: address, record: registration.record)
