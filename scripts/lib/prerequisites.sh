@@ -137,6 +137,12 @@ for name, wanted in (package.split("==") for package in sys.argv[1:]): assert ve
     exec {venv_lock}>&-
 }
 
+# Runs a program of scripts/lib in place of this script, with what several of them share.
+run_python() {
+    export PYTHONPATH=$root/scripts/lib
+    exec "$venv_python" -B "$root/scripts/lib/$1" "${@:2}"
+}
+
 build_release() {
     say 'Building (release)'
     quietly build swift build --package-path "$root" -c release

@@ -4,7 +4,7 @@ import asyncio, itertools, json, os
 
 from websockets.asyncio.client import connect
 
-import processes
+import programs
 
 browsers = {}
 START_SECONDS = 30
@@ -49,7 +49,7 @@ class Browser:
 async def browser_start(executable, directory):
     """Starts Chromium without a window; its pid. `directory` is its profile."""
     # --no-sandbox: root, in a container or not, has no other way to run it.
-    pid = await processes.spawn(
+    pid = await programs.spawn(
         [executable, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--no-first-run", "--disable-background-networking", "--disable-component-update", "--no-proxy-server",
          "--remote-debugging-port=0", f"--user-data-dir={directory}", "about:blank"], directory + ".log")
@@ -57,7 +57,7 @@ async def browser_start(executable, directory):
     async with asyncio.timeout(START_SECONDS):
         # The file comes into being before its second line is written.
         while not os.path.exists(address) or len(lines := open(address).read().split()) < 2:
-            if (code := await processes.wait(pid, 0.02)) is not None:
+            if (code := await programs.wait(pid, 0.02)) is not None:
                 raise RuntimeError(f"{executable} ended with {code}")
         port, path = lines
         connection = await connect(f"ws://127.0.0.1:{port}{path}", max_size=None, ping_interval=None, proxy=None)

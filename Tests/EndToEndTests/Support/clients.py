@@ -1,8 +1,12 @@
 """Operations on connections: WebSocket clients, raw TCP, raw HTTP exchanges, and Redis commands."""
 import asyncio, base64, ctypes, itertools, json, socket, struct, time
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from client import RedisRefusal, encode, open_socket, read_answer, read_reply
+
+# Seconds for what must come; only a product that fails takes so long (Harness/Eventually.swift has the same).
+PATIENCE = 240
 
 numbers = itertools.count(1)
 sockets = {}
@@ -49,7 +53,7 @@ class Socket:
                 return False
 
 
-async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None, timeout=20):
+async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None):
     """A handshake: the new socket's id, or status, headers and body of the refusal. `publish` ([port,
     channel, text]) goes to Redis in the same turn in which the 101 has been read; `source` is the client's
     own address."""
@@ -58,10 +62,8 @@ async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None,
     started = time.monotonic()
     local = {"local_addr": (source, 0)} if source else {}
     try:
-        # Messages must not be held back by the client, nor pings sent that no test asked for.
-        connection = await connect(url, additional_headers=headers, compression=None, ping_interval=None,
-                                   max_size=None, max_queue=None, proxy=None, open_timeout=timeout,
-                                   user_agent_header=None, subprotocols=subprotocols, **local)
+        connection = await open_socket(url, additional_headers=headers, subprotocols=subprotocols,
+                                       open_timeout=PATIENCE, close_timeout=PATIENCE, **local)
     except InvalidStatus as refusal:
         answer = refusal.response
         return {"status": answer.status_code, "headers": lower(answer.headers.raw_items()),
@@ -120,7 +122,7 @@ async def ws_ping(id, payload, timeout):
 async def ws_close(id, code=1000, reason=""):
     """Closes and returns the peer's Close: its code and reason."""
     await sockets[id].connection.close(code, reason)
-    return await ws_closed(id, 10)
+    return await ws_closed(id, PATIENCE)
 
 
 async def ws_sequence(ids, count, timeout):
@@ -206,7 +208,7 @@ async def tcp_close(id):
     streams.pop(id).close()
 
 
-async def exchange(port, pieces, count=1, timeout=15, patience=0, host="127.0.0.1"):
+async def exchange(port, pieces, count=1, timeout=PATIENCE, patience=0, host="127.0.0.1"):
     """Sends raw bytes to an HTTP server, piece by piece, and reads `count` answers, then looks whether the
     server closes within `patience` seconds (0: not asked)."""
     # Before the server's time for the request begins.
@@ -220,7 +222,8 @@ async def exchange(port, pieces, count=1, timeout=15, patience=0, host="127.0.0.
                 if len(pieces) > 1:
                     await asyncio.sleep(0)
             for _ in range(count):
-                answers.append(await read_answer(reader))
+                answers.append(vars(await read_answer(reader)))
+                answers[-1]["body"] = answers[-1]["body"].decode()
                 answers[-1]["after"] = time.monotonic() - started
     except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
         if len(answers) < count:
@@ -235,15 +238,6 @@ async def exchange(port, pieces, count=1, timeout=15, patience=0, host="127.0.0.
     return {"answers": answers, "closed": ended}
 
 
-async def read_answer(reader):
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    version, status, *_ = head[0].split(" ", 2)
-    headers = lower(line.split(": ", 1) for line in head[1:] if line)
-    has_body = int(status) >= 200 and int(status) not in (204, 304)
-    body = b"" if not has_body else await reader.readexactly(int(headers["content-length"]))
-    return {"version": version, "status": int(status), "headers": headers, "body": body.decode()}
-
-
 async def redis(port, args, password=None, user=None):
     """One command on a kept connection, which is opened again when Redis was restarted; errors come as
     {"error"}."""
@@ -256,7 +250,7 @@ async def redis(port, args, password=None, user=None):
                     if password:
                         await redis_call(kept["pair"], ["AUTH", *([user] if user else []), password])
                 return await redis_call(kept["pair"], args)
-            except (ConnectionError, asyncio.IncompleteReadError):
+            except (ConnectionError, EOFError):
                 kept["pair"] = None
                 if attempt == 2:
                     raise
@@ -265,25 +259,17 @@ async def redis(port, args, password=None, user=None):
 async def redis_call(pair, args):
     reader, writer = pair
     # A list is [base64]: bytes that need not be text.
-    parts = [base64.b64decode(a[0]) if isinstance(a, list) else str(a).encode() for a in args]
-    writer.write(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-    return await redis_reply(reader)
+    writer.write(encode([base64.b64decode(a[0]) if isinstance(a, list) else a for a in args]))
+    return plain(await read_reply(reader))
 
 
-async def redis_reply(reader):
-    line = await reader.readuntil(b"\r\n")
-    kind, rest = line[:1], line[1:-2]
-    if kind == b":":
-        return int(rest)
-    if kind == b"+":
-        return rest.decode()
-    if kind == b"-":
-        return {"error": rest.decode()}
-    if int(rest) < 0:
-        return None
-    if kind == b"$":
-        return (await reader.readexactly(int(rest) + 2))[:-2].decode(errors="backslashreplace")
-    return [await redis_reply(reader) for _ in range(int(rest))]
+def plain(reply):
+    """A reply as JSON can hold it; an error as {"error"}."""
+    if isinstance(reply, RedisRefusal):
+        return {"error": str(reply)}
+    if isinstance(reply, list):
+        return [plain(part) for part in reply]
+    return reply.decode(errors="backslashreplace") if isinstance(reply, bytes) else reply
 
 
 async def redis_collect(port, subscribe, publish, text, prefix, count, timeout):
@@ -296,7 +282,7 @@ async def redis_collect(port, subscribe, publish, text, prefix, count, timeout):
             await redis_call(pair, ["SUBSCRIBE", subscribe])
             await redis(port, ["PUBLISH", publish, text])
             while sum(m.startswith(prefix) for m in messages) < count:
-                messages.append((await redis_reply(pair[0]))[2])
+                messages.append(plain(await read_reply(pair[0]))[2])
     finally:
         pair[1].close()
     return messages
@@ -310,11 +296,9 @@ async def publish_sequence(port, channel, count, padding=0):
         numbers_now = range(start, min(start + 250, count))
         for n in numbers_now:
             body = json.dumps({"type": "notice", "data": {"n": n, "pad": "x" * padding}}).encode()
-            name = channel.encode()
-            writer.write(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n" % (len(name), name))
-            writer.write(b"$%d\r\n%s\r\n" % (len(body), body))
+            writer.write(encode(["PUBLISH", channel, body]))
         for _ in numbers_now:
-            total += await redis_reply(reader)
+            total += await read_reply(reader)
     writer.close()
     return total
 

@@ -1,7 +1,8 @@
 """Operations of many clients as browsers are: each with a WebSocket and a kept-alive connection for its beats."""
-import asyncio, base64, os, resource
+import asyncio, base64, json, os, resource
 
 import clients
+from client import HttpConnection
 
 HANDSHAKE = ("Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
              "Sec-WebSocket-Key: " + base64.b64encode(os.urandom(16)).decode() + "\r\n\r\n")
@@ -11,37 +12,15 @@ class Page:
     """A client. Its HTTP connection lives until the server ends it, and is then made anew, as browsers do."""
 
     def __init__(self, port, room):
-        self.port, self.room, self.http, self.socket, self.token = port, room, None, None, None
-
-    async def get(self, target):
-        """The answer to a GET. A kept connection may have been closed meanwhile: then the request is sent once more."""
-        while True:
-            is_new = self.http is None
-            try:
-                if is_new:
-                    self.http = await asyncio.open_connection("127.0.0.1", self.port)
-                self.http[1].write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                answer = await clients.read_answer(self.http[0])
-            except (ConnectionError, asyncio.IncompleteReadError):
-                self.drop()
-                if is_new:
-                    raise
-                continue
-            if answer["headers"].get("connection") == "close":
-                self.drop()
-            return answer
-
-    def drop(self):
-        if self.http:
-            self.http[1].close()
-            self.http = None
+        self.port, self.room, self.socket, self.token = port, room, None, None
+        self.http = HttpConnection(port, clients.PATIENCE)
 
     async def connect(self):
         """Gets a token and opens the WebSocket: the status of whichever failed, or 101."""
-        answer = await self.get("/get/token?isLogin=true&userId=a")
-        if answer["status"] != 200:
-            return answer["status"]
-        self.token = answer["body"].split('"')[3]
+        answer = await self.http.get("/get/token?isLogin=true&userId=a")
+        if answer.status != 200:
+            return answer.status
+        self.token = json.loads(answer.body)["data"]
         self.socket = await asyncio.open_connection("127.0.0.1", self.port)
         head = f"GET /ws?token={self.token}&roomIds={self.room} HTTP/1.1\r\n" + HANDSHAKE
         self.socket[1].write(head.encode())
@@ -51,7 +30,7 @@ class Page:
         return self.socket is not None and not self.socket[0].at_eof()
 
     def close(self):
-        self.drop()
+        self.http.close()
         if self.socket:
             self.socket[1].close()
 
@@ -86,7 +65,7 @@ async def pages_beat(at_once):
     async def one(page):
         async with limit:
             try:
-                status = str((await page.get(f"/heartbeat?token={page.token}"))["status"])
+                status = str((await page.http.get(f"/heartbeat?token={page.token}")).status)
             except (ConnectionError, asyncio.IncompleteReadError) as error:
                 status = type(error).__name__
         outcomes[status] = outcomes.get(status, 0) + 1

@@ -6,12 +6,15 @@ Reads one JSON request a line on stdin, `{"i": 1, "op": "...", ...}`, and answer
 of a test is a child of this one, so that nothing can outlive the tests: when stdin closes, or this process
 dies, they are killed. The argument is the directory of their files, which is removed then.
 """
-import asyncio, json, os, shutil, signal, sys
+import asyncio, json, os, pathlib, shutil, signal, sys
 
-import browser, clients, doors, hostile, processes, proxies, roaming, terminals
+# What the tests share with the scripts.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[3] / "scripts/lib"))
+
+import browser, clients, doors, hostile, programs, proxies, roaming, terminals
 
 OPERATIONS = {
-    **browser.OPERATIONS, **clients.OPERATIONS, **doors.OPERATIONS, **hostile.OPERATIONS, **processes.OPERATIONS,
+    **browser.OPERATIONS, **clients.OPERATIONS, **doors.OPERATIONS, **hostile.OPERATIONS, **programs.OPERATIONS,
     **proxies.OPERATIONS, **roaming.OPERATIONS, **terminals.OPERATIONS,
 }
 
@@ -41,7 +44,7 @@ async def main():
             running.add(task)
             task.add_done_callback(running.discard)
     finally:
-        processes.kill_all()
+        programs.kill_all()
         shutil.rmtree(sys.argv[1], ignore_errors=True)
         # Without the loop's own end, which would wait for connections and complain about the children.
         os._exit(0)

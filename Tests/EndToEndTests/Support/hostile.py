@@ -105,7 +105,7 @@ async def flood_end(id, count, timeout):
         async with asyncio.timeout(timeout):
             writer.write(flood.data[flood.sent:])
             while len(statuses) < count:
-                statuses.append((await clients.read_answer(reader))["status"])
+                statuses.append((await clients.read_answer(reader)).status)
     except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
         pass
     writer.close()

@@ -5,23 +5,12 @@ handshake was answered and when a Close came.
 """
 import asyncio, collections, json, random, time
 
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 import clients
+from client import open_socket
 
 roamings = {}
-
-
-class TimedConnection(ClientConnection):
-    """Notes when the Close frame comes: `recv` tells only when the closing handshake is over."""
-
-    close_came = None
-
-    def data_received(self, data):
-        super().data_received(data)
-        if self.close_came is None and self.protocol.close_rcvd is not None:
-            self.close_came = time.monotonic()
 
 
 class Stay:
@@ -61,9 +50,7 @@ class Roaming:
             # As a balancer would: any node, and another one when that does not answer or refuses.
             url = f"{random.choice(self.urls)}?token={token}&roomIds={self.room}"
             try:
-                connection = await connect(
-                    url, compression=None, ping_interval=None, max_queue=None, proxy=None,
-                    create_connection=TimedConnection)
+                connection = await open_socket(url, open_timeout=clients.PATIENCE)
             except (OSError, InvalidHandshake, asyncio.TimeoutError):
                 await asyncio.sleep(0.02)
                 continue
@@ -132,7 +119,7 @@ async def roam_stop(id):
     roaming.is_over = True
     await roaming.publisher
     last = len(roaming.published) - 1
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + clients.PATIENCE
     while time.monotonic() < deadline and not all(
             stays[-1].got and stays[-1].got[-1][0] == last for stays in roaming.stays.values()):
         await asyncio.sleep(0.01)

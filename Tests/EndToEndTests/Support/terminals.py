@@ -1,7 +1,7 @@
 """Operations on pseudo-terminals: a program on one, its keys, its size, and its screen as PyPI `pyte` renders it."""
 import asyncio, fcntl, os, struct, termios
 
-import processes
+import processes, programs
 
 terminals = {}
 
@@ -35,16 +35,16 @@ async def terminal_open(argv, columns, rows, env={}):
     terminal = Terminal(columns, rows)
 
     def prepare():
-        processes.die_with_parent()
+        programs.die_with_parent()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    variables = processes.environment({"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | env)
+    variables = processes.clean_environment({"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | env)
     if "NO_COLOR" not in env:
         variables.pop("NO_COLOR", None)
     child = await asyncio.create_subprocess_exec(
         *argv, stdin=terminal.child, stdout=terminal.child, stderr=terminal.child, env=variables,
         preexec_fn=prepare, start_new_session=True)
-    processes.children[child.pid] = child
+    programs.children[child.pid] = child
     terminals[child.pid] = terminal
     return child.pid
 

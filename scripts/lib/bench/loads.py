@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from processes import BenchError
+from processes import ProcessError
 
 CONNECT_RATE = 4000
 
@@ -40,15 +40,15 @@ def run_load(bench, server, options):
     A machine too loaded for the run shows there too: the run is kept, and marked."""
     command = [str(word) for word in command_line(bench, server, options)]
     process = bench.processes.start("loadtest", command, stdout=subprocess.PIPE)
+    process.should_run = False
     output = process.stdout.read()
     process.wait()
     process.stdout.close()
     bench.processes.stop(process)
-    if process.returncode not in (0, 1):
-        raise BenchError(f"loadtest ended with {process.returncode}:\n{bench.processes.log_end('loadtest')}")
+    if process.exit_code not in (0, 1):
+        raise ProcessError(f"loadtest ended with {process.exit_code}:\n{process.log_end()}")
     report = json.loads(output)
-    if server.process.poll() is not None:
-        raise BenchError(f"{server.name} ended:\n{bench.processes.log_end(server.process.name)}")
+    bench.processes.check()
     report["command"] = " ".join([os.path.relpath(command[0], bench.root), *command[1:]])
     return report
 

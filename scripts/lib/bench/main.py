@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shlex
-import signal
 import sys
 import time
 
@@ -16,7 +15,7 @@ import report
 import summary
 import terminal
 from loads import ROWS, figures, measure
-from processes import BenchError, Processes, use_all_descriptors
+from processes import ProcessError, Processes, ignore_end_signals, raise_at_end_signals, use_all_descriptors
 from servers import NAMES, Bench
 
 OWN = ["memory", "requests", "start", "idle", "rooms", "workers", "held"]
@@ -107,20 +106,12 @@ def write_raw(root, results):
     return path
 
 
-def interrupted(number, _):
-    # Once: what ends the processes is not to be interrupted itself.
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise SystemExit(128 + number)
-
-
 def main():
     options = read_options()
     root = pathlib.Path(os.environ["BENCH_ROOT"])
     state = root / ".run/bench"
     started = time.monotonic()
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, interrupted)
+    raise_at_end_signals()
     processes = Processes(state / "log")
     results = {"runs": []}
     try:
@@ -135,9 +126,10 @@ def main():
         compare(bench, options, results["runs"])
         measure_own(bench, options, results)
         results["seconds"] = time.monotonic() - started
-    except BenchError as error:
+    except ProcessError as error:
         sys.exit(f"scripts/bench: {error}")
     finally:
+        ignore_end_signals()
         processes.stop_all()
         # Also of a run that was ended: what took long to measure is not lost.
         if results["runs"] or any(name in results for name in OWN):

@@ -1,10 +1,11 @@
 """The measurements of the gateway alone: memory, requests, start, idle clients, throughput against rooms,
 two workers, many held rooms. Each returns what goes into the raw results."""
 
+import asyncio
 import math
 import time
 
-from clients import CONNECTIONS, HeldRooms, HttpConnection, get_token, request
+from clients import CONNECTIONS, HeldRooms, request, tokens
 from loads import ROWS, figures, measure, run_load
 from processes import cpu_seconds
 
@@ -47,15 +48,13 @@ def requests(bench, say):
         server = bench.start("ours")
         try:
             if name == "/heartbeat":
-                tokens = HttpConnection(server.port)
-                paths = [f"{name}?token={get_token(tokens, i)}" for i in range(CONNECTIONS)]
-                tokens.socket.close()
+                paths = [f"{name}?token={token}" for token in asyncio.run(tokens(server.port, CONNECTIONS))]
             else:
                 paths = [f"{name}?isLogin=true&userId=bench-{i}" for i in range(CONNECTIONS)]
             # What is done once, and memory that grows to its size, are not the cost of a request.
-            request(server.port, paths, REQUESTS // 20)
+            asyncio.run(request(server.port, paths, REQUESTS // 20))
             before, started = cpu_seconds(server.process.pid), time.monotonic()
-            request(server.port, paths, REQUESTS)
+            asyncio.run(request(server.port, paths, REQUESTS))
             seconds = time.monotonic() - started
             after = cpu_seconds(server.process.pid)
         finally:

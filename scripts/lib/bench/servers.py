@@ -6,9 +6,9 @@ import re
 import resource
 import socket
 import subprocess
-import sys
 
-from processes import BenchError, http_status, is_listening
+from free_ports import free_ports
+from processes import ProcessError, children, http_status
 
 NAMES = ["ours", "ours-plain", "floor-send", "floor-coalesce", "nchan"]
 TITLES = {
@@ -31,9 +31,7 @@ class Bench:
     def __init__(self, root, binaries, floor, state, processes):
         self.root, self.binaries = pathlib.Path(root), pathlib.Path(binaries)
         self.floor, self.state, self.processes = pathlib.Path(floor), pathlib.Path(state), processes
-        tool = self.root / "scripts/lib/free_ports.py"
-        ports = subprocess.run([sys.executable, tool, "3"], capture_output=True, text=True, check=True)
-        self.redis_port, self.port, self.admin_port = map(int, ports.stdout.split())
+        self.redis_port, self.port, self.admin_port = free_ports(3)
         self.redis = None
 
     @property
@@ -60,7 +58,7 @@ class Bench:
     def start(self, name, workers=1, options=()):
         """Starts a server and waits until it is ready. `workers` and `options` are for the gateway only."""
         if self.redis_command("FLUSHALL") != "+OK":
-            raise BenchError("Redis does not answer")
+            raise ProcessError("Redis does not answer")
         if name == "ours":
             return self._start_gateway(workers, options)
         if name == "ours-plain":
@@ -112,8 +110,9 @@ class Bench:
             "--token", "none", "--path", "/sub/{room}"])
 
 
-def children(pid):
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def is_listening(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def nginx_modules_path():

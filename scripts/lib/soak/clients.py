@@ -11,10 +11,9 @@ import json
 import time
 from collections import Counter
 
-import plain_http
+from client import RedisRefusal, get
 from connection import Connection, Refused
 from ledger import Stay
-from redis_session import RedisRefusal
 
 BEAT_SECONDS = 20
 BEAT_RETRY_SECONDS = (0.5, 1.5)
@@ -73,7 +72,7 @@ class Client:
         crowd = self._crowd
         try:
             if self._token is None:
-                status, body = await plain_http.get(crowd.port, f"/get/token?isLogin=true&userId={self._number}")
+                status, body = await get(crowd.port, f"/get/token?isLogin=true&userId={self._number}")
                 if status != 200:
                     raise Refused(status, body)
                 self._token, self._issued_at = json.loads(body)["data"], time.monotonic()
@@ -126,12 +125,12 @@ class Client:
         if not stay.take(payload) and not self._crowd.gaps.take(stay, payload, now):
             stay.altered += 1
 
-    def _ended(self, code):
-        stay, now = self.stay, time.monotonic()
+    def _ended(self, code, at):
+        stay = self.stay
         if stay.ended_at is not None:
             return
         ending = {None: "cut", GOING_AWAY: "drained", SLOW_CONSUMER: "slow"}.get(code, "closed")
-        stay.end(ending, now, code)
+        stay.end(ending, at, code)
         self._crowd.ended(stay)
 
     # A connection's life
@@ -194,7 +193,7 @@ class Client:
                 wait = 1.0
                 continue
             try:
-                status, _ = await plain_http.get(self._crowd.port, f"/heartbeat?token={self._token}")
+                status, _ = await get(self._crowd.port, f"/heartbeat?token={self._token}")
             except (OSError, EOFError):
                 status = "no answer"
             if status == 500 and not self.is_connected or stay is not self.stay:

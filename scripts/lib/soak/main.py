@@ -2,18 +2,17 @@
 
 import argparse
 import asyncio
-import fcntl
 import json
 import logging
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import report
 from faults import Faults
-from installation import ROOT, Installation, SoakError
+from installation import Installation
+from processes import END_SIGNALS, ProcessError, ignore_end_signals, only_run
 from soak import Soak
 
 
@@ -51,17 +50,16 @@ async def run(options, directory):
     installation = Installation(directory, options.binaries.resolve())
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in END_SIGNALS:
         loop.add_signal_handler(number, task.cancel)
     try:
         return await Soak(options, installation).run()
     except asyncio.CancelledError:
-        raise SoakError("interrupted") from None
+        raise ProcessError("interrupted") from None
     finally:
-        # A second signal must not leave anything behind.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in END_SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+        ignore_end_signals()
         print("==> Stopping", file=sys.stderr)
         killed = installation.stop()
         if killed:
@@ -70,14 +68,7 @@ async def run(options, directory):
 
 def main():
     options = read_options()
-    directory = ROOT / ".run/soak"
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    with open(directory / "lock", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SoakError("another scripts/soak is running here") from None
+    with only_run("soak") as directory:
         # It warns of each write into a connection that a fault has just ended.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         result = asyncio.run(run(options, directory))
@@ -92,5 +83,5 @@ def main():
 
 try:
     sys.exit(main())
-except (SoakError, OSError, subprocess.SubprocessError) as error:
+except (ProcessError, OSError, subprocess.SubprocessError) as error:
     sys.exit(f"scripts/soak: {error}")

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 
-from redis_session import RedisRefusal
+from client import RedisRefusal
 
 BATCH_COUNT = 10
 BATCH_SECONDS = 2.0
@@ -92,8 +92,8 @@ class Publishers:
     async def _publish_by_hand(self):
         room = self._by_hand
         environment = {
-            **os.environ, "PUBLISHER_REDIS": f"redis://publisher@127.0.0.1:{self._installation.redis_port}",
-            "PUBLISHER_REDIS_PASSWORD": self._installation.password("publisher")}
+            **os.environ, "PUBLISHER_REDIS": f"redis://publisher@127.0.0.1:{self._installation.server.port}",
+            "PUBLISHER_REDIS_PASSWORD": self._installation.server.password("publisher")}
         while not await self._stopped_within(BATCH_SECONDS):
             started = time.monotonic()
             numbers = [room.next(started) for _ in range(BATCH_COUNT)]

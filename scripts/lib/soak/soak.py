@@ -9,8 +9,8 @@ import report
 from clients import Crowd
 from faults import Faults
 from gaps import FrameGaps, PolledGaps
-from installation import SoakError
 from ledger import NEVER, Room
+from processes import ProcessError
 from publishers import Publishers
 from verdict import Verdict
 from watch import NodeWatch
@@ -95,7 +95,7 @@ class Soak:
         deadline = time.monotonic() + CONNECT_SECONDS
         while time.monotonic() < self._began_at + SPREAD_SECONDS or not self._is_well():
             if time.monotonic() > deadline:
-                raise SoakError(f"{self._crowd.missing_count} clients were not connected within {CONNECT_SECONDS} s")
+                raise ProcessError(f"{self._crowd.missing_count} clients were not connected within {CONNECT_SECONDS} s")
             await self._go_on(0.1)
 
     async def _watched(self, work):
@@ -113,7 +113,7 @@ class Soak:
         await self._watched(asyncio.sleep(seconds))
 
     def _check(self):
-        self._installation.check()
+        self._installation.processes.check()
         self._crowd.check()
         self._publishers.check()
         for task in self._tasks:

@@ -7,8 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import plain_http
-from plain_http import HttpConnection
+from client import HttpConnection, get
 
 LOOK_SECONDS = 0.1
 SUBSCRIBER = b"redis subscriber connection is down"
@@ -40,9 +39,9 @@ class NodeWatch:
 
     async def _look(self):
         run, asked_at = self._process.run, time.monotonic()
-        _, text = await self._http.get("/metrics")
-        status, reasons = await self._http.get("/readyz")
-        self.is_ready = status == 200
+        text = (await self._http.get("/metrics")).body
+        readiness = await self._http.get("/readyz")
+        self.is_ready = readiness.status == 200
         if run != self._run:
             self._before += self._last
             self._run = run
@@ -52,7 +51,7 @@ class NodeWatch:
             "shed": metric(text, "roomcast_messages_shed_total"),
         })
         self._gaps.look(
-            self._process.name, run, self._last["subscriber"], SUBSCRIBER not in reasons, asked_at, time.monotonic())
+            self._process.name, run, self._last["subscriber"], SUBSCRIBER not in readiness.body, asked_at, time.monotonic())
 
     @property
     def totals(self):
@@ -62,7 +61,7 @@ class NodeWatch:
         """Resident bytes, and the descriptors that are no client's."""
         pid = self._process.pid
         # A connection of its own: the other one may be waiting for its answer.
-        _, text = await plain_http.get(self._port, "/metrics")
+        _, text = await get(self._port, "/metrics")
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
         connections = metric(text, "roomcast_connections")
         resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES

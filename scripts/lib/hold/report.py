@@ -1,6 +1,6 @@
 """The verdict on a hold, and its table."""
 
-from hold_samples import quiet_and_busy
+from samples import quiet_and_busy
 
 
 def hold_figures(samples, clients, hold_seconds):

@@ -1,18 +1,19 @@
 """Holds N clients in one room on this machine. Started by scripts/hold, which builds the programs first."""
 
 import argparse
-import fcntl
 import json
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import hold_limits as limits
-import hold_report
-import hold_samples as measure
-from hold_processes import ROOT, HoldError, Processes, free_ports, start_gateways, start_nginx, start_redis
+import limits
+import report
+import samples as measure
+from deployment import start_gateways, start_nginx
+from free_ports import free_ports
+from processes import (
+    DeployedRedis, ProcessError, Processes, children, ignore_end_signals, only_run, raise_at_end_signals)
 
 SAMPLE_SECONDS = 1.0
 PROGRESS_SECONDS = 5.0
@@ -59,10 +60,6 @@ def read_options():
     return options
 
 
-def interrupt(number, _):
-    raise HoldError(f"interrupted by {signal.Signals(number).name}")
-
-
 class Hold:
     """One run: start, sample until the load test has ended, judge."""
 
@@ -81,17 +78,17 @@ class Hold:
         redis_port, *ports = free_ports(1 + 2 * count + nginx_count)
         gateway_ports, self.admin_ports = ports[:count], ports[count:2 * count]
         nginx_ports = ports[2 * count:]
-        self.redis, password, publisher_password = start_redis(self.processes, redis_port)
+        self.redis = DeployedRedis(self.processes, redis_port)
+        self.processes.wait_until(self.redis.process.start(), self.redis.is_ready)
         # least_conn keeps the gateways equal but for a few: each nginx counts for itself.
         maximum = limits.processes_for(self.options.clients, count) + 2 * nginx_count
         self.gateways = start_gateways(
-            self.processes, self.options.binaries / "gateway", redis_port, password, gateway_ports,
-            self.admin_ports, maximum)
+            self.processes, self.options.binaries / "gateway", self.redis, gateway_ports, self.admin_ports, maximum)
         self.nginx = start_nginx(
             self.processes, nginx_ports, gateway_ports, limits.descriptors_per_process() - 64)
-        self.start_loadtest(redis_port, publisher_password, nginx_ports or gateway_ports)
+        self.start_loadtest(nginx_ports or gateway_ports)
 
-    def start_loadtest(self, redis_port, password, ports):
+    def start_loadtest(self, ports):
         options = self.options
         self.result_path = self.processes.directory / "loadtest.json"
         with open(self.result_path, "wb") as output:
@@ -102,13 +99,14 @@ class Hold:
                 "--rate", f"{1 / options.every:.6f}", "--warmup", "2s",
                 "--duration", f"{options.hold * 1000:.0f}ms", "--settle", "30s",
                 "--pids", ",".join(str(process.pid) for process in self.gateways),
-            ], {"LOADTEST_REDIS": f"redis://publisher:{password}@127.0.0.1:{redis_port}"}, stdout=output)
+            ], {"LOADTEST_REDIS": self.redis.url("publisher")}, stdout=output)
+        self.loadtest.should_run = False
 
     def follow(self):
         """Samples once a second until the load test has ended."""
         next_sample = next_progress = time.monotonic()
         pids = [process.pid for process in self.gateways]
-        while self.loadtest.poll() is None:
+        while self.loadtest.exit_code is None:
             self.processes.check()
             now = time.monotonic()
             if now >= next_sample:
@@ -131,12 +129,12 @@ class Hold:
         full = next(each for each in self.samples if each.connections >= self.options.clients)
         if sample.time < full.time + self.options.hold / 2:
             return
-        workers = [pid for process in self.nginx for pid in [process.pid, *measure.children(process.pid)]]
+        workers = [pid for process in self.nginx for pid in [process.pid, *children(process.pid)]]
         self.memory = {
             "gateways": measure.memory([process.pid for process in self.gateways]),
-            "redis": measure.memory([self.redis.pid]),
+            "redis": measure.memory([self.redis.process.pid]),
             "nginx": measure.memory(workers),
-            "loadProcesses": measure.memory(measure.children(self.loadtest.pid)),
+            "loadProcesses": measure.memory(children(self.loadtest.pid)),
             "kernel": {
                 "slabBytes": kernel["slabBytes"] - self.kernel_before["slabBytes"],
                 "socketBufferBytes": kernel["socketBufferBytes"],
@@ -147,27 +145,19 @@ class Hold:
     def result(self):
         text = self.result_path.read_text()
         if not text:
-            last = self.processes.log_of(self.loadtest).read_text(errors="replace").strip()
-            raise HoldError(f"loadtest ended with {self.loadtest.returncode}: {last}")
+            raise ProcessError(f"loadtest ended with {self.loadtest.exit_code}: {self.loadtest.log_end()}")
         if self.memory:
             self.memory["kernel"]["mostSocketBufferBytes"] = self.most_socket_buffer_bytes
         return {
             "clients": self.options.clients, "gateways": len(self.gateways), "nginxWorkers": len(self.nginx),
             "holdSeconds": self.options.hold, "everySeconds": self.options.every,
-            "hold": hold_report.hold_figures(self.samples, self.options.clients, self.options.hold),
+            "hold": report.hold_figures(self.samples, self.options.clients, self.options.hold),
             "memory": self.memory, "loadtest": json.loads(text),
         }
 
 
 def run(options):
-    directory = ROOT / ".run/hold"
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    with open(directory / "lock", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HoldError("another scripts/hold is running here") from None
+    with only_run("hold") as directory:
         processes = Processes(directory)
         hold = Hold(options, processes)
         try:
@@ -176,14 +166,12 @@ def run(options):
             hold.start()
             hold.follow()
         finally:
-            # A second signal must not leave anything behind.
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+            ignore_end_signals()
             say("Stopping")
-            killed = processes.stop()
+            killed = processes.stop_all()
         result = hold.result()
-        result["problems"] = hold_report.problems(result, killed)
-        print(json.dumps(result) if options.json else hold_report.table(result))
+        result["problems"] = report.problems(result, killed)
+        print(json.dumps(result) if options.json else report.table(result))
         return 1 if result["problems"] else 0
 
 
@@ -191,13 +179,12 @@ def main():
     options = read_options()
     obstacles = limits.obstacles(options.clients, options.gateways, options.nginx)
     if obstacles:
-        raise HoldError("; ".join(obstacles))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+        raise ProcessError("; ".join(obstacles))
+    raise_at_end_signals()
     return run(options)
 
 
 try:
     sys.exit(main())
-except (HoldError, OSError, subprocess.SubprocessError) as error:
+except (ProcessError, OSError, subprocess.SubprocessError) as error:
     sys.exit(f"scripts/hold: {error}")

@@ -2,7 +2,6 @@
 the programs first."""
 
 import argparse
-import fcntl
 import json
 import signal
 import subprocess
@@ -10,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-import hold_limits as limits
-import hold_samples as measure
-from hold_processes import ROOT, HoldError, Processes, free_ports, start_gateways, start_redis
+import limits
+import samples as measure
+from deployment import start_gateways
+from free_ports import free_ports
+from processes import (
+    DeployedRedis, ProcessError, Processes, cpu_seconds, ignore_end_signals, only_run, raise_at_end_signals)
 
 POLL_SECONDS = 0.1
 CONNECT_SECONDS = 120
@@ -55,10 +57,6 @@ def read_options():
     return options
 
 
-def interrupt(number, _):
-    raise HoldError(f"interrupted by {signal.Signals(number).name}")
-
-
 class Storm:
     """One run: start, kill, wait until all are back, ask both load tests what they saw."""
 
@@ -69,14 +67,14 @@ class Storm:
     def start(self):
         redis_port, *ports = free_ports(5)
         self.gateway_ports, self.admin_ports = ports[:2], ports[2:]
-        _, password, publisher_password = start_redis(self.processes, redis_port)
-        self.redis_url = f"redis://publisher:{publisher_password}@127.0.0.1:{redis_port}"
+        self.redis = DeployedRedis(self.processes, redis_port)
+        self.processes.wait_until(self.redis.process.start(), self.redis.is_ready)
         extra = {}
         if self.options.handshake_rate:
             extra["GATEWAY_HANDSHAKE_RATE"] = str(self.options.handshake_rate)
         self.gateways = start_gateways(
-            self.processes, self.options.binaries / "gateway", redis_port, password, self.gateway_ports,
-            self.admin_ports, self.options.clients + self.options.own, extra)
+            self.processes, self.options.binaries / "gateway", self.redis, self.gateway_ports, self.admin_ports,
+            self.options.clients + self.options.own, extra)
         clients, own = self.options.clients, self.options.own
         # Ten messages a second for the many: they must find out that nothing is missing, not fill the machine.
         self.many = self.load("many", clients, 0, 10, ["--rooms", max(1, clients // 100), "--failover",
@@ -89,7 +87,7 @@ class Storm:
                 self.options.binaries / "loadtest", "--json", "--quiet",
                 "--gateway", f"127.0.0.1:{self.gateway_ports[gateway]}", "--clients", clients,
                 "--rate", rate, "--warmup", "0s", "--duration", "1h", "--settle", "10s", *extra,
-            ], {"LOADTEST_REDIS": self.redis_url}, stdout=output)
+            ], {"LOADTEST_REDIS": self.redis.url("publisher")}, stdout=output)
 
     def connections(self, gateway):
         return int(measure.metrics(self.admin_ports[gateway])["roomcast_connections"])
@@ -99,7 +97,7 @@ class Storm:
         while not is_done():
             self.processes.check()
             if time.monotonic() >= deadline:
-                raise HoldError(f"not within {seconds} s: {what}")
+                raise ProcessError(f"not within {seconds} s: {what}")
             time.sleep(POLL_SECONDS)
 
     def run(self):
@@ -111,15 +109,14 @@ class Storm:
                   lambda: self.deliveries(1) > before + options.own * options.rate * QUIET_SECONDS)
         say(f"Killing the gateway with {options.clients} clients")
         first, second = self.gateways
-        self.cpu_before = measure.cpu_seconds([second.pid])
-        self.processes.started.remove(first)
+        self.cpu_before = sum(cpu_seconds(second.pid))
         killed_at = time.monotonic()
-        first.kill()
+        first.signal(signal.SIGKILL)
         first.wait()
         everybody = options.clients + options.own
         self.wait("all clients are back", RETURN_SECONDS, lambda: self.connections(1) == everybody)
         self.seconds = time.monotonic() - killed_at
-        self.cpu = measure.cpu_seconds([second.pid]) - self.cpu_before
+        self.cpu = sum(cpu_seconds(second.pid)) - self.cpu_before
         say(f"All are back after {self.seconds:.1f} s")
         time.sleep(QUIET_SECONDS)
 
@@ -130,12 +127,11 @@ class Storm:
         reports = {}
         for name, process in (("few", self.few), ("many", self.many)):
             # It stops publishing, waits for what is missing, and reports.
-            process.send_signal(signal.SIGINT)
+            process.signal(signal.SIGINT)
             process.wait(REPORT_SECONDS)
             text = (self.processes.directory / f"{name}.json").read_text()
             if not text:
-                raise HoldError(f"loadtest ended with {process.returncode}: its log: "
-                                f"{self.processes.log_of(process)}")
+                raise ProcessError(f"loadtest ended with {process.exit_code} (its log: {process.log})")
             reports[name] = json.loads(text)
         return {"clients": self.options.clients, "own": self.options.own, "seconds": self.seconds,
                 "cpuSeconds": self.cpu, "many": reports["many"], "few": reports["few"]}
@@ -175,14 +171,7 @@ def table(result):
 
 
 def run(options):
-    directory = ROOT / ".run/storm"
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    with open(directory / "lock", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HoldError("another scripts/storm is running here") from None
+    with only_run("storm") as directory:
         processes = Processes(directory)
         storm = Storm(options, processes)
         try:
@@ -191,11 +180,9 @@ def run(options):
             storm.run()
             result = storm.result()
         finally:
-            # A second signal must not leave anything behind.
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+            ignore_end_signals()
             say("Stopping")
-            processes.stop()
+            processes.stop_all()
         result["problems"] = problems(result)
         print(json.dumps(result) if options.json else table(result))
         return 1 if result["problems"] else 0
@@ -205,13 +192,12 @@ def main():
     options = read_options()
     obstacles = limits.obstacles(options.clients + options.own, 1, False)
     if obstacles:
-        raise HoldError("; ".join(obstacles))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+        raise ProcessError("; ".join(obstacles))
+    raise_at_end_signals()
     return run(options)
 
 
 try:
     sys.exit(main())
-except (HoldError, OSError, subprocess.SubprocessError) as error:
+except (ProcessError, OSError, subprocess.SubprocessError) as error:
     sys.exit(f"scripts/storm: {error}")

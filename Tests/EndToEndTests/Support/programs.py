@@ -1,19 +1,13 @@
 """Operations on processes and ports: start, signal, wait for, and run to the end."""
-import asyncio, base64, ctypes, os, random, signal, socket
+import asyncio, base64, os, signal
+
+import free_ports, processes
 
 children = {}
-PR_SET_PDEATHSIG = 1
-libc = ctypes.CDLL(None)
 
 
 def die_with_parent():
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def environment(extra):
-    """The caller's environment without the variables that the programs under test read."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GATEWAY_", "PUBLISHER_", "REDIS_"))}
-    return kept | extra
+    processes.die_with_parent(signal.SIGKILL)
 
 
 async def spawn(argv, log, env={}):
@@ -21,7 +15,7 @@ async def spawn(argv, log, env={}):
     lines)."""
     with open(log + ".out", "ab") as out, open(log + ".err", "ab") as err:
         child = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, env=environment(env),
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, env=processes.clean_environment(env),
             preexec_fn=die_with_parent, start_new_session=True)
     children[child.pid] = child
     return child.pid
@@ -46,11 +40,11 @@ async def wait(pid, timeout):
         return None
 
 
-async def run(argv, env={}, stdin="", timeout=30):
+async def run(argv, env={}, stdin="", timeout=240):
     """Runs a process to its end with `stdin` (base64) as its input; killed after `timeout` seconds."""
     child = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=environment(env), preexec_fn=die_with_parent, start_new_session=True)
+        env=processes.clean_environment(env), preexec_fn=die_with_parent, start_new_session=True)
     children[child.pid] = child
     try:
         out, err = await asyncio.wait_for(child.communicate(base64.b64decode(stdin)), timeout)
@@ -63,16 +57,7 @@ async def run(argv, env={}, stdin="", timeout=30):
 
 
 async def free_port():
-    """A free port below the ephemeral range: a client that reconnects to a stopped server's port within
-    that range can be given the same number as its own source port, and then talks to itself."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+    return free_ports.free_ports(1)[0]
 
 
 def kill_all():

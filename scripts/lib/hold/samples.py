@@ -2,23 +2,13 @@
 
 import os
 import time
-import urllib.request
 from pathlib import Path
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+from processes import cpu_seconds, opener
+
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 # A gateway answers from memory; a busy machine can keep it waiting.
 METRICS_SECONDS = 10
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def cpu_seconds(pids):
-    total = 0
-    for pid in pids:
-        # The name, in parentheses, may hold blanks.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS_PER_SECOND
 
 
 def memory(pids):
@@ -32,10 +22,6 @@ def memory(pids):
             elif words[0] == "Pss:":
                 total["proportionalBytes"] += int(words[1]) * 1024
     return total
-
-
-def children(pid):
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def kernel_memory():
@@ -71,7 +57,7 @@ class Sample:
     """Gateways at one moment: CPU time, open connections, deliveries."""
 
     def __init__(self, pids, admin_ports):
-        self.cpu_seconds = cpu_seconds(pids)
+        self.cpu_seconds = sum(sum(cpu_seconds(pid)) for pid in pids)
         self.time = time.monotonic()
         answers = [metrics(port) for port in admin_ports]
         self.connections = int(sum(answer["roomcast_connections"] for answer in answers))
