@@ -1,140 +1,115 @@
-"""The charts of docs/PERFORMANCE.md, from the raw results."""
+"""The charts of docs/PERFORMANCE.md, from the raw results, drawn by PyPI matplotlib. White, with dark colours: a chart
+reads the same on a light and on a dark page."""
 
-import math
+import matplotlib
 
 from servers import NAMES, TITLES
-from svg import COLOURS, FAINT, GRID, Page, short, ticks
 
-WIDTH, LEFT, RIGHT = 760, 150, 90
+matplotlib.use("svg")
+# Text stays text; without a salt the identifiers, and so the files, would differ from run to run.
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "roomcast", "font.family": "sans-serif",
+                            "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True})
+
+import matplotlib.pyplot as plot
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+COLOURS = {
+    "ours": "#1f6feb", "ours-plain": "#79a7ef", "floor-send": "#6e7781", "floor-coalesce": "#424a53",
+    "nchan": "#bc4c00",
+}
+SHARES = ["p50", "p90", "p99", "p999"]
 
 
 def present(servers):
     return [name for name in NAMES if name in servers]
 
 
+def short(value, _=None):
+    """1500 as 1.5k, 2000000 as 2M."""
+    for size, unit in [(1e6, "M"), (1e3, "k")]:
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.4g}"
+
+
+def save(figure, title, path):
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    figure.savefig(path, metadata={"Date": None, "Title": title})
+    plot.close(figure)
+
+
+def by_row(rows, height=0.28, **options):
+    """A figure with a panel for each row of the table, as high as it has servers."""
+    counts = [len(present(servers)) for servers in rows.values()]
+    figure, panels = plot.subplots(
+        len(rows), 1, squeeze=False, figsize=(8, 0.9 + sum(height * count + 0.5 for count in counts)),
+        height_ratios=[height * count + 0.5 for count in counts], layout="constrained", **options)
+    for (row, servers), panel in zip(rows.items(), panels[:, 0]):
+        names = present(servers)
+        panel.set_title(f"Row {row}", loc="left", fontsize=10, fontweight="bold")
+        panel.set_yticks(range(len(names)), [TITLES[name] for name in names])
+        panel.set_ylim(len(names) - 0.4, -0.6)
+        yield figure, panel, [(place, name, servers[name]) for place, name in enumerate(names)]
+
+
 def draw_cost(rows, path):
     """Stacked bars: user and system seconds for a million deliveries, each row on its own scale."""
-    bar, gap = 20, 46
-    height = 84 + sum(len(present(servers)) * (bar + 4) + gap for servers in rows.values())
-    page = Page(WIDTH, height, "Server CPU for a million deliveries",
-                "Seconds, medians; shorter is better. Each row has its own scale.")
-    page.legend(LEFT, 68, [(TITLES[name], COLOURS[name], 1) for name in NAMES])
-    page.text(WIDTH - 16, 26, "dark: user, light: system", anchor="end", colour=FAINT)
-    y = 100
-    for row, servers in rows.items():
-        shown = present(servers)
-        scale = (WIDTH - LEFT - RIGHT) / max(servers[name]["total"] for name in shown)
-        page.text(16, y + 4, f"Row {row}", size=14, weight="bold")
-        y += 12
-        for name in shown:
-            values = servers[name]
+    for figure, panel, bars in by_row(rows):
+        for place, name, values in bars:
             # Medians of parts do not add up to the median of the whole, which is the figure that counts.
-            length = values["total"] * scale
-            user = length * values["user"] / ((values["user"] + values["system"]) or 1)
-            page.text(LEFT - 8, y + 15, TITLES[name], anchor="end")
-            page.bar(LEFT, y, user, bar, COLOURS[name])
-            page.bar(LEFT + user, y, length - user, bar, COLOURS[name], 0.45)
-            page.text(LEFT + length + 6, y + 15, f"{values['total']:.2f} s")
-            y += bar + 4
-        y += gap - 12
-    page.save(path)
+            total = values["total"]
+            user = total * values["user"] / ((values["user"] + values["system"]) or 1)
+            panel.barh(place, user, color=COLOURS[name])
+            panel.barh(place, total - user, left=user, color=COLOURS[name], alpha=0.45)
+            panel.text(total, place, f" {total:.2f} s", va="center")
+        panel.margins(x=0.12)
+    save(figure, "Server CPU seconds for a million deliveries (dark: user, light: system)", path)
 
 
 def draw_latency(rows, path):
     """For each row and server a line from the median to the 99.9th percentile, on a logarithmic scale."""
-    shares = ["p50", "p90", "p99", "p999"]
-    known = [values[share] for servers in rows.values() for values in servers.values() for share in shares]
-    low = math.floor(math.log10(max(min(known), 0.01)))
-    high = math.ceil(math.log10(max(known)))
-    if high == low:
-        high += 1
-
-    def place(milliseconds):
-        power = math.log10(max(milliseconds, 10 ** low))
-        return LEFT + (power - low) / (high - low) * (WIDTH - LEFT - 40)
-
-    step, gap = 20, 34
-    bottom = 92 + sum(len(present(servers)) * step + gap for servers in rows.values())
-    page = Page(WIDTH, bottom + 30, "Latency from PUBLISH to the client",
-                "Milliseconds, logarithmic. Dots: median, 90, 99 and 99.9 % (from left to right, growing).")
-    for power in range(low, high + 1):
-        x = place(10.0 ** power)
-        page.line(x, 66, x, bottom, GRID)
-        page.text(x, bottom + 18, f"{10.0 ** power:g} ms", anchor="middle", colour=FAINT)
-    y = 84
-    for row, servers in rows.items():
-        page.text(16, y + 4, f"Row {row}", size=14, weight="bold")
-        y += 14
-        for name in present(servers):
-            xs = [place(servers[name][share]) for share in shares]
-            page.text(LEFT - 8, y + 12, TITLES[name], anchor="end")
-            page.line(xs[0], y + 8, xs[-1], y + 8, COLOURS[name], 2)
-            for radius, x in zip([3, 3.5, 4.5, 5.5], xs):
-                page.dot(x, y + 8, COLOURS[name], radius)
-            y += step
-        y += gap - 14
-    page.save(path)
+    for figure, panel, lines in by_row(rows, sharex=True):
+        for place, name, values in lines:
+            known = [max(values[share], 0.01) for share in SHARES]
+            panel.plot(known, [place] * len(known), color=COLOURS[name])
+            panel.scatter(known, [place] * len(known), [12, 20, 32, 48], color=COLOURS[name])
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ms"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.grid(axis="x", alpha=0.4)
+    save(figure, "Latency from PUBLISH to the client (dots: 50, 90, 99 and 99.9 %)", path)
 
 
 def draw_memory(points, path):
     """Resident memory of each server against its clients."""
-    height, top, bottom = 400, 90, 350
-    page = Page(WIDTH, height, "Resident memory of the server against its clients",
-                "MiB of the processes, at rest; the kernel's memory for the sockets is not in it.")
-    names = present({point["server"] for point in points})
-    page.legend(LEFT - 70, 68, [(TITLES[name], COLOURS[name], 1) for name in names])
-    clients = ticks(max(point["clients"] for point in points))
-    mebibytes = ticks(max(point["after"] for point in points) / 2**20)
-    left = 70
-
-    def place(count, amount):
-        return (left + count / clients[-1] * (WIDTH - left - 60),
-                bottom - amount / mebibytes[-1] * (bottom - top))
-
-    for amount in mebibytes:
-        _, y = place(0, amount)
-        page.line(left, y, WIDTH - 60, y)
-        page.text(left - 8, y + 4, f"{amount:g}", anchor="end", colour=FAINT)
-    for count in clients:
-        x, _ = place(count, 0)
-        page.text(x, bottom + 18, short(count), anchor="middle", colour=FAINT)
-    page.text((left + WIDTH - 60) / 2, bottom + 38, "clients", anchor="middle", colour=FAINT)
-    for name in names:
+    figure, panel = plot.subplots(figsize=(8, 4.2), layout="constrained")
+    for name in present({point["server"] for point in points}):
         own = [point for point in points if point["server"] == name]
         line = [(0, sum(point["before"] for point in own) / len(own) / 2**20)]
         line += sorted((point["clients"], point["after"] / 2**20) for point in own)
-        placed = [place(*pair) for pair in line]
-        page.path(placed, COLOURS[name])
-        for x, y in placed:
-            page.dot(x, y, COLOURS[name])
-        page.text(placed[-1][0] + 6, placed[-1][1] + 4, f"{line[-1][1]:.0f}")
-    page.save(path)
+        panel.plot(*zip(*line), "o-", color=COLOURS[name], label=TITLES[name])
+        panel.annotate(f" {line[-1][1]:.0f}", line[-1], va="center")
+    panel.set(xlabel="clients", ylabel="MiB of the processes, at rest", xlim=(0, None), ylim=(0, None))
+    panel.xaxis.set_major_formatter(FuncFormatter(short))
+    panel.grid(alpha=0.4)
+    panel.legend(frameon=False)
+    save(figure, "Resident memory of the server against its clients", path)
 
 
 def draw_throughput(steps, path):
     """The highest rate that was held, for each number of rooms."""
-    height, top, bottom, left = 400, 90, 340, 70
-    page = Page(WIDTH, height, "Throughput against rooms",
-                "Deliveries/s of one worker, 10,000 clients. Dark: held, light: not held.")
-    bars = {}
-    for rooms in sorted({step["rooms"] for step in steps}):
+    figure, panel = plot.subplots(figsize=(8, 4.2), layout="constrained")
+    labels = []
+    for place, rooms in enumerate(sorted({step["rooms"] for step in steps})):
         group = [step for step in steps if step["rooms"] == rooms]
         held = max((step["offered"] for step in group if step.get("isConfirmed")), default=0)
-        bars[rooms] = (held, min((step["offered"] for step in group if step["limit"]), default=0))
-    scale = ticks(max(max(pair) for pair in bars.values()))
-    for amount in scale:
-        y = bottom - amount / scale[-1] * (bottom - top)
-        page.line(left, y, WIDTH - 30, y)
-        page.text(left - 8, y + 4, short(amount), anchor="end", colour=FAINT)
-    slot = (WIDTH - 30 - left) / len(bars)
-    for index, (rooms, (held, missed)) in enumerate(bars.items()):
-        x, width = left + slot * (index + 0.22), slot * 0.56
-        for amount, opacity in [(missed, 0.2), (held, 1)]:
-            tall = amount / scale[-1] * (bottom - top)
-            page.bar(x, bottom - tall, width, tall, COLOURS["ours"], opacity)
-        y = bottom - held / scale[-1] * (bottom - top) - 6
-        page.text(x + width / 2, y, short(held), anchor="middle", weight="bold")
-        page.text(x + width / 2, bottom + 18, f"{rooms:,} rooms" if rooms > 1 else "1 room", anchor="middle")
-        page.text(x + width / 2, bottom + 34, f"{short(held * rooms / 10_000)} messages/s", anchor="middle",
-                  size=11, colour=FAINT)
-    page.save(path)
+        missed = min((step["offered"] for step in group if step["limit"]), default=0)
+        panel.bar(place, missed, color=COLOURS["ours"], alpha=0.2, width=0.56)
+        panel.bar(place, held, color=COLOURS["ours"], width=0.56)
+        panel.text(place, held, short(held), ha="center", va="bottom", fontweight="bold")
+        labels.append(f"{rooms:,} room{'s' if rooms > 1 else ''}\n{short(held * rooms / 10_000)} messages/s")
+    panel.set_xticks(range(len(labels)), labels)
+    panel.set_ylabel("deliveries/s of one worker, 10,000 clients")
+    panel.yaxis.set_major_formatter(FuncFormatter(short))
+    panel.grid(axis="y", alpha=0.4)
+    save(figure, "Throughput against rooms (dark: held, light: not held)", path)

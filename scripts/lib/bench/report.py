@@ -1,5 +1,6 @@
 """docs/PERFORMANCE.md and its charts, from the raw results. page.md is the template; what is written by hand
-stands in docs/performance/notes.md. Also without a run, from any of .run/bench/*.json: report.py RAW."""
+stands in docs/performance/notes.md. Also without a run, from any of .run/bench/*.json:
+PYTHONPATH=scripts/lib .venv/bin/python scripts/lib/bench/report.py RAW."""
 
 import json
 import pathlib
