@@ -22,7 +22,7 @@ import Testing
             let ports = [cluster.node.port, guarded.port, cutOff.port, full.port, cluster.redis.port]
             let ended = try await driver.run(
                 [try Installation.python(), "-B", script, directory] + ports.map(String.init),
-                within: .seconds(60))
+                within: .patience)
             #expect(ended.code == 0, "\(ended.errors)")
             #expect((JSON(parsing: ended.output)?["seen"].int ?? 0) >= 18)
         }

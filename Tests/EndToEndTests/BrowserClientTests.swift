@@ -5,8 +5,8 @@ import Testing
 @Suite struct BrowserClientTests {
     private static let lobby: [String: JSON] = ["rooms": ["lobby"], "userId": "ada"]
 
-    /// The beat comes after 4.2 to 5 s of these, which leaves a busy machine a second.
-    private static let shortTimeout = ["--heartbeat-timeout", "6s"]
+    /// The page beats after 4.2 to 5 s, as if the timeout were these 6 s. The nodes have more patience with a machine
+    /// that is slow.
     private static let shortLobby = lobby.merging(["heartbeatTimeoutMs": 6000]) { own, _ in own }
 
     @Test func noticesComeInOrderAndGoOnAfterTheNodeIsKilled() async throws {
@@ -19,7 +19,7 @@ import Testing
 
             let node = try await edge.holder(of: token)
             try await node.child.signal(SIGKILL)
-            #expect(try await node.child.exitCode(within: .seconds(5)) != nil)
+            #expect(try await node.child.exitCode() != nil)
             let after = try await page.expect("connected again") {
                 $0["status"] == "open" && $0["counts"]["reconnects"] == 1
             }
@@ -36,7 +36,7 @@ import Testing
     }
 
     @Test func redisThatComesBackEmptyIsNoReasonToLeave() async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+        try await ClientEdge.with { edge in
             let page = try await edge.client(Self.shortLobby)
             try await edge.cluster.redis.stop()
             let down = try await page.expect("beats go on") { $0["beats"].int ?? 0 >= 2 }
@@ -55,10 +55,10 @@ import Testing
         }
     }
 
-    /// The timeout is 30 s: beats that come within this test are not due.
+    /// Beats that come within this test are not due: the timeout is that of the nodes.
     @Test func wakingPagesBeatAtOnceAndANewNetworkIsANewConnection() async throws {
         try await ClientEdge.with { edge in
-            let page = try await edge.client(Self.lobby)
+            let page = try await edge.client(Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { own, _ in own })
             _ = try await edge.page()
             try await eventually("hidden") { try await page.evaluate("document.visibilityState") == "hidden" }
             #expect(try await page.seen()["beats"] == 0)
@@ -82,12 +82,18 @@ import Testing
 
     /// Some browsers let timers of hidden pages wait for tens of seconds. Here all of the page's own do.
     @Test func pagesWhoseTimersAreSlowedDownBeatInTime() async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+        try await ClientEdge.with { edge in
             let page = try await edge.page()
             try await page.evaluate(
-                "{ const own = setTimeout; window.setTimeout = (action, ms) => own(action, ms + 60_000); }")
+                """
+                const own = setTimeout;
+                window.setTimeout = (action, ms) => own(action, ms + 120_000);
+                setTimeout(() => { window.isTimerOver = true; }, 0);
+                """)
             try await edge.connect(page, Self.shortLobby)
             let seen = try await page.expect("three beats") { $0["beats"].int ?? 0 >= 3 }
+            // Of 15 s, not of minutes.
+            #expect(try await page.evaluate("window.isTimerOver === true") == false)
             #expect(seen["status"] == "open")
             #expect(seen["counts"]["reconnects"] == 0)
         }
@@ -142,7 +148,7 @@ import Testing
             let loop = "const end = performance.now() + 6_000; while (performance.now() < end);"
             try await page.evaluate("setTimeout(() => { \(loop) }), null")
             try await node.child.signal(SIGKILL)
-            #expect(try await node.child.exitCode(within: .seconds(5)) != nil)
+            #expect(try await node.child.exitCode() != nil)
             try await Self.expectWholeGap(page, notices)
             #expect(try await page.complaints() == [])
         }
@@ -170,7 +176,7 @@ import Testing
     /// An ingress that has lost its way says all sorts of things, at every place where a gateway would answer.
     @Test(arguments: [404, 403, 401, 429])
     func pagesOfAnIngressEndNoClient(status: Int) async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+        try await ClientEdge.with { edge in
             let ingress = try await SilentProxy(edge.cluster.driver, to: edge.nginx.port)
             try await ingress.answer(status, "<h1>Nothing here</h1>", containing: "/get/token")
             let page = try await edge.page()
@@ -198,8 +204,8 @@ import Testing
             let node = try await edge.holder(of: token).child
             let pages = try await ingress.pageCount()
             try await node.signal(SIGKILL)
-            #expect(try await node.exitCode(within: .seconds(5)) != nil)
-            try await eventually("it has tried both, twice", within: .seconds(40)) {
+            #expect(try await node.exitCode() != nil)
+            try await eventually("it has tried both, twice") {
                 try await ingress.pageCount() >= pages + 4
             }
             #expect(try await page.seen()["status"] != "closed")
@@ -212,7 +218,7 @@ import Testing
     }
 
     @Test func tokenThatExpiredInSleepIsTakenAnew() async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+        try await ClientEdge.with { edge in
             let page = try await edge.client(Self.shortLobby)
             let token = try #require(try await page.seen()["tokens"][0].string)
             try await page.freeze(true)
@@ -233,7 +239,7 @@ import Testing
     }
 
     @Test func replacedTabStaysAway() async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+        try await ClientEdge.with { edge in
             let token = try await edge.cluster.node.token()
             let shared = Self.shortLobby.merging(["tokens": [.string(token)]]) { _, new in new }
             let older = try await edge.client(shared)
@@ -252,10 +258,11 @@ import Testing
         }
     }
 
-    /// A token of the gateway's own would be minted for anybody, so the client ends; a backend can be asked.
+    /// A token of the gateway's own would be minted for anybody, so the client ends; a backend can be asked. The one beats
+    /// never: its node finds the end of its token when it should have.
     @Test func revokedClientEndsUnlessItsBackendGivesAnotherToken() async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
-            let own = try await edge.client(Self.shortLobby)
+        try await ClientEdge.with(options: ["--heartbeat-timeout", "30s"]) { edge in
+            let own = try await edge.client(Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { _, new in new })
             let tokens = [try await edge.cluster.node.token(), try await edge.cluster.node.token()]
             let backend: [String: JSON] = ["tokens": .array(tokens.map(JSON.string)), "tokenIn": "subprotocol"]
             let asking = try await edge.client(Self.shortLobby.merging(backend) { _, new in new })
@@ -263,20 +270,20 @@ import Testing
             try await edge.cluster.redis.command("DEL", .string("client:\(minted)"))
             let publisher = [try Installation.binary("publisher"), "revoke", "--redis", edge.cluster.redis.url]
             #expect(try await edge.cluster.driver.run(publisher + ["--token", tokens[0]]).code == 0)
-            let end = try await own.expect("closed") { $0["status"] == "closed" }
-            #expect(end["statuses"].array?.last?["reason"] == "revoked")
-            #expect(end["tokens"].count == 1)
             let seen = try await asking.expect("connected again") {
                 $0["status"] == "open" && $0["counts"]["reconnects"] == 1
             }
             #expect(seen["asked"] == ["first", "revoked"])
+            let end = try await own.expect("closed") { $0["status"] == "closed" }
+            #expect(end["statuses"].array?.last?["reason"] == "revoked")
+            #expect(end["tokens"].count == 1)
             #expect(try await edge.total(#"roomcast_closes_total{code="4003"}"#) == 2)
         }
     }
 
     /// The page is of another origin: the browser asks by a preflight whether it may show the token in a header.
     @Test func tokenOfASubprotocolStandsInNoURL() async throws {
-        try await ClientEdge.with(options: Self.shortTimeout) { edge in
+        try await ClientEdge.with { edge in
             let page = try await edge.client(Self.shortLobby.merging(["tokenIn": "subprotocol"]) { own, _ in own })
             let token = try #require(try await page.seen()["tokens"][0].string)
             let seen = try await page.expect("beats go on") { $0["beats"].int ?? 0 >= 3 }

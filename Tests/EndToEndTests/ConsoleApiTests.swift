@@ -215,14 +215,14 @@ import Testing
     }
 
     @Test func bodyThatDoesNotComeIsNotAwaitedForEver() async throws {
-        try await Cluster.with(options: ["--request-timeout", "300ms"], environment: Self.keyed) { cluster in
+        try await Cluster.with(options: ["--request-timeout", "5s"], environment: Self.keyed) { cluster in
             let head = requestText(
                 "/console/api/publish", method: "POST",
                 headers: [
                     "Content-Type": "application/json", "Content-Length": "20", "Authorization": "Bearer \(Self.key)",
                 ])
             let exchange = try await cluster.driver.exchange(
-                cluster.node.adminPort, head + "{", patience: .seconds(5))
+                cluster.node.adminPort, head + "{", patience: .patience)
             #expect(exchange.answers.map(\.status) == [408])
             #expect(exchange.closed)
         }
@@ -248,10 +248,10 @@ import Testing
                 #expect(try await one.next() == .text(#"{"type":"notice","data":{"n":1}}"#))
             }
             #expect(try await post(cluster.nodes[0], "revoke", #"{"token":"\#(token)"}"#).status == 200)
-            #expect(try await client.closed(within: .seconds(5))?.code == 4003)
+            #expect(try await client.closed()?.code == 4003)
             #expect(try await cluster.redis.command("EXISTS", .string("client:\(token)")) == 0)
             #expect(try await post(cluster.nodes[0], "revoke", #"{"token":"\#(own)"}"#).status == 200)
-            #expect(try await watcher.closed(within: .seconds(5))?.code == 4003)
+            #expect(try await watcher.closed()?.code == 4003)
             let metrics = try await cluster.nodes[0].metrics()
             #expect(metrics["roomcast_handshakes_total"] == 1)
         }

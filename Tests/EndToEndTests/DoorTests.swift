@@ -32,7 +32,7 @@ extension Driver {
 
     private func smallNode(_ cluster: Cluster, workers: Int = 2, options: [String] = []) async throws -> GatewayNode {
         try await GatewayNode(
-            cluster.driver, id: "small", redis: cluster.redis, options: ["--heartbeat-timeout", "10m"] + options,
+            cluster.driver, id: "small", redis: cluster.redis, options: options,
             wrapper: Self.fewDescriptors, workers: workers)
     }
 
@@ -144,12 +144,12 @@ extension Driver {
                 }
                 try await group.waitForAll()
             }
-            try await eventually("all of them are there", within: .seconds(60)) {
+            try await eventually("all of them are there") {
                 try await node.metrics()["roomcast_http_connections"] >= Double(count)
             }
             // Until it has answered what it would, and stands.
             var (last, now) = (Duration.zero, try node.child.cpuTime)
-            try await eventually("nothing moves any more", within: .seconds(60)) {
+            try await eventually("nothing moves any more") {
                 try await Task.sleep(for: .milliseconds(500))
                 (last, now) = (now, try node.child.cpuTime)
                 return now - last < .milliseconds(100)
@@ -167,7 +167,7 @@ extension Driver {
             cluster.driver, id: id, redis: cluster.redis, wrapper: wrapper, workers: nil)
         let line = node.child.errorOutput.firstMatch(of: /workers=(\d+)/)
         try await node.child.signal(SIGTERM)
-        _ = try await node.child.exitCode(within: .seconds(20))
+        _ = try await node.child.exitCode()
         return line.flatMap { Int($0.output.1) }
     }
 

@@ -2,43 +2,54 @@
 // `after` counts from the moment the client began its handshake, so 30 s of the node cannot look shorter.
 import Testing
 
-@Suite(.cluster(nodes: 2))
+@Suite(.cluster(nodes: 2, environment: ["GATEWAY_HEARTBEAT_TIMEOUT": ""]))
 struct HeartbeatCutTests {
+    /// Waits for the end of a connection that is due 30 s after its last sign of life, and for 32 s at most.
+    private func expectCut(_ closing: Closing?, after silence: Duration?, _ pace: Pace) {
+        #expect(closing?.code == 4000)
+        let silence = silence ?? closing?.after ?? .zero
+        #expect(silence >= .seconds(30))
+        #expect(silence < pace.allows(.seconds(32)))
+    }
+
     @Test func silentConnectionIsClosedAtThirtySecondsAndBefore32() async throws {
         let cluster = try Cluster.current
-        let client = try await cluster.node.connect(cluster.room())
-        let closing = try await client.closed(within: .seconds(40))
-        #expect(closing?.code == 4000)
-        #expect((.seconds(30)..<(.seconds(32))).contains(closing?.after ?? .zero), "\(closing as Any)")
+        let (closing, pace) = try await Pace.during(cluster.driver, cluster.redis) {
+            try await cluster.node.connect(cluster.room()).closed()
+        }
+        expectCut(closing, after: nil, pace)
     }
 
     /// Neither messages of the client nor WebSocket pings nor pushes are heartbeats.
     @Test func onlyTheEndpointCountsAsHeartbeat() async throws {
         let cluster = try Cluster.current
         let room = cluster.room()
-        let client = try await cluster.node.connect(room)
-        var closing: Closing?
-        var answeredCount = 0
-        while closing == nil, answeredCount < 60 {
-            closing = try await client.closed(within: .seconds(2))
-            // It may be closed at any moment from here on.
-            guard closing == nil, let isAnswered = try? await client.ping("beat") else { continue }
-            answeredCount += isAnswered ? 1 : 0
-            try? await client.send("beat")
-            try await cluster.redis.publish(room: room, "1")
+        let (closing, pace) = try await Pace.during(cluster.driver, cluster.redis) {
+            let client = try await cluster.node.connect(room)
+            var closing: Closing?
+            var answeredCount = 0
+            while closing == nil, answeredCount < 60 {
+                closing = try await client.closed(within: .seconds(2))
+                // It may be closed at any moment from here on.
+                guard closing == nil, let isAnswered = try? await client.ping("beat") else { continue }
+                answeredCount += isAnswered ? 1 : 0
+                try? await client.send("beat")
+                try await cluster.redis.publish(room: room, "1")
+            }
+            #expect(answeredCount > 0)
+            return closing
         }
-        #expect(answeredCount > 0)
-        #expect(closing?.code == 4000)
-        #expect((.seconds(30)..<(.seconds(32))).contains(closing?.after ?? .zero), "\(closing as Any)")
+        expectCut(closing, after: nil, pace)
     }
 
+    /// A beat every 10 s: a machine may be two beats late.
     @Test func beatsThroughTheOtherNodeKeepAConnectionFor65Seconds() async throws {
         let cluster = try Cluster.current
         let room = cluster.room()
         let token = try await cluster.nodes[0].token()
         let client = try await cluster.nodes[0].connect(room, token: token)
-        for _ in 0..<3 {
-            #expect(try await client.closed(within: .seconds(22)) == nil)
+        for _ in 0..<7 {
+            #expect(try await client.closed(within: .seconds(10)) == nil)
             #expect(try await cluster.nodes[1].heartbeat(token).status == 200)
         }
         try await cluster.redis.publish(room: room, "1")
@@ -49,17 +60,20 @@ struct HeartbeatCutTests {
         let cluster = try Cluster.current
         let token = try await cluster.nodes[0].token()
         let clock = ContinuousClock()
-        let client = try await cluster.nodes[0].connect(cluster.room(), token: token)
-        #expect(try await client.closed(within: .seconds(12)) == nil)
-        let asked = clock.now
-        #expect(try await cluster.nodes[1].heartbeat(token).status == 200)
-        let answered = clock.now
-        let closing = try await client.closed(within: .seconds(40))
-        let closed = clock.now
+        let (times, pace) = try await Pace.during(cluster.driver, cluster.redis) {
+            let client = try await cluster.nodes[0].connect(cluster.room(), token: token)
+            #expect(try await client.closed(within: .seconds(12)) == nil)
+            let asked = clock.now
+            #expect(try await cluster.nodes[1].heartbeat(token).status == 200)
+            let answered = clock.now
+            let closing = try await client.closed()
+            return (asked, answered, clock.now, closing)
+        }
+        let (asked, answered, closed, closing) = times
         #expect(closing?.code == 4000)
         // The beat was taken between the two.
         #expect(closed - asked >= .seconds(30), "\(closed - asked)")
-        #expect(closed - answered < .seconds(32), "\(closed - answered)")
+        #expect(closed - answered < pace.allows(.seconds(32)), "\(closed - answered)")
     }
 }
 
@@ -68,7 +82,7 @@ struct HeartbeatCutTests {
 @Suite struct TokenLifetimeTests {
     private func nodes(_ body: (Cluster) async throws -> Void) async throws {
         try await Cluster.with(
-            nodes: 2, options: ["--heartbeat-timeout", "5s"],
+            nodes: 2, options: ["--heartbeat-timeout", "15s"],
             optionsOfNode: { ["--token-ttl", $0 == 0 ? "60s" : "30m"] }, body)
     }
 
@@ -78,11 +92,10 @@ struct HeartbeatCutTests {
                 let token = try await cluster.nodes[issuer].token()
                 for node in cluster.nodes {
                     try await cluster.redis.command("EXPIRE", .string("client:\(token)"), "20")
+                    let start = ContinuousClock.now
                     #expect(try await node.heartbeat(token).status == 200)
-                    let left = try await cluster.redis.command("TTL", .string("client:\(token)")).int ?? 0
-                    #expect(
-                        (lifetime - 5...lifetime).contains(left), "issued by \(issuer), renewed by \(node.id)"
-                    )
+                    try await cluster.redis.expectLife(
+                        of: token, .seconds(lifetime), since: start, "issued by \(issuer), renewed by \(node.id)")
                 }
             }
         }
@@ -90,21 +103,28 @@ struct HeartbeatCutTests {
 
     @Test func nodesWithDifferentLifetimesCutAtTheSameAge() async throws {
         try await nodes { cluster in
-            for (issuer, holder) in [(0, 1), (1, 0)] {
-                let token = try await cluster.nodes[issuer].token()
-                let client = try await cluster.nodes[holder].connect(cluster.room(), token: token)
-                // Six seconds of beats at the other node, with room for a machine that is busy.
-                for _ in 0..<4 {
-                    #expect(try await client.closed(within: .milliseconds(1_500)) == nil)
-                    #expect(try await cluster.nodes[issuer].heartbeat(token).status == 200)
+            let clock = ContinuousClock()
+            let (beats, pace) = try await Pace.during(cluster.driver, cluster.redis) {
+                try await withThrowingTaskGroup(of: Duration.self) { group in
+                    for (issuer, holder) in [(0, 1), (1, 0)] {
+                        group.addTask {
+                            let token = try await cluster.nodes[issuer].token()
+                            let client = try await cluster.nodes[holder].connect(cluster.room(), token: token)
+                            // For longer than the timeout, and far more often.
+                            for _ in 0..<12 {
+                                #expect(try await client.closed(within: .milliseconds(1_500)) == nil)
+                                #expect(try await cluster.nodes[issuer].heartbeat(token).status == 200)
+                            }
+                            let asked = clock.now
+                            #expect(try await cluster.nodes[issuer].heartbeat(token).status == 200)
+                            #expect(try await client.closed()?.code == 4000)
+                            return clock.now - asked
+                        }
+                    }
+                    return try await group.reduce(into: []) { $0.append($1) }
                 }
-                let clock = ContinuousClock()
-                let beat = clock.now
-                #expect(try await cluster.nodes[issuer].heartbeat(token).status == 200)
-                let closing = try await client.closed(within: .seconds(10))
-                #expect(closing?.code == 4000)
-                #expect((.seconds(5)..<(.seconds(7))).contains(clock.now - beat))
             }
+            #expect(beats.allSatisfy { $0 >= .seconds(15) && $0 < pace.allows(.seconds(17)) }, "\(beats)")
         }
     }
 }

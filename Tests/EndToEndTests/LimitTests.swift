@@ -64,7 +64,7 @@ import Testing
 
     /// Whoever asks: what a node issues has an end, and each who is sent away is told when to come back.
     @Test func tokensOverTheRateAreRefusedForAWhile() async throws {
-        try await Cluster.with(options: ["--token-rate", "2", "--unused-token-ttl", "20s"]) { cluster in
+        try await Cluster.with(options: ["--token-rate", "2", "--unused-token-ttl", "5m"]) { cluster in
             var refused: [Answer] = []
             for _ in 0..<200 where refused.isEmpty {
                 let answers = try await withThrowingTaskGroup(of: Answer.self) { group in
@@ -85,14 +85,16 @@ import Testing
             #expect(samples[#"roomcast_tokens_limited_total{limit="node"}"#] == Double(refused.count))
             #expect(samples[#"roomcast_tokens_limited_total{limit="address"}"#] == 0)
             var token = ""
+            var start = ContinuousClock.now
             try await eventually("there is one again") {
+                start = .now
                 token = try await cluster.node.token()
                 return true
             }
-            let key = JSON.string("client:\(token)")
-            #expect((15...20).contains(try await cluster.redis.command("TTL", key).int ?? 0))
+            try await cluster.redis.expectLife(of: token, .seconds(300), since: start)
+            start = .now
             #expect(try await cluster.node.heartbeat(token).status == 200)
-            #expect((3_500...3_600).contains(try await cluster.redis.command("TTL", key).int ?? 0))
+            try await cluster.redis.expectLife(of: token, .seconds(3600), since: start)
         }
     }
 
@@ -128,7 +130,8 @@ import Testing
             let request = requestText("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
             var held: [RawConnection] = []
             var refusedCount = 0
-            for _ in 0..<60 {
+            // A node whose machine is slow ends some of them meanwhile: until it has refused one.
+            for index in 0..<1_000 where index < 60 || refusedCount == 0 {
                 let raw = try await RawConnection(cluster.driver, port: node.port)
                 try await raw.send(request)
                 let head = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
@@ -142,7 +145,9 @@ import Testing
                     try await raw.close()
                 }
                 // One for the request of a moment ago, one for that of the metrics.
-                #expect(try node.child.descriptorCount <= descriptors + 5 + 2)
+                try await eventually("no more descriptors are open than places are taken") {
+                    try node.child.descriptorCount <= descriptors + 5 + 2
+                }
             }
             #expect(refusedCount > 0, "the node ends them faster than they come: the test proves nothing")
             for raw in held { try await raw.close() }

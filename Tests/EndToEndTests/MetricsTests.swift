@@ -48,7 +48,7 @@ import Testing
                 #"roomcast_closes_total{code="4001"}"#: 1, "roomcast_payloads_held_back_total": 0,
             ]
             for (name, value) in expected {
-                try await eventually("\(name) is \(value)", within: .seconds(3)) {
+                try await eventually("\(name) is \(value)") {
                     try await node.metrics()[name] == value
                 }
             }

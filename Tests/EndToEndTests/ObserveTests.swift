@@ -27,7 +27,7 @@ struct ObserveTests {
         }
         defer { publishing.cancel() }
         var node: JSON = .null
-        try await eventually("deliveries a second are counted", within: .seconds(30)) {
+        try await eventually("deliveries a second are counted") {
             let completed = try await cluster.driver.run(try cluster.publisher("nodes", "--json"))
             #expect(completed.code == 0, "\(completed.errors)")
             let nodes = try #require(JSON(parsing: completed.output)?["nodes"].array)
@@ -56,13 +56,13 @@ struct ObserveTests {
             for _ in 0..<40 { _ = try await node.connect(large.percentEncoded) }
         }
         _ = try await cluster.nodes[2].connect("\(large.percentEncoded),\(small)")
-        let completed = try await cluster.driver.run(try cluster.publisher("rooms", "--top", "1"))
+        let completed = try await cluster.driver.run(try cluster.publisher("rooms", "--top", "1", "--timeout", "1m"))
         #expect(completed.code == 0, "\(completed.errors)")
         let lines = completed.output.split(separator: "\n").map(String.init)
         try #require(lines.count == 3)
         #expect(lines[1].hasPrefix("\(large) ") && lines[1].hasSuffix(" 121      3"), "\(completed.output)")
         #expect(lines[2].hasSuffix(" on 3 nodes"))
-        let all = try await cluster.driver.run(try cluster.publisher("rooms", "--top", "all", "--json"))
+        let all = try await cluster.driver.run(try cluster.publisher("rooms", "--top", "all", "--json", "--timeout", "1m"))
         let result = try #require(JSON(parsing: all.output))
         let rooms = result["rooms"].array ?? []
         #expect(rooms.first == ["room": .string(large), "members": 121, "nodes": 3])
@@ -79,7 +79,7 @@ struct ObserveTests {
             try await cluster.nodes[1].child.signal(SIGSTOP)
             try await cluster.redis.command("SADD", "roomcast:nodes", "ghost")
             try await cluster.redis.command("HSET", "node:ghost", "uptime", "1")
-            let completed = try await cluster.driver.run(try cluster.publisher("rooms", "--timeout", "1s"))
+            let completed = try await cluster.driver.run(try cluster.publisher("rooms", "--timeout", "5s"))
             try await cluster.nodes[1].child.signal(SIGCONT)
             #expect(completed.code == 1)
             #expect(completed.errors.contains("from ghost, node-2:"), "\(completed.errors)")
@@ -138,7 +138,7 @@ struct ObserveTests {
         try await cluster.redis.publish(room: cluster.room(), "not this")
         try await cluster.redis.publish(room: other, #"{"é":1}"#)
         try await cluster.redis.publish(room: room, "")
-        #expect(try await child.exitCode(within: .seconds(10)) == 0)
+        #expect(try await child.exitCode() == 0)
         let lines = child.output.split(separator: "\n").map(String.init)
         try #require(lines.count == 3)
         for (line, end) in zip(lines, [#"8 B  \u{1b}]0;x\u{07}\n1"#, #"8 B  {"é":1}"#, "0 B  "]) {
@@ -158,7 +158,7 @@ struct ObserveTests {
         try await eventually("it listens") { try await cluster.redis.publish(room: room, payload) == 1 }
         try await eventually("it is shown") { child.output.hasSuffix("\n") }
         try await child.signal(SIGINT)
-        #expect(try await child.exitCode(within: .seconds(5)) == 130)
+        #expect(try await child.exitCode() == 130)
         let notice = try #require(JSON(parsing: child.output))
         #expect(notice["room"].string == room && notice["payload"].string == payload && notice["bytes"] == 12)
         #expect(child.output.contains(#"\u009b"#) && notice["isUtf8"] == true)
@@ -176,7 +176,7 @@ struct ObserveTests {
             try await eventually("the loss is told") { child.errorOutput.contains("connecting again") }
             _ = try await cluster.redis.restart()
             try await eventually("it listens again") { try await cluster.redis.publish(room: "a", "2") == 1 }
-            #expect(try await child.exitCode(within: .seconds(10)) == 0)
+            #expect(try await child.exitCode() == 0)
             let lines = child.output.split(separator: "\n").map(String.init)
             #expect(lines.count == 3 && lines[1].contains("  gap of "), "\(child.output)")
             #expect(child.errorOutput.hasSuffix(" s, 1 gap\n"))
@@ -197,7 +197,7 @@ struct ObserveTests {
             try await cluster.redis.first.signal(SIGCONT)
             try await eventually("the gap is told") { child.output.contains("  gap of ") }
             try await child.signal(SIGTERM)
-            #expect(try await child.exitCode(within: .seconds(5)) == 143)
+            #expect(try await child.exitCode() == 143)
         }
     }
 
@@ -209,7 +209,7 @@ struct ObserveTests {
         let shell = try await Child(
             cluster.driver, name: "head-\(room)",
             ["bash", "-c", #""$@" | head -n 1; exit "${PIPESTATUS[0]}""#, "bash"] + command)
-        try await eventually("it ends", within: .seconds(20)) {
+        try await eventually("it ends") {
             try await cluster.redis.publish(room: room, "1")
             return try await shell.exitCode(within: .zero) != nil
         }
@@ -254,7 +254,7 @@ struct ObserveTests {
                 try await eventually("two blocks") { child.output.contains("\n\nNODE ") }
                 output = child.output
                 try await child.signal(SIGTERM)
-                #expect(try await child.exitCode(within: .seconds(5)) == 143)
+                #expect(try await child.exitCode() == 143)
             }
             #expect(!output.contains("\u{1B}"))
         }

@@ -3,22 +3,34 @@ import Foundation
 import Testing
 
 @Suite struct RedisOutageTests {
-    private static let options = ["--heartbeat-timeout", "5s"]
+    private static let options = ["--heartbeat-timeout", "20s"]
 
-    private func expectUnavailable(_ node: GatewayNode, token: String) async throws {
+    private func expectUnavailable(_ cluster: Cluster, token: String) async throws {
+        let (answers, pace) = try await Pace.during(cluster.driver, cluster.redis) {
+            var answers: [Answer] = []
+            for node in cluster.nodes { answers += try await expectUnavailable(node, token: token) }
+            return answers
+        }
+        for answer in answers {
+            #expect(answer.after < pace.allows(.seconds(2.5)), "no request waits on Redis longer than 2 s")
+        }
+    }
+
+    private func expectUnavailable(_ node: GatewayNode, token: String) async throws -> [Answer] {
+        var answers: [Answer] = []
         for target in ["/get/token?isLogin=true&userId=ada", "/heartbeat?token=\(token)"] {
             let answer = try await node.get(target)
             #expect(answer.status == 503)
             #expect(answer.body == #"{"data":"service unavailable"}"#)
             #expect(answer.headers["retry-after"].flatMap { Int($0) } != nil)
-            #expect(answer.after < .seconds(2.5), "no request waits on Redis longer than 2 s")
+            answers.append(answer)
         }
         let answer = try await node.get("/ws?token=\(token)&roomIds=a", headers: handshakeHeaders())
         #expect(answer.status == 500)
         #expect(answer.body == #"{"data":"WebSocket upgrade failed"}"#)
-        #expect(answer.after < .seconds(2.5))
         // What needs no Redis is answered as ever.
         #expect(try await node.get("/get/token?isLogin=true").status == 400)
+        return answers + [answer]
     }
 
     /// The heart of the matter: an outage longer than the heartbeat timeout, then a Redis that knows nothing.
@@ -41,10 +53,10 @@ import Testing
                     return answer.status == 503 && answer.body.lowercased().contains("redis")
                 }
                 #expect(try await node.driver.request(node.adminPort, "/healthz").status == 200)
-                try await expectUnavailable(node, token: other)
             }
-            // Deadlines that cannot be checked wait: 5 s are over while Redis is away.
-            let rest = Duration.seconds(7) - (ContinuousClock.now - down)
+            try await expectUnavailable(cluster, token: other)
+            // Deadlines that cannot be checked wait: 20 s are over while Redis is away.
+            let rest = Duration.seconds(22) - (ContinuousClock.now - down)
             #expect(try await clients[0].0.closed(within: max(rest, .zero)) == nil)
 
             _ = try await cluster.redis.restart()
@@ -59,9 +71,9 @@ import Testing
                         && record["ttl"] == "3600" && record["ip"] == "127.0.0.1"
                         && record["connectedAt"] != nil
                 }
+                let start = ContinuousClock.now
                 #expect(try await cluster.nodes[0].heartbeat(token).status == 200)
-                let left = try await cluster.redis.command("TTL", .string("client:\(token)")).int ?? 0
-                #expect((3500...3600).contains(left))
+                try await cluster.redis.expectLife(of: token, .seconds(3600), since: start)
             }
             #expect(try await cluster.redis.publish(room: room, "1") == 2)
             for (client, _, _) in clients { #expect(try await client.next() == .text("1")) }
@@ -76,7 +88,7 @@ import Testing
     /// A key deleted in a Redis that never stopped is a revocation; after the return of an empty one it must
     /// work too.
     @Test func revocationStillWorksAfterARestart() async throws {
-        try await Cluster.with(options: ["--heartbeat-timeout", "2s"]) { cluster in
+        try await Cluster.with(options: ["--heartbeat-timeout", "10s"]) { cluster in
             let token = try await cluster.node.token()
             let client = try await cluster.node.connect(cluster.room(), token: token)
             try await cluster.redis.stop()
@@ -84,13 +96,13 @@ import Testing
             try await eventually("the registration is written again") {
                 try await cluster.redis.command("DEL", .string("client:\(token)")) == 1
             }
-            #expect(try await client.closed(within: .seconds(5))?.code == 4003)
+            #expect(try await client.closed()?.code == 4003)
         }
     }
 
     /// Half-dead: the connection stands, nothing comes. Only the anchor's echo can tell.
     @Test func silentRedisIsNoticedAndRecoveredFrom() async throws {
-        try await Cluster.with(options: ["--heartbeat-timeout", "5s"]) { cluster in
+        try await Cluster.with(environment: ["GATEWAY_REDIS_SILENCE_TIMEOUT": ""]) { cluster in
             let room = cluster.room()
             let token = try await cluster.node.token()
             let client = try await cluster.node.connect(room, token: token)
@@ -98,13 +110,13 @@ import Testing
             // afterwards, and a newer connection, though given up meanwhile, would replace the older.
             let other = try await cluster.node.token()
             try await cluster.redis.first.signal(SIGSTOP)
-            try await expectUnavailable(cluster.node, token: other)
-            try await eventually("not ready", within: .seconds(15)) {
+            try await expectUnavailable(cluster, token: other)
+            try await eventually("not ready") {
                 try await cluster.node.ready().status == 503
             }
             #expect(try await client.ping("the loop is not blocked"))
             try await cluster.redis.first.signal(SIGCONT)
-            try await eventually("ready again", within: .seconds(15)) {
+            try await eventually("ready again") {
                 try await cluster.node.ready().status == 200
             }
             #expect(try await cluster.node.heartbeat(token).status == 200)

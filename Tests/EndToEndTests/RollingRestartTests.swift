@@ -22,7 +22,7 @@ import Testing
             try await published(cluster.driver, id, atLeast: 50)
             for index in 0..<3 {
                 try await nodes[index].child.signal(SIGTERM)
-                #expect(try await nodes[index].child.exitCode(within: .seconds(15)) == 0)
+                #expect(try await nodes[index].child.exitCode() == 0)
                 nodes[index] = try await GatewayNode(
                     cluster.driver, id: "node-\(index + 1)-new", redis: cluster.redis, options: Self.options)
                 try await cluster.driver.call("roam_targets", ["id": id, "urls": urls(nodes)])
@@ -31,7 +31,8 @@ import Testing
                 }
             }
             let count = try await cluster.driver.call("roam_open", ["id": id])["published"].int ?? 0
-            try await published(cluster.driver, id, atLeast: count + 50)
+            // As many again as were published while clients were on their way: how long that took is no matter.
+            try await published(cluster.driver, id, atLeast: 2 * count)
             let ledger = try await cluster.driver.call("roam_stop", ["id": id])
             #expect(ledger["lost"].int == 0, "\(ledger)")
             #expect(ledger["duplicated"].int == 0, "\(ledger)")
@@ -41,9 +42,8 @@ import Testing
             let moves = stays.reduce(0, +) - Self.clientCount
             #expect(moves >= Self.clientCount, "every node was drained of its clients")
             #expect(ledger["codes"] == ["1001": .number(Double(moves))])
-            // Most of the time everybody was connected.
-            let most = (ledger["published"].int ?? 0) * Self.clientCount
-            #expect((ledger["received"].int ?? 0) > most / 2, "\(ledger)")
+            // Since then everybody was connected.
+            #expect((ledger["received"].int ?? 0) >= count * Self.clientCount, "\(ledger)")
             for node in nodes { #expect(try await node.child.unexpectedExitCode() == nil) }
         }
     }

@@ -21,7 +21,7 @@ import Testing
 
     /// Redis takes the handshake in when its node has given it up long since.
     @Test func lateHandshakeLeavesTheOlderConnection() async throws {
-        try await Cluster.with(nodes: 2, options: ["--heartbeat-timeout", "60s"]) { cluster in
+        try await Cluster.with(nodes: 2) { cluster in
             let room = cluster.room()
             let token = try await cluster.node.token()
             let older = try await cluster.nodes[0].connect(room, token: token)
@@ -34,7 +34,7 @@ import Testing
                 try await cluster.redis.hash("client:\(token)")["allotted"] != nil
             }
             for node in cluster.nodes {
-                try await eventually("\(node.id) is ready", within: .seconds(20)) { try await node.ready().status == 200 }
+                try await eventually("\(node.id) is ready") { try await node.ready().status == 200 }
             }
             try await cluster.redis.publish(room: room, "1")
             #expect(try await older.next() == .text("1"))
@@ -50,11 +50,11 @@ import Testing
 
     /// A node that was cut off meanwhile does not know that its client has moved; and its clock is ahead.
     @Test func newerConnectionWinsWhateverTheClocksSay() async throws {
-        try await Cluster.with(nodes: 1, options: ["--heartbeat-timeout", "60s"]) { cluster in
+        try await Cluster.with(nodes: 1) { cluster in
             let proxy = try await SilentProxy(cluster.driver, to: cluster.redis.port)
             let cut = try await GatewayNode(
                 cluster.driver, id: "cut-off", redis: cluster.redis,
-                options: ["--heartbeat-timeout", "60s", "--redis-silence-timeout", "1s"],
+                options: ["--redis-silence-timeout", "5s"],
                 url: "redis://127.0.0.1:\(proxy.port)")
             let room = cluster.room()
             let token = try await cluster.node.token()
@@ -65,8 +65,8 @@ import Testing
             // As if the other node's clock were behind.
             try await cluster.redis.command("HSET", .string("client:\(token)"), "connectedAt", "1000")
             try await proxy.pass()
-            #expect(try await older.closed(within: .seconds(20))?.code == 4001)
-            try await eventually("it is back", within: .seconds(20)) { try await cut.ready().status == 200 }
+            #expect(try await older.closed()?.code == 4001)
+            try await eventually("it is back") { try await cut.ready().status == 200 }
             try await cluster.redis.publish(room: room, "1")
             #expect(try await newer.next() == .text("1"))
             #expect(try await newer.closed(within: .zero) == nil)
@@ -76,7 +76,7 @@ import Testing
 
     /// Handshakes of one token at two nodes at once, again and again: one survives, and it is the one of the record.
     @Test func ofManyAtOnceTheLastInRedisOrderSurvives() async throws {
-        try await Cluster.with(nodes: 2, options: ["--heartbeat-timeout", "60s"]) { cluster in
+        try await Cluster.with(nodes: 2) { cluster in
             for _ in 0..<5 {
                 let room = cluster.room()
                 let token = try await cluster.node.token()
@@ -109,7 +109,7 @@ import Testing
             }
             // Both children have one log; the metrics are each one's own.
             for node in nodes {
-                try await eventually("it is told", within: .seconds(20)) {
+                try await eventually("it is told") {
                     try await node.metrics()["roomcast_node_id_shared"] == 1
                 }
             }

@@ -24,7 +24,7 @@ struct TopTests {
         var clients: [Client] = []
         for node in cluster.nodes { clients.append(try await node.connect(room)) }
         let terminal = try await open()
-        let picture = try await terminal.awaitPicture("the room and bars", within: .seconds(30)) { picture in
+        let picture = try await terminal.awaitPicture("the room and bars") { picture in
             picture.lines.contains { $0.hasSuffix("  \(room)") && $0.hasPrefix("      3") }
                 && picture.lines.contains { $0.hasPrefix("connections ") && $0.contains("█") }
         }
@@ -32,7 +32,7 @@ struct TopTests {
         #expect(picture.lines[0].hasPrefix("roomcast ") && picture.lines[1].hasPrefix("3 nodes, 3 ready   "))
         for id in 1...3 { #expect(picture.lines.contains { $0.hasPrefix("node-\(id)  127.0.0.1:") }) }
         #expect(picture.lines[29] == "q quits")
-        try await eventually("deliveries are shown", within: .seconds(30)) {
+        try await eventually("deliveries are shown") {
             try await cluster.redis.publishSequence(room: room, count: 100)
             let lines = try await terminal.picture().lines
             return lines.contains { $0.hasPrefix("deliveries/s ") && $0.contains("█") && !$0.hasSuffix(" 0") }
@@ -132,7 +132,8 @@ struct TopTests {
                 return alikeCount >= 25
             }
             try await terminal.type("q")
-            #expect(try await terminal.exitCode(within: .seconds(5)) == 0)
+            // Before Redis' time is over.
+            #expect(try await terminal.exitCode(within: .seconds(200)) == 0)
             try await terminal.awaitPicture("the terminal as it was") { $0.isGivenBack }
             try await cluster.redis.first.signal(SIGCONT)
         }
@@ -157,7 +158,7 @@ struct TopTests {
             cluster.driver, name: "top-\(cluster.room())", try cluster.publisher("top", "--interval", "100ms"))
         try await eventually("two lines") { child.output.split(separator: "\n").count >= 2 }
         try await child.signal(SIGINT)
-        #expect(try await child.exitCode(within: .seconds(5)) == 130)
+        #expect(try await child.exitCode() == 130)
         let line = child.output.split(separator: "\n").first ?? ""
         let form = #/^\d\d:\d\d:\d\d  3 nodes, 3 ready, \d+ of \d+ connections, /#
         #expect(line.firstMatch(of: form) != nil, "\(line)")

@@ -260,7 +260,7 @@ private func connect(to port: UInt16) throws -> Socket {
 
     /// A listener, connections that wait in its queue, and calls of accept that fail before they reach it.
     private func accepting(
-        count: Int, errors: [Int32], isClosing: Bool, patience: Duration = .seconds(20)
+        count: Int, errors: [Int32], isClosing: Bool, patience: Duration = .seconds(240)
     ) throws -> Accepting {
         let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         let scenario = try Scenario()

@@ -25,9 +25,13 @@ import Testing
                 log.append(milliseconds)
                 if milliseconds == 40 { loop.stop() }
             }
-            timer.start(after: .milliseconds(milliseconds))
-            return timer
+            return (timer, milliseconds)
         }
+        // Within a turn, in which the loop's clock stands: their order is that of these numbers, on any machine.
+        let begin = Timer(on: loop) {
+            for (timer, milliseconds) in timers { timer.start(after: .milliseconds(milliseconds)) }
+        }
+        begin.start(after: .zero)
         loop.run()
         #expect(log == [10, 20, 30, 40])
         withExtendedLifetime(timers) {}
@@ -75,9 +79,13 @@ import Testing
             loop.stop()
         }
         let other = Timer(on: loop) { log.append("other") }
-        moved.start(after: .milliseconds(1))
-        moved.start(after: .milliseconds(40))
-        other.start(after: .milliseconds(10))
+        // Within a turn, in which the loop's clock stands.
+        let begin = Timer(on: loop) {
+            moved.start(after: .milliseconds(1))
+            moved.start(after: .milliseconds(40))
+            other.start(after: .milliseconds(10))
+        }
+        begin.start(after: .zero)
         loop.run()
         #expect(log == ["other", "moved"])
     }

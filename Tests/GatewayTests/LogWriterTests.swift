@@ -34,7 +34,7 @@ import Testing
         for number in 0..<1_000 { writer.write(Array("line \(number)\n".utf8)) }
         let lines = pipe.read(until: "line 999\n").split(separator: "\n")
         #expect(lines == (0..<1_000).map { "line \($0)" })
-        #expect(writer.flush(within: .seconds(60)))
+        #expect(writer.flush(within: .seconds(240)))
         #expect(writer.droppedCount == 0)
     }
 
@@ -55,7 +55,7 @@ import Testing
         let before = pipe.read(until: "number=\(last) ")
         #expect(before.contains("number=0 "))
         #expect(before.utf8.count >= LogWriter.maximumPendingBytes)
-        #expect(writer.flush(within: .seconds(60)))
+        #expect(writer.flush(within: .seconds(240)))
         log.info("read again")
         let after = pipe.read(until: "read again")
         #expect(after.contains("warning log lines dropped count=10 node=n1\n"))

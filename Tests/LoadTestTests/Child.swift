@@ -34,7 +34,7 @@ final class Child {
     init(_ name: String, _ arguments: [String]) throws {
         // `timeout` bounds its life even when the tests are killed; it passes signals on and the status back.
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["timeout", "-k", "1", "100", try Installation.binary(name)] + arguments
+        process.arguments = ["timeout", "-k", "1", "1800", try Installation.binary(name)] + arguments
         process.standardOutput = output.pipe
         process.standardError = errors.pipe
         try process.runWithOpenSignals()
@@ -62,7 +62,7 @@ final class Child {
     ///
     /// - Returns: the exit code.
     func finish() throws -> Int32 {
-        let deadline = ContinuousClock.now + .seconds(60)
+        let deadline = ContinuousClock.now + .seconds(240)
         while process.isRunning || !output.isComplete || !errors.isComplete {
             guard ContinuousClock.now < deadline else { throw Hopeless(description: "it does not end") }
             usleep(5_000)

@@ -30,8 +30,8 @@ import Testing
         let begin = MonotonicInstant.now
         rig.scenario.step("the end", until: { rig.expiryCount == 1 }) { rig.timer?.start() }
         try rig.scenario.run()
-        // A timer counts from the begin of the turn in which it starts.
-        #expect(MonotonicInstant.now - begin >= .milliseconds(50))
+        // libevent's clock may be some milliseconds behind ours.
+        #expect(MonotonicInstant.now - begin >= .milliseconds(90))
     }
 
     @Test func lateLookIsNoVerdict() throws {

@@ -218,7 +218,7 @@ private final class Rig {
 
     @Test func silentServerIsFoundThoughNothingIsAsked() throws {
         let server = try RedisServer()
-        let rig = try Rig(server.url, silenceTimeout: .milliseconds(400))
+        let rig = try Rig(server.url, silenceTimeout: .seconds(2))
         rig.start()
         rig.scenario.step("the loss is told", until: { !rig.reasons.isEmpty }) { server.freeze() }
         rig.scenario.step("the connection is back", until: { rig.servers.count == 2 }) { server.thaw() }
@@ -229,7 +229,7 @@ private final class Rig {
 
     @Test func idleConnectionIsKeptByItsPings() throws {
         let server = try RedisServer()
-        let rig = try Rig(server.url, silenceTimeout: .milliseconds(400))
+        let rig = try Rig(server.url, silenceTimeout: .seconds(2))
         rig.start()
         // Ten are two and a half timeouts.
         rig.scenario.step("ten pings", until: {
@@ -303,15 +303,21 @@ private final class Rig {
     @Test func lateLookAtADeadlineReadsTheAnswerFirst() throws {
         let server = try RedisServer()
         let rig = try Rig(server.url, timeout: .milliseconds(200))
-        rig.start()
-        rig.await(1) {
-            rig.send("PING")
-            usleep(500_000)
+        /// Holds the loop up until the deadline of what was sent is over, and Redis has answered so many.
+        func holdUp(until command: String, _ count: Int) throws {
+            let begin = MonotonicInstant.now
+            try eventually("the deadline is over, and the answer there") {
+                let statistics = try server.information("commandstats", "cmdstat_\(command)") ?? ""
+                return MonotonicInstant.now - begin > .milliseconds(300) && statistics.hasPrefix("calls=\(count),")
+            }
         }
+        rig.start()
         rig.scenario.step("sent, answered, not yet read", until: { true }) { rig.send("ECHO", "a") }
-        rig.await(2) { usleep(500_000) }
+        rig.await(1) { try holdUp(until: "echo", 1) }
+        rig.scenario.step("once more", until: { true }) { rig.send("ECHO", "b") }
+        rig.await(2) { try holdUp(until: "echo", 2) }
         try rig.scenario.run()
-        #expect(rig.replies == ["PONG", "a"])
+        #expect(rig.replies == ["a", "b"])
         #expect(rig.reasons.isEmpty)
     }
 

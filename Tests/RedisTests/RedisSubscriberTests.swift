@@ -249,7 +249,7 @@ extension RedisServer {
 
     @Test func silentLinkIsFoundWithinTheTimeout() throws {
         let server = try RedisServer()
-        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        let rig = try Rig(server, silenceTimeout: .seconds(2))
         rig.start("room:a")
         rig.scenario.step("the loss", until: { !rig.reasons.isEmpty }) { server.freeze() }
         rig.scenario.step("the channel is back", until: { rig.upCount == 2 && rig.subscribed.count == 2 }) {
@@ -265,7 +265,7 @@ extension RedisServer {
 
     @Test func idleLinkIsKeptByItsEcho() throws {
         let server = try RedisServer()
-        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        let rig = try Rig(server, silenceTimeout: .seconds(2))
         rig.start("room:a")
         // Ten echoes are two and a half timeouts.
         rig.scenario.step("ten echoes", until: {
@@ -282,16 +282,17 @@ extension RedisServer {
     /// A process that is stopped for longer than the silence timeout hears nothing meanwhile, and misses nothing.
     @Test func silenceWhileTheProcessIsStoppedIsNone() throws {
         let server = try RedisServer()
-        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        let rig = try Rig(server, silenceTimeout: .seconds(2))
         rig.start("room:a")
-        for round in 1...3 {
+        for round in 1...2 {
             rig.await(messages: round) {
                 try server.publish("\(round)", to: "room:a", receivers: 1)
-                usleep(1_000_000)
+                // The time is what is tested: the loop stands for longer than the timeout.
+                usleep(3_000_000)
             }
         }
         try rig.scenario.run()
-        #expect(rig.texts == ["1", "2", "3"])
+        #expect(rig.texts == ["1", "2"])
         #expect(rig.reasons.isEmpty)
         #expect(rig.upCount == 1)
     }
@@ -328,7 +329,7 @@ extension RedisServer {
     @Test func anyNumberOfRefusedChannelsLeavesTheOthersAlone() throws {
         let server = try RedisServer()
         try server.command("ACL", "SETUSER", "default", "resetchannels", "&anchor", "&room:a")
-        let rig = try Rig(server, silenceTimeout: .milliseconds(800), refusalPause: .milliseconds(10))
+        let rig = try Rig(server, silenceTimeout: .seconds(4), refusalPause: .milliseconds(10))
         rig.start("room:a")
         rig.scenario.step("all are refused", until: { rig.refused.count >= 1_500 }) {
             for number in 0..<1_500 { rig.subscriber.subscribe([UInt8]("room:x\(number)")) }
@@ -351,7 +352,7 @@ extension RedisServer {
     @Test func refusedChannelComesBackWhenTheRulesAllowIt() throws {
         let server = try RedisServer()
         try server.command("ACL", "SETUSER", "default", "resetchannels", "&anchor", "&room:a")
-        let rig = try Rig(server, silenceTimeout: .milliseconds(800), refusalPause: .milliseconds(100))
+        let rig = try Rig(server, silenceTimeout: .seconds(4), refusalPause: .milliseconds(100))
         rig.scenario.step("the others are there", until: { rig.refused.count == 2 && rig.completeCount > 0 }) {
             for name in ["room:a", "room:x", "room:y"] { rig.subscriber.subscribe([UInt8](name)) }
             rig.subscriber.start()
@@ -372,16 +373,18 @@ extension RedisServer {
     /// A connection that Redis ends, and what it has still told by then.
     @Test func completenessIsNeverClaimedForWhatWasNotHeard() throws {
         let server = try RedisServer()
-        let rig = try Rig(server, silenceTimeout: .milliseconds(400))
+        let rig = try Rig(server, silenceTimeout: .seconds(2))
         rig.start("room:a")
-        var frozenAt = MonotonicInstant.now
+        let subscribedAt = MonotonicInstant.now
+        var frozenAt = subscribedAt
+        rig.scenario.step("an echo has come", until: { rig.subscriber.completeUntil > subscribedAt })
         rig.scenario.step("the loss", until: { !rig.reasons.isEmpty }) {
             frozenAt = .now
             server.freeze()
         }
         rig.scenario.step("back", until: { rig.completeCount == 2 }) {
             #expect(rig.subscriber.completeUntil <= frozenAt)
-            #expect(frozenAt - rig.subscriber.completeUntil < .seconds(1))
+            #expect(rig.subscriber.completeUntil > subscribedAt)
             server.thaw()
         }
         defer { server.thaw() }

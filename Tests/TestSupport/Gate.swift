@@ -12,7 +12,7 @@ package final class Gate: Sendable {
 
     /// - Throws: `NeverHappened` when the gate stays shut far beyond any healthy wait.
     package func wait(for what: String) throws {
-        guard semaphore.wait(timeout: .now() + 20) == .success else {
+        guard semaphore.wait(timeout: .now() + 240) == .success else {
             throw NeverHappened(description: "never: \(what)")
         }
         semaphore.signal()
@@ -21,7 +21,7 @@ package final class Gate: Sendable {
 
 /// Asks again and again, until a deadline far beyond any healthy wait.
 package func eventually(_ what: String, _ condition: () throws -> Bool) throws {
-    let deadline = ContinuousClock.now + .seconds(120)
+    let deadline = ContinuousClock.now + .seconds(240)
     while try !condition() {
         guard ContinuousClock.now < deadline else { throw NeverHappened(description: "never: \(what)") }
         usleep(2_000)

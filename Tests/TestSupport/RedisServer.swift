@@ -48,7 +48,7 @@ package final class RedisServer {
         // `timeout` bounds the server's life even when the tests are killed.
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = [
-            "timeout", "-k", "1", "300", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
+            "timeout", "-k", "1", "1800", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
             "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
         ] + (password.map { ["--requirepass", $0] } ?? [])
         process.standardOutput = FileHandle.nullDevice

@@ -16,7 +16,7 @@ package final class Scenario {
     }
 
     /// Far beyond any healthy wait: it turns a hang into a failure.
-    private static let patience = Duration.seconds(120)
+    private static let patience = Duration.seconds(240)
 
     package let loop: EventLoop
     private var steps: [Step] = []

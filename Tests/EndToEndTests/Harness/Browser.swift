@@ -126,7 +126,7 @@ struct Page: Sendable {
     /// Waits until what the client has said meets `condition`; returns it.
     @discardableResult
     func expect(
-        _ what: String, within patience: Duration = .seconds(120), sourceLocation: SourceLocation = #_sourceLocation,
+        _ what: String, within patience: Duration = .patience, sourceLocation: SourceLocation = #_sourceLocation,
         _ condition: (JSON) -> Bool
     ) async throws -> JSON {
         var last = JSON.null

@@ -30,7 +30,7 @@ final class Child: Sendable {
     }
 
     /// The exit code, negative for a signal; nil when it is still running after `patience`.
-    func exitCode(within patience: Duration) async throws -> Int? {
+    func exitCode(within patience: Duration = .patience) async throws -> Int? {
         let code = try await driver.call(
             "wait", ["pid": .number(Double(pid)), "timeout": .number(patience.seconds)]
         ).int
@@ -60,7 +60,7 @@ struct Completed: Sendable {
 extension Driver {
     func run(
         _ command: [String], environment: [String: String] = [:], input: String = "",
-        within: Duration = .seconds(120)
+        within: Duration = .patience
     ) async throws -> Completed {
         let reply = try await call(
             "run",

@@ -24,7 +24,7 @@ struct Client: Sendable {
     private var number: JSON { .number(Double(id)) }
 
     /// The next message, or the close after the last one.
-    func next(within patience: Duration = .seconds(60)) async throws -> Event {
+    func next(within patience: Duration = .patience) async throws -> Event {
         let reply = try await driver.call("ws_next", ["id": number, "timeout": .number(patience.seconds)])
         if let text = reply["text"].string { return .text(text) }
         if let code = reply["close"].int { return .closed(code) }
@@ -33,7 +33,7 @@ struct Client: Sendable {
     }
 
     /// How the peer closed; nil when it did not in time. Code 1006: no Close frame came.
-    func closed(within patience: Duration = .seconds(60)) async throws -> Closing? {
+    func closed(within patience: Duration = .patience) async throws -> Closing? {
         closing(try await driver.call("ws_closed", ["id": number, "timeout": .number(patience.seconds)]))
     }
 
@@ -52,7 +52,7 @@ struct Client: Sendable {
     }
 
     /// True when the pong with the same payload came in time.
-    func ping(_ payload: String, within patience: Duration = .seconds(60)) async throws -> Bool {
+    func ping(_ payload: String, within patience: Duration = .patience) async throws -> Bool {
         let arguments: [String: JSON] = [
             "id": number, "payload": .string(payload), "timeout": .number(patience.seconds),
         ]
@@ -134,7 +134,7 @@ struct RawConnection: Sendable {
 
     /// Reads up to `count` bytes, or up to and with `mark`, or to the end of the stream.
     func receive(
-        _ count: Int = 1 << 30, until mark: String = "", within patience: Duration = .seconds(60)
+        _ count: Int = 1 << 30, until mark: String = "", within patience: Duration = .patience
     ) async throws -> (bytes: [UInt8], end: End?) {
         let reply = try await driver.call(
             "tcp_receive",

@@ -81,18 +81,21 @@ final class Cluster: Sendable {
 struct ClusterTrait: SuiteTrait, TestScoping {
     let nodes: Int
     let options: [String]
+    let environment: [String: String]
 
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
-        try await Cluster.with(nodes: nodes, options: options) { cluster in
+        try await Cluster.with(nodes: nodes, options: options, environment: environment) { cluster in
             try await Cluster.$shared.withValue(cluster) { try await function() }
         }
     }
 }
 
 extension Trait where Self == ClusterTrait {
-    static func cluster(nodes: Int = 1, options: [String] = []) -> Self {
-        Self(nodes: nodes, options: options)
+    static func cluster(
+        nodes: Int = 1, options: [String] = [], environment: [String: String] = [:]
+    ) -> Self {
+        Self(nodes: nodes, options: options, environment: environment)
     }
 }

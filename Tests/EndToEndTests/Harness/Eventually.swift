@@ -2,6 +2,11 @@
 import Testing
 
 extension Duration {
+    /// How long a test waits for what must come. A machine that is merely slow never takes so long; a product that
+    /// fails does, and its test with it. Shorter than the `unhurried` limits of a node: what these would bring about
+    /// is never mistaken for what was awaited.
+    static let patience: Duration = .seconds(240)
+
     var seconds: Double {
         let (seconds, attoseconds) = components
         return Double(seconds) + Double(attoseconds) / 1e18
@@ -19,7 +24,7 @@ struct Hopeless: Error, CustomStringConvertible {
 /// failure.
 @discardableResult
 func eventually(
-    _ what: String, within patience: Duration = .seconds(60),
+    _ what: String, within patience: Duration = .patience,
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws -> Bool {

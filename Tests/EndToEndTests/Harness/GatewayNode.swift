@@ -9,6 +9,13 @@ final class GatewayNode: Sendable {
     let port: Int
     let adminPort: Int
 
+    /// The limits that a busy machine could reach where a test is about something else. The command line wins over
+    /// them; an empty variable brings back the default.
+    private static let unhurried = [
+        "GATEWAY_HEARTBEAT_TIMEOUT": "10m", "GATEWAY_KEEP_ALIVE_TIMEOUT": "1h", "GATEWAY_REDIS_SILENCE_TIMEOUT": "60s",
+        "GATEWAY_REQUEST_TIMEOUT": "5m",
+    ]
+
     init(
         _ driver: Driver, id: String, redis: RedisServer, options: [String] = [],
         environment: [String: String] = [:],
@@ -21,7 +28,7 @@ final class GatewayNode: Sendable {
             wrapper + [try Installation.binary("gateway")] + listen + [
                 "--admin-listen", "127.0.0.1:0", "--node-id", id, "--redis", url ?? redis.url,
             ] + (workers.map { ["--workers", "\($0)"] } ?? []) + options
-        var variables = environment
+        var variables = Self.unhurried.merging(environment) { _, own in own }
         if let password = redis.password, variables["GATEWAY_REDIS_PASSWORD"] == nil {
             variables["GATEWAY_REDIS_PASSWORD"] = password
         }

@@ -32,7 +32,7 @@ struct Flood: Sendable {
     let allBytes: Int
 
     /// Sends the rest and reads the answers: their statuses in order.
-    func end(count: Int, within patience: Duration) async throws -> [Int] {
+    func end(count: Int, within patience: Duration = .patience) async throws -> [Int] {
         let arguments: [String: JSON] = [
             "id": .number(Double(id)), "count": .number(Double(count)), "timeout": .number(patience.seconds),
         ]
@@ -43,7 +43,7 @@ struct Flood: Sendable {
 extension Driver {
     /// Opens `count` connections that send `head`, then any letters, a byte in `interval`, until they are answered.
     func trickle(
-        _ port: Int, _ head: String, count: Int, interval: Duration, within patience: Duration
+        _ port: Int, _ head: String, count: Int, interval: Duration, within patience: Duration = .patience
     ) async throws -> [Trickled] {
         let reply = try await call(
             "trickle",

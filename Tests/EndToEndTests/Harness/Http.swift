@@ -34,7 +34,7 @@ extension Driver {
     /// Sends `pieces` on a new connection and reads `count` answers.
     /// - Parameter patience: how long to wait for the server to close after them; zero: `closed` is false.
     func exchange(
-        _ port: Int, _ pieces: [[UInt8]], count: Int = 1, within: Duration = .seconds(60),
+        _ port: Int, _ pieces: [[UInt8]], count: Int = 1, within: Duration = .patience,
         patience: Duration = .zero, host: String = "127.0.0.1"
     ) async throws -> Exchange {
         let reply = try await call(
@@ -50,7 +50,7 @@ extension Driver {
     }
 
     func exchange(
-        _ port: Int, _ text: String, count: Int = 1, within: Duration = .seconds(60),
+        _ port: Int, _ text: String, count: Int = 1, within: Duration = .patience,
         patience: Duration = .zero
     ) async throws -> Exchange {
         try await exchange(port, [Array(text.utf8)], count: count, within: within, patience: patience)

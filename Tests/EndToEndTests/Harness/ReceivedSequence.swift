@@ -10,7 +10,7 @@ struct ReceivedSequence: Sendable, Equatable {
 extension Driver {
     /// Waits until each client has `count` messages (or is closed), and tells what each got.
     func sequences(
-        _ clients: [Client], count: Int, within patience: Duration = .seconds(120)
+        _ clients: [Client], count: Int, within patience: Duration = .patience
     ) async throws -> [ReceivedSequence] {
         let reply = try await call(
             "ws_sequence",

@@ -58,7 +58,7 @@ final class RedisServer: Sendable {
         var lines = [
             "port \(port)", "bind 127.0.0.1", "dir \(driver.directory.path)",
             "sentinel monitor \(name) 127.0.0.1 \(master.port) 2",
-            "sentinel down-after-milliseconds \(name) 500", "sentinel failover-timeout \(name) 5000",
+            "sentinel down-after-milliseconds \(name) 3000", "sentinel failover-timeout \(name) 10000",
         ]
         if let password { lines += ["requirepass \(password)", "sentinel sentinel-pass \(password)"] }
         if let password = master.password { lines.append("sentinel auth-pass \(name) \(password)") }
@@ -74,7 +74,7 @@ final class RedisServer: Sendable {
     /// Ends the first process and waits for its end.
     func stop(_ signal: Int32 = SIGKILL) async throws {
         try await first.signal(signal)
-        guard try await first.exitCode(within: .seconds(5)) != nil else {
+        guard try await first.exitCode() != nil else {
             throw HarnessError("redis-server did not end on signal \(signal)")
         }
     }
@@ -110,6 +110,17 @@ final class RedisServer: Sendable {
         let flat = (try await command("HGETALL", .string(key)).array ?? []).compactMap(\.string)
         return Dictionary(
             uniqueKeysWithValues: stride(from: 0, to: flat.count, by: 2).map { (flat[$0], flat[$0 + 1]) })
+    }
+
+    /// Whether a token's record lives as long as it was given to when something set it anew, at `start` or later.
+    func expectLife(
+        of token: String, _ lifetime: Duration, since start: ContinuousClock.Instant, _ comment: Comment? = nil,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let left = Duration.seconds(try await command("TTL", .string("client:\(token)")).int ?? 0)
+        // Whole seconds, rounded.
+        let shortest = lifetime - (ContinuousClock.now - start) - .seconds(1)
+        #expect((shortest...lifetime).contains(left), comment, sourceLocation: sourceLocation)
     }
 
     /// Publishes and returns how many subscribed connections (one a node) took it.

@@ -35,7 +35,7 @@ final class SentinelGroup: Sendable {
         }
         self.sentinels = sentinels
         for sentinel in sentinels {
-            try await eventually("a sentinel knows all of them", within: .seconds(20)) {
+            try await eventually("a sentinel knows all of them") {
                 let master = try await sentinel.command("SENTINEL", "MASTER", .string(Self.masterName)).array ?? []
                 let fields = Dictionary(
                     stride(from: 0, to: master.count - 1, by: 2).map {
@@ -66,7 +66,7 @@ final class SentinelGroup: Sendable {
     /// Waits until all sentinels name a server.
     func awaitMaster(_ server: RedisServer) async throws {
         for sentinel in sentinels {
-            try await eventually("the sentinels have a new master", within: .seconds(30)) {
+            try await eventually("the sentinels have a new master") {
                 try await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", .string(Self.masterName)) == [
                     "127.0.0.1", .string("\(server.port)"),
                 ]

@@ -56,7 +56,7 @@ final class Terminal: Sendable {
     }
 
     /// The exit code, negative for a signal; nil when it is still running after `patience`.
-    func exitCode(within patience: Duration = .seconds(60)) async throws -> Int? {
+    func exitCode(within patience: Duration = .patience) async throws -> Int? {
         try await driver.call("wait", ["pid": number, "timeout": .number(patience.seconds)]).int
     }
 
@@ -75,7 +75,7 @@ final class Terminal: Sendable {
     /// Waits for a picture; throws with the last one when it does not come.
     @discardableResult
     func awaitPicture(
-        _ what: String, within patience: Duration = .seconds(60),
+        _ what: String, within patience: Duration = .patience,
         sourceLocation: SourceLocation = #_sourceLocation, _ isThere: (Picture) -> Bool
     ) async throws -> Picture {
         var last = try await picture()
