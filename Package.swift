@@ -46,7 +46,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "Publisher", dependencies: ["Redis", "JSON", "RedisSchema", "Options"], swiftSettings: settings),
+            name: "Publisher", dependencies: ["Bytes", "Redis", "JSON", "RedisSchema", "Options"],
+            swiftSettings: settings),
         .executableTarget(
             name: "LoadTest",
             dependencies: ["EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options"],
@@ -55,8 +56,8 @@ let package = Package(
             name: "TestSupport", dependencies: ["EventLoop", "Redis"], path: "Tests/TestSupport",
             swiftSettings: settings),
         .executableTarget(
-            name: "EchoServer", dependencies: ["EventLoop", "HTTP", "WebSocket", "Options"], path: "Tests/EchoServer",
-            swiftSettings: settings),
+            name: "EchoServer", dependencies: ["EventLoop", "HTTP", "WebSocket", "Network", "Options"],
+            path: "Tests/EchoServer", swiftSettings: settings),
         tests("EventLoopTests", ["EventLoop", "TestSupport"]),
         tests("RedisTests", ["Redis", "TestSupport"]),
         tests("BytesTests", ["Bytes", "TestSupport"]),
