@@ -9,7 +9,7 @@ import Redis
 /// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
     /// How long after the last slice of a drain the node waits for closing handshakes and open requests.
-    private static let drainGrace = Client.closeTimeout + .seconds(1)
+    private static let drainGrace = Member.closeTimeout + .seconds(1)
 
     private let context: NodeContext
     private let loop: EventLoop
@@ -83,14 +83,16 @@ final class Node {
 
     private func startThreads() throws(SystemError) {
         let context = context
-        threads.append(
-            try LoopThread(name: "subscriber") { loop in
-                let broadcaster = Broadcaster(node: context, loop: loop)
-                broadcaster.start()
-                let pulse = context.state.pulses.subscriber.start(on: loop)
-                // The callbacks hold it unowned.
-                withExtendedLifetime((broadcaster, pulse)) { loop.run() }
-            })
+        for mailbox in context.feedMailboxes {
+            threads.append(
+                try LoopThread(name: "subscriber") { loop in
+                    let feed = Feed(node: context, mailbox: mailbox, loop: loop)
+                    feed.start()
+                    let pulse = context.state.pulses.subscriber.start(on: loop)
+                    // The callbacks hold it unowned.
+                    withExtendedLifetime((feed, pulse)) { loop.run() }
+                })
+        }
         for (index, socket) in sockets.enumerated() {
             threads.append(
                 try LoopThread(name: "worker \(index)") { loop in
@@ -211,7 +213,7 @@ final class Node {
 
     private func sendClientsAway() {
         let time = configuration.drainTime
-        for mailbox in context.workerMailboxes { mailbox.post(.drain(over: time)) }
+        for mailbox in context.workerMailboxes { mailbox.post(.news(.drain(over: time))) }
         let timer = Timer(on: loop) { [unowned self] in
             self.log.warning("connections left at the end of the drain")
             self.stop()
@@ -222,8 +224,8 @@ final class Node {
 
     private func stop() {
         drainTimer?.cancel()
-        for mailbox in context.workerMailboxes { mailbox.post(.stop) }
-        context.subscriberMailbox.post(.stop)
+        for mailbox in context.workerMailboxes { mailbox.post(.news(.stop)) }
+        for mailbox in context.feedMailboxes { mailbox.post(.stop) }
         loop.stop()
     }
 }

@@ -14,7 +14,8 @@ struct NodeContext: Sendable {
     let workerMailboxes: [Mailbox<WorkerMessage>]
     /// What waits for each worker.
     let backlogs: [Backlog]
-    let subscriberMailbox: Mailbox<SubscriberMessage>
+    /// One for each feed.
+    let feedMailboxes: [Mailbox<FeedMessage>]
     let controlMailbox: Mailbox<ControlNotice>
     /// Tells this start of the node from every other one, also of a node with the same id.
     let run: [UInt8]
@@ -27,7 +28,7 @@ struct NodeContext: Sendable {
         metrics = Metrics(workerCount: configuration.workerCount)
         workerMailboxes = (0..<configuration.workerCount).map { _ in Mailbox() }
         backlogs = (0..<configuration.workerCount).map { _ in Backlog() }
-        subscriberMailbox = Mailbox()
+        feedMailboxes = [Mailbox()]
         controlMailbox = Mailbox()
         var random = RandomPool()
         run = Token.mint(using: &random).bytes

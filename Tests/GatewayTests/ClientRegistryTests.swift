@@ -119,7 +119,7 @@ private final class Rig {
     func confirm(_ connection: UInt64, order: Int64, restoring: Bool = false, allowedRooms: String = "") throws {
         var descriptors: [Int32] = [0, 0]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
-        let client = Client(
+        let client = WebSocketClient(
             takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host), worker: worker,
             token: token, connectionID: connection, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
             record: ClientRecord(

@@ -48,9 +48,9 @@ import Testing
     @Test func whatTheTurnHasBroughtComesBeforeTheClose() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
-        rig.worker.rooms.deliver(message([7]), to: try #require(RoomId("a")))
-        let drain = Drain(over: .zero, loop: rig.scenario.loop)
-        drain.start(rig.worker)
+        rig.worker.rooms.deliver(message([7], in: try #require(RoomId("a"))))
+        let drain = Drain(rig.worker.connections, rig.worker.turn, over: .zero, loop: rig.scenario.loop) {}
+        drain.start()
         peer.read()
         #expect(peer.received == [0x81, 1, 7] + TestPeer.closing(.goingAway))
     }

@@ -30,13 +30,13 @@ import Testing
         gap.begin(completeUntil: at(0))
         #expect(gap.holdsMessages)
         for number in 1...3 {
-            let isHeld = gap.hold(message([1], sequence: UInt64(number)), room: room, workers: 0b10)
+            let isHeld = gap.hold(message([1], in: room, order: UInt64(number)), for: 0b10)
             #expect(isHeld)
         }
         let ended = gap.end(now: at(1))
         let held = try #require(ended).held
-        #expect(held.map(\.frame.sequence) == [1, 2, 3])
-        #expect(held.allSatisfy { $0.room == room && $0.workers == 0b10 })
+        #expect(held.map(\.message.order) == [1, 2, 3])
+        #expect(held.allSatisfy { $0.message.room == room && $0.workers == 0b10 })
         #expect(!gap.holdsMessages)
     }
 
@@ -51,17 +51,17 @@ import Testing
         gap.begin(completeUntil: at(0))
         let large = message([UInt8](repeating: 0, count: 16 << 20))
         var count = 0
-        while count < 10, gap.hold(large, room: room, workers: 1) { count += 1 }
+        while count < 10, gap.hold(large, for: 1) { count += 1 }
         #expect(count == 4, "64 MiB")
         // From the first one that is lost on all are, and they are missing behind those that have waited.
-        let isHeld = gap.hold(message([1]), room: RoomId("b")!, workers: 1)
+        let isHeld = gap.hold(message([1], in: RoomId("b")!), for: 1)
         #expect(!isHeld)
         let ended = gap.end(now: .now)
         #expect(ended?.held.count == 4)
         #expect(ended?.dropped.rooms == [room, RoomId("b")!])
         #expect(ended.map { $0.dropped.start == large.receivedAt } == true)
         gap.begin(completeUntil: at(0))
-        let isHeldAgain = gap.hold(large, room: room, workers: 1)
+        let isHeldAgain = gap.hold(large, for: 1)
         #expect(isHeldAgain)
         let endedAgain = gap.end(now: .now)
         #expect(endedAgain?.dropped.isEmpty == true)
@@ -73,8 +73,8 @@ import Testing
         gap.begin(completeUntil: at(0))
         let small = message([1])
         var count = 0
-        while count < 1_000_000, gap.hold(small, room: room, workers: 1) { count += 1 }
-        #expect((64 << 20) / count >= small.byteCount + SharedFrame.overheadBytes - 1)
+        while count < 1_000_000, gap.hold(small, for: 1) { count += 1 }
+        #expect((64 << 20) / count >= small.encoded(as: .webSocketText).byteCount + SharedBytes.overheadBytes - 1)
     }
 
     // MARK: The worker's part
@@ -97,7 +97,7 @@ import Testing
         let rig = try WorkerRig("--io-uring", use.rawValue)
         let both = try rig.connect("a", "b")
         let one = try rig.connect("b")
-        rig.worker.subscriptionsLost()
+        rig.loseSubscriptions()
         let late = try rig.connect("a")
         rig.worker.tellGap(milliseconds: 1_234)
         for peer in [both, one, late] { peer.read() }
@@ -106,7 +106,7 @@ import Testing
         #expect(late.received.isEmpty)
 
         // The next gap concerns the third one, too.
-        rig.worker.subscriptionsLost()
+        rig.loseSubscriptions()
         rig.worker.tellGap(milliseconds: 5)
         for peer in [one, late] { peer.read() }
         #expect(one.received.suffix(notice("b", milliseconds: 5).count) == notice("b", milliseconds: 5)[...])
@@ -116,11 +116,11 @@ import Testing
     @Test func whatCameBeforeTheGapGoesBeforeItsNotice() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
-        rig.worker.subscriptionsLost()
-        rig.worker.rooms.deliver(message([1]), to: room)
+        rig.loseSubscriptions()
+        rig.worker.rooms.deliver(message([1], in: room))
         rig.worker.tellGap(milliseconds: 5)
-        rig.worker.rooms.deliver(message([2]), to: room)
-        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.rooms.deliver(message([2], in: room))
+        rig.worker.turn.flush()
         peer.read()
         #expect(peer.received == [0x81, 1, 1] + notice("a", milliseconds: 5) + [0x81, 1, 2])
     }
@@ -132,10 +132,10 @@ import Testing
         let both = try rig.connect("a", "b")
         let one = try rig.connect("b", "c")
         let other = try rig.connect("c")
-        rig.worker.rooms.deliver(message([1]), to: RoomId("b")!)
+        rig.worker.rooms.deliver(message([1], in: RoomId("b")!))
         rig.worker.tellLoss(of: [room, RoomId("b")!], milliseconds: 77)
-        rig.worker.rooms.deliver(message([2]), to: RoomId("b")!)
-        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.rooms.deliver(message([2], in: RoomId("b")!))
+        rig.worker.turn.flush()
         for peer in [both, one, other] { peer.read() }
         #expect(both.received == [0x81, 1, 1] + notice("a", "b", milliseconds: 77) + [0x81, 1, 2])
         #expect(one.received == [0x81, 1, 1] + notice("b", milliseconds: 77) + [0x81, 1, 2])
@@ -146,7 +146,7 @@ import Testing
         let rig = try WorkerRig()
         let both = try rig.connect("a", "b")
         let one = try rig.connect("a")
-        rig.worker.subscriptionsLost()
+        rig.loseSubscriptions()
         rig.worker.rooms.refused(room)
         rig.worker.tellGap(milliseconds: 5)
         for peer in [both, one] { peer.read() }

@@ -26,17 +26,17 @@ private struct Peer {
 
 @Suite struct OutboundQueueTests {
     /// Frames of these sizes, every byte of which tells its place in the stream.
-    private func frames(_ sizes: [Int]) -> (frames: [SharedFrame], stream: [UInt8]) {
+    private func frames(_ sizes: [Int]) -> (frames: [SharedBytes], stream: [UInt8]) {
         let stream = (0..<sizes.reduce(0, +)).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
         var offset = 0
         let frames = sizes.map { size in
             defer { offset += size }
-            return SharedFrame.raw(Array(stream[offset..<offset + size]))
+            return SharedBytes.copying(Array(stream[offset..<offset + size]))
         }
         return (frames, stream)
     }
 
-    private func queue(_ frames: [SharedFrame], writtenBytes: Int = 0) -> OutboundQueue {
+    private func queue(_ frames: [SharedBytes], writtenBytes: Int = 0) -> OutboundQueue {
         let queue = OutboundQueue()
         for (index, frame) in frames.enumerated() {
             queue.append(frame, writtenBytes: index == 0 ? writtenBytes : 0)
@@ -118,7 +118,7 @@ private struct Peer {
             queue.dropUnbegun()
             let end = (written + 3) / 4 * 4
             #expect(queue.byteCount == end - written, "after \(written) bytes")
-            let goodbye = SharedFrame.raw([0xFE, 0xFD])
+            let goodbye = SharedBytes.copying([0xFE, 0xFD])
             queue.append(goodbye)
             _ = peer.take(1_000, from: queue)
             #expect(peer.received == Array(stream[..<end]) + [0xFE, 0xFD], "after \(written) bytes")
@@ -137,10 +137,10 @@ private struct Peer {
     }
 
     @Test func framesAreLetGoOfWhenTheyAreWritten() {
-        weak var first: SharedFrame?
+        weak var first: SharedBytes?
         let queue = OutboundQueue()
         do {
-            let frame = SharedFrame.raw([1, 2, 3])
+            let frame = SharedBytes.copying([1, 2, 3])
             first = frame
             queue.append(frame)
         }
@@ -150,11 +150,11 @@ private struct Peer {
     }
 
     @Test func everyFrameIsLetGoOfWhenItIsWrittenHoweverLongTheQueue() {
-        final class Weak { weak var frame: SharedFrame? }
+        final class Weak { weak var frame: SharedBytes? }
         let queue = OutboundQueue()
         let frames = (0..<1_000).map { _ in
             let reference = Weak()
-            let frame = SharedFrame.raw([1, 2, 3])
+            let frame = SharedBytes.copying([1, 2, 3])
             reference.frame = frame
             queue.append(frame)
             return reference
@@ -163,14 +163,14 @@ private struct Peer {
             queue.consume(3)
             #expect(frames[written - 1].frame == nil)
             #expect(written == 1_000 || frames[written].frame != nil)
-            #expect(queue.memoryBytes == (1_000 - written) * (3 + SharedFrame.overheadBytes))
+            #expect(queue.memoryBytes == (1_000 - written) * (3 + SharedBytes.overheadBytes))
         }
     }
 
     /// What a frame takes beside its bytes counts until it is gone: bytes alone would let tiny frames take anything.
     @Test func memoryIsThatOfWholeFrames() {
         let (frames, _) = frames([4, 4, 4])
-        let whole = 4 + SharedFrame.overheadBytes
+        let whole = 4 + SharedBytes.overheadBytes
         let queue = queue(frames, writtenBytes: 1)
         #expect(queue.memoryBytes == 3 * whole)
         queue.consume(2)
@@ -198,8 +198,8 @@ private struct Peer {
 
     // MARK: Pongs
 
-    private func pong(_ byte: UInt8, count: Int = 1) -> SharedFrame {
-        .raw(TestPeer.answer(.pong, [UInt8](repeating: byte, count: count)))
+    private func pong(_ byte: UInt8, count: Int = 1) -> SharedBytes {
+        .copying(TestPeer.answer(.pong, [UInt8](repeating: byte, count: count)))
     }
 
     @Test func pongThatWaitsIsReplacedInItsPlace() {
@@ -209,7 +209,7 @@ private struct Peer {
         queue.append(frames[1])
         for byte in 2...200 { queue.setPong(pong(UInt8(byte))) }
         #expect(queue.byteCount == 5 + 3 + 6)
-        #expect(queue.memoryBytes == 14 + 3 * SharedFrame.overheadBytes)
+        #expect(queue.memoryBytes == 14 + 3 * SharedBytes.overheadBytes)
         var peer = Peer()
         _ = peer.take(1_000, from: queue)
         #expect(peer.received == Array(stream[..<5]) + TestPeer.answer(.pong, [200]) + Array(stream[5...]))
@@ -252,7 +252,7 @@ private struct Peer {
     /// Ten thousand clients with the same backlog hold one copy of its bytes.
     @Test func backlogOfManyClientsIsHeldOnce() throws {
         let payload = [UInt8](repeating: 0x78, count: 10_000)
-        var frames = (0..<20).map { message(payload, sequence: UInt64($0)) }
+        var frames = (0..<20).map { _ in textFrame(payload) }
         let addresses = frames.map(\.bytes.baseAddress)
         let queues = (0..<10_000).map { _ in OutboundQueue() }
         for queue in queues {
@@ -290,7 +290,7 @@ private struct Peer {
                 let bytes = random.bytes(Int.random(in: 1...40, using: &random))
                 let written = owed.isEmpty ? Int.random(in: 0..<bytes.count, using: &random) : 0
                 if owed.isEmpty { isBegun = written > 0 }
-                queue.append(SharedFrame.raw(bytes), writtenBytes: written)
+                queue.append(SharedBytes.copying(bytes), writtenBytes: written)
                 owed.append(Array(bytes[written...]))
             case 55..<97:
                 var left = peer.take(Int.random(in: 0...120, using: &random), from: queue)

@@ -14,7 +14,7 @@ private final class Rig {
     private var upCount = 0
 
     var registry: ClientRegistry { workers.worker.registry }
-    private var clients: [Client] { peers.map(\.client) }
+    private var clients: [Member] { peers.map(\.client) }
 
     init() throws {
         server = try RedisServer()
@@ -79,7 +79,7 @@ private final class Rig {
         rig.walk(restoring: true)
         try rig.workers.scenario.run()
         #expect(try rig.recordCount() == 2)
-        #expect(rig.peers.allSatisfy { $0.client.state == .open })
+        #expect(rig.peers.allSatisfy { $0.client.phase == .open })
         #expect(!rig.confirmation.isRunning)
     }
 
@@ -91,7 +91,7 @@ private final class Rig {
         try rig.workers.scenario.run()
         rig.peers[0].read()
         #expect(rig.peers[0].received == TestPeer.closing(.revoked))
-        #expect(rig.peers[1].client.state == .open)
+        #expect(rig.peers[1].client.phase == .open)
         #expect(try rig.recordCount() == 1)
     }
 
@@ -102,9 +102,9 @@ private final class Rig {
         rig.walk(restoring: false)
         rig.walk(restoring: false) { try $0.forget($0.peers[1]) }
         try rig.workers.scenario.run()
-        #expect(rig.peers[0].client.state == .open)
+        #expect(rig.peers[0].client.phase == .open)
         #expect(rig.workers.closedCount(.revoked) == 1, "only the one whose record was deleted afterwards")
-        #expect(rig.peers[1].client.state == .closing)
+        #expect(rig.peers[1].client.phase == .closing)
         #expect(try rig.recordCount() == 1)
     }
 
@@ -120,8 +120,8 @@ private final class Rig {
         rig.step("the restoration is over", until: { !$0.confirmation.isRunning }) { _ in }
         rig.walk(restoring: false) { try $0.forget($0.peers[0]) }
         try rig.workers.scenario.run()
-        #expect(rig.peers[0].client.state == .closing)
-        #expect(rig.peers[1].client.state == .open)
+        #expect(rig.peers[0].client.phase == .closing)
+        #expect(rig.peers[1].client.phase == .open)
     }
 
     /// A restart of Redis ends both connections of a node: one walk is for both returns.
@@ -156,7 +156,7 @@ private final class Rig {
         rig.step("it is confirmed", until: { try $0.recordCount() == 1 }) {
             $0.confirmation.confirm($0.peers[0].client, restoring: true)
         }
-        rig.step("the other one is revoked", until: { $0.peers[1].client.state == .closing }) {
+        rig.step("the other one is revoked", until: { $0.peers[1].client.phase == .closing }) {
             $0.confirmation.confirm($0.peers[1].client, restoring: false)
         }
         try rig.workers.scenario.run()
@@ -174,7 +174,7 @@ private final class Rig {
             try $0.server.command("CONFIG", "SET", "maxmemory", "0")
         }
         try rig.workers.scenario.run()
-        #expect(rig.peers[0].client.state == .open)
+        #expect(rig.peers[0].client.phase == .open)
     }
 
     @Test func clientThatHasLeftIsNotWrittenAgain() throws {

@@ -45,8 +45,8 @@ import Testing
             }
             let name = names[step % 3]
             let byte = UInt8(step)
-            rig.worker.rooms.deliver(message([byte]), to: room(name))
-            rig.worker.rooms.flush(through: rig.worker.writer)
+            rig.worker.rooms.deliver(message([byte], in: room(name)))
+            rig.worker.turn.flush()
             for (peer, rooms) in present {
                 let before = peer.received.count
                 peer.read()
@@ -82,11 +82,11 @@ import Testing
     func messagesOfATurnAreWrittenAtOnceAndInOrder(_ use: IoUringUse) throws {
         let rig = try WorkerRig("--io-uring", use.rawValue)
         let peers = [try rig.connect("a"), try rig.connect("a")]
-        let before = rig.worker.writeCount
-        for number in 1...3 { rig.worker.rooms.deliver(message([UInt8(number)]), to: room("a")) }
-        rig.worker.rooms.flush(through: rig.worker.writer)
-        rig.worker.rooms.flush(through: rig.worker.writer)
-        #expect(rig.worker.writeCount - before == 2)
+        let before = rig.worker.turn.writeCount
+        for number in 1...3 { rig.worker.rooms.deliver(message([UInt8(number)], in: room("a"))) }
+        rig.worker.turn.flush()
+        rig.worker.turn.flush()
+        #expect(rig.worker.turn.writeCount - before == 2)
         for peer in peers {
             peer.read()
             #expect(peer.received == frames(1, 2, 3))
@@ -100,22 +100,21 @@ import Testing
         let both = try rig.connect("b", "a")
         let single = try rig.connect("a")
         for (number, name) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
-            let frame = message([UInt8(number)], sequence: UInt64(number))
-            rig.worker.rooms.deliver(frame, to: room(name))
+            rig.worker.rooms.deliver(message([UInt8(number)], in: room(name), order: UInt64(number)))
         }
-        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.turn.flush()
         both.read()
         single.read()
         #expect(both.received == frames(1, 2, 3, 4))
         #expect(single.received == frames(1, 3))
-        rig.worker.rooms.deliver(message([5]), to: room("b"))
-        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.rooms.deliver(message([5], in: room("b")))
+        rig.worker.turn.flush()
         both.read()
         #expect(both.received == frames(1, 2, 3, 4, 5))
     }
 
     /// Where the bytes of a client's backlog lie.
-    private func backlog(_ client: Client) -> [UnsafeRawPointer] {
+    private func backlog(_ client: Member) -> [UnsafeRawPointer] {
         guard let queue = client.queue else { return [] }
         return withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) { vectors in
             let count = queue.gather(into: vectors)
@@ -136,23 +135,25 @@ import Testing
             default: try rig.connect("a", bufferBytes: 4096)
             }
         }
-        var frames = [
-            message([UInt8](repeating: 1, count: 100_000), sequence: 1), message([2], sequence: 2),
-            message([UInt8](repeating: 3, count: 50_000), sequence: 3),
+        var messages = [
+            message([UInt8](repeating: 1, count: 100_000), in: room("a"), order: 1),
+            message([2], in: room("b"), order: 2),
+            message([UInt8](repeating: 3, count: 50_000), in: room("a"), order: 3),
         ]
-        rig.worker.rooms.deliver(frames[0], to: room("a"))
-        rig.worker.rooms.deliver(frames[1], to: room("b"))
-        rig.worker.rooms.deliver(frames[2], to: room("a"))
-        rig.worker.rooms.flush(through: rig.worker.writer)
-        let ranges = frames.map { $0.bytes.baseAddress!..<$0.bytes.baseAddress! + $0.byteCount }
+        for message in messages { rig.worker.rooms.deliver(message) }
+        rig.worker.turn.flush()
+        let ranges = messages.map { message in
+            let bytes = message.encoded(as: .webSocketText).bytes
+            return bytes.baseAddress!..<bytes.baseAddress! + bytes.count
+        }
         for (index, peer) in peers.enumerated() where index % 3 < 2 {
             let places = backlog(peer.client)
             #expect(places.count == 3)
             #expect(zip(places, ranges).allSatisfy { $1.contains($0) }, "a copy of its own")
         }
         // The queues' references are the only ones: with the last of them the bytes go.
-        weak let large = frames[0]
-        frames = []
+        weak let large = messages[0].encoded(as: .webSocketText)
+        messages = []
         let queues = peers.compactMap(\.client.queue)
         for queue in queues.dropLast(3) { queue.consume(queue.byteCount) }
         #expect(large != nil)
@@ -170,17 +171,17 @@ import Testing
             try rig.connect("b", "c", bufferBytes: 16_384), try rig.connect("a", "b", bufferBytes: 4096),
         ]
         var expected: [String: [UInt8]] = ["ab": [], "bc": []]
-        var sequence: UInt64 = 0
-        for count in [1, 2, MergedFrames.maximumVectorCount, 2 * MergedFrames.maximumVectorCount + 3] {
+        var order: UInt64 = 0
+        for count in [1, 2, MergedMessages.maximumVectorCount, 2 * MergedMessages.maximumVectorCount + 3] {
             for _ in 0..<count {
-                sequence += 1
+                order += 1
                 let name = ["a", "b", "c"].randomElement(using: &random)!
-                let frame = message(random.bytes(Int.random(in: 1...60, using: &random)), sequence: sequence)
-                if name != "c" { expected["ab"]! += frame.bytes }
-                if name != "a" { expected["bc"]! += frame.bytes }
-                rig.worker.rooms.deliver(frame, to: room(name))
+                let payload = random.bytes(Int.random(in: 1...60, using: &random))
+                if name != "c" { expected["ab"]! += TestPeer.answer(.text, payload) }
+                if name != "a" { expected["bc"]! += TestPeer.answer(.text, payload) }
+                rig.worker.rooms.deliver(message(payload, in: room(name), order: order))
             }
-            rig.worker.rooms.flush(through: rig.worker.writer)
+            rig.worker.turn.flush()
         }
         let wanted = ["ab", "ab", "bc", "ab"].map { expected[$0]! }
         rig.scenario.step(
@@ -191,8 +192,8 @@ import Testing
             })
         try rig.scenario.run()
         for (peer, bytes) in zip(peers, wanted) { #expect(peer.received == bytes, "seed \(seed)") }
-        #expect(rig.worker.queueBytes == 0)
-        #expect(rig.worker.writtenBytes == wanted.reduce(0) { $0 + $1.count })
+        #expect(rig.worker.turn.queueBytes == 0)
+        #expect(rig.worker.turn.writtenBytes == wanted.reduce(0) { $0 + $1.count })
     }
 
     /// What a turn has brought in two rooms is refused for its own size no more than what it has brought in one.
@@ -200,23 +201,23 @@ import Testing
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
         let peer = try rig.connect("a", "b", bufferBytes: 4096)
         for number in 1...6 {
-            let frame = message([UInt8](repeating: 7, count: 50_000), sequence: UInt64(number))
-            rig.worker.rooms.deliver(frame, to: room(number % 2 == 0 ? "a" : "b"))
+            let room = room(number % 2 == 0 ? "a" : "b")
+            rig.worker.rooms.deliver(message([UInt8](repeating: 7, count: 50_000), in: room, order: UInt64(number)))
         }
-        rig.worker.rooms.flush(through: rig.worker.writer)
-        #expect(peer.client.state == .open)
-        rig.worker.rooms.deliver(message([1], sequence: 7), to: room("a"))
-        rig.worker.rooms.deliver(message([2], sequence: 8), to: room("b"))
-        rig.worker.rooms.flush(through: rig.worker.writer)
-        #expect(peer.client.state == .failed, "its backlog is over the limit")
+        rig.worker.turn.flush()
+        #expect(peer.client.phase == .open)
+        rig.worker.rooms.deliver(message([1], in: room("a"), order: 7))
+        rig.worker.rooms.deliver(message([2], in: room("b"), order: 8))
+        rig.worker.turn.flush()
+        #expect(peer.client.phase == .failed, "its backlog is over the limit")
     }
 
     @Test func messageForARoomThatHasNobodyIsDropped() throws {
         let rig = try WorkerRig()
         let pending = rig.worker.rooms.prepare([room("a")])
-        rig.worker.rooms.deliver(message([1]), to: room("a"))
-        rig.worker.rooms.deliver(message([2]), to: room("b"))
-        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.rooms.deliver(message([1], in: room("a")))
+        rig.worker.rooms.deliver(message([2], in: room("b")))
+        rig.worker.turn.flush()
         #expect(rig.worker.metrics.framesDelivered.value == 0)
         rig.worker.rooms.cancel(pending)
     }
@@ -234,14 +235,14 @@ import Testing
         closing.client.close(.goingAway)
         let payload = (0..<30_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         for sequence in 1...3 {
-            rig.worker.rooms.deliver(message(payload, sequence: UInt64(sequence)), to: room("a"))
-            rig.worker.rooms.flush(through: rig.worker.writer)
+            rig.worker.rooms.deliver(message(payload, in: room("a"), order: UInt64(sequence)))
+            rig.worker.turn.flush()
         }
         let expected = Array(repeating: TestPeer.answer(.text, payload), count: 3).flatMap { $0 }
         let others = peers.filter { $0 !== gone && $0 !== closing }
-        let queued = rig.worker.queueBytes
+        let queued = rig.worker.turn.queueBytes
         #expect(queued > 0, "some sockets are too small")
-        #expect(gone.client.state == .failed)
+        #expect(gone.client.phase == .failed)
         rig.scenario.step(
             "everything arrives",
             until: {
@@ -250,7 +251,7 @@ import Testing
             })
         try rig.scenario.run()
         #expect(others.allSatisfy { $0.received == expected })
-        #expect(rig.worker.queueBytes == 0)
+        #expect(rig.worker.turn.queueBytes == 0)
         closing.read()
         #expect(closing.received == TestPeer.closing(.goingAway))
     }
@@ -347,8 +348,8 @@ import Testing
         rig.worker.rooms.subscribed(room("a"))
         rig.worker.rooms.subscriptionsLost(pending: [])
         rig.worker.rooms.subscribed(room("a"))
-        rig.worker.rooms.deliver(message([7]), to: room("a"))
-        rig.worker.rooms.flush(through: rig.worker.writer)
+        rig.worker.rooms.deliver(message([7], in: room("a")))
+        rig.worker.turn.flush()
         peer.read()
         #expect(peer.received == frames(7))
     }

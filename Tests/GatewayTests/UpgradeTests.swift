@@ -80,7 +80,7 @@ private final class Rig {
         try server.command("HGET", "client:\(token.text)", "node") == .bytes([UInt8]("n1"))
     }
 
-    func tell(_ message: WorkerMessage) { workers.node.workerMailboxes[0].post(message) }
+    func tell(_ news: WorkerNews) { workers.node.workerMailboxes[0].post(.news(news)) }
 }
 
 @Suite(.serialized) struct UpgradeTests {
@@ -100,7 +100,7 @@ private final class Rig {
         #expect(rig.received.hasPrefix("HTTP/1.1 500 "))
         #expect(rig.received.hasSuffix(#"{"data":"Token error"}"#))
         #expect(rig.workers.worker.metrics.rejected[RejectionReason.tokenError.rawValue].value == 1)
-        #expect(rig.workers.worker.clients.isEmpty)
+        #expect(rig.workers.worker.connections.members.isEmpty)
     }
 
     /// Not before the new connection is complete; then by the script that writes it.
@@ -125,7 +125,7 @@ private final class Rig {
         try rig.workers.scenario.run()
         #expect(try field(rig, "rooms") == "a")
         #expect(try field(rig, "order") == field(rig, "allotted"))
-        #expect(rig.workers.worker.clients.count == 1)
+        #expect(rig.workers.worker.connections.members.count == 1)
     }
 
     @Test func handshakeOfAnotherTokenGoesOn() throws {
@@ -141,6 +141,6 @@ private final class Rig {
         }
         try rig.workers.scenario.run()
         #expect(rig.received.hasPrefix("HTTP/1.1 101 "))
-        #expect(rig.workers.worker.clients.count == 1)
+        #expect(rig.workers.worker.connections.members.count == 1)
     }
 }

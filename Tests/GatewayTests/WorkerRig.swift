@@ -43,15 +43,20 @@ final class WorkerRig {
         let text = String(number)
         let token = try #require(Token(String(repeating: "A", count: 24 - text.count) + text))
         try #require(node.state.admitClient())
-        let client = Client(
+        let client = WebSocketClient(
             takingOver: Connection(socket: pair.0, host: worker.host), worker: worker, token: token,
             connectionID: number, connectedAt: 1_000,
             address: try #require(IPAddress("192.0.2.1")),
             record: ClientRecord(identity: "me", isLogin: true, issuedAt: 5, ttlSeconds: 90))
         let peer = TestPeer(client: client, socket: pair.1)
         peers.append(peer)
-        worker.add(client, worker.rooms.prepare(rooms.compactMap { RoomId($0) }))
+        worker.connections.add(client, worker.rooms.prepare(rooms.compactMap { RoomId($0) }))
         return peer
+    }
+
+    /// The feed's connection is lost once more.
+    func loseSubscriptions() {
+        worker.subscriptionsLost(count: worker.feed.lossCount &+ 1)
     }
 
     func closedCount(_ reason: CloseReason) -> UInt64 { worker.metrics.closed[reason.rawValue].value }
@@ -59,7 +64,7 @@ final class WorkerRig {
     /// What the worker has told the subscriber so far, as text. Runs the scenario: once, at a test's end.
     func subscriberMessages() throws -> [String] {
         var texts: [String] = []
-        node.subscriberMailbox.open(on: scenario.loop) { messages in
+        node.feedMailboxes[0].open(on: scenario.loop) { messages in
             for message in messages {
                 switch message {
                 case .join(let room, _): texts.append("join \(room)")
@@ -89,14 +94,14 @@ final class WorkerRig {
 
 /// A client and the other end of its socket.
 final class TestPeer {
-    let client: Client
+    let client: WebSocketClient
     let socket: Socket
     /// Everything that has come so far.
     private(set) var received: [UInt8] = []
     /// The gateway has ended its side.
     private(set) var hasEnded = false
 
-    init(client: Client, socket: Socket) {
+    init(client: WebSocketClient, socket: Socket) {
         self.client = client
         self.socket = socket
     }
@@ -148,7 +153,10 @@ final class TestPeer {
     }
 }
 
-/// A message's frame.
-func message(_ payload: [UInt8], sequence: UInt64 = 1) -> SharedFrame {
-    payload.withUnsafeBytes { SharedFrame.text($0, receivedAt: .now, sequence: sequence) }
+/// A message of a room.
+func message(_ payload: [UInt8], in room: RoomId = RoomId("a")!, order: UInt64 = 1) -> Message {
+    payload.withUnsafeBytes { Message(room: room, order: order, receivedAt: .now, payload: $0) }
 }
+
+/// A text frame, as a message of one room comes to its members.
+func textFrame(_ payload: [UInt8]) -> SharedBytes { payload.withUnsafeBytes { SharedBytes.textFrame($0) } }

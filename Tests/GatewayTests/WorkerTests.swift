@@ -10,8 +10,7 @@ import Testing
         let rig = try WorkerRig("--redis", "redis://127.0.0.1:1")
         rig.worker.start(try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive))
         let peer = try rig.connect("a")
-        let room = try #require(RoomId("a"))
-        let frame = message([UInt8](repeating: 0x31, count: payloadBytes))
+        let message = message([UInt8](repeating: 0x31, count: payloadBytes))
         let count = 20_000
         var shares: [Int] = []
         let endTurn = rig.scenario.loop.onTurnEnd
@@ -26,14 +25,14 @@ import Testing
             return hasWorkLeft
         }
         rig.scenario.step("everything is delivered", until: { Int(delivered.value) == count }) {
-            rig.node.backlogs[0].add(count * frame.memoryBytes)
+            rig.node.backlogs[0].add(count * message.memoryBytes)
             // Some of them as a batch, some one by one while others are handled.
-            var batch = Array(repeating: WorkerMessage.deliver(room: room, frame: frame), count: count - 5_000)
+            var batch = Array(repeating: WorkerMessage.deliver(message), count: count - 5_000)
             rig.node.workerMailboxes[0].post(draining: &batch)
-            for _ in 0..<5_000 { rig.node.workerMailboxes[0].post(.deliver(room: room, frame: frame)) }
+            for _ in 0..<5_000 { rig.node.workerMailboxes[0].post(.deliver(message)) }
         }
         try rig.scenario.run()
-        let share = 256 * 1024 / frame.memoryBytes + 1
+        let share = 256 * 1024 / message.memoryBytes + 1
         #expect(shares.allSatisfy { $0 <= share }, "\(shares.max() ?? 0) of \(share)")
         #expect(shares.reduce(0, +) == count)
         #expect(rig.node.backlogs[0].bytes == 0)

@@ -107,7 +107,7 @@ final class ConsoleActions {
         let worker = nextWorker
         nextWorker = (nextWorker + 1) % node.workerMailboxes.count
         node.workerMailboxes[worker].post(
-            .adopt(Handover(socket: connection.detach(), peer: peer, bytes: Array(head.utf8))))
+            .news(.adopt(Handover(socket: connection.detach(), peer: peer, bytes: Array(head.utf8)))))
     }
 
     // MARK: Redis

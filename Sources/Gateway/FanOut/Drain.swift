@@ -7,43 +7,51 @@ final class Drain {
     private static let interval = Duration.milliseconds(50)
 
     private let startedAt = MonotonicInstant.now
+    private unowned(unsafe) let connections: Connections
+    private unowned(unsafe) let turn: Turn
     private let time: Duration
-    private let loop: EventLoop
+    private let onDrained: () -> Void
     private var timer: Timer?
-    private var isReported = false
+    private var isDone = false
     private var startCount = 0
     private var closedCount = 0
 
-    init(over time: Duration, loop: EventLoop) {
-        self.loop = loop
+    /// - Parameter onDrained: called once, when no connection is left.
+    init(
+        _ connections: Connections, _ turn: Turn, over time: Duration, loop: EventLoop,
+        onDrained: @escaping () -> Void
+    ) {
+        self.connections = connections
+        self.turn = turn
         self.time = time
+        self.onDrained = onDrained
+        timer = Timer(on: loop, repeating: true) { [unowned self] in self.closeSlice() }
     }
 
-    func start(_ worker: Worker) {
-        startCount = worker.clients.count
-        let timer = Timer(on: loop, repeating: true) { [unowned self, unowned worker] in self.closeSlice(of: worker) }
-        timer.start(after: Drain.interval)
-        self.timer = timer
-        closeSlice(of: worker)
+    func start() {
+        startCount = connections.members.count
+        timer?.start(after: Drain.interval)
+        closeSlice()
     }
 
-    /// Reports once that nothing is left.
-    func check(_ worker: Worker) {
-        guard !isReported, worker.openConnectionCount == 0 else { return }
-        isReported = true
+    /// A connection is over: reports once that nothing is left.
+    func check() {
+        guard !isDone, connections.openCount == 0 else { return }
+        isDone = true
         timer?.cancel()
-        worker.drained()
+        onDrained()
     }
 
-    private func closeSlice(of worker: Worker) {
+    private func closeSlice() {
         let elapsed = MonotonicInstant.now - startedAt
         let due = Drain.dueCount(clients: startCount, elapsed: elapsed, of: time)
         // At the end go also those whose handshakes were on their way when the drain began.
-        let count = elapsed >= time ? worker.clients.count : max(0, due - closedCount)
+        let count = elapsed >= time ? connections.members.count : max(0, due - closedCount)
         closedCount += count
-        if count > 0 { worker.flushRooms() }
-        for client in Array(worker.clients.values.prefix(count)) { client.close(.goingAway) }
-        check(worker)
+        // What the turn has brought so far comes before the goodbye.
+        if count > 0 { turn.flush() }
+        for member in Array(connections.members.values.prefix(count)) { member.close(.goingAway) }
+        check()
     }
 
     /// How many of the clients are to be closed by now: one each `time / clients`, the first half a step after the

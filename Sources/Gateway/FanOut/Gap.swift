@@ -1,4 +1,4 @@
-// The time in which a node does not hear Redis. Loop-confined: belongs to the subscriber's loop.
+// The time in which a node does not hear Redis. Loop-confined: belongs to its feed's loop.
 
 import EventLoop
 import RedisSchema
@@ -15,7 +15,7 @@ struct Gap {
     /// From here on messages may be missing; nil while none are.
     private(set) var start: MonotonicInstant?
     private let isTold: Bool
-    private var held: [(room: RoomId, workers: RoomSubscriptions.Workers, frame: SharedFrame)] = []
+    private var held: [(message: Message, workers: RoomSubscriptions.Workers)] = []
     private var heldBytes = 0
     private var dropped = Loss()
 
@@ -38,13 +38,13 @@ struct Gap {
 
     /// Keeps a message for the end; false if there are too many, and it is lost. From the first one that is lost on all
     /// are: what is missing then stands in one place.
-    mutating func hold(_ frame: SharedFrame, room: RoomId, workers: RoomSubscriptions.Workers) -> Bool {
+    mutating func hold(_ message: Message, for workers: RoomSubscriptions.Workers) -> Bool {
         guard dropped.isEmpty, heldBytes < Gap.maximumHeldBytes else {
-            dropped.add(room, receivedAt: frame.receivedAt)
+            dropped.add(message)
             return false
         }
-        heldBytes += frame.memoryBytes
-        held.append((room, workers, frame))
+        heldBytes += message.memoryBytes
+        held.append((message, workers))
         return true
     }
 
@@ -52,7 +52,7 @@ struct Gap {
     struct End {
         let duration: Duration
         /// What has waited.
-        let held: [(room: RoomId, workers: RoomSubscriptions.Workers, frame: SharedFrame)]
+        let held: [(message: Message, workers: RoomSubscriptions.Workers)]
         /// What was lost behind it.
         let dropped: Loss
     }
@@ -73,9 +73,9 @@ struct Loss {
 
     var isEmpty: Bool { start == nil }
 
-    mutating func add(_ room: RoomId, receivedAt: MonotonicInstant) {
-        rooms.insert(room)
-        if start == nil { start = receivedAt }
+    mutating func add(_ message: Message) {
+        rooms.insert(message.room)
+        if start == nil { start = message.receivedAt }
     }
 
     /// How long messages were missing until now.

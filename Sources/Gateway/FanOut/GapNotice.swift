@@ -3,19 +3,20 @@
 import EventLoop
 import RedisSchema
 
-/// Makes the text frame that tells a client of a gap, once for all clients of the same rooms:
+/// Makes the message that tells a client of a gap, once for all clients of the same rooms and encoding:
 ///
 ///     {"type":"gap","data":{"rooms":["a","b"],"ms":1234}}
 struct GapNotice {
-    private struct Rooms: Hashable {
+    private struct Key: Hashable {
         let first: RoomId?
         let second: RoomId?
+        let encoding: Encoding
     }
 
     private let milliseconds: Int64
     /// The rooms that are affected; nil for all of them.
     private let affected: Set<RoomId>?
-    private var frames: [Rooms: SharedFrame] = [:]
+    private var frames: [Key: SharedBytes] = [:]
 
     /// - Parameters:
     ///   - milliseconds: how long the gap was, rounded up.
@@ -25,16 +26,17 @@ struct GapNotice {
         self.affected = affected
     }
 
-    /// The frame for a client; nil if none of its rooms was affected.
-    mutating func frame(for client: Client) -> SharedFrame? {
-        let rooms = Rooms(first: affectedId(client.firstRoom), second: affectedId(client.secondRoom))
-        if let frame = frames[rooms] { return frame }
-        let ids = [rooms.first, rooms.second].compactMap { $0 }
+    /// The frame for a member; nil if none of its rooms was affected.
+    mutating func frame(for member: Member) -> SharedBytes? {
+        let key = Key(
+            first: affectedId(member.firstRoom), second: affectedId(member.secondRoom), encoding: member.encoding)
+        if let frame = frames[key] { return frame }
+        let ids = [key.first, key.second].compactMap { $0 }
         guard !ids.isEmpty else { return nil }
         let frame = GapNotice.bytes(rooms: ids, milliseconds: milliseconds).withUnsafeBytes {
-            SharedFrame.text($0, receivedAt: .now, sequence: 0)
+            member.encoding.encode($0)
         }
-        frames[rooms] = frame
+        frames[key] = frame
         return frame
     }
 
@@ -56,26 +58,21 @@ struct GapNotice {
 }
 
 extension Worker {
-    /// Tells every client that was connected when the connection to Redis was lost. A client that came later got its
-    /// 101 when its rooms were subscribed, and misses nothing.
+    /// Tells every member that was connected when the feed's connection was lost. A member that came later got its 101
+    /// when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
-        tell(GapNotice(milliseconds: milliseconds)) { [lossCount] in $0.lossCountAtJoin != lossCount }
+        tell(GapNotice(milliseconds: milliseconds)) { [feed] in $0.lossCountAtJoin != feed.lossCount }
     }
 
-    /// Tells the clients of rooms of which the node has dropped messages: whoever is in them now misses some.
+    /// Tells the members of rooms of which the node has dropped messages: whoever is in them now misses some.
     func tellLoss(of rooms: Set<RoomId>, milliseconds: Int64) {
         tell(GapNotice(milliseconds: milliseconds, affected: rooms)) { _ in true }
     }
 
-    private func tell(_ notice: GapNotice, where isConcerned: (Client) -> Bool) {
-        // What came before the gap goes first.
-        rooms.flush(through: writer)
+    private func tell(_ notice: GapNotice, where isConcerned: (Member) -> Bool) {
         var notice = notice
-        for client in clients.values where client.state == .open && isConcerned(client) {
-            guard let frame = notice.frame(for: client) else { continue }
-            writer.hold(frame)
-            writer.write(frame, to: client)
+        turn.write(to: connections.members.values) { member in
+            member.isOpen && isConcerned(member) ? notice.frame(for: member) : nil
         }
-        writer.finish()
     }
 }

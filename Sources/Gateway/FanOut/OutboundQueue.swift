@@ -13,7 +13,7 @@ final class OutboundQueue {
 
     /// Frames are let go of as they are written; the empty places at the front are cut off when they are the larger
     /// part, so that draining moves each frame once or twice, however long the queue.
-    private var frames: ContiguousArray<SharedFrame?> = []
+    private var frames: ContiguousArray<SharedBytes?> = []
     /// The first frame that is not wholly written.
     private var first = 0
     /// How much of that frame is written.
@@ -29,7 +29,7 @@ final class OutboundQueue {
     var isEmpty: Bool { byteCount == 0 }
 
     /// Appends a frame of which `writtenBytes` are out already (only if the queue is empty).
-    func append(_ frame: SharedFrame, writtenBytes: Int = 0) {
+    func append(_ frame: SharedBytes, writtenBytes: Int = 0) {
         assert(writtenBytes == 0 || isEmpty, "only the first frame of a queue can be partly written")
         assert(writtenBytes < frame.byteCount, "a frame that is wholly written has no place in the queue")
         if isEmpty { self.writtenBytes = writtenBytes }
@@ -40,7 +40,7 @@ final class OutboundQueue {
 
     /// Queues the Pong to the latest Ping. One that still waits is replaced: only the latest Ping need be answered
     /// (RFC 6455 section 5.5.3).
-    func setPong(_ pong: SharedFrame) {
+    func setPong(_ pong: SharedBytes) {
         guard let index = pongIndex, let previous = frames[index] else {
             pongIndex = frames.count
             append(pong)

@@ -1,21 +1,21 @@
-// The rooms of one worker: who is in them, and the step from a message to its clients. Loop-confined.
+// The rooms of one worker: who is in them, and the step from a message to its members. Loop-confined.
 
 import EventLoop
 import RedisSchema
 
-/// Room → local clients.
+/// Room → local members.
 final class RoomTable {
     private let worker: Int
-    private let subscriber: Mailbox<SubscriberMessage>
+    private let feed: Mailbox<FeedMessage>
     private let metrics: WorkerMetrics
     private var rooms: [RoomId: Room] = [:]
     /// The rooms that have messages in this turn.
     private var dirty: ContiguousArray<Room> = []
-    private let merged = MergedFrames()
+    private let merged = MergedMessages()
 
-    init(worker: Int, subscriber: Mailbox<SubscriberMessage>, metrics: WorkerMetrics) {
+    init(worker: Int, feed: Mailbox<FeedMessage>, metrics: WorkerMetrics) {
         self.worker = worker
-        self.subscriber = subscriber
+        self.feed = feed
         self.metrics = metrics
     }
 
@@ -26,42 +26,32 @@ final class RoomTable {
 
     // MARK: The road
 
-    /// Takes a message for the clients of a room; they are written at the end of the turn.
-    func deliver(_ frame: SharedFrame, to id: RoomId) {
-        // A message may cross the last client's leaving.
-        guard let room = rooms[id], !room.members.isEmpty else { return }
-        if room.append(frame) { dirty.append(room) }
+    /// Takes a message for the members of its room; they are written at the end of the turn.
+    func deliver(_ message: Message) {
+        // A message may cross the last member's leaving.
+        guard let room = rooms[message.room], !room.isEmpty else { return }
+        if room.append(message) { dirty.append(room) }
     }
 
-    /// Ends the turn: each client of a room with messages is written once.
+    /// Writes each member of a room with messages once.
     ///
-    /// The frames of a room are joined, so that its clients share one run of bytes whatever number of messages came; a
-    /// client both of whose rooms have messages gets the frames themselves, in the order in which they came.
+    /// The messages of a room are joined, so that an audience shares one run of bytes however many messages came; a
+    /// member that is held out gets the messages themselves, in the order in which they came.
     func flush(through writer: TurnWriter) {
         guard !dirty.isEmpty else { return }
         var deliveredCount = 0
         for room in dirty {
-            let chunk = SharedFrame.joined(room.frames)
-            writer.hold(chunk)
-            room.members.withUnsafeBufferPointer { members in
-                for member in members {
-                    member._withUnsafeGuaranteedRef { client in
-                        if client.hasMessagesInBothRooms {
-                            writeMerged(client, visiting: room)
-                        } else {
-                            writer.write(chunk, to: client)
-                        }
-                    }
-                }
+            for index in room.audiences.indices where !room.audiences[index].members.isEmpty {
+                write(to: room.audiences[index], of: room, through: writer)
+                deliveredCount += room.messages.count * room.audiences[index].members.count
             }
-            deliveredCount += room.frames.count * room.members.count
         }
         writer.finish()
         merged.clear()
         let now = MonotonicInstant.now
         for room in dirty {
-            for frame in room.frames {
-                metrics.publishToFlush.record(nanoseconds: now.nanoseconds - frame.receivedAt.nanoseconds)
+            for message in room.messages {
+                metrics.publishToFlush.record(nanoseconds: now.nanoseconds - message.receivedAt.nanoseconds)
             }
             room.endTurn()
         }
@@ -69,11 +59,23 @@ final class RoomTable {
         metrics.framesDelivered.add(UInt64(deliveredCount))
     }
 
+    private func write(to audience: borrowing Audience, of room: Room, through writer: TurnWriter) {
+        let run = SharedBytes.joining(room.messages, as: audience.encoding)
+        writer.hold(run)
+        audience.members.withUnsafeBufferPointer { members in
+            for member in members {
+                member._withUnsafeGuaranteedRef { member in
+                    if member.isHeldOut { writeMerged(member, visiting: room) } else { writer.write(run, to: member) }
+                }
+            }
+        }
+    }
+
     /// Once for the two rooms, as both of them come by.
-    private func writeMerged(_ client: Client, visiting room: Room) {
-        guard let first = client.firstRoom, let second = client.secondRoom, first === room else { return }
-        merged.merge(first, second)
-        client.send(merged)
+    private func writeMerged(_ member: Member, visiting room: Room) {
+        guard let first = member.firstRoom, let second = member.secondRoom, first === room else { return }
+        merged.merge(first, second, as: member.encoding)
+        member.send(merged)
     }
 
     // MARK: Joining and leaving
@@ -84,11 +86,11 @@ final class RoomTable {
         PendingJoin(rooms: ids.map(enter))
     }
 
-    /// Makes the client of a finished handshake a member of its rooms.
-    func join(_ client: Client, _ pending: PendingJoin) {
+    /// Seats the member of a finished handshake in its rooms.
+    func join(_ member: Member, _ pending: PendingJoin) {
         for room in pending.rooms {
             room.pendingCount -= 1
-            client.takeSeat(room.add(client), in: room)
+            member.takeSeat(room.add(member), in: room)
         }
     }
 
@@ -104,8 +106,8 @@ final class RoomTable {
         }
     }
 
-    func leave(_ room: Room, seat: Int32) {
-        room.remove(seat: seat)
+    func leave(_ room: Room, _ member: Member, seat: Int32) {
+        room.remove(member, seat: seat)
         dropIfUnused(room)
     }
 
@@ -118,7 +120,7 @@ final class RoomTable {
         room.pendingCount = 1
         rooms[id] = room
         metrics.rooms.set(UInt64(rooms.count))
-        subscriber.post(.join(room: id, worker: worker))
+        feed.post(.join(room: id, worker: worker))
         return room
     }
 
@@ -126,7 +128,7 @@ final class RoomTable {
         guard room.isUnused else { return }
         rooms[room.id] = nil
         metrics.rooms.set(UInt64(rooms.count))
-        subscriber.post(.leave(room: room.id, worker: worker))
+        feed.post(.leave(room: room.id, worker: worker))
     }
 
     // MARK: Subscriptions

@@ -2,47 +2,50 @@
 
 import EventLoop
 
-/// Writes one run of bytes to each of many clients: gathered for an io_uring where there is one, else one by one.
+/// Writes one run of bytes to each of many members: gathered for an io_uring where there is one, else one by one.
 ///
-/// What a socket does not take at once becomes its client's backlog, whichever way it was tried.
+/// What a socket does not take at once becomes its member's backlog, whichever way it was tried.
 final class TurnWriter {
     private struct Write {
-        /// Neither is retained: clients stay while rooms are walked through, and `held` has the bytes.
-        let client: Unmanaged<Client>
-        let frame: Unmanaged<SharedFrame>
+        /// Neither is retained: members stay while rooms are walked through, and `held` has the bytes.
+        let member: Unmanaged<Member>
+        let bytes: Unmanaged<SharedBytes>
     }
 
-    private unowned(unsafe) let worker: Worker
+    private unowned(unsafe) let turn: Turn
     private var ring: SendRing?
     private var writes: ContiguousArray<Write> = []
-    private var held: ContiguousArray<SharedFrame> = []
+    private var held: ContiguousArray<SharedBytes> = []
+    /// What the gathered writes are to move: the kernel reports only those that were not done whole.
     private var gatheredBytes = 0
-    /// Told once, when the kernel stops to take what is gathered.
     private let log: Log
 
-    /// - Parameter ring: nil writes one by one.
-    init(worker: Worker, ring: SendRing?, log: Log) {
-        self.worker = worker
+    /// - Parameters:
+    ///   - turn: owns the writer.
+    ///   - ring: nil writes one by one.
+    ///   - log: hears if the kernel stops to take what is gathered.
+    init(turn: Turn, ring: SendRing?, log: Log) {
+        self.turn = turn
         self.ring = ring
         self.log = log
         writes.reserveCapacity(ring == nil ? 0 : SendRing.capacity)
     }
 
     /// Keeps bytes for the writes that follow, until `finish`.
-    func hold(_ frame: SharedFrame) {
-        if ring != nil { held.append(frame) }
+    func hold(_ bytes: SharedBytes) {
+        if ring != nil { held.append(bytes) }
     }
 
-    /// Writes a held frame to a client, now or in `finish`.
-    func write(_ frame: SharedFrame, to client: Client) {
-        guard let ring, client.canWriteNow else { return client.send(frame) }
+    /// Writes held bytes to a member, now or in `finish`.
+    func write(_ bytes: SharedBytes, to member: Member) {
+        guard let ring, member.canWriteNow else { return member.send(bytes) }
         if ring.isFull { submit(ring) }
-        writes.append(Write(client: .passUnretained(client), frame: .passUnretained(frame)))
-        gatheredBytes += frame.byteCount
-        ring.append(frame.bytes, to: client.socket)
+        writes.append(Write(member: .passUnretained(member), bytes: .passUnretained(bytes)))
+        gatheredBytes += bytes.byteCount
+        ring.append(bytes.bytes, to: member.socket)
     }
 
-    /// Everything is written, or its client's backlog, when this returns.
+    /// Everything is written, or its member's backlog, when this returns.
     func finish() {
         if let ring { submit(ring) }
         held.removeAll(keepingCapacity: held.count <= 4096)
@@ -52,12 +55,12 @@ final class TurnWriter {
         guard ring.count > 0 else { return }
         let takenCount = ring.submit { index, outcome in
             let write = writes[index]
-            gatheredBytes -= write.frame._withUnsafeGuaranteedRef { $0.byteCount }
-            write.client._withUnsafeGuaranteedRef { $0.sent(write.frame.takeUnretainedValue(), outcome) }
+            gatheredBytes -= write.bytes._withUnsafeGuaranteedRef { $0.byteCount }
+            write.member._withUnsafeGuaranteedRef { $0.sent(write.bytes.takeUnretainedValue(), outcome) }
         }
         if takenCount < writes.count { writeDirectly(writes[takenCount...]) }
-        worker.writeCount += takenCount
-        worker.writtenBytes += gatheredBytes
+        turn.writeCount += takenCount
+        turn.writtenBytes += gatheredBytes
         gatheredBytes = 0
         writes.removeAll(keepingCapacity: true)
     }
@@ -66,9 +69,9 @@ final class TurnWriter {
         ring = nil
         log.warning("io_uring takes nothing any more: writing one by one", ["untaken": "\(rest.count)"])
         for write in rest {
-            let frame = write.frame.takeUnretainedValue()
-            gatheredBytes -= frame.byteCount
-            write.client.takeUnretainedValue().send(frame)
+            let bytes = write.bytes.takeUnretainedValue()
+            gatheredBytes -= bytes.byteCount
+            write.member.takeUnretainedValue().send(bytes)
         }
     }
 }

@@ -151,11 +151,11 @@ final class Upgrade {
         self.address = address
         self.connection = connection
         self.worker = worker
-        connectionID = worker.makeConnectionID()
+        connectionID = worker.connections.makeConnectionID()
     }
 
     private func start() {
-        worker.begin(self)
+        worker.connections.begin(self)
         let lossCount = worker.registry.lossCount
         let timeout = worker.node.configuration.redisTimeout - DeadlineWheel<Connection>.tick
         connection.wait(atMost: timeout) { [self] reason in
@@ -193,29 +193,29 @@ final class Upgrade {
     private func complete(_ registration: Registration, _ join: PendingJoin, lossCount: UInt32) {
         guard !isOver else { return }
         isOver = true
-        worker.finish(self)
+        worker.connections.finish(self)
         var response: [UInt8] = []
         response.reserveCapacity(256)
         handshake.appendResponse(
             subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
         var rest = connection.input
-        let client = Client(
+        let client = WebSocketClient(
             takingOver: connection, worker: worker, token: token, connectionID: connectionID,
             connectedAt: connectedAt, address: address, record: registration.record)
-        client.send(SharedFrame.raw(response))
+        client.send(.copying(response))
         worker.metrics.handshakes.add(1)
-        worker.add(client, join)
+        worker.connections.add(client, join)
         if isReplaced { client.close(.replaced) }
-        if registration.isPending, client.state == .open { worker.takeOver(client, since: lossCount) }
+        if registration.isPending, client.isOpen { worker.heartbeats.takeOver(client, since: lossCount) }
         if !rest.isEmpty { rest.withUnsafeMutableBytes { client.receive($0) } }
     }
 
     private func fail(_ reason: RejectionReason) {
         guard !isOver else { return }
         isOver = true
-        worker.finish(self)
+        worker.connections.finish(self)
         if let pendingJoin { worker.rooms.cancel(pendingJoin) }
-        worker.releasePlace(of: address)
+        worker.connections.releasePlace(of: address)
         let refusal =
             switch reason {
             case .tokenError: Upgrade.tokenError()

@@ -1,5 +1,7 @@
 // What a node counts. Each part is written by one thread and summed when it is read.
 
+import EventLoop
+
 /// Written by one worker.
 final class WorkerMetrics: Sendable {
     let httpConnections = Counter()
@@ -32,7 +34,7 @@ final class WorkerMetrics: Sendable {
     }
 }
 
-/// Written by the subscriber.
+/// Written by the feed.
 final class SubscriberMetrics: Sendable {
     let messagesReceived = Counter()
     let bytesReceived = Counter()
@@ -42,6 +44,14 @@ final class SubscriberMetrics: Sendable {
     let gaps = Counter()
     let gapMilliseconds = Counter()
     let heldBack = HeldBackReason.allCases.map { _ in Counter() }
+
+    /// Counts a gap; returns its milliseconds, rounded up, as they are never to be too few.
+    func countGap(_ duration: Duration) -> Int64 {
+        let milliseconds = (duration + .nanoseconds(999_999)).wholeMilliseconds
+        gaps.add(1)
+        gapMilliseconds.add(UInt64(milliseconds))
+        return milliseconds
+    }
 }
 
 /// Everything that a node counts.

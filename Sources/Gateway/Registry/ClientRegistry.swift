@@ -197,16 +197,16 @@ final class ClientRegistry {
     /// before it, wherever it is, is told that it is replaced.
     ///
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
-    func confirm(_ client: Client, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
-        let record = client.record
+    func confirm(_ member: Member, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
+        let record = member.record
         let isBound = !record.allowedRooms.isEmpty
-        let call = link.call(.confirm, client.token, argumentCount: isBound ? 28 : 26) { command in
-            command.append(Int64(client.connectionID))
+        let call = link.call(.confirm, member.token, argumentCount: isBound ? 28 : 26) { command in
+            command.append(Int64(member.connectionID))
             command.append(record.order)
             command.append(record.ttlSeconds)
             command.append(restoring ? "1" : "0")
             command.append(controlPrefix)
-            command.append(byteCount: Token.byteCount) { client.token.append(to: &$0) }
+            command.append(byteCount: Token.byteCount) { member.token.append(to: &$0) }
             command.append(record.isLogin ? Names.userId : Names.deviceId)
             command.append([UInt8](record.identity))
             command.append(Names.isLogin)
@@ -218,13 +218,13 @@ final class ClientRegistry {
             command.append(Names.node)
             command.append(nodeID)
             command.append(Names.ip)
-            command.append([UInt8](client.address.description))
+            command.append([UInt8](member.address.description))
             command.append(Names.rooms)
-            ClientRegistry.append(client.rooms, to: &command)
+            ClientRegistry.append(member.rooms, to: &command)
             command.append(Names.connectedAt)
-            command.append(client.connectedAt)
+            command.append(member.connectedAt)
             command.append(Names.connection)
-            command.append(Int64(client.connectionID))
+            command.append(Int64(member.connectionID))
             command.append(Names.order)
             command.append(record.order)
             guard isBound else { return }

@@ -15,14 +15,14 @@ final class RecordConfirmation {
     private let registry: ClientRegistry
     private let timeout: Duration
     /// Those to walk through; made when the walk begins.
-    private var makeClients: (() -> [Client])?
-    private var remaining: ArraySlice<Client> = []
+    private var makeClients: (() -> [Member])?
+    private var remaining: ArraySlice<Member> = []
     private var timer: Timer?
     /// Whether missing records are written again, rather than taken for revocations. Stays set until one walk has
     /// reached every client: an interrupted restoration is owed.
     private var isRestoring = false
     /// The clients whose records Redis has not taken.
-    private var failed: [Client] = []
+    private var failed: [Member] = []
     private var walk = 0
     /// Whether missing records prove nothing yet. Stays set when the connection is lost, as its return starts over.
     private(set) var isRunning = false
@@ -41,7 +41,7 @@ final class RecordConfirmation {
     ///   - isSubscribed: whether what is said on the node's channel comes; otherwise the walk waits a little for the
     ///     next `start`.
     ///   - clients: those to walk through, asked for when the walk begins.
-    func start(restoring: Bool, isSubscribed: Bool = true, _ clients: @escaping () -> [Client]) {
+    func start(restoring: Bool, isSubscribed: Bool = true, _ clients: @escaping () -> [Member]) {
         timer?.cancel()
         walk += 1
         isRestoring = isRestoring || restoring
@@ -55,11 +55,11 @@ final class RecordConfirmation {
     /// Writes one client's record, whose handshake is complete.
     ///
     /// - Parameter restoring: whether a missing record is written again.
-    func confirm(_ client: Client, restoring: Bool) {
-        registry.confirm(client, restoring: restoring) { [unowned self] confirmation in
+    func confirm(_ member: Member, restoring: Bool) {
+        registry.confirm(member, restoring: restoring) { [unowned self] confirmation in
             // A connection that is lost returns with a walk.
             guard confirmation != nil || self.registry.isUp else { return }
-            self.confirmed(client, confirmation, isNew: true)
+            self.confirmed(member, confirmation, isNew: true)
             guard confirmation == nil else { return }
             self.isRestoring = self.isRestoring || restoring
             guard !self.isRunning else { return }
@@ -82,7 +82,7 @@ final class RecordConfirmation {
             timer?.start(after: RecordConfirmation.retryPause)
             return
         }
-        for client in remaining.prefix(RecordConfirmation.batchCount) where client.state == .open {
+        for client in remaining.prefix(RecordConfirmation.batchCount) where client.isOpen {
             registry.confirm(client, restoring: isRestoring) { [unowned self] in self.confirmed(client, $0) }
         }
         remaining = remaining.dropFirst(RecordConfirmation.batchCount)
@@ -106,14 +106,14 @@ final class RecordConfirmation {
         isRunning = false
     }
 
-    private func confirmed(_ client: Client, _ confirmation: ClientRegistry.Confirmation?, isNew: Bool = false) {
-        guard client.state == .open else { return }
+    private func confirmed(_ member: Member, _ confirmation: ClientRegistry.Confirmation?, isNew: Bool = false) {
+        guard member.isOpen else { return }
         switch confirmation {
         // A new client's time runs since its handshake.
-        case .renewed, .restored: if !isNew { client.setDeadline(after: timeout) }
-        case .replaced: client.close(.replaced)
-        case .revoked: client.close(.revoked)
-        case nil: failed.append(client)
+        case .renewed, .restored: if !isNew { member.setDeadline(after: timeout) }
+        case .replaced: member.close(.replaced)
+        case .revoked: member.close(.revoked)
+        case nil: failed.append(member)
         }
     }
 }

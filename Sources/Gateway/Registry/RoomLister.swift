@@ -51,10 +51,10 @@ final class RoomLister {
     }
 
     private func add(_ room: Room, to channel: [UInt8]) {
-        guard !room.members.isEmpty else { return }
+        guard !room.isEmpty else { return }
         // An id, a TAB, a number and a line feed.
         if chunk.count + RoomId.maximumBytes + 22 > RoomListMessage.maximumChunkBytes { publishChunk(to: channel) }
-        RoomMembers(room: room.id, count: room.members.count).append(to: &chunk)
+        RoomMembers(room: room.id, count: room.memberCount).append(to: &chunk)
         roomCount += 1
     }
 

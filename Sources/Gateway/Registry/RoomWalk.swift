@@ -67,7 +67,7 @@ struct TopRooms {
 
     /// - Complexity: O(1) for a room that is not among the largest, else O(maximumCount).
     mutating func add(_ room: Room) {
-        let count = room.members.count
+        let count = room.memberCount
         guard count > 0 else { return }
         if list.count == maximumCount, let last = list.last, count < last.count { return }
         let entry = RoomMembers(room: room.id, count: count)

@@ -5,7 +5,7 @@ import WebSocket
 
 @testable import Gateway
 
-@Suite struct ClientTests {
+@Suite struct WebSocketClientTests {
     private let goodbye: [UInt8] = [0x03, 0xE8]  // 1000
 
     private func payload(_ number: Int, count: Int) -> [UInt8] {
@@ -20,24 +20,24 @@ import WebSocket
         let peer = try rig.connect("a", bufferBytes: 4096)
         var expected: [UInt8] = []
         for number in 0..<40 {
-            let frame = message(payload(number, count: number * 500))
+            let frame = textFrame(payload(number, count: number * 500))
             expected += frame.bytes
             peer.client.send(frame)
         }
-        #expect(rig.worker.queueBytes > 0)
-        #expect(rig.worker.queueBytes + rig.worker.writtenBytes == expected.count)
+        #expect(rig.worker.turn.queueBytes > 0)
+        #expect(rig.worker.turn.queueBytes + rig.worker.turn.writtenBytes == expected.count)
         rig.scenario.step(
             "everything arrives",
             until: {
                 peer.read()
-                return peer.received.count >= expected.count && rig.worker.queueBytes == 0
+                return peer.received.count >= expected.count && rig.worker.turn.queueBytes == 0
             })
         try rig.scenario.run()
         #expect(peer.received == expected)
-        #expect(rig.worker.writtenBytes == expected.count)
-        #expect(peer.client.state == .open)
+        #expect(rig.worker.turn.writtenBytes == expected.count)
+        #expect(peer.client.phase == .open)
         // Without backlog again: a write goes straight out.
-        peer.client.send(message([1]))
+        peer.client.send(textFrame([1]))
         peer.read()
         #expect(peer.received.suffix(3) == [0x81, 1, 1])
     }
@@ -45,21 +45,21 @@ import WebSocket
     @Test func slowConsumerGetsTheBegunFrameAndTheReason() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
         let peer = try rig.connect("a", bufferBytes: 4096)
-        let frame = message(payload(1, count: 10_000))
+        let frame = textFrame(payload(1, count: 10_000))
         var sentCount = 0
-        while peer.client.state == .open, sentCount < 100 {
+        while peer.client.phase == .open, sentCount < 100 {
             peer.client.send(frame)
             sentCount += 1
         }
-        #expect(peer.client.state == .failed)
+        #expect(peer.client.phase == .failed)
         // The limit may be passed by one frame, and one more is refused.
         #expect((7...10).contains(sentCount))
         peer.client.send(frame)
-        #expect(rig.worker.queueBytes <= 65_536 + frame.byteCount)
-        peer.client.finishFailure(.slowConsumer)
-        #expect(peer.client.state == .closing)
+        #expect(rig.worker.turn.queueBytes <= 65_536 + frame.byteCount)
+        peer.client.turnEnded()
+        #expect(peer.client.phase == .closing)
         #expect(rig.closedCount(.slowConsumer) == 1)
-        #expect(rig.worker.queueBytes < frame.byteCount + 100)
+        #expect(rig.worker.turn.queueBytes < frame.byteCount + 100)
         let closing = TestPeer.closing(.slowConsumer)
         rig.scenario.step(
             "the close arrives",
@@ -71,7 +71,7 @@ import WebSocket
         let whole = peer.received.count - closing.count
         #expect(whole % frame.byteCount == 0, "only whole frames come before the close")
         #expect((1..<sentCount).contains(whole / frame.byteCount))
-        #expect(rig.worker.queueBytes == 0)
+        #expect(rig.worker.turn.queueBytes == 0)
         peer.send(.close, goodbye)
         #expect(!peer.client.isWatching)
     }
@@ -80,13 +80,13 @@ import WebSocket
     @Test func whoReadsTooLateStillFindsTheCloseFrame() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
         let peer = try rig.connect("a", bufferBytes: 4096)
-        let frame = message(payload(1, count: 5_000))
-        while peer.client.state == .open { peer.client.send(frame) }
-        peer.client.finishFailure(.slowConsumer)
+        let frame = textFrame(payload(1, count: 5_000))
+        while peer.client.phase == .open { peer.client.send(frame) }
+        peer.client.turnEnded()
         #expect(peer.client.isWatching, "its Close frame does not fit into the socket")
         peer.client.deadlinePassed()
         #expect(!peer.client.isWatching, "no descriptor waits for it any longer")
-        #expect(rig.worker.queueBytes == 0)
+        #expect(rig.worker.turn.queueBytes == 0)
         peer.read()
         #expect(peer.hasEnded)
         let closing = TestPeer.closing(.slowConsumer)
@@ -100,9 +100,9 @@ import WebSocket
     @Test func frameOverTheLimitIsTakenWhenNothingWaits() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
         let peer = try rig.connect("a", bufferBytes: 4096)
-        let frame = message(payload(3, count: 500_000))
+        let frame = textFrame(payload(3, count: 500_000))
         peer.client.send(frame)
-        #expect(peer.client.state == .open)
+        #expect(peer.client.phase == .open)
         rig.scenario.step(
             "everything arrives",
             until: {
@@ -117,27 +117,27 @@ import WebSocket
     @Test func limitCountsWhatFramesTakeBesideTheirBytes() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
         let peer = try rig.connect("a", bufferBytes: 4096)
-        peer.client.send(message(payload(1, count: 20_000)))
+        peer.client.send(textFrame(payload(1, count: 20_000)))
         var sentCount = 0
-        while peer.client.state == .open, sentCount < 30_000 {
-            peer.client.send(message([1]))
+        while peer.client.phase == .open, sentCount < 30_000 {
+            peer.client.send(textFrame([1]))
             sentCount += 1
         }
-        #expect(peer.client.state == .failed)
-        #expect((300...512).contains(sentCount), "\(sentCount) frames of \(SharedFrame.overheadBytes + 3) bytes")
+        #expect(peer.client.phase == .failed)
+        #expect((300...512).contains(sentCount), "\(sentCount) frames of \(SharedBytes.overheadBytes + 3) bytes")
     }
 
     @Test func vanishedPeerIsFoundByTheWrite() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
         shutdown(peer.socket.descriptor, Int32(SHUT_RD))
-        peer.client.send(message([1]))
-        #expect(peer.client.state == .failed)
+        peer.client.send(textFrame([1]))
+        #expect(peer.client.phase == .failed)
         #expect(peer.client.isWatching, "the caller may be walking through the room")
-        peer.client.finishFailure(.lost)
+        peer.client.turnEnded()
         #expect(!peer.client.isWatching)
         #expect(rig.closedCount(.lost) == 1)
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
     }
 
     /// A Pong that cannot leave fails the client; the Close behind the Ping must not end it a second time.
@@ -146,11 +146,11 @@ import WebSocket
         let peer = try rig.connect("a")
         shutdown(peer.socket.descriptor, Int32(SHUT_RD))
         peer.send(TestPeer.frame(.ping) + TestPeer.frame(.close, goodbye))
-        #expect(peer.client.state == .failed)
+        #expect(peer.client.phase == .failed)
         #expect(peer.client.isWatching, "it is still a member of its room")
-        peer.client.finishFailure(.lost)
+        peer.client.turnEnded()
         #expect(!peer.client.isWatching)
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
         #expect(rig.closedCount(.lost) == 1)
         #expect(rig.closedCount(.closedByPeer) == 0)
     }
@@ -170,7 +170,7 @@ import WebSocket
         let peer = try rig.connect("a")
         for _ in 0..<999 { try #require(rig.node.state.admitClient()) }
         if isViolation { peer.send([0xFF, 0xFF]) } else { peer.client.close(.goingAway) }
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
         #expect(peer.client.isWatching)
         #expect(!hasPlace(rig))
         peer.client.deadlinePassed()
@@ -190,7 +190,7 @@ import WebSocket
         #expect(peer.received == TestPeer.answer(.close, Array(payload.prefix(2))))
         #expect(peer.hasEnded)
         #expect(rig.closedCount(.closedByPeer) == 1)
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
     }
 
     @Test func ourCloseWaitsForThePeers() throws {
@@ -198,12 +198,12 @@ import WebSocket
         let peer = try rig.connect("a")
         peer.client.close(.goingAway)
         peer.client.close(.replaced)
-        peer.client.send(message([1]))
+        peer.client.send(textFrame([1]))
         peer.send(.ping, [1])
         peer.read()
         #expect(peer.received == TestPeer.closing(.goingAway), "nothing comes behind a close")
         #expect(!peer.hasEnded)
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
         peer.send(.close, [0x03, 0xE9])
         peer.read()
         #expect(peer.hasEnded)
@@ -229,7 +229,7 @@ import WebSocket
     func backlogComesBeforeTheClose(isPeerFirst: Bool) throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "1MiB")
         let peer = try rig.connect("a", bufferBytes: 4096)
-        let frame = message(payload(1, count: 60_000))
+        let frame = textFrame(payload(1, count: 60_000))
         for _ in 0..<3 { peer.client.send(frame) }
         if isPeerFirst { peer.send(.close, goodbye) } else { peer.client.close(.goingAway) }
         #expect(peer.client.isWatching)
@@ -244,7 +244,7 @@ import WebSocket
         try rig.scenario.run()
         #expect(peer.received == expected)
         #expect(peer.client.isWatching == !isPeerFirst)
-        #expect(rig.worker.queueBytes == 0)
+        #expect(rig.worker.turn.queueBytes == 0)
         if !isPeerFirst { peer.send(.close, goodbye) }
         peer.read()
         #expect(peer.hasEnded)
@@ -257,7 +257,7 @@ import WebSocket
         peer.client.socketIsReadable()
         #expect(!peer.client.isWatching)
         #expect(rig.closedCount(.lost) == 1)
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
     }
 
     // MARK: What the peer sends
@@ -276,9 +276,9 @@ import WebSocket
     @Test func ofThePingsOfOneReadTheLatestIsAnswered() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
-        let before = rig.worker.writeCount
+        let before = rig.worker.turn.writeCount
         peer.send((1...100).flatMap { TestPeer.frame(.ping, payload($0, count: $0)) } + TestPeer.frame(.text, [0x61]))
-        #expect(rig.worker.writeCount - before == 1)
+        #expect(rig.worker.turn.writeCount - before == 1)
         peer.read()
         #expect(peer.received == TestPeer.answer(.pong, payload(100, count: 100)))
     }
@@ -295,11 +295,11 @@ import WebSocket
     @Test func pongThatCannotLeaveIsReplacedByTheNextOne() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a", bufferBytes: 4096)
-        let frame = message(payload(1, count: 60_000))
+        let frame = textFrame(payload(1, count: 60_000))
         peer.client.send(frame)
-        let before = rig.worker.queueBytes
+        let before = rig.worker.turn.queueBytes
         for number in 1...200 { peer.send(.ping, [UInt8(number)]) }
-        #expect(rig.worker.queueBytes == before + 3)
+        #expect(rig.worker.turn.queueBytes == before + 3)
         let expected = Array(frame.bytes) + TestPeer.answer(.pong, [200])
         rig.scenario.step(
             "everything arrives",
@@ -309,7 +309,7 @@ import WebSocket
             })
         try rig.scenario.run()
         #expect(peer.received == expected)
-        #expect(rig.worker.queueBytes == 0)
+        #expect(rig.worker.turn.queueBytes == 0)
     }
 
     /// A socket that is full without any backlog: the Pongs themselves begin it, and it stays one of two Pongs, the one
@@ -319,9 +319,9 @@ import WebSocket
         let peer = try rig.connect("a", bufferBytes: 4096)
         let bytes = payload(1, count: 125)
         for _ in 0..<ControlFrameRate.maximumBurstCount { peer.send(.ping, bytes) }
-        #expect(peer.client.state == .open)
+        #expect(peer.client.phase == .open)
         let queue = try #require(peer.client.queue, "the socket takes everything: the test proves nothing")
-        #expect(queue.memoryBytes <= 2 * (127 + SharedFrame.overheadBytes))
+        #expect(queue.memoryBytes <= 2 * (127 + SharedBytes.overheadBytes))
     }
 
     @Test(arguments: [Opcode.ping, .pong]) func tooManyControlFramesEndTheConnection(opcode: Opcode) throws {
@@ -330,9 +330,9 @@ import WebSocket
         let limit = ControlFrameRate.maximumBurstCount
         // Those of a second or so are allowed on top, the time in which this test sends them.
         peer.send((0..<limit).flatMap { _ in TestPeer.frame(opcode) })
-        #expect(peer.client.state == .open)
+        #expect(peer.client.phase == .open)
         peer.send((0..<10 * limit).flatMap { _ in TestPeer.frame(opcode) } + TestPeer.frame(.close, goodbye))
-        #expect(peer.client.state == .closing)
+        #expect(peer.client.phase == .closing)
         #expect(rig.closedCount(.tooManyControlFrames) == 1)
         #expect(CloseReason.tooManyControlFrames.description == "1008")
         peer.read()
@@ -365,7 +365,7 @@ import WebSocket
         peer.send(.pong, [1, 2])
         peer.read()
         #expect(peer.received.isEmpty)
-        #expect(peer.client.state == .open)
+        #expect(peer.client.phase == .open)
     }
 
     static let violations: [(String, [UInt8], CloseReason)] = [
@@ -390,7 +390,7 @@ import WebSocket
         #expect(peer.hasEnded, "our side is shut down")
         #expect(peer.client.isWatching)
         #expect(rig.closedCount(reason) == 1)
-        #expect(rig.worker.clients.isEmpty)
+        #expect(rig.worker.connections.members.isEmpty)
         shutdown(peer.socket.descriptor, Int32(SHUT_WR))
         peer.client.socketIsReadable()
         #expect(!peer.client.isWatching)

@@ -3,59 +3,55 @@
 import EventLoop
 import Glibc
 
-/// The frames of two rooms in the order in which they came, each of them the rooms' own: nothing is copied, and what
+/// The messages of two rooms in the order in which they came, each of them the rooms' own: nothing is copied, and what
 /// a socket does not take is queued as references.
 ///
 /// Members of the same two rooms that are written one after the other share the work of merging. The arrays are used
-/// again, so that nothing is allocated for a client.
-final class MergedFrames {
+/// again, so that nothing is allocated for a member.
+final class MergedMessages {
     /// Linux takes up to this many vectors a call (UIO_MAXIOV).
     static let maximumVectorCount = 1_024
 
-    private(set) var frames: ContiguousArray<SharedFrame> = []
+    private(set) var parts: ContiguousArray<SharedBytes> = []
     private(set) var byteCount = 0
     private var vectors: ContiguousArray<iovec> = []
-    /// Whose frames they are, until `clear`.
-    private var first: Room?
-    private var second: Room?
+    /// Whose messages they are, until `clear`.
+    private var source: (first: Room, second: Room, encoding: Encoding)?
 
-    /// Takes the frames of two rooms; nothing is done if they are those of the last call.
+    /// Takes the messages of two rooms; nothing is done if they are those of the last call.
     ///
-    /// - Complexity: O(frames), once for members of the same rooms in a row.
-    func merge(_ first: Room, _ second: Room) {
-        guard first !== self.first || second !== self.second else { return }
+    /// - Complexity: O(messages), once for members of the same rooms in a row.
+    func merge(_ first: Room, _ second: Room, as encoding: Encoding) {
+        if let source, source.first === first, source.second === second, source.encoding == encoding { return }
         clear()
-        self.first = first
-        self.second = second
-        let (left, right) = (first.frames, second.frames)
+        source = (first, second, encoding)
+        let (left, right) = (first.messages, second.messages)
         var (leftIndex, rightIndex) = (0, 0)
         while leftIndex < left.count, rightIndex < right.count {
-            if left[leftIndex].sequence < right[rightIndex].sequence {
-                append(left[leftIndex])
+            if left[leftIndex].order < right[rightIndex].order {
+                append(left[leftIndex].encoded(as: encoding))
                 leftIndex += 1
             } else {
-                append(right[rightIndex])
+                append(right[rightIndex].encoded(as: encoding))
                 rightIndex += 1
             }
         }
-        for frame in left[leftIndex...] { append(frame) }
-        for frame in right[rightIndex...] { append(frame) }
+        for message in left[leftIndex...] { append(message.encoded(as: encoding)) }
+        for message in right[rightIndex...] { append(message.encoded(as: encoding)) }
     }
 
-    private func append(_ frame: SharedFrame) {
-        frames.append(frame)
-        byteCount += frame.byteCount
+    private func append(_ part: SharedBytes) {
+        parts.append(part)
+        byteCount += part.byteCount
         vectors.append(
-            iovec(
-                iov_base: UnsafeMutableRawPointer(mutating: frame.bytes.baseAddress!), iov_len: frame.byteCount))
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: part.bytes.baseAddress), iov_len: part.byteCount))
     }
 
-    /// Lets go of the frames, at the end of a turn.
+    /// Lets go of the messages, at the end of a turn.
     func clear() {
-        first = nil
-        second = nil
+        source = nil
         byteCount = 0
-        frames.removeAll(keepingCapacity: frames.count <= 4096)
+        parts.removeAll(keepingCapacity: parts.count <= 4096)
         vectors.removeAll(keepingCapacity: vectors.count <= 4096)
     }
 
@@ -64,7 +60,7 @@ final class MergedFrames {
         var written = 0
         var start = 0
         while start < vectors.count {
-            let end = min(start + MergedFrames.maximumVectorCount, vectors.count)
+            let end = min(start + MergedMessages.maximumVectorCount, vectors.count)
             let isAll = end - start == vectors.count
             let wanted = isAll ? byteCount : vectors[start..<end].reduce(0) { $0 + $1.iov_len }
             onWrite()

@@ -8,12 +8,12 @@ import Testing
 
 @testable import Gateway
 
-/// A broadcaster on a real Redis, and what it has posted to its two workers.
+/// A feed on a real Redis, and what it has posted to its two workers.
 private final class Rig {
     let server: RedisServer!
     let scenario: Scenario
     let node: NodeContext
-    private let broadcaster: Broadcaster
+    private let feed: Feed
     private(set) var received: [[String]] = [[], []]
 
     convenience init(_ options: String...) throws {
@@ -35,17 +35,17 @@ private final class Rig {
         // Nothing is logged: warnings are what these tests bring about.
         let log = Log(level: .error, format: .text, nodeID: "n1")
         node = NodeContext(configuration: configuration, log: log, state: state)
-        broadcaster = Broadcaster(node: node, loop: scenario.loop)
+        feed = Feed(node: node, mailbox: node.feedMailboxes[0], loop: scenario.loop)
         for worker in 0...1 {
             node.workerMailboxes[worker].open(on: scenario.loop) { [unowned self] messages in
                 self.received[worker] += messages.map(Rig.text)
             }
         }
-        broadcaster.start()
+        feed.start()
     }
 
     func join(_ room: String, worker: Int) {
-        node.subscriberMailbox.post(.join(room: RoomId(room)!, worker: worker))
+        node.feedMailboxes[0].post(.join(room: RoomId(room)!, worker: worker))
     }
 
     /// Waits until a worker has received a message so many times.
@@ -57,14 +57,21 @@ private final class Rig {
     }
 
     func run() throws {
-        scenario.then { [unowned self] in self.node.subscriberMailbox.post(.stop) }
+        scenario.then { [unowned self] in self.node.feedMailboxes[0].post(.stop) }
         try scenario.run()
     }
 
     private static func text(_ message: WorkerMessage) -> String {
         switch message {
-        case .deliver(let room, let frame):
-            "\(room): " + String(decoding: frame.bytes.dropFirst(2), as: UTF8.self)
+        case .deliver(let message):
+            "\(message.room): "
+                + String(decoding: message.encoded(as: .webSocketText).bytes.dropFirst(2), as: UTF8.self)
+        case .news(let news): text(news)
+        }
+    }
+
+    private static func text(_ news: WorkerNews) -> String {
+        switch news {
         case .subscribed(let room): "subscribed \(room)"
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
@@ -114,7 +121,7 @@ private final class Publishing: Sendable {
     }
 }
 
-@Suite(.serialized) struct BroadcasterTests {
+@Suite(.serialized) struct FeedTests {
     @Test func messagesGoToTheWorkersThatHaveTheRoom() throws {
         let rig = try Rig()
         rig.await("subscribed a") { rig.join("a", worker: 0) }
@@ -289,7 +296,7 @@ private final class Publishing: Sendable {
         let nobody = RedisPipeline.Reply.array([.bytes(Array("room:a".utf8)), .integer(0)])
         rig.scenario.step("the room is left", until: {
             try rig.server.command("PUBSUB", "NUMSUB", "room:a") == nobody
-        }) { rig.node.subscriberMailbox.post(.leave(room: RoomId("a")!, worker: 0)) }
+        }) { rig.node.feedMailboxes[0].post(.leave(room: RoomId("a")!, worker: 0)) }
         rig.await("subscribed a", count: 2) { rig.join("a", worker: 0) }
         try rig.run()
         #expect(rig.received[0].filter { $0 == "lost" } == [])

@@ -1,0 +1,101 @@
+// Whether the members of one worker still beat, by Redis' word. Loop-confined.
+
+import EventLoop
+
+/// Asks Redis when a member's deadline has come, and closes the member if its last heartbeat is too long ago or its
+/// token is gone. While Redis cannot be asked, or takes no heartbeats, silence is not the member's: it gets a new
+/// deadline.
+final class Heartbeats {
+    private let node: NodeContext
+    private let worker: Int
+    private let registry: ClientRegistry
+    private let timeout: Duration
+    private let members: () -> [Member]
+    private let confirmation: RecordConfirmation
+    /// Whether what is published to the node is heard.
+    private var isHeard = true
+
+    /// - Parameter members: the worker's open ones.
+    init(
+        worker: Int, node: NodeContext, registry: ClientRegistry, loop: EventLoop, members: @escaping () -> [Member]
+    ) {
+        self.worker = worker
+        self.node = node
+        self.registry = registry
+        self.members = members
+        timeout = node.configuration.heartbeatTimeout
+        confirmation = RecordConfirmation(registry: registry, timeout: timeout, loop: loop)
+    }
+
+    /// Asks Redis when the last heartbeat was. All that are due in a turn ask in one write.
+    func isDue(_ member: Member) {
+        guard silenceCounts else { return member.setDeadline(after: timeout) }
+        registry.remaining(member.token) { [unowned self] remaining in
+            guard member.isOpen else { return }
+            switch remaining {
+            case .milliseconds(let left):
+                let decision = HeartbeatClock.decide(
+                    ttlSeconds: member.record.ttlSeconds, remainingMilliseconds: left, timeout: timeout)
+                switch decision {
+                case .close: self.closeUnlessRefused(member, .heartbeatTimeout)
+                case .check(let delay): member.setDeadline(after: delay)
+                }
+            case .missing: self.closeUnlessRefused(member, .revoked)
+            case .unlimited: member.setDeadline(after: timeout)
+            // Redis is away: that is not the member's fault, and its return starts the time anew.
+            case .unavailable: member.setDeadline(after: timeout)
+            }
+        }
+    }
+
+    /// Whether the lack of a heartbeat or of a record is the member's: not while records are written again, when a
+    /// missing one means nothing, nor while Redis takes no heartbeat.
+    private var silenceCounts: Bool { registry.tellsSilence && !confirmation.isRunning }
+
+    /// Closes a member on Redis' word, if Redis would have taken its heartbeats.
+    private func closeUnlessRefused(_ member: Member, _ reason: CloseReason) {
+        registry.writes.check { [unowned self] isTaken in
+            guard member.isOpen else { return }
+            if isTaken, self.silenceCounts { member.close(reason) } else { member.setDeadline(after: self.timeout) }
+        }
+    }
+
+    // MARK: Records
+
+    /// Has a record that names another connection name this one, now that it is complete, and the other one told.
+    ///
+    /// - Parameter lossCount: the registry's when the handshake asked Redis for its place.
+    func takeOver(_ member: Member, since lossCount: UInt32) {
+        confirmation.confirm(member, restoring: lossCount != registry.lossCount)
+    }
+
+    /// The command connection is back.
+    func redisIsUp(_ server: ClientRegistry.Return) {
+        // A record may also have run out because its heartbeats could not be taken while Redis was away.
+        let mayHaveExpired = server.hadRefused || server.away >= node.configuration.tokenTTL - timeout
+        confirm(restoring: !server.isSameRun || mayHaveExpired)
+    }
+
+    /// The feed's connection is lost: what is published to the node is not heard until it is back.
+    func nodeIsNotHeard() { isHeard = false }
+
+    /// What was published to the node meanwhile was not heard.
+    func nodeIsHeardAgain() {
+        isHeard = true
+        // The command connection's return confirms the records as well.
+        if registry.isUp { confirm(restoring: false) }
+    }
+
+    /// Redis refuses what renews records, or takes it again: then it was away from them for as long.
+    func writesChanged() {
+        let refusal = registry.writes.refusal
+        node.state.setWriteRefusal(refusal, worker: worker)
+        node.controlMailbox.post(.redisWrites(worker: worker, isRefusing: refusal != nil))
+        node.controlMailbox.post(.readinessChanged)
+        if refusal == nil { confirm(restoring: true) }
+    }
+
+    private func confirm(restoring: Bool) {
+        confirmation.start(restoring: restoring, isSubscribed: isHeard, members)
+    }
+}

@@ -1,0 +1,118 @@
+// Where a member stands between its handshake and the end of its connection. Pure.
+
+/// The life of a member, and of the peer's side with it.
+///
+///     open ──close, peer's Close, violation──▶ closing ──backlog written, peer's side over──▶ ended
+///     open ──write failed──▶ failed ──turn ended: slow consumer──▶ closing
+///                              └──────turn ended: lost──▶ ended
+///     any ──connection ended──▶ ended
+///
+/// A failed member stays in its rooms until the end of the turn: whoever found out may be walking through them.
+struct MemberState: Equatable {
+    enum Phase: Equatable { case open, failed, closing, ended }
+
+    /// The peer's side: it may send, has said goodbye with its Close frame, or has broken the protocol, after which
+    /// nothing of it can be read.
+    enum PeerSide: Equatable { case open, closed, broken }
+
+    /// What the member has to do.
+    enum Action: Equatable {
+        case nothing
+        /// Have `turnEnded` called at the end of the turn.
+        case awaitTurnEnd
+        /// Leave the rooms, and send the backlog and a goodbye.
+        case sayGoodbye(CloseReason)
+        /// Leave the rooms, and close the socket without goodbye.
+        case abandon(CloseReason)
+        /// Close the socket: the rooms are left.
+        case disconnect
+        /// Shut our side down and wait for the peer's: to close the socket while bytes of the peer are unread would
+        /// reset the connection and take the Close frame along.
+        case shutDownWriting
+    }
+
+    private(set) var phase = Phase.open
+    private(set) var peer = PeerSide.open
+    /// Why it has failed.
+    private var failure = CloseReason.lost
+
+    /// Whether messages go to the member.
+    var isOpen: Bool { phase == .open }
+
+    /// Whether what the peer sends is looked at.
+    var readsPeer: Bool { peer == .open && phase != .ended }
+
+    /// We end the connection.
+    mutating func close(_ reason: CloseReason) -> Action {
+        guard phase == .open || phase == .failed else { return .nothing }
+        phase = .closing
+        return .sayGoodbye(reason)
+    }
+
+    /// The peer's Close frame has come.
+    ///
+    /// - Parameter hasBacklog: whether something is still to be written.
+    mutating func peerClosed(hasBacklog: Bool) -> Action {
+        guard readsPeer else { return .nothing }
+        peer = .closed
+        switch phase {
+        case .open:
+            phase = .closing
+            return .sayGoodbye(.closedByPeer)
+        case .closing where !hasBacklog:
+            phase = .ended
+            return .disconnect
+        case .failed, .closing, .ended: return .nothing
+        }
+    }
+
+    /// The peer has broken the protocol.
+    mutating func peerViolated(_ reason: CloseReason) -> Action {
+        guard readsPeer else { return .nothing }
+        peer = .broken
+        return close(reason)
+    }
+
+    /// A write has failed, or the backlog is too long.
+    mutating func fail(_ reason: CloseReason) -> Action {
+        guard phase == .open else { return .nothing }
+        phase = .failed
+        failure = reason
+        return .awaitTurnEnd
+    }
+
+    /// No one walks through rooms any more.
+    mutating func turnEnded() -> Action {
+        guard phase == .failed else { return .nothing }
+        if failure == .slowConsumer { return close(.slowConsumer) }
+        phase = .ended
+        return .abandon(failure)
+    }
+
+    /// Everything is written.
+    mutating func backlogWritten() -> Action {
+        guard phase == .closing else { return .nothing }
+        switch peer {
+        // The peer's Close frame is awaited, until the deadline.
+        case .open: return .nothing
+        case .closed:
+            phase = .ended
+            return .disconnect
+        // The peer's end is awaited, until the deadline.
+        case .broken: return .shutDownWriting
+        }
+    }
+
+    /// The connection is over: the peer has ended it, it is broken, or the time for the goodbye has run out.
+    mutating func connectionEnded() -> Action {
+        switch phase {
+        case .open, .failed:
+            phase = .ended
+            return .abandon(.lost)
+        case .closing:
+            phase = .ended
+            return .disconnect
+        case .ended: return .nothing
+        }
+    }
+}

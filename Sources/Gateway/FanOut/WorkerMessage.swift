@@ -1,0 +1,73 @@
+// What crosses between the threads of a node.
+
+import EventLoop
+import Network
+import RedisSchema
+import Redis
+
+/// To a worker: a message for its members, or news. Both come in one order, because news is about what came before it.
+enum WorkerMessage: Sendable {
+    case deliver(Message)
+    case news(WorkerNews)
+
+    /// The memory of the message, if it is one.
+    var memoryBytes: Int {
+        if case .deliver(let message) = self { message.memoryBytes } else { 0 }
+    }
+}
+
+/// What a worker is told beside the messages of its rooms.
+enum WorkerNews: Sendable {
+    // From the feed, of its rooms.
+
+    /// The room is subscribed: what is published from now on comes.
+    case subscribed(room: RoomId)
+    /// Redis' access rules refuse the room.
+    case refused(room: RoomId)
+    /// The feed's connection is lost, and with it every subscription; how often that has happened by now (wraps).
+    case subscriptionsLost(count: UInt32)
+    /// It is back, and every room is subscribed again.
+    case subscriptionsRestored
+    /// Messages of this time may be missing; what follows was published behind it. Only if clients are told.
+    case gapEnded(milliseconds: Int64)
+    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only if clients are
+    /// told.
+    case messagesLost(rooms: Set<RoomId>, milliseconds: Int64)
+
+    // From the feed, of what was published to the node.
+
+    /// Another connection has taken the token over from this one.
+    case replaced(Token, connection: UInt64)
+    /// The token's record was deleted: its connections end.
+    case revoked(Token)
+    /// All rooms of the node are asked for: this worker's go to the reply channel.
+    case listRooms(reply: ReplyId)
+    /// The sentinels name this master.
+    case master(RedisURL.Address)
+
+    // From the node.
+
+    /// A connection of the admin listener that goes on as one of the worker's.
+    case adopt(Handover)
+    /// Take no new connections and close the members, spread over this time.
+    case drain(over: Duration)
+    case stop
+}
+
+/// A connection that one loop hands to another, with a place among the node's HTTP connections that it holds already.
+struct Handover: Sendable {
+    /// The receiver's to close.
+    let socket: Socket
+    let peer: IPAddress
+    /// What is taken as read of it.
+    let bytes: [UInt8]
+}
+
+/// To a feed, from a worker or from the node.
+enum FeedMessage: Sendable {
+    /// The worker has its first member in a room.
+    case join(room: RoomId, worker: Int)
+    /// The worker's last member has left a room.
+    case leave(room: RoomId, worker: Int)
+    case stop
+}
