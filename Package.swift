@@ -52,6 +52,7 @@ let package = Package(
             name: "LoadTest",
             dependencies: ["EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options"],
             swiftSettings: settings),
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .target(
             name: "TestSupport", dependencies: ["EventLoop", "Redis"], path: "Tests/TestSupport",
             swiftSettings: settings),
@@ -67,7 +68,7 @@ let package = Package(
         tests("NetworkTests", ["Network"]),
         tests("RedisSchemaTests", ["RedisSchema"]),
         tests("OptionsTests", ["Options"]),
-        tests("GatewayTests", ["Gateway", "ConsolePage", "TestSupport"]),
+        tests("GatewayTests", ["Gateway", "ConsolePage", "TestSupport", "AllocationCounter"]),
         tests("PublisherTests", ["Publisher", "TestSupport"]),
         tests("LoadTestTests", ["LoadTest", "TestSupport"]),
         tests("EndToEndTests", [], exclude: ["Support"]),

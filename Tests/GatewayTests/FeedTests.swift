@@ -207,6 +207,19 @@ private final class Publishing: Sendable {
         #expect(rig.node.metrics.subscriber.gaps.value == 1)
     }
 
+    /// A room that has no members any more goes with the connection, unsaid by Redis: it is no longer counted.
+    @Test func roomThatGoesWithTheConnectionIsNotCounted() throws {
+        let rig = try Rig("--unsubscribe-grace", "1h")
+        rig.await("subscribed a") { rig.join("a", worker: 0) }
+        rig.await("restored", count: 2) {
+            #expect(rig.node.metrics.subscriber.rooms.value == 1)
+            rig.node.feedMailboxes[0].post(.leave(room: RoomId("a")!, worker: 0))
+            try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        }
+        rig.scenario.step("it is not counted", until: { rig.node.metrics.subscriber.rooms.value == 0 })
+        try rig.run()
+    }
+
     @Test func roomThatRedisRefusesIsRefusedToEveryWorkerAndCostsNoConnection() throws {
         let rig = try Rig()
         rig.await("restored") {

@@ -62,8 +62,10 @@ final class Feed {
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.sweep() }
         timer.start(after: Feed.sweepInterval)
         sweepTimer = timer
-        loop.onTurnEnd = { [broadcaster] in
-            broadcaster.post()
+        loop.onTurnEnd = { [unowned self] in
+            // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word of Redis.
+            self.metrics.rooms.set(UInt64(self.subscriptions.count))
+            self.broadcaster.post()
             return false
         }
         subscriber.start()
@@ -116,7 +118,6 @@ final class Feed {
             case .wait: break
             case .refuse: broadcaster.add(.refused(room: room), to: 1 << worker)
             }
-            countRooms()
         case .leave(let room, let worker):
             subscriptions.leave(room, worker: worker, now: .now)
         case .stop:
@@ -133,7 +134,6 @@ final class Feed {
     private func left(_ channel: [UInt8]) {
         guard let room = channels.room(ofChannel: channel) else { return }
         if subscriptions.left(room) { subscriber.subscribe(channel) }
-        countRooms()
     }
 
     /// Logged once: a room that is refused is set aside, and its clients are refused with it.
@@ -146,10 +146,6 @@ final class Feed {
 
     private func sweep() {
         for room in subscriptions.takeExpired(now: .now) { subscriber.unsubscribe(channels.room(room)) }
-    }
-
-    private func countRooms() {
-        metrics.rooms.set(UInt64(subscriptions.count))
     }
 
     // MARK: The link

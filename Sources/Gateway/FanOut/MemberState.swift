@@ -33,7 +33,7 @@ struct MemberState: Equatable {
 
     private(set) var phase = Phase.open
     private(set) var peer = PeerSide.open
-    /// Why it has failed.
+    /// Why it has failed, while it is failed.
     private var failure = CloseReason.lost
 
     /// Whether messages go to the member.
@@ -45,7 +45,7 @@ struct MemberState: Equatable {
     /// We end the connection.
     mutating func close(_ reason: CloseReason) -> Action {
         guard phase == .open || phase == .failed else { return .nothing }
-        phase = .closing
+        self = MemberState(phase: .closing, peer: peer)
         return .sayGoodbye(reason)
     }
 
@@ -59,9 +59,7 @@ struct MemberState: Equatable {
         case .open:
             phase = .closing
             return .sayGoodbye(.closedByPeer)
-        case .closing where !hasBacklog:
-            phase = .ended
-            return .disconnect
+        case .closing where !hasBacklog: return end(.disconnect)
         case .failed, .closing, .ended: return .nothing
         }
     }
@@ -85,8 +83,7 @@ struct MemberState: Equatable {
     mutating func turnEnded() -> Action {
         guard phase == .failed else { return .nothing }
         if failure == .slowConsumer { return close(.slowConsumer) }
-        phase = .ended
-        return .abandon(failure)
+        return end(.abandon(failure))
     }
 
     /// Everything is written.
@@ -95,9 +92,7 @@ struct MemberState: Equatable {
         switch peer {
         // The peer's Close frame is awaited, until the deadline.
         case .open: return .nothing
-        case .closed:
-            phase = .ended
-            return .disconnect
+        case .closed: return end(.disconnect)
         // The peer's end is awaited, until the deadline.
         case .broken: return .shutDownWriting
         }
@@ -106,13 +101,14 @@ struct MemberState: Equatable {
     /// The connection is over: the peer has ended it, it is broken, or the time for the goodbye has run out.
     mutating func connectionEnded() -> Action {
         switch phase {
-        case .open, .failed:
-            phase = .ended
-            return .abandon(.lost)
-        case .closing:
-            phase = .ended
-            return .disconnect
+        case .open, .failed: return end(.abandon(.lost))
+        case .closing: return end(.disconnect)
         case .ended: return .nothing
         }
+    }
+
+    private mutating func end(_ action: Action) -> Action {
+        self = MemberState(phase: .ended)
+        return action
     }
 }

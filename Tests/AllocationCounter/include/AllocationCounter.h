@@ -1,0 +1,14 @@
+// Counts the allocations of the calling thread, in whatever library they happen.
+#ifndef ALLOCATION_COUNTER_H
+#define ALLOCATION_COUNTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/// Whether allocations are counted: not under a sanitizer, which brings an allocator of its own.
+bool allocations_are_counted(void);
+
+/// How often this thread has asked for memory so far.
+uint64_t allocation_count(void);
+
+#endif
