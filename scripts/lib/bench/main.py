@@ -43,13 +43,13 @@ def read_options():
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Measures the gateway against the floor and nginx with nchan.")
     parser.add_argument("--quick", action="store_true",
-                        help="rows A, A1, C of ours and the floor, once, short")
+                        help="rows A, A1 and C of the gateway and the floor, once and short")
     parser.add_argument("--runs", type=positive, help="runs of each row, the table has their medians (3)")
     parser.add_argument("--seconds", type=positive, help="length of a run (5)")
     parser.add_argument("--rows", type=listed([*ROWS, *OWN]), metavar="LIST",
                         help=f"of {','.join([*ROWS, *OWN])} (all)")
     parser.add_argument("--servers", type=listed(NAMES), metavar="LIST", help=f"of {','.join(NAMES)} (all)")
-    parser.add_argument("--no-docs", action="store_true", help="leave docs/PERFORMANCE.md alone")
+    parser.add_argument("--no-docs", action="store_true", help="do not write docs/PERFORMANCE.md")
     options = parser.parse_args()
     options.is_whole = not (options.quick or options.rows or options.servers)
     options.runs = options.runs or (1 if options.quick else 3)

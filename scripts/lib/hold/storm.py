@@ -33,9 +33,9 @@ def read_options():
         prog="scripts/storm", allow_abbrev=False,
         description="Starts Redis and two gateways, with all N clients on the first and some on the second; "
         "kills the first (SIGKILL) while messages are published to all; its clients go to the second at once, "
-        "with their tokens. Everything stays on loopback and is stopped in the end.",
-        epilog="Exit: 0 all clients came back and the second gateway's own clients had every message once; "
-        "1 not so; 2 wrong usage.")
+        "with their tokens. Everything stays on loopback, and the script stops all of it at the end.",
+        epilog="Exit: 0 all clients came back and the second gateway's own clients received every message once; "
+        "1 otherwise; 2 wrong usage.")
     parser.add_argument(
         "clients", metavar="N", nargs="?", type=int, default=10_000,
         help="clients of the gateway that is killed (default 10000)")

@@ -19,15 +19,15 @@ from soak import Soak
 def read_options():
     parser = argparse.ArgumentParser(
         prog="scripts/soak", allow_abbrev=False,
-        description="Starts Redis, three gateways and nginx; keeps clients connected, of which some come and go and "
-        "some read too slowly; publishes numbered notices; lets a fault happen every few seconds; and accounts for "
-        "every notice of every connection. Everything stays on loopback and is stopped in the end.",
-        epilog="Exit: 0 nothing was lost but in declared gaps and with connections that ended, nothing came twice, "
-        "out of order or to the wrong place, and no node has grown; 1 not so; 2 wrong usage.")
+        description="Starts Redis, three gateways and nginx; keeps clients connected, some of which come and go or read "
+        "too slowly; publishes numbered notices; causes a fault every few seconds; and accounts for every notice of "
+        "every connection. Everything stays on loopback, and the script stops all of it at the end.",
+        epilog="Exit: 0 notices were lost only in declared gaps and with connections that ended, none came twice, "
+        "out of order or to the wrong client, and no node has grown; 1 otherwise; 2 wrong usage.")
     parser.add_argument(
         "minutes", metavar="MINUTES", nargs="?", type=float, default=30, help="length of the run (default 30)")
     parser.add_argument(
-        "--seed", metavar="N", type=int, help="choose faults and clients' behaviour as another run did")
+        "--seed", metavar="N", type=int, help="repeat the faults and clients' behaviour of the run with this seed")
     parser.add_argument("--clients", metavar="N", type=int, default=600, help="clients (default 600)")
     parser.add_argument(
         "--faults", metavar="LIST", help="only these kinds, separated by commas: " + ", ".join(Faults.names))
