@@ -72,13 +72,13 @@ private final class Rig {
 
     private static func text(_ news: WorkerNews) -> String {
         switch news {
-        case .subscribed(let room): "subscribed \(room)"
+        case .subscribed(let room, _): "subscribed \(room)"
         case .subscriptionsLost: "lost"
         case .subscriptionsRestored: "restored"
         case .gapEnded(let milliseconds): "gap \(milliseconds > 0)"
         case .messagesLost(let rooms, let milliseconds):
             "missing \(rooms.map(\.description).sorted()) \(milliseconds > 0)"
-        case .refused(let room): "refused \(room)"
+        case .refused(let room, _): "refused \(room)"
         case .master(let address): "master \(address)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"

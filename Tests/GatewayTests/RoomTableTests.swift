@@ -322,6 +322,22 @@ import Testing
         #expect(released == nil)
     }
 
+    /// A confirmation that the feed sent before it knew that the room was left is about the earlier stay: until the feed
+    /// knows of the new one, messages pass the worker by.
+    @Test func confirmationOfAnEarlierStayCountsForNothing() throws {
+        let rig = try WorkerRig()
+        let table = rig.worker.rooms
+        table.cancel(table.prepare([room("a")]))
+        let again = table.prepare([room("a")])
+        table.subscribed(room("a"), leaveCount: 0)
+        #expect(!again.isReady)
+        table.refused(room("a"), leaveCount: 0)
+        #expect(!again.isRefused)
+        table.subscribed(room("a"), leaveCount: 1)
+        #expect(again.isReady)
+        table.cancel(again)
+    }
+
     /// A confirmation that came before the loss is worth nothing after it.
     @Test func lossWhilePendingMakesEveryRoomWaitAgain() throws {
         let rig = try WorkerRig()

@@ -120,7 +120,7 @@ private final class Rig {
         rig.step("the record names it", until: { try $0.isRegistered() }) {
             let (node, connection) = (try field($0, "node"), try field($0, "connection"))
             #expect(node == "n0" && connection == "41")
-            $0.tell(.subscribed(room: RoomId("a")!))
+            $0.tell(.subscribed(room: RoomId("a")!, leaveCount: 0))
         }
         try rig.workers.scenario.run()
         #expect(try field(rig, "rooms") == "a")
@@ -137,7 +137,7 @@ private final class Rig {
             return $0.received.hasSuffix("\r\n\r\n")
         }) {
             $0.tell(.revoked(other))
-            $0.tell(.subscribed(room: RoomId("a")!))
+            $0.tell(.subscribed(room: RoomId("a")!, leaveCount: 0))
         }
         try rig.workers.scenario.run()
         #expect(rig.received.hasPrefix("HTTP/1.1 101 "))

@@ -160,3 +160,10 @@ func message(_ payload: [UInt8], in room: RoomId = RoomId("a")!, order: UInt64 =
 
 /// A text frame, as a message of one room comes to its members.
 func textFrame(_ payload: [UInt8]) -> SharedBytes { payload.withUnsafeBytes { SharedBytes.textFrame($0) } }
+
+extension RoomTable {
+    /// News of a feed that knows of all that the worker has left.
+    func subscribed(_ id: RoomId) { subscribed(id, leaveCount: leaveCount) }
+
+    func refused(_ id: RoomId) { refused(id, leaveCount: leaveCount) }
+}

@@ -42,21 +42,15 @@ final class Broadcaster {
     }
 
     /// Adds a message to what leaves for some workers at the end of the turn.
-    func add(_ message: Message, to workers: RoomSubscriptions.Workers) { add(.deliver(message), to: workers) }
+    func add(_ message: Message, to workers: RoomSubscriptions.Workers) {
+        RoomSubscriptions.forEach(workers) { outgoing[$0].append(.deliver(message)) }
+    }
 
-    /// Adds news for some workers.
-    func add(_ news: WorkerNews, to workers: RoomSubscriptions.Workers) { add(.news(news), to: workers) }
+    /// Adds news for one worker.
+    func add(_ news: WorkerNews, to worker: Int) { outgoing[worker].append(.news(news)) }
 
     func addToAll(_ news: WorkerNews) {
         for worker in outgoing.indices { outgoing[worker].append(.news(news)) }
-    }
-
-    private func add(_ message: WorkerMessage, to workers: RoomSubscriptions.Workers) {
-        var remaining = workers
-        while remaining != 0 {
-            outgoing[remaining.trailingZeroBitCount].append(message)
-            remaining &= remaining - 1
-        }
     }
 
     /// Posts what the turn has brought.

@@ -22,6 +22,8 @@ final class Feed {
     private let subscriber: RedisSubscriber
     private let metrics: SubscriberMetrics
     private var subscriptions: RoomSubscriptions
+    /// How many leaves of each worker have been handled: goes along with news of its rooms.
+    private var leaveCounts: [UInt64]
     private var gap: Gap
     /// How often the connection was lost; wraps.
     private var lossCount: UInt32 = 0
@@ -45,6 +47,7 @@ final class Feed {
         controlChannel = channels.gateway(configuration.nodeId)
         metrics = node.metrics.subscriber
         subscriptions = RoomSubscriptions(grace: configuration.unsubscribeGrace)
+        leaveCounts = Array(repeating: 0, count: configuration.workerCount)
         gap = Gap(isTold: configuration.tellsGaps)
         refusedLog = RateLimitedLog(node.log)
         gapLog = RateLimitedLog(node.log)
@@ -114,11 +117,12 @@ final class Feed {
         case .join(let room, let worker):
             switch subscriptions.join(room, worker: worker) {
             case .subscribe: subscriber.subscribe(channels.room(room))
-            case .confirm: broadcaster.add(.subscribed(room: room), to: 1 << worker)
+            case .confirm: tellSubscribed(room, 1 << worker)
             case .wait: break
-            case .refuse: broadcaster.add(.refused(room: room), to: 1 << worker)
+            case .refuse: tellRefused(room, 1 << worker)
             }
         case .leave(let room, let worker):
+            leaveCounts[worker] += 1
             subscriptions.leave(room, worker: worker, now: .now)
         case .stop:
             subscriber.stop()
@@ -128,7 +132,19 @@ final class Feed {
 
     private func confirmed(_ channel: [UInt8]) {
         guard let room = channels.room(ofChannel: channel) else { return }
-        broadcaster.add(.subscribed(room: room), to: subscriptions.confirmed(room))
+        tellSubscribed(room, subscriptions.confirmed(room))
+    }
+
+    private func tellSubscribed(_ room: RoomId, _ workers: RoomSubscriptions.Workers) {
+        RoomSubscriptions.forEach(workers) {
+            broadcaster.add(.subscribed(room: room, leaveCount: leaveCounts[$0]), to: $0)
+        }
+    }
+
+    private func tellRefused(_ room: RoomId, _ workers: RoomSubscriptions.Workers) {
+        RoomSubscriptions.forEach(workers) {
+            broadcaster.add(.refused(room: room, leaveCount: leaveCounts[$0]), to: $0)
+        }
     }
 
     private func left(_ channel: [UInt8]) {
@@ -141,7 +157,7 @@ final class Feed {
         guard let room = channels.room(ofChannel: channel) else { return }
         let workers = subscriptions.refused(room)
         if workers != 0 { refusedLog.warning("redis refuses a room", ["rooms": "\(room)"]) }
-        broadcaster.add(.refused(room: room), to: workers)
+        tellRefused(room, workers)
     }
 
     private func sweep() {

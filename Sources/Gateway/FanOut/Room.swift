@@ -9,6 +9,9 @@ final class Room {
     private(set) var audiences: InlineArray<1, Audience>
     /// What came in this turn, in order.
     private(set) var messages: ContiguousArray<Message> = []
+    /// How many rooms the worker had left when it entered this one: news that the feed sent before it knew of these
+    /// leaves may be about an earlier stay in the room, between which and this one messages are missing.
+    let leaveCount: UInt64
     /// Handshakes on their way into the room: it may not be left meanwhile.
     var pendingCount = 0
     /// Whether Redis has confirmed the subscription, so that nothing published from now on is missed: a copy of what the
@@ -19,8 +22,9 @@ final class Room {
     /// Handshakes that wait for `isSubscribed`.
     var waiting: [PendingJoin] = []
 
-    init(id: RoomId) {
+    init(id: RoomId, leaveCount: UInt64) {
         self.id = id
+        self.leaveCount = leaveCount
         audiences = InlineArray { Audience(Encoding.allCases[$0]) }
     }
 

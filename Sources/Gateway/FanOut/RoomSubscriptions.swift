@@ -17,6 +17,15 @@ struct RoomSubscriptions {
     typealias Workers = UInt64
     static let maximumWorkerCount = 64
 
+    /// Calls `body` for each worker of a set.
+    static func forEach(_ workers: Workers, _ body: (Int) -> Void) {
+        var remaining = workers
+        while remaining != 0 {
+            body(remaining.trailingZeroBitCount)
+            remaining &= remaining - 1
+        }
+    }
+
     private enum State { case subscribing, subscribed, unsubscribing, refused }
 
     private struct Room {

@@ -6,17 +6,20 @@ import RedisSchema
 /// Room → local members.
 final class RoomTable {
     private let worker: Int
-    private let feed: Mailbox<FeedMessage>
+    private let tellFeed: (FeedMessage) -> Void
     private let metrics: WorkerMetrics
     private var rooms: [RoomId: Room] = [:]
     /// The rooms that have messages in this turn.
     private var dirty: ContiguousArray<Room> = []
     private let merged = MergedMessages()
+    /// How often the worker has told the feed that it leaves a room.
+    private(set) var leaveCount: UInt64 = 0
 
-    init(worker: Int, feed: Mailbox<FeedMessage>, metrics: WorkerMetrics) {
+    /// - Parameter tellFeed: says to the feed which rooms the worker has.
+    init(worker: Int, metrics: WorkerMetrics, tellFeed: @escaping (FeedMessage) -> Void) {
         self.worker = worker
-        self.feed = feed
         self.metrics = metrics
+        self.tellFeed = tellFeed
     }
 
     /// Every room, also those that nobody has entered yet, in any order.
@@ -116,11 +119,11 @@ final class RoomTable {
             room.pendingCount += 1
             return room
         }
-        let room = Room(id: id)
+        let room = Room(id: id, leaveCount: leaveCount)
         room.pendingCount = 1
         rooms[id] = room
         metrics.rooms.set(UInt64(rooms.count))
-        feed.post(.join(room: id, worker: worker))
+        tellFeed(.join(room: id, worker: worker))
         return room
     }
 
@@ -128,15 +131,17 @@ final class RoomTable {
         guard room.isUnused else { return }
         rooms[room.id] = nil
         metrics.rooms.set(UInt64(rooms.count))
-        feed.post(.leave(room: room.id, worker: worker))
+        leaveCount += 1
+        tellFeed(.leave(room: room.id, worker: worker))
     }
 
     // MARK: Subscriptions
 
-    /// Redis has confirmed a room. A confirmation that crossed the room's leaving and rejoining may come early; the
-    /// room was then subscribed without a break, so it is true all the same.
-    func subscribed(_ id: RoomId) {
-        guard let room = rooms[id], !room.isSubscribed else { return }
+    /// Redis has confirmed a room.
+    ///
+    /// - Parameter leaveCount: how many leaves of this worker the feed had handled by then.
+    func subscribed(_ id: RoomId, leaveCount: UInt64) {
+        guard let room = rooms[id], leaveCount >= room.leaveCount, !room.isSubscribed else { return }
         room.isSubscribed = true
         room.isRefused = false
         let waiting = room.waiting
@@ -144,9 +149,9 @@ final class RoomTable {
         for pending in waiting { pending.roomIsSubscribed() }
     }
 
-    /// Redis' access rules refuse a room: who waits for it goes away, who is in it stays.
-    func refused(_ id: RoomId) {
-        guard let room = rooms[id] else { return }
+    /// Redis' access rules refuse a room: handshakes that wait for it fail, members stay.
+    func refused(_ id: RoomId, leaveCount: UInt64) {
+        guard let room = rooms[id], leaveCount >= room.leaveCount else { return }
         room.isSubscribed = false
         room.isRefused = true
         let waiting = room.waiting
@@ -154,7 +159,7 @@ final class RoomTable {
         for pending in waiting { pending.onRefused?() }
     }
 
-    /// The subscriber's connection is lost: every room waits for its confirmation again.
+    /// The feed's connection is lost: every room waits for its confirmation again.
     func subscriptionsLost(pending: some Sequence<PendingJoin>) {
         for room in rooms.values { room.isSubscribed = false }
         for join in pending { join.subscriptionsLost() }

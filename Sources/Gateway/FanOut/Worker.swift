@@ -44,7 +44,7 @@ final class Worker {
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
         registry = ClientRegistry(node: node, worker: index, loop: loop)
-        rooms = RoomTable(worker: index, feed: node.feedMailboxes[0], metrics: metrics)
+        rooms = RoomTable(worker: index, metrics: metrics) { [feed = node.feedMailboxes[0]] in feed.post($0) }
         turn = Turn(rooms: rooms, backlog: node.backlogs[index], metrics: metrics, log: node.log) {
             Worker.makeRing(for: index, node)
         }
@@ -83,8 +83,8 @@ final class Worker {
 
     private func handle(_ news: WorkerNews) {
         switch news {
-        case .subscribed(let room): rooms.subscribed(room)
-        case .refused(let room): rooms.refused(room)
+        case .subscribed(let room, let leaveCount): rooms.subscribed(room, leaveCount: leaveCount)
+        case .refused(let room, let leaveCount): rooms.refused(room, leaveCount: leaveCount)
         case .subscriptionsLost(let count): subscriptionsLost(count: count)
         case .subscriptionsRestored: heartbeats.nodeIsHeardAgain()
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)

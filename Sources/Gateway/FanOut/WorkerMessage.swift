@@ -20,10 +20,11 @@ enum WorkerMessage: Sendable {
 enum WorkerNews: Sendable {
     // From the feed, of its rooms.
 
-    /// The room is subscribed: what is published from now on comes.
-    case subscribed(room: RoomId)
+    /// The room is subscribed: what is published from now on comes. `leaveCount` is how many leaves of this worker the
+    /// feed had handled when it said so.
+    case subscribed(room: RoomId, leaveCount: UInt64)
     /// Redis' access rules refuse the room.
-    case refused(room: RoomId)
+    case refused(room: RoomId, leaveCount: UInt64)
     /// The feed's connection is lost, and with it every subscription; how often that has happened by now (wraps).
     case subscriptionsLost(count: UInt32)
     /// It is back, and every room is subscribed again.
