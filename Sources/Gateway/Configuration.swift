@@ -180,7 +180,7 @@ struct Configuration: Sendable {
     }
 
     /// A set of workers is one machine word.
-    private static let maximumWorkerCount = RoomSubscriptions.maximumWorkerCount
+    private static let maximumWorkerCount = Limits.workerCount
 
     /// Both clocks of a token, checked against each other: a token that died with its last heartbeat's
     /// deadline would turn every slow beat into a token error instead of a close with 4000.

@@ -32,9 +32,6 @@ struct ConnectionLimits: Equatable {
     private static let minimumHttpConnectionsPerWorker = 4
     private static let minimumHttpConnectionCount = 16
 
-    /// Probes, scrapers and a few open pages of the console, with six connections each.
-    static let adminConnections = 24
-
     let descriptors: Int
     let clients: Int
     /// Requests, and handshakes on their way.
@@ -43,7 +40,7 @@ struct ConnectionLimits: Equatable {
     /// - Throws: when the configuration asks for more connections than there are descriptors.
     init(_ configuration: Configuration, descriptors: Int) throws(UsageError) {
         let workers = configuration.workerCount
-        let reserved = Self.reservedCount + Self.reservedPerWorker * workers + Self.adminConnections
+        let reserved = Self.reservedCount + Self.reservedPerWorker * workers + Limits.adminConnectionCount
         let minimumHttp = max(Self.minimumHttpConnectionCount, Self.minimumHttpConnectionsPerWorker * workers)
         let available = descriptors - reserved - minimumHttp
         let wanted = configuration.maximumConnectionCount ?? min(available, Int(Double(descriptors) * Self.clientShare))

@@ -9,7 +9,7 @@ import Redis
 /// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
     /// How long after the last slice of a drain the node waits for closing handshakes and open requests.
-    private static let drainGrace = Member.closeTimeout + .seconds(1)
+    private static let drainGrace = Limits.closeTimeout + .seconds(1)
 
     private let context: NodeContext
     private let loop: EventLoop
@@ -31,6 +31,7 @@ final class Node {
 
     /// - Throws: when an address cannot be bound.
     init(_ configuration: Configuration, limits: ConnectionLimits, log: Log) throws(SystemError) {
+        Limits.check()
         self.limits = limits
         loop = try EventLoop()
         let state = NodeState(

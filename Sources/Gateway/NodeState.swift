@@ -6,9 +6,6 @@ import Synchronization
 
 /// Readiness and the count of connections, shared by all threads of a node.
 final class NodeState: Sendable {
-    /// Connections on their way from the admin listener to a worker: of the descriptors that no connection may take.
-    static let maximumHandoverCount = 4
-
     /// WebSocket connections that the node takes at most.
     let maximumClientCount: Int
     /// Other connections that it takes at most: requests, and handshakes on their way.
@@ -94,7 +91,7 @@ final class NodeState: Sendable {
     func releaseClient() { clientCount.subtract(1, ordering: .relaxed) }
 
     /// Takes a place on the way from the admin listener to a worker; false when there is none.
-    func admitHandover() -> Bool { NodeState.admit(handoverCount, NodeState.maximumHandoverCount) }
+    func admitHandover() -> Bool { NodeState.admit(handoverCount, Limits.handoverCount) }
 
     func releaseHandover() { handoverCount.subtract(1, ordering: .relaxed) }
 

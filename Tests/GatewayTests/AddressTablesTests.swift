@@ -87,8 +87,8 @@ private func address(_ number: Int) -> IPAddress { IPAddress(v4: UInt32(number))
     @Test func floodOfAddressesIsBounded() {
         var rates = AddressRates()
         for number in 0..<200_000 { _ = rates.take(address(number), limit, now: at(0)) }
-        #expect(rates.addressCount <= 2 * AddressRates.maximumAddressCount)
-        #expect(rates.addressCount > AddressRates.maximumAddressCount)
+        #expect(rates.addressCount <= 2 * Limits.rateAddressCount)
+        #expect(rates.addressCount > Limits.rateAddressCount)
         // Who asked last is still known.
         #expect(taken(&rates, 9, of: address(199_999), at: 0) == 3)
     }

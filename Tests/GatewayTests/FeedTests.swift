@@ -281,17 +281,17 @@ private final class Publishing: Sendable {
         let backlog = rig.node.backlogs[0]
         rig.await("c: 1") { try rig.server.command("PUBLISH", "room:c", "1") }
         rig.await("b: 3", worker: 1) {
-            backlog.add(Broadcaster.maximumBacklogBytes + 1_000)
+            backlog.add(Limits.workerBacklogBytes + 1_000)
             for (room, text) in [("a", "2"), ("b", "3")] { try rig.server.command("PUBLISH", "room:\(room)", text) }
         }
         // Not before it has caught up well: else there would be a notice for every few messages.
         rig.await("b: 4", worker: 1) {
-            backlog.subtract(Broadcaster.maximumBacklogBytes / 4)
+            backlog.subtract(Limits.workerBacklogBytes / 4)
             try rig.server.command("PUBLISH", "room:b", "4")
         }
         // No message is needed to end it.
         rig.scenario.step("the gap is counted", until: { rig.node.metrics.subscriber.gaps.value == 1 }) {
-            backlog.subtract(Broadcaster.maximumBacklogBytes / 2)
+            backlog.subtract(Limits.workerBacklogBytes / 2)
         }
         rig.await("b: 5") { try rig.server.command("PUBLISH", "room:b", "5") }
         rig.await("b: 5", worker: 1)

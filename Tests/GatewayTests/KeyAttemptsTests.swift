@@ -34,13 +34,13 @@ import Testing
 
     @Test func tableIsBounded() {
         var attempts = KeyAttempts()
-        for number in 0..<UInt32(3 * KeyAttempts.maximumAddressCount) {
+        for number in 0..<UInt32(3 * Limits.keyAttemptAddressCount) {
             attempts.failed(IPAddress(v4: number), now: start)
-            #expect(attempts.addressCount <= KeyAttempts.maximumAddressCount)
+            #expect(attempts.addressCount <= Limits.keyAttemptAddressCount)
         }
-        for number in 0..<UInt32(KeyAttempts.maximumAddressCount) {
+        for number in 0..<UInt32(Limits.keyAttemptAddressCount) {
             attempts.failed(IPAddress(v4: number), now: start + .seconds(60))
         }
-        #expect(attempts.addressCount <= KeyAttempts.maximumAddressCount)
+        #expect(attempts.addressCount <= Limits.keyAttemptAddressCount)
     }
 }

@@ -54,7 +54,7 @@ import Testing
         let last = writtenCount - 11
         let before = pipe.read(until: "number=\(last) ")
         #expect(before.contains("number=0 "))
-        #expect(before.utf8.count >= LogWriter.maximumPendingBytes)
+        #expect(before.utf8.count >= Limits.pendingLogBytes)
         #expect(writer.flush(within: .seconds(240)))
         log.info("read again")
         let after = pipe.read(until: "read again")

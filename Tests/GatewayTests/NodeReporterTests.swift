@@ -119,7 +119,7 @@ private final class Rig {
 
     @Test func onlyTheLargestRoomsAreTold() throws {
         let rig = try Rig()
-        try rig.enter(RoomWalk.sliceCount * 2 + 1)
+        try rig.enter(Limits.roomSliceCount * 2 + 1)
         _ = try rig.worker.connect("room-7", "room-2000")
         rig.scenario.step("the report is there", until: { try rig.report() != nil }) { rig.reporter.report() }
         try rig.scenario.run()
@@ -267,10 +267,10 @@ private final class Rig {
     /// The same question twice is one, the others wait for it, and when all is answered there is room for more.
     @Test func questionsAreAnsweredOneAfterTheOther() throws {
         let rig = try Rig()
-        try rig.enter(RoomWalk.sliceCount + 1)
+        try rig.enter(Limits.roomSliceCount + 1)
         rig.scenario.step("the first end", until: { rig.ends == 1 }) {
             for _ in 0..<2 { rig.lister.list(reply: ReplyId("r1")!) }
-            for number in 1...RoomLister.maximumWaitingCount { rig.lister.list(reply: ReplyId("other-\(number)")!) }
+            for number in 1...Limits.roomListWaitingCount { rig.lister.list(reply: ReplyId("other-\(number)")!) }
         }
         rig.scenario.step("an end of all", until: { rig.lister.waitingCount == 0 })
         rig.scenario.step("the second end", until: { rig.ends == 2 }) { rig.lister.list(reply: ReplyId("r1")!) }
@@ -280,9 +280,9 @@ private final class Rig {
 
     @Test func whoAsksTooMuchIsNotAnswered() throws {
         let rig = try Rig()
-        try rig.enter(RoomWalk.sliceCount + 1)
+        try rig.enter(Limits.roomSliceCount + 1)
         rig.scenario.then {
-            for number in 1...RoomLister.maximumWaitingCount { rig.lister.list(reply: ReplyId("other-\(number)")!) }
+            for number in 1...Limits.roomListWaitingCount { rig.lister.list(reply: ReplyId("other-\(number)")!) }
             rig.lister.list(reply: ReplyId("r1")!)
         }
         rig.scenario.step("an end of all", until: { rig.lister.waitingCount == 0 })

@@ -54,7 +54,7 @@ import Testing
     }
 
     @Test func everyWorkerCounts() {
-        let count = RoomSubscriptions.maximumWorkerCount
+        let count = Limits.workerCount
         let state = state(workers: count)
         state.setSubscriberUp(true)
         for worker in 0..<count {
@@ -71,7 +71,7 @@ import Testing
         state.releaseClient()
         #expect(state.admitClient())
         #expect(!state.admitClient())
-        for _ in 0..<NodeState.maximumHandoverCount { #expect(state.admitHandover()) }
+        for _ in 0..<Limits.handoverCount { #expect(state.admitHandover()) }
         #expect(!state.admitHandover())
         state.releaseHandover()
         #expect(state.admitHandover())

@@ -10,7 +10,7 @@ private struct Peer {
 
     /// Lets the queue write up to `limit` bytes; returns how many it wrote.
     mutating func take(_ limit: Int, from queue: OutboundQueue) -> Int {
-        withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) { vectors in
+        withUnsafeTemporaryAllocation(of: iovec.self, capacity: Limits.backlogVectorCount) { vectors in
             let count = queue.gather(into: vectors)
             var left = limit
             for vector in vectors[..<count] {
@@ -77,7 +77,7 @@ private struct Peer {
     }
 
     @Test func oneWriteTakesAtMostSoManyFrames() {
-        let limit = OutboundQueue.maximumVectorCount
+        let limit = Limits.backlogVectorCount
         for count in [limit - 1, limit, limit + 1, 3 * limit + 5] {
             let (frames, stream) = frames(Array(repeating: 3, count: count))
             let queue = queue(frames)
@@ -185,7 +185,7 @@ private struct Peer {
     }
 
     @Test func oneWriteTakesAtMostSoManyBytes() {
-        let limit = OutboundQueue.maximumWriteBytes
+        let limit = Limits.backlogWriteBytes
         let (frames, stream) = frames([10, limit - 5, limit + 7, 3])
         let queue = queue(frames)
         var peer = Peer()
@@ -260,7 +260,7 @@ private struct Peer {
         }
         #expect(queues.reduce(0) { $0 + $1.byteCount } > 2_000_000_000)
         let sharing = queues.filter { queue in
-            withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) { vectors in
+            withUnsafeTemporaryAllocation(of: iovec.self, capacity: Limits.backlogVectorCount) { vectors in
                 let count = queue.gather(into: vectors)
                 return vectors[..<count].map { UnsafeRawPointer($0.iov_base) } == addresses
             }

@@ -33,11 +33,11 @@ import Testing
 
     @Test func theirNumberIsBounded() {
         var tokens = PageTokens(life: .seconds(35))
-        for number in 0...PageTokens.maximumCount {
+        for number in 0...Limits.pageTokenCount {
             tokens.keep(token(number), now: start + .milliseconds(number))
         }
-        let now = start + .milliseconds(PageTokens.maximumCount)
+        let now = start + .milliseconds(Limits.pageTokenCount)
         #expect(!tokens.contains(token(0), now: now))
-        #expect((1...PageTokens.maximumCount).allSatisfy { tokens.contains(token($0), now: now) })
+        #expect((1...Limits.pageTokenCount).allSatisfy { tokens.contains(token($0), now: now) })
     }
 }

@@ -30,7 +30,7 @@ import Testing
                 bytes.append(UInt8(ascii: " "))
             }
             let record = registration(bytes).record
-            #expect((1...RegistryScript.maximumLifeSeconds).contains(record.ttlSeconds))
+            #expect((1...Limits.recordLifeSeconds).contains(record.ttlSeconds))
             for remaining in [Int64.min, -2, 0, 1, .max] {
                 _ = HeartbeatClock.decide(
                     ttlSeconds: record.ttlSeconds, remainingMilliseconds: remaining, timeout: .seconds(30))

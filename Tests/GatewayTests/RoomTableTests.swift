@@ -116,7 +116,7 @@ import Testing
     /// Where the bytes of a client's backlog lie.
     private func backlog(_ client: Member) -> [UnsafeRawPointer] {
         guard let queue = client.queue else { return [] }
-        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) { vectors in
+        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Limits.backlogVectorCount) { vectors in
             let count = queue.gather(into: vectors)
             return vectors[..<count].compactMap { UnsafeRawPointer($0.iov_base) }
         }
@@ -172,7 +172,7 @@ import Testing
         ]
         var expected: [String: [UInt8]] = ["ab": [], "bc": []]
         var order: UInt64 = 0
-        for count in [1, 2, MergedMessages.maximumVectorCount, 2 * MergedMessages.maximumVectorCount + 3] {
+        for count in [1, 2, Limits.mergedVectorCount, 2 * Limits.mergedVectorCount + 3] {
             for _ in 0..<count {
                 order += 1
                 let name = ["a", "b", "c"].randomElement(using: &random)!

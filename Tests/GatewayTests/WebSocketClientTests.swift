@@ -318,7 +318,7 @@ import WebSocket
         let rig = try WorkerRig()
         let peer = try rig.connect("a", bufferBytes: 4096)
         let bytes = payload(1, count: 125)
-        for _ in 0..<ControlFrameRate.maximumBurstCount { peer.send(.ping, bytes) }
+        for _ in 0..<Limits.controlFrameBurstCount { peer.send(.ping, bytes) }
         #expect(peer.client.phase == .open)
         let queue = try #require(peer.client.queue, "the socket takes everything: the test proves nothing")
         #expect(queue.memoryBytes <= 2 * (127 + SharedBytes.overheadBytes))
@@ -327,7 +327,7 @@ import WebSocket
     @Test(arguments: [Opcode.ping, .pong]) func tooManyControlFramesEndTheConnection(opcode: Opcode) throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
-        let limit = ControlFrameRate.maximumBurstCount
+        let limit = Limits.controlFrameBurstCount
         // Those of a second or so are allowed on top, the time in which this test sends them.
         peer.send((0..<limit).flatMap { _ in TestPeer.frame(opcode) })
         #expect(peer.client.phase == .open)

@@ -33,9 +33,6 @@ struct AddressCounts: Sendable {
 /// bucket is full, as that of a new address is: nothing is lost. Only when more addresses than a generation holds ask
 /// within a second the change comes early, and some get a full bucket too soon.
 struct AddressRates: Sendable {
-    /// A generation's: some 3 MB for both, which a flood from a whole IPv6 allocation does not pass.
-    static let maximumAddressCount = 32_768
-
     private var younger: [IPAddress: MonotonicInstant] = [:]
     private var older: [IPAddress: MonotonicInstant] = [:]
     private var nextChange = MonotonicInstant(nanoseconds: 0)
@@ -45,7 +42,7 @@ struct AddressRates: Sendable {
 
     /// Takes one out of the bucket of the address; false when there is none.
     mutating func take(_ address: IPAddress, _ limit: RateLimit, now: MonotonicInstant) -> Bool {
-        if now >= nextChange || younger.count >= AddressRates.maximumAddressCount { changeGeneration(now) }
+        if now >= nextChange || younger.count >= Limits.rateAddressCount { changeGeneration(now) }
         let fullAt = younger[address] ?? older[address] ?? now
         guard let next = limit.take(fullAt: fullAt, now: now) else { return false }
         younger[address] = next

@@ -5,11 +5,6 @@ import WebSocket
 
 /// Keeps the connections of a loop alive, their deadlines, and the buffer into which each of them reads.
 final class ConnectionHost {
-    /// Room for what one read event brings. Shared: what is not used up at once is kept by its connection.
-    private static let readBufferBytes = 64 * 1024
-    /// Deadlines that one turn acts on: what comes due for everybody at once, as after an outage, is spread over turns.
-    private static let maximumDueCount = 1_024
-
     let loop: EventLoop
     let readBuffer: UnsafeMutableRawBufferPointer
     /// Where a connection lays out a control frame that leaves at once. Used up before another one may want it.
@@ -23,7 +18,7 @@ final class ConnectionHost {
     /// - Parameter maximumDelay: the longest deadline that a connection will set.
     init(loop: EventLoop, maximumDelay: Duration) {
         self.loop = loop
-        readBuffer = .allocate(byteCount: ConnectionHost.readBufferBytes, alignment: 64)
+        readBuffer = .allocate(byteCount: Limits.readBufferBytes, alignment: 64)
         controlBuffer = .allocate(byteCount: FrameHeader.maximumControlFrameBytes, alignment: 8)
         wheel = DeadlineWheel(maximumDelay: maximumDelay, now: .now)
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.tick() }
@@ -62,8 +57,8 @@ final class ConnectionHost {
     }
 
     private func tick() {
-        let due = wheel.takeDue(now: .now, maximumCount: ConnectionHost.maximumDueCount)
-        if due.count == ConnectionHost.maximumDueCount { continuation?.start(after: .zero) }
+        let due = wheel.takeDue(now: .now, maximumCount: Limits.deadlineBatchCount)
+        if due.count == Limits.deadlineBatchCount { continuation?.start(after: .zero) }
         for connection in due where connection.isWatching { connection.deadlinePassed() }
     }
 }

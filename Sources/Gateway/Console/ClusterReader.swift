@@ -8,9 +8,6 @@ import Redis
 final class ClusterReader {
     /// Nodes report every two seconds.
     private static let freshness = Duration.seconds(1)
-    /// Reports that are read at most: a set that something else has filled must not fill memory.
-    private static let maximumNodeCount = 500
-
     /// All reports, or this node's own and why there are no others.
     struct Cluster {
         var reports: [NodeReport]
@@ -46,7 +43,7 @@ final class ClusterReader {
 
     private static func ids(_ reply: RedisReply) -> [String] {
         (0..<reply.count).lazy.compactMap { reply[$0].bytes }.filter { NodeReport.isNodeId($0) }
-            .prefix(maximumNodeCount).map { String(decoding: $0, as: UTF8.self) }
+            .prefix(Limits.consoleNodeCount).map { String(decoding: $0, as: UTF8.self) }
     }
 
     private func readReports(of ids: [String]) {

@@ -15,9 +15,6 @@ import RedisSchema
 ///     POST /console/api/beat             {"token":…} → {}
 ///     GET  /console/api/watch?token=…&roomIds=…     a WebSocket
 final class ConsoleEndpoints {
-    /// Of a test notice: Redis and clients take more, a form in a browser need not.
-    static let maximumBodyBytes = 64 * 1024
-
     private static let root = "/console"
 
     /// Nothing but what this listener itself serves; in nobody's frame.

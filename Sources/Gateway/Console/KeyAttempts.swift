@@ -12,9 +12,6 @@ struct KeyAttempts {
     private static let burstTime = Duration.seconds(5)
     /// What a wrong key costs.
     private static let step = Duration.seconds(1)
-    /// Some 200 KB; a flood from more addresses than this forgets all of them.
-    static let maximumAddressCount = 4_096
-
     /// When the bucket of an address is full again; that of any other one is full.
     private var fullAt: [IPAddress: MonotonicInstant] = [:]
 
@@ -28,12 +25,12 @@ struct KeyAttempts {
 
     /// The address has shown a wrong key.
     mutating func failed(_ address: IPAddress, now: MonotonicInstant) {
-        if fullAt.count >= KeyAttempts.maximumAddressCount { forgetFull(now) }
+        if fullAt.count >= Limits.keyAttemptAddressCount { forgetFull(now) }
         fullAt[address.subscriber] = max(fullAt[address.subscriber] ?? now, now) + KeyAttempts.step
     }
 
     private mutating func forgetFull(_ now: MonotonicInstant) {
         fullAt = fullAt.filter { $0.value > now }
-        if fullAt.count >= KeyAttempts.maximumAddressCount { fullAt = [:] }
+        if fullAt.count >= Limits.keyAttemptAddressCount { fullAt = [:] }
     }
 }

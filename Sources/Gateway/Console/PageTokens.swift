@@ -5,9 +5,6 @@ import RedisSchema
 
 /// Tokens that this node's console has issued, as long as they live in Redis.
 struct PageTokens {
-    /// More pages than people look at; the one that would end first makes room for the next.
-    static let maximumCount = 1000
-
     private let life: Duration
     private var ends: [Token: MonotonicInstant] = [:]
 
@@ -19,7 +16,7 @@ struct PageTokens {
     /// - Complexity: O(tokens).
     mutating func keep(_ token: Token, now: MonotonicInstant) {
         ends = ends.filter { $0.value > now }
-        if ends.count >= PageTokens.maximumCount, let first = ends.min(by: { $0.value < $1.value }) {
+        if ends.count >= Limits.pageTokenCount, let first = ends.min(by: { $0.value < $1.value }) {
             ends[first.key] = nil
         }
         ends[token] = now + life

@@ -6,12 +6,6 @@ import RedisSchema
 /// Checks each published payload, makes a message of it, and posts it to the workers that have members in the room: one
 /// batch and one wake-up for each worker at the end of the loop's turn.
 final class Broadcaster {
-    /// What the messages that wait for a worker may take: bounds the node's memory if a worker cannot keep up.
-    static let maximumBacklogBytes = 64 << 20
-    /// A worker whose messages are dropped gets messages again when it has so much left, so that what is missing is
-    /// missing in one place, and its members are told of it seldom.
-    static let resumingBacklogBytes = maximumBacklogBytes / 2
-
     private let node: NodeContext
     private let metrics: SubscriberMetrics
     private var outgoing: [[WorkerMessage]]
@@ -58,8 +52,8 @@ final class Broadcaster {
         for worker in outgoing.indices where !outgoing[worker].isEmpty || !shed[worker].isEmpty {
             let waitingBytes = node.backlogs[worker].bytes
             if shed[worker].isEmpty {
-                if waitingBytes > Broadcaster.maximumBacklogBytes { dropMessages(for: worker) }
-            } else if waitingBytes > Broadcaster.resumingBacklogBytes {
+                if waitingBytes > Limits.workerBacklogBytes { dropMessages(for: worker) }
+            } else if waitingBytes > Limits.workerBacklogResumingBytes {
                 dropMessages(for: worker)
             } else {
                 resume(worker)

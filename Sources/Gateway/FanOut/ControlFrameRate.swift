@@ -8,10 +8,7 @@ import EventLoop
 /// A client has reason for a Ping every few seconds. A hundred a second, or a thousand at once after a pause, is what
 /// no client sends that means well, and few enough to cost nothing.
 struct ControlFrameRate {
-    static let perSecond = 100
-    static let maximumBurstCount = 1_000
-
-    private static let stepNanoseconds = Int64(1_000_000_000 / perSecond)
+    private static let stepNanoseconds = Int64(1_000_000_000 / Limits.controlFramesPerSecond)
 
     private var fullAt = MonotonicInstant(nanoseconds: 0)
 
@@ -19,7 +16,7 @@ struct ControlFrameRate {
     func allowance(now: MonotonicInstant) -> Int {
         let aheadNanoseconds = max(0, fullAt.nanoseconds - now.nanoseconds)
         let usedCount = (aheadNanoseconds + ControlFrameRate.stepNanoseconds - 1) / ControlFrameRate.stepNanoseconds
-        return max(0, ControlFrameRate.maximumBurstCount - Int(usedCount))
+        return max(0, Limits.controlFrameBurstCount - Int(usedCount))
     }
 
     /// Counts frames that have come.

@@ -225,7 +225,7 @@ final class Feed {
     private func receiveControl(_ channel: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
         guard channel.elementsEqual(controlChannel) else { return }
         // Not even decoded: anyone who may publish at all can write here, and this thread has notices to deliver.
-        guard payload.count <= ControlMessage.maximumBytes else {
+        guard payload.count <= Limits.controlMessageBytes else {
             controlLog.warning("control message is too long", ["bytes": "\(payload.count)"])
             return
         }

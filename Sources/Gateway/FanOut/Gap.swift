@@ -9,9 +9,6 @@ import RedisSchema
 /// are back waits until all are: the word of the gap goes before it, once. If more comes than may wait, the rest is
 /// lost, which is a second gap behind what has waited.
 struct Gap {
-    /// What the messages that wait may take; rooms come back in a fraction of a second.
-    private static let maximumHeldBytes = 64 << 20
-
     /// From here on messages may be missing; nil while none are.
     private(set) var start: MonotonicInstant?
     private let isTold: Bool
@@ -39,7 +36,7 @@ struct Gap {
     /// Keeps a message for the end; false if there are too many, and it is lost. From the first one that is lost on all
     /// are: what is missing then stands in one place.
     mutating func hold(_ message: Message, for workers: RoomSubscriptions.Workers) -> Bool {
-        guard dropped.isEmpty, heldBytes < Gap.maximumHeldBytes else {
+        guard dropped.isEmpty, heldBytes < Limits.gapHoldBytes else {
             dropped.add(message)
             return false
         }

@@ -10,12 +10,6 @@ import RedisSchema
 /// What the peer sends, and how one says goodbye to it, is the subclass's business. An idle member owns no buffer: what
 /// goes to it is shared.
 class Member: Connection {
-    /// How long a peer may take to answer a goodbye, and before that to take its backlog.
-    static let closeTimeout = Duration.seconds(5)
-
-    /// For a goodbye behind the rest of a begun frame, of what one turn may have brought (`Turn.maximumBytes`).
-    private static let lastWordBytes = Turn.maximumBytes
-
     final let token: Token
     /// Orders the connections of a worker and tells this one from others of its token.
     final let connectionID: UInt64
@@ -167,7 +161,7 @@ class Member: Connection {
     }
 
     private final func writeOut(_ queue: OutboundQueue) {
-        let result = withUnsafeTemporaryAllocation(of: iovec.self, capacity: OutboundQueue.maximumVectorCount) {
+        let result = withUnsafeTemporaryAllocation(of: iovec.self, capacity: Limits.backlogVectorCount) {
             let count = queue.gather(into: $0)
             turn.writeCount += 1
             return socket.write(vectors: UnsafeMutableBufferPointer(rebasing: $0[..<count]))
@@ -260,7 +254,7 @@ class Member: Connection {
 
     private final func sayGoodbye(_ reason: CloseReason) {
         worker.connections.memberLeft(self, reason)
-        setDeadline(after: Member.closeTimeout)
+        setDeadline(after: Limits.closeTimeout)
         let goodbye = goodbye(reason)
         changeBacklog { queue in
             // Only a begun frame must be completed for what follows to be understood.
@@ -281,7 +275,7 @@ class Member: Connection {
     /// again within `--tcp-user-timeout`, and no descriptor is kept for it.
     private final func leaveLastWord() {
         guard let queue else { return }
-        socket.enlargeSendBuffer(byBytes: Member.lastWordBytes)
+        socket.enlargeSendBuffer(byBytes: Limits.lastWordBytes)
         writeOut(queue)
     }
 

@@ -9,9 +9,6 @@ import Glibc
 /// Members of the same two rooms that are written one after the other share the work of merging. The arrays are used
 /// again, so that nothing is allocated for a member.
 final class MergedMessages {
-    /// Linux takes up to this many vectors a call (UIO_MAXIOV).
-    static let maximumVectorCount = 1_024
-
     private(set) var parts: ContiguousArray<SharedBytes> = []
     private(set) var byteCount = 0
     private var vectors: ContiguousArray<iovec> = []
@@ -60,7 +57,7 @@ final class MergedMessages {
         var written = 0
         var start = 0
         while start < vectors.count {
-            let end = min(start + MergedMessages.maximumVectorCount, vectors.count)
+            let end = min(start + Limits.mergedVectorCount, vectors.count)
             let isAll = end - start == vectors.count
             let wanted = isAll ? byteCount : vectors[start..<end].reduce(0) { $0 + $1.iov_len }
             onWrite()

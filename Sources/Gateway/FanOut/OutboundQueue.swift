@@ -4,13 +4,6 @@ import Glibc
 
 /// Frames in order, of which the first may be partly written.
 final class OutboundQueue {
-    /// Linux takes up to 1,024 vectors a call; more than this many frames a write brings nothing.
-    static let maximumVectorCount = 64
-
-    /// What one write takes at most, so that a client with a long backlog and a large window has its share of a turn
-    /// and not the whole of it.
-    static let maximumWriteBytes = 256 * 1024
-
     /// Frames are let go of as they are written; the empty places at the front are cut off when they are the larger
     /// part, so that draining moves each frame once or twice, however long the queue.
     private var frames: ContiguousArray<SharedBytes?> = []
@@ -55,7 +48,7 @@ final class OutboundQueue {
     func gather(into vectors: UnsafeMutableBufferPointer<iovec>) -> Int {
         var count = 0
         var skipped = writtenBytes
-        var room = OutboundQueue.maximumWriteBytes
+        var room = Limits.backlogWriteBytes
         while count < vectors.count, room > 0, first + count < frames.count, let frame = frames[first + count] {
             let length = min(frame.byteCount - skipped, room)
             vectors[count] = iovec(
@@ -83,7 +76,7 @@ final class OutboundQueue {
         if first == frames.count {
             frames.removeAll(keepingCapacity: true)
             first = 0
-        } else if first >= OutboundQueue.maximumVectorCount, first > frames.count / 2 {
+        } else if first >= Limits.backlogVectorCount, first > frames.count / 2 {
             frames.removeFirst(first)
             pongIndex = pongIndex.map { $0 - first }
             first = 0

@@ -15,8 +15,6 @@ import RedisSchema
 struct RoomSubscriptions {
     /// A set of workers; a node has at most 64.
     typealias Workers = UInt64
-    static let maximumWorkerCount = 64
-
     /// Calls `body` for each worker of a set.
     static func forEach(_ workers: Workers, _ body: (Int) -> Void) {
         var remaining = workers

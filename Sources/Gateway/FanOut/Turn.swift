@@ -8,10 +8,6 @@ import EventLoop
 /// bounded share of its own. What the feed says and what the node says stand in one order with the messages: a
 /// connection that is replaced gets what was published before.
 final class Turn {
-    /// What one turn takes of the messages that wait, by their memory. What is beyond waits for the next turn, after the
-    /// sockets had theirs; and no member that keeps up is taken for slow because of a burst.
-    static let maximumBytes = 256 * 1024
-
     private let rooms: RoomTable
     private let backlog: Backlog
     private let metrics: WorkerMetrics
@@ -60,7 +56,7 @@ final class Turn {
     }
 
     private func takeShare() {
-        var bytesLeft = Turn.maximumBytes
+        var bytesLeft = Limits.turnBytes
         var takenBytes = 0
         while nextWaiting < waiting.count, bytesLeft > 0 {
             let next = waiting[nextWaiting]

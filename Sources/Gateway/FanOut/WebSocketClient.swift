@@ -8,10 +8,6 @@ import WebSocket
 /// A WebSocket connection. Clients have little to say: Pings are answered, a Close is, and messages are read and
 /// dropped, in the host's read buffer, so that an idle client owns none.
 final class WebSocketClient: Member {
-    /// What one read takes at most, so that a client that sends without end has its share of a turn and not the whole
-    /// of it.
-    private static let maximumReadBytes = 16 * 1024
-
     private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
@@ -32,7 +28,7 @@ final class WebSocketClient: Member {
     // MARK: What the peer sends
 
     override func socketIsReadable() {
-        let buffer = UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<WebSocketClient.maximumReadBytes])
+        let buffer = UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<Limits.clientReadBytes])
         switch socket.read(into: buffer) {
         case .bytes(let count): receive(UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count]))
         case .wouldBlock: break

@@ -40,7 +40,7 @@ final class Worker {
         maximumMessageBytes = configuration.maximumMessageBytes
         let delays = [
             configuration.heartbeatTimeout, configuration.requestTimeout, configuration.keepAliveTimeout,
-            configuration.redisTimeout, Member.closeTimeout,
+            configuration.redisTimeout, Limits.closeTimeout,
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
         registry = ClientRegistry(node: node, worker: index, loop: loop)
@@ -135,7 +135,7 @@ final class Worker {
         self.drain = drain
         connections.onDeparture = { drain.check() }
         drain.start()
-        connections.close(patience: time + Member.closeTimeout)
+        connections.close(patience: time + Limits.closeTimeout)
     }
 
     /// Leaves the list of nodes, which waits for Redis no longer than any request, and ends the loop.

@@ -18,7 +18,7 @@ final class AdminEndpoints: HttpHandler {
     }
 
     func maximumBodyBytes(of request: HttpRequestHead) -> Int {
-        console != nil && ConsoleEndpoints.serves(request.path) ? ConsoleEndpoints.maximumBodyBytes : 0
+        console != nil && ConsoleEndpoints.serves(request.path) ? Limits.consoleBodyBytes : 0
     }
 
     func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] {

@@ -21,7 +21,7 @@ final class AdminListener {
         // Whoever comes is served at once: the longest idle connection goes, and were there none but waiting ones, the
         // one that waits longest.
         let places = HttpPlaces(
-            maximumCount: ConnectionLimits.adminConnections, grace: .zero, givesUpRequests: true)
+            maximumCount: Limits.adminConnectionCount, grace: .zero, givesUpRequests: true)
         let endpoints = AdminEndpoints(node: node, address: address, loop: loop)
         var log = RateLimitedLog(node.log)
         self.host = host

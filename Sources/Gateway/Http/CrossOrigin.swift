@@ -6,9 +6,6 @@ import HTTP
 struct CrossOrigin {
     /// What is allowed whether it is asked for or not.
     private static let usualHeaders = ["Authorization", "Content-Type"]
-    /// Names of fields that one preflight may ask for; pages that are traced send a handful.
-    private static let maximumHeadersBytes = 1024
-
     /// A page sees these fields beside those that every page sees.
     private static let exposed = HttpResponseField(
         "Access-Control-Expose-Headers", "\(Answer.detailName), Retry-After")
@@ -70,7 +67,7 @@ struct CrossOrigin {
     private static func askedHeaders(of request: HttpRequestHead) -> [String] {
         let names = request.fields.items(of: "Access-Control-Request-Headers")
         let lengthBytes = names.reduce(0) { $0 + $1.utf8.count + 1 }
-        guard lengthBytes <= maximumHeadersBytes, names.allSatisfy(HttpFields.isName) else { return [] }
+        guard lengthBytes <= Limits.preflightHeadersBytes, names.allSatisfy(HttpFields.isName) else { return [] }
         let usual = usualHeaders.map { $0.lowercased() }
         return names.filter { !usual.contains($0.lowercased()) }
     }

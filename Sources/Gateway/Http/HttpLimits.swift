@@ -2,7 +2,7 @@
 
 import HTTP
 
-/// The limits of one HTTP connection.
+/// The limits of one HTTP connection: what options say, beside `Limits`.
 struct HttpLimits {
     let maximumHeaderBytes: Int
     /// From the first byte of a request (or from the connection's begin) to the end of its head.
@@ -10,11 +10,11 @@ struct HttpLimits {
     /// From an answer to the next request.
     let keepAliveTimeout: Duration
     /// A body that nobody has a use for is skipped, a longer one refused with 413.
-    let maximumBodyBytes = 64 * 1024
+    let maximumBodyBytes = Limits.httpBodyBytes
     /// What one read event takes, and how much a peer may send ahead while a request waits for its answer.
-    let maximumPipelinedBytes = 16 * 1024
+    let maximumPipelinedBytes = Limits.httpPipelinedBytes
     /// While so much waits for a peer that does not read, none of its requests is taken.
-    let maximumWaitingAnswerBytes = 16 * 1024
+    let maximumWaitingAnswerBytes = Limits.httpWaitingAnswerBytes
 
     init(_ configuration: Configuration) {
         maximumHeaderBytes = configuration.maximumHeaderBytes

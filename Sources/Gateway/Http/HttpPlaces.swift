@@ -16,9 +16,6 @@ final class HttpPlaces {
     /// What a connection waits for, and so where it is found when a place is needed.
     enum Waiting { case silent, resting, unsettled }
 
-    /// Of how many connections it is found out, for one place, whether a request has come just now.
-    private static let maximumAttempts = 8
-
     let maximumCount: Int
     /// A connection that is silent or unsettled has so long before it may be closed for another one.
     private let grace: Duration
@@ -96,7 +93,7 @@ final class HttpPlaces {
     /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false when there is none.
     @discardableResult
     func makeRoom(_ now: MonotonicInstant = .now) -> Bool {
-        for _ in 0..<HttpPlaces.maximumAttempts {
+        for _ in 0..<Limits.placeAttemptCount {
             guard let connection = longestWaiting(now) else { return false }
             guard connection.hasRequestArrived else {
                 connection.makeWay()

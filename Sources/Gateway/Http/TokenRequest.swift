@@ -5,11 +5,6 @@ import RedisSchema
 
 /// The checked query of `/get/token`.
 struct TokenRequest {
-    /// More rooms than a client ever switches between.
-    static let maximumRoomCount = 32
-    /// Of all rooms together with their commas: the record of a token stays small.
-    static let maximumRoomsBytes = 1024
-
     private static let names: [StaticString] = ["isLogin", "userId", "deviceId", "rooms"]
     /// What `rooms` is mistaken for, in small letters and without signs.
     private static let nearMisses: [StaticString] = ["rooms", "room", "roomids", "roomid"]
@@ -50,15 +45,15 @@ struct TokenRequest {
         guard !query.hasName(where: isNearMiss) else {
             throw ParameterFault("a parameter is nearly called rooms; rooms binds a token to rooms")
         }
-        let given = query.withFirst("rooms") { RoomList.first(maximumRoomCount + 1, of: $0) }
+        let given = query.withFirst("rooms") { RoomList.first(Limits.tokenRoomCount + 1, of: $0) }
         guard let list = given else { return [] }
         guard let rooms = list else { throw ParameterFault(RoomList.fault("rooms")) }
         guard !rooms.isEmpty else { throw ParameterFault("parameter rooms names no room") }
-        guard rooms.count <= maximumRoomCount else {
-            throw ParameterFault("parameter rooms names more than \(maximumRoomCount) rooms")
+        guard rooms.count <= Limits.tokenRoomCount else {
+            throw ParameterFault("parameter rooms names more than \(Limits.tokenRoomCount) rooms")
         }
-        guard RoomList.byteCount(rooms) <= maximumRoomsBytes else {
-            throw ParameterFault("parameter rooms is over \(maximumRoomsBytes) bytes")
+        guard RoomList.byteCount(rooms) <= Limits.tokenRoomsBytes else {
+            throw ParameterFault("parameter rooms is over \(Limits.tokenRoomsBytes) bytes")
         }
         return rooms
     }

@@ -8,9 +8,6 @@ import WebSocket
 
 /// Checks a handshake, registers its connection, waits until its rooms are subscribed, and makes the client.
 final class Upgrade {
-    /// The API serves two rooms a connection; further ones are ignored.
-    static let maximumRoomCount = 2
-
     let connectionID: UInt64
     private(set) var pendingJoin: PendingJoin?
     /// A newer connection has registered the token meanwhile: this one opens only to be told.
@@ -88,7 +85,7 @@ final class Upgrade {
         } else {
             throw Refusal(reason: .missingToken, status: .unauthorized, message: "Missing token")
         }
-        let rooms = query.withFirst("roomIds") { RoomList.first(maximumRoomCount, of: $0) }
+        let rooms = query.withFirst("roomIds") { RoomList.first(Limits.connectionRoomCount, of: $0) }
         guard let roomIds = rooms ?? [] else { throw invalid(RoomList.fault("roomIds")) }
         guard !roomIds.isEmpty else {
             throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")

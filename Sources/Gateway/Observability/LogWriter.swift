@@ -16,9 +16,6 @@ final class LogWriter: Sendable {
         return writer
     }()
 
-    /// More than a node writes while a healthy log collector pauses.
-    static let maximumPendingBytes = 256 * 1024
-
     private let lines = Mailbox<[UInt8]>()
     private let pendingBytes = Atomic<Int>(0)
     private let dropped = Atomic<UInt64>(0)
@@ -42,7 +39,7 @@ final class LogWriter: Sendable {
 
     /// Takes a line, which ends in a line feed; drops it when too much waits.
     func write(_ line: [UInt8]) {
-        guard pendingBytes.load(ordering: .relaxed) + line.count <= LogWriter.maximumPendingBytes else {
+        guard pendingBytes.load(ordering: .relaxed) + line.count <= Limits.pendingLogBytes else {
             dropped.add(1, ordering: .relaxed)
             unreported.add(1, ordering: .relaxed)
             return
@@ -54,7 +51,7 @@ final class LogWriter: Sendable {
     /// How many lines were dropped since this was asked last, once there is room again; else 0.
     func takeUnreportedCount() -> UInt64 {
         guard unreported.load(ordering: .relaxed) > 0,
-            pendingBytes.load(ordering: .relaxed) <= LogWriter.maximumPendingBytes / 2
+            pendingBytes.load(ordering: .relaxed) <= Limits.pendingLogBytes / 2
         else { return 0 }
         return unreported.exchange(0, ordering: .relaxed)
     }

@@ -8,7 +8,7 @@ struct ClientRecord {
     let isLogin: Bool
     /// Unix milliseconds, to show.
     let issuedAt: Int64
-    /// 1...`RegistryScript.maximumLifeSeconds`.
+    /// 1...`Limits.recordLifeSeconds`.
     let ttlSeconds: Int64
     /// The only rooms that the token may enter, joined by commas; empty is any room.
     var allowedRooms: [UInt8] = []
@@ -38,7 +38,7 @@ extension Registration {
             rest = rest[part.endIndex...].dropFirst()
             return String(decoding: part, as: UTF8.self)
         }
-        let life = 1...RegistryScript.maximumLifeSeconds
+        let life = 1...Limits.recordLifeSeconds
         let ttlSeconds = Int64(next()).flatMap { life.contains($0) ? $0 : nil } ?? defaultTTLSeconds
         let isLogin = next() == "true"
         let issuedAt = Int64(next()) ?? 0

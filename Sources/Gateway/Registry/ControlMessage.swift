@@ -13,9 +13,6 @@ enum ControlMessage: Equatable {
     case revoked(Token)
     case rooms(reply: ReplyId)
 
-    /// Four times the longest message that there is; anything above is somebody else's.
-    static let maximumBytes = 256
-
     /// The first word of a message that nobody knows, for the log: it may be one of a later version. What stands behind
     /// it may be a token.
     static func shownKind(of text: String) -> String {

@@ -17,7 +17,7 @@ enum HeartbeatClock {
     static func decide(
         ttlSeconds: Int64, remainingMilliseconds: Int64, timeout: Duration
     ) -> Decision {
-        let life = min(max(ttlSeconds, 0), RegistryScript.maximumLifeSeconds) * 1_000
+        let life = min(max(ttlSeconds, 0), Limits.recordLifeSeconds) * 1_000
         // A longer life than the TTL can only have been set by hand: count it as renewed just now.
         let age = life - min(max(remainingMilliseconds, 0), life)
         let left = timeout.wholeMilliseconds - age

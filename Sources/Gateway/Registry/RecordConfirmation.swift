@@ -4,7 +4,6 @@ import EventLoop
 
 /// Walks through a worker's clients in batches, so that a node with many clients goes on serving meanwhile.
 final class RecordConfirmation {
-    private static let batchCount = 500
     private static let pause = Duration.milliseconds(1)
     /// Before Redis is asked again for what it has refused: it may be out of memory until records expire.
     private static let retryPause = Duration.seconds(1)
@@ -82,10 +81,10 @@ final class RecordConfirmation {
             timer?.start(after: RecordConfirmation.retryPause)
             return
         }
-        for client in remaining.prefix(RecordConfirmation.batchCount) where client.isOpen {
+        for client in remaining.prefix(Limits.confirmationBatchCount) where client.isOpen {
             registry.confirm(client, restoring: isRestoring) { [unowned self] in self.confirmed(client, $0) }
         }
-        remaining = remaining.dropFirst(RecordConfirmation.batchCount)
+        remaining = remaining.dropFirst(Limits.confirmationBatchCount)
         guard remaining.isEmpty else {
             timer?.start(after: RecordConfirmation.pause)
             return

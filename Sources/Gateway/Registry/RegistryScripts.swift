@@ -20,14 +20,11 @@ enum RegistryScript: Int, CaseIterable {
         }
     }
 
-    /// The longest life of a record in seconds: that of `--token-ttl`.
-    static let maximumLifeSeconds: Int64 = 30 * 24 * 3600
-
     /// The life that a record's `ttl` stands for. Heartbeats, of which there are the most, have it in place.
     private static let lifeSource = """
         local function life(ttl, default)
             local isLife = ttl and #ttl <= 7 and string.find(ttl, '^[1-9]%d*$')
-            return isLife and tonumber(ttl) <= \(maximumLifeSeconds) and ttl or default
+            return isLife and tonumber(ttl) <= \(Limits.recordLifeSeconds) and ttl or default
         end
 
         """
@@ -46,7 +43,7 @@ enum RegistryScript: Int, CaseIterable {
         if r[1] then
             local ttl = r[2]
             local isLife = ttl and #ttl <= 7 and string.find(ttl, '^[1-9]%d*$')
-            if not isLife or tonumber(ttl) > \(maximumLifeSeconds) then ttl = ARGV[1] end
+            if not isLife or tonumber(ttl) > \(Limits.recordLifeSeconds) then ttl = ARGV[1] end
             return redis.call('EXPIRE', KEYS[1], ttl)
         end
         if r.err then

@@ -7,9 +7,6 @@ import Redis
 /// Publishes all rooms of one worker to a reply channel, in chunks over several turns. `RoomListMessage` tells the
 /// form.
 final class RoomLister {
-    /// Questions that wait for the walk under way: more are dropped, and whoever asked asks again.
-    static let maximumWaitingCount = 4
-
     private let worker: Int
     private let workerCount: Int
     private let channels: Channels
@@ -34,7 +31,7 @@ final class RoomLister {
 
     /// Answers now, or behind the answers that are under way.
     func list(reply: ReplyId) {
-        guard waiting.count < RoomLister.maximumWaitingCount, !waiting.contains(reply) else { return }
+        guard waiting.count < Limits.roomListWaitingCount, !waiting.contains(reply) else { return }
         waiting.append(reply)
         if !walk.isRunning { startNext() }
     }

@@ -5,8 +5,6 @@ import RedisSchema
 
 /// Visits rooms in slices, one a turn, so that messages go on being written between them.
 final class RoomWalk {
-    /// Some 50 µs of work: as long as the writes to a handful of clients.
-    static let sliceCount = 1_000
     private static let pause = Duration.milliseconds(1)
 
     private var remaining: ArraySlice<Room> = []
@@ -42,8 +40,8 @@ final class RoomWalk {
     }
 
     private func visitSlice() {
-        onRooms?(remaining.prefix(RoomWalk.sliceCount))
-        remaining = remaining.dropFirst(RoomWalk.sliceCount)
+        onRooms?(remaining.prefix(Limits.roomSliceCount))
+        remaining = remaining.dropFirst(Limits.roomSliceCount)
         // A visitor may have cancelled the walk.
         guard let onEnd else { return }
         guard remaining.isEmpty else {
