@@ -64,7 +64,7 @@ public final class EventLoop {
     /// Ends a debug build that calls something confined to this loop on another thread. In release it costs
     /// nothing: not even the condition is looked at.
     @inlinable package func assertOnThread(file: StaticString = #fileID, line: UInt = #line) {
-        assert(isOnThread, "what is confined to a loop is called on the loop's thread", file: file, line: line)
+        assert(isOnThread, "what is confined to a loop is called on its thread", file: file, line: line)
     }
 
     /// Turns until `stop()` is called on this thread; once in the loop's life, as its mailboxes are closed then.

@@ -5,7 +5,7 @@ import Testing
 #if DEBUG
     /// What is confined to a loop notices a call on another thread: each of these ends a process of its own.
     @Suite struct LoopConfinementTests {
-        private static let complaint = "what is confined to a loop is called on the loop's thread"
+        private static let complaint = "what is confined to a loop is called on its thread"
 
         @Test func timerIsStartedOnItsLoopsThread() async throws {
             let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
