@@ -5,7 +5,7 @@ import RedisSchema
 
 /// Since when messages may be missing, and those that came again before every room was back.
 ///
-/// What is published in a gap is lost for this node's clients. Where they are to be told, what comes to rooms that
+/// What is published in a gap is lost for this node's clients. If they get gap notices, what comes to rooms that
 /// are back waits until all are: the word of the gap goes before it, once. If more comes than may wait, the rest is
 /// lost, which is a second gap behind what has waited.
 struct Gap {
@@ -16,7 +16,7 @@ struct Gap {
     private var heldBytes = 0
     private var dropped = Loss()
 
-    /// - Parameter isTold: whether clients are told.
+    /// - Parameter isTold: whether clients get gap notices.
     init(isTold: Bool) {
         self.isTold = isTold
     }

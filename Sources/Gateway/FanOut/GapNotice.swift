@@ -3,7 +3,7 @@
 import EventLoop
 import RedisSchema
 
-/// Makes the message that tells a client of a gap, once for all clients of the same rooms and encoding:
+/// Makes the message that reports a gap to a client, once for all clients of the same rooms and encoding:
 ///
 ///     {"type":"gap","data":{"rooms":["a","b"],"ms":1234}}
 struct GapNotice {
@@ -58,13 +58,13 @@ struct GapNotice {
 }
 
 extension Worker {
-    /// Tells every member that was connected when the feed's connection was lost. A member that came later got its 101
+    /// Reports the gap to every member that was connected when the feed's connection was lost. A member that came later got its 101
     /// when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
         tell(GapNotice(milliseconds: milliseconds)) { [feed] in $0.lossCountAtJoin != feed.lossCount }
     }
 
-    /// Tells the members of rooms of which the node has dropped messages: whoever is in them now misses some.
+    /// Reports the loss to the members of rooms of which the node has dropped messages: every one of them misses some.
     func tellLoss(of rooms: Set<RoomId>, milliseconds: Int64) {
         tell(GapNotice(milliseconds: milliseconds, affected: rooms)) { _ in true }
     }

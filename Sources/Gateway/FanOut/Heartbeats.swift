@@ -62,7 +62,7 @@ final class Heartbeats {
 
     // MARK: Records
 
-    /// Has a record that names another connection name this one, now that it is complete, and the other one told.
+    /// Makes the record name this connection, now that it is complete; the connection that it named is replaced.
     ///
     /// - Parameter lossCount: the registry's when the handshake asked Redis for its place.
     func takeOver(_ member: Member, since lossCount: UInt32) {

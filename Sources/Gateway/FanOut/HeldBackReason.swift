@@ -3,7 +3,7 @@
 import JSON
 import RedisSchema
 
-/// Why a published payload reached nobody.
+/// Why a published payload was not delivered.
 enum HeldBackReason: Int, CaseIterable, CustomStringConvertible {
     case notUtf8, notJson, tooLarge
 

@@ -35,7 +35,7 @@ struct RoomSubscriptions {
 
     /// What the caller has to do about a worker that joins.
     enum JoinAction: Equatable {
-        /// Subscribe the room; its confirmation is told to all who wait.
+        /// Subscribe the room; all workers that wait hear of its confirmation.
         case subscribe
         /// It is subscribed: tell the worker at once.
         case confirm
@@ -46,7 +46,7 @@ struct RoomSubscriptions {
     }
 
     private var rooms: [RoomId: Room] = [:]
-    /// Rooms that nobody wants, in the order in which they were left; some may be wanted again.
+    /// Rooms that no worker wants, in the order in which they were left; some may be wanted again.
     private var idle: [(room: RoomId, since: MonotonicInstant)] = []
     private let grace: Duration
 
@@ -112,7 +112,7 @@ struct RoomSubscriptions {
         return entry.workers
     }
 
-    /// Redis has confirmed that a room is left: whether it must be subscribed again, as somebody has come meanwhile.
+    /// Redis has confirmed that a room is left: whether it must be subscribed again, because a worker wants it meanwhile.
     mutating func left(_ room: RoomId) -> Bool {
         guard var entry = rooms[room], entry.state == .unsubscribing else { return false }
         guard entry.workers != 0 else {
@@ -155,7 +155,7 @@ struct RoomSubscriptions {
         return expired
     }
 
-    /// The connection is gone, and every subscription with it. Rooms that nobody wants are forgotten; those that are
+    /// The connection is gone, and every subscription with it. Rooms that no worker wants are forgotten; those that are
     /// refused stay so.
     ///
     /// - Returns: `forgotten`, which the caller must not subscribe again, and `rejoined`, which were about to be

@@ -12,7 +12,7 @@ final class RoomTable {
     /// The rooms that have messages in this turn.
     private var dirty: ContiguousArray<Room> = []
     private let merged = MergedMessages()
-    /// How often the worker has told the feed that it leaves a room.
+    /// How many leaves the worker has sent to the feed.
     private(set) var leaveCount: UInt64 = 0
 
     /// - Parameter tellFeed: says to the feed which rooms the worker has.
@@ -22,7 +22,7 @@ final class RoomTable {
         self.tellFeed = tellFeed
     }
 
-    /// Every room, also those that nobody has entered yet, in any order.
+    /// Every room, also those without a member yet, in any order.
     ///
     /// - Complexity: O(rooms).
     var all: [Room] { Array(rooms.values) }

@@ -16,7 +16,7 @@ enum WorkerMessage: Sendable {
     }
 }
 
-/// What a worker is told beside the messages of its rooms.
+/// What a worker hears beside the messages of its rooms.
 enum WorkerNews: Sendable {
     // From the feed, of its rooms.
 
@@ -29,10 +29,10 @@ enum WorkerNews: Sendable {
     case subscriptionsLost(count: UInt32)
     /// It is back, and every room is subscribed again.
     case subscriptionsRestored
-    /// Messages of this time may be missing; what follows was published behind it. Only if clients are told.
+    /// Messages of this time may be missing; what follows was published behind it. Only if clients get gap notices.
     case gapEnded(milliseconds: Int64)
-    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only if clients are
-    /// told.
+    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only if clients get
+    /// gap notices.
     case messagesLost(rooms: Set<RoomId>, milliseconds: Int64)
 
     // From the feed, of what was published to the node.

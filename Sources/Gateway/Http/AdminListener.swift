@@ -18,7 +18,7 @@ final class AdminListener {
         let host = ConnectionHost(
             loop: loop,
             maximumDelay: max(limits.requestTimeout, limits.keepAliveTimeout, configuration.consolePatience))
-        // Whoever comes is served at once: the longest idle connection goes, and were there none but waiting ones, the
+        // A new connection is served at once: the longest idle connection goes, and were there none but waiting ones, the
         // one that waits longest.
         let places = HttpPlaces(
             maximumCount: Limits.adminConnectionCount, grace: .zero, givesUpRequests: true)

@@ -29,7 +29,7 @@ final class ClientEndpoints: HttpHandler {
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
         let isKnown = path == "/ws" || path == "/heartbeat" || path == "/get/token"
-        // A page that asks for a path that is not there is to see that, too. Nobody asks ahead of a WebSocket.
+        // A page that asks for a path that is not there is to see that, too. Browsers do not ask ahead of a WebSocket.
         if path != "/ws", CrossOrigin.isPreflight(request), crossOrigin.isUnambiguous(request) {
             return connection.respond(.noContent, fields: crossOrigin.preflightFields(for: request))
         }
@@ -50,7 +50,7 @@ final class ClientEndpoints: HttpHandler {
         }
     }
 
-    /// Refuses a request; `detail` is told to its sender and to the log, and never holds a secret.
+    /// Refuses a request; its sender and the log get `detail`, which never holds a secret.
     private func refuse(
         _ status: HttpStatus, _ fields: [HttpResponseField], _ body: String, _ detail: String,
         on connection: HttpConnection, isLast: Bool = false
@@ -65,7 +65,7 @@ final class ClientEndpoints: HttpHandler {
         log.debug("request refused", ["status": "\(status.rawValue)", "detail": detail, "peer": "\(connection.peer)"])
     }
 
-    /// A request with two origins is nobody's page.
+    /// A request with two origins is no page's.
     private func refuseOrigins(
         of request: HttpRequestHead, _ fields: [HttpResponseField], on connection: HttpConnection
     ) -> Bool {

@@ -1,4 +1,4 @@
-// What browsers are told about pages of other origins (Fetch standard, CORS). Pure.
+// What browsers learn about pages of other origins (Fetch standard, CORS). Pure.
 
 import HTTP
 
@@ -17,7 +17,7 @@ struct CrossOrigin {
     /// - Parameter request: nil when no head could be read, and so no origin either.
     func fields(for request: HttpRequestHead?) -> [HttpResponseField] {
         guard case .list = allowed else {
-            // Of a head that could not be read nobody knows whether a page has sent it.
+            // A head that could not be read does not show whether a page has sent it.
             if let request, request.fields.count(of: "Origin") == 0 { return [] }
             return [HttpResponseField("Access-Control-Allow-Origin", "*"), CrossOrigin.exposed]
         }
@@ -31,7 +31,7 @@ struct CrossOrigin {
         return fields
     }
 
-    /// Whether `request` names no more origins than one: of two nobody knows which the browser has written.
+    /// Whether `request` names no more origins than one: with two it is unknown which one the browser has written.
     func isUnambiguous(_ request: HttpRequestHead) -> Bool { request.fields.count(of: "Origin") <= 1 }
 
     /// Whether a page of the request's origin may open a WebSocket; who sends no origin is no browser.

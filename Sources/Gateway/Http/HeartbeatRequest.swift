@@ -4,7 +4,7 @@ import HTTP
 
 /// Reads `token`, or `Authorization: Bearer <token>` for those who keep tokens out of URLs.
 enum HeartbeatRequest {
-    /// The text of the token; empty if there is none.
+    /// The text of the token; empty without one.
     ///
     /// - Throws: when the query is malformed, or when two places name different tokens.
     static func token(of request: HttpRequestHead) throws(ParameterFault) -> String {

@@ -101,7 +101,7 @@ final class HttpConnection: Connection {
         requestBody = []
         self.form = nil
         let closes = isLast || state.isLast || places.isShort || form.option == .close
-        // Answers are about tokens and states of a moment: a cache that keeps one lies to whoever asks next.
+        // Answers are about tokens and states of a moment: a cache that keeps one lies to the next client that asks.
         let caching = fields.contains { $0.isNamed("Cache-Control") } ? [] : [Answer.noStore]
         HttpResponse.append(
             status, fields: fields + caching + form.fields, body: body, omitsBody: form.omitsBody,

@@ -24,7 +24,7 @@ struct HttpConnectionState {
         case head
         /// The body that the handler of a request wants.
         case body(HttpRequestHead, bytesLeft: Int)
-        /// The handler is being called. Behind the request comes a body that nobody wants, unless 0 bytes are left.
+        /// The handler is being called. Behind the request comes a body without use, unless 0 bytes are left.
         case handling(bytesLeft: Int)
         /// The handler answers later.
         case waiting(bytesLeft: Int)
@@ -134,7 +134,7 @@ struct HttpConnectionState {
         }
         let isContinueExpected = head.expectation == .continue && bytes > 0
         guard bytes > 0, keptBytes > 0 else {
-            // Answered without a 100, the peer may leave the body out or send it: nobody can tell (RFC 9110 10.1.1).
+            // Answered without a 100, the peer may leave the body out or send it: there is no way to know (RFC 9110 10.1.1).
             if isContinueExpected { isLast = true }
             phase = .handling(bytesLeft: bytes)
             return .hand(head)

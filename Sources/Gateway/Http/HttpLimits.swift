@@ -9,7 +9,7 @@ struct HttpLimits {
     let requestTimeout: Duration
     /// From an answer to the next request.
     let keepAliveTimeout: Duration
-    /// A body that nobody has a use for is skipped, a longer one refused with 413.
+    /// A body without use is skipped, a longer one refused with 413.
     let maximumBodyBytes = Limits.httpBodyBytes
     /// What one read event takes, and how much a peer may send ahead while a request waits for its answer.
     let maximumPipelinedBytes = Limits.httpPipelinedBytes

@@ -9,7 +9,7 @@ import EventLoop
 ///                                 └──────────────────────────first bytes───────────────────────────┘
 ///
 /// Browsers keep a connection for their next heartbeat, or make one ahead of their first request: these are idle, and go
-/// when somebody else needs their place. If there are none, one goes whose peer has not brought its request to an end,
+/// when another connection needs their place. If all are busy, one goes whose peer has not brought its request to an end,
 /// does not read, or was sent away: under pressure such a peer has a moment, and no more. Lists are in the order in
 /// which their connections came to wait, so that every step is O(1).
 final class HttpPlaces {
@@ -41,7 +41,7 @@ final class HttpPlaces {
     /// Fewer than a quarter of the places are free: answers say that their connection ends.
     var isShort: Bool { (maximumCount - count) * 4 < maximumCount }
 
-    /// Takes a place, for which another connection may have to go; false when there is none.
+    /// Takes a place, for which another connection may have to go; false if all are taken.
     func take(now: MonotonicInstant = .now) -> Bool {
         guard count < maximumCount || makeRoom(now) else { return false }
         count += 1
@@ -90,7 +90,7 @@ final class HttpPlaces {
         }
     }
 
-    /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false when there is none.
+    /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false if no connection can go.
     @discardableResult
     func makeRoom(_ now: MonotonicInstant = .now) -> Bool {
         for _ in 0..<Limits.placeAttemptCount {

@@ -1,4 +1,4 @@
-// Who may have tokens minted: the secret that the application's backend shows. Pure.
+// The secret with which the application's backend asks for tokens. Pure.
 
 import HTTP
 

@@ -28,7 +28,7 @@ enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
 extension RejectionReason {
     static let twoOrigins = "there is more than one Origin"
 
-    /// What the sender of a refused handshake is told beside the answer's body, where the reason says it all.
+    /// What a refused handshake's answer says beside its body, where the reason says it all.
     var detail: String {
         switch self {
         case .invalidHandshake: "the handshake is malformed"

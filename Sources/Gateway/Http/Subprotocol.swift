@@ -9,7 +9,7 @@ enum Subprotocol {
     private static let name = "roomcast"
     private static let tokenPrefix = "token."
 
-    /// The token of the first offer that is one, maybe empty; nil if there is none.
+    /// The token of the first offer that carries one, maybe empty; nil without such an offer.
     static func token(in offers: [String]) -> Substring? {
         offers.first { $0.hasPrefix(tokenPrefix) }?.dropFirst(tokenPrefix.count)
     }

@@ -10,7 +10,7 @@ import WebSocket
 final class Upgrade {
     let connectionID: UInt64
     private(set) var pendingJoin: PendingJoin?
-    /// A newer connection has registered the token meanwhile: this one opens only to be told.
+    /// A newer connection has registered the token meanwhile: this one opens only to be closed with that reason.
     var isReplaced = false
 
     let token: Token

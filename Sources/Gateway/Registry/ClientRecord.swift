@@ -19,7 +19,7 @@ struct ClientRecord {
 /// What the script `attach` returns.
 struct Registration {
     let record: ClientRecord
-    /// The record still names another connection, which is to be told when this one is complete.
+    /// The record still names another connection, which is replaced when this one is complete.
     let isPending: Bool
 }
 
@@ -28,7 +28,7 @@ extension Registration {
     ///
     ///     ttl SP isLogin SP issuedAt SP order SP isPending SP bytes of allowedRooms SP allowedRooms identity
     ///
-    /// Rooms and identities may hold spaces, so the length tells where the ones end and the other begins.
+    /// Rooms and identities may hold spaces, so the length shows where the rooms end and the identity begins.
     ///
     /// - Parameter defaultTTLSeconds: for a record without one.
     init(attached text: UnsafeRawBufferPointer, defaultTTLSeconds: Int64) {

@@ -10,7 +10,7 @@ final class ClientRegistry {
 
     enum Attachment {
         case attached(Registration)
-        /// The token is bound to rooms, and one of those asked for is none of them. Nothing is changed.
+        /// The token is bound to rooms, and one of the rooms asked for is not among them. Nothing is changed.
         case roomNotAllowed
         case unknownToken, unavailable
         /// Redis' access rules refuse one of the rooms.
@@ -20,7 +20,7 @@ final class ClientRegistry {
     enum Remaining {
         /// The key's remaining life.
         case milliseconds(Int64)
-        /// Somebody has made the key permanent.
+        /// The key has been made permanent by hand.
         case unlimited
         /// The key is gone.
         case missing
@@ -50,7 +50,7 @@ final class ClientRegistry {
     private let link: RegistryLink
     private(set) lazy var writes = WriteCheck(loop: loop) { [unowned self] in self.probe(onDone: $0) }
     private let loop: EventLoop
-    /// A token that nobody has, on whose key writing is tried.
+    /// A token that was never issued: writes are tried on its key.
     private let probeToken: Token
     private var refusedRoomLog: RateLimitedLog
     private var lastRunID: String?
@@ -90,7 +90,7 @@ final class ClientRegistry {
         writes.onChange = { [unowned self] in self.writesChanged() }
     }
 
-    /// The node's own address on the way to Redis; nil when there is none.
+    /// The node's own address on the way to Redis; nil without a connection.
     var localHost: String? { link.localHost }
 
     func start() { link.start() }
@@ -142,7 +142,7 @@ final class ClientRegistry {
         }
     }
 
-    /// How long the token's record has still to live, which tells when it was renewed last.
+    /// How long the token's record has still to live, which shows when it was last renewed.
     func remaining(_ token: Token, onDone: @escaping (Remaining) -> Void) {
         var command = RedisCommand(argumentCount: 2)
         command.append("PTTL")
@@ -194,7 +194,7 @@ final class ClientRegistry {
     }
 
     /// Makes a live connection's record true, when it is complete and after an absence from Redis. The connection
-    /// before it, wherever it is, is told that it is replaced.
+    /// before it, wherever it is, is replaced.
     ///
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
     func confirm(_ member: Member, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
@@ -247,7 +247,7 @@ final class ClientRegistry {
 
     /// Sends a command that is about no token.
     ///
-    /// - Parameter name: what a refusal is told of.
+    /// - Parameter name: the command that a refusal is reported for.
     func send(
         _ command: RedisCommand, named name: String, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {

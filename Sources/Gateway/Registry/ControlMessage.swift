@@ -1,4 +1,4 @@
-// What nodes are told by each other and by tools, on the channel that each of them always subscribes. Pure.
+// What nodes and tools say to a node, on the channel that each of them always subscribes. Pure.
 
 import RedisSchema
 import Options
@@ -6,14 +6,14 @@ import Options
 /// A message on a node's control channel: words separated by spaces.
 ///
 ///     replaced <token> <connection>      a newer connection has taken the token over
-///     revoked <token>                    the token's record was deleted: nobody may be connected with it any more
+///     revoked <token>                    the token's record was deleted: no connection may use it any more
 ///     rooms <reply>                      publish all rooms to `gateway:reply:<reply>` (see `RoomListMessage`)
 enum ControlMessage: Equatable {
     case replaced(Token, connection: UInt64)
     case revoked(Token)
     case rooms(reply: ReplyId)
 
-    /// The first word of a message that nobody knows, for the log: it may be one of a later version. What stands behind
+    /// The first word of an unknown message, for the log: it may be one of a later version. What stands behind
     /// it may be a token.
     static func shownKind(of text: String) -> String {
         DisplayText.text(String(text.prefix { $0 != " " }), columnCount: 20)

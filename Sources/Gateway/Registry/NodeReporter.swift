@@ -5,7 +5,7 @@ import RedisSchema
 import Redis
 
 /// Writes what a worker has to tell into `node:<id>` every two seconds: the first worker the totals of the node,
-/// each of them its largest rooms. All over the worker's command connection, in one write, and nobody waits for it:
+/// each of them its largest rooms. All over the worker's command connection, in one write, and nothing waits for it:
 /// a report that fails is followed by the next.
 final class NodeReporter {
     /// After how many reports the ids of nodes that are gone are looked for: once a minute.
@@ -52,7 +52,7 @@ final class NodeReporter {
         timer?.start(after: NodeReport.interval)
     }
 
-    /// Tells now: the connection to Redis is up (again).
+    /// Reports now: the connection to Redis is up (again).
     func report() {
         guard registry.isUp, !walk.isRunning else { return }
         top = TopRooms(maximumCount: NodeReport.topRoomCount)

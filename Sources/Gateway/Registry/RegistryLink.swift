@@ -4,7 +4,7 @@ import EventLoop
 import RedisSchema
 import Redis
 
-/// Calls scripts by their digests, and tells the node what Redis refuses.
+/// Calls scripts by their digests, and reports to the node what Redis refuses.
 final class RegistryLink {
     typealias Outcome = Result<RedisReply, RedisFailure>
 
@@ -15,7 +15,7 @@ final class RegistryLink {
     private let keys: Keys
     /// By the number of the script; nil until Redis has taken it.
     private var digests = [RedisArgument?](repeating: nil, count: RegistryScript.allCases.count)
-    /// When the next refusal of a command is told to the node, which decides whether it is news.
+    /// When the next refusal of a command is reported to the node, which decides whether it is news.
     private var nextRefusalAt: [String: MonotonicInstant] = [:]
 
     private static let refusalInterval = Duration.seconds(1)
@@ -38,7 +38,7 @@ final class RegistryLink {
         connection.onDown = { [unowned self] in self.isDown($0) }
     }
 
-    /// The node's own address on the way to Redis; nil when there is none.
+    /// The node's own address on the way to Redis; nil without a connection.
     var localHost: String? { connection.localHost }
 
     func start() { connection.start() }
@@ -53,7 +53,7 @@ final class RegistryLink {
 
     /// Sends a command.
     ///
-    /// - Parameter name: what a refusal is told of.
+    /// - Parameter name: the command that a refusal is reported for.
     func send(_ command: RedisCommand, named name: String, onReply: @escaping (Outcome) -> Void) {
         connection.send(command) { [unowned self] result in
             if case .failure(.refused(let message)) = result { self.tell(refusal: message, of: name) }

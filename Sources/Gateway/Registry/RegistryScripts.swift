@@ -136,7 +136,7 @@ enum RegistryScript: Int, CaseIterable {
         return 1
         """
 
-    /// What a heartbeat and its check need of Redis, on the key of a token that nobody has: fails when they would.
+    /// What a heartbeat and its check need of Redis, on the key of a token that was never issued: fails when they would.
     /// ARGV: a life.
     private static let probeSource = """
         redis.call('PTTL', KEYS[1])

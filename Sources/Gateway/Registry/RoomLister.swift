@@ -4,7 +4,7 @@ import EventLoop
 import RedisSchema
 import Redis
 
-/// Publishes all rooms of one worker to a reply channel, in chunks over several turns. `RoomListMessage` tells the
+/// Publishes all rooms of one worker to a reply channel, in chunks over several turns. `RoomListMessage` has the
 /// form.
 final class RoomLister {
     private let worker: Int
@@ -69,7 +69,7 @@ final class RoomLister {
         startNext()
     }
 
-    /// Whoever asked misses the end if this fails, and asks again.
+    /// If this fails the asker misses the end, and asks again.
     private func publish(_ payload: [UInt8], to channel: [UInt8]) {
         registry.send(RedisCommand([[UInt8]("PUBLISH"), channel, payload]), named: "PUBLISH") { _ in }
     }

@@ -1,4 +1,4 @@
-// A look at every room of a worker that holds up nobody. Loop-confined.
+// A walk through all rooms of a worker that holds up nothing else. Loop-confined.
 
 import EventLoop
 import RedisSchema
