@@ -73,7 +73,7 @@ def modules():
                     yield f"{path}:{number}: {name} imports {other} without depending on it (Package.swift)"
                 if is_product and other.startswith("Foundation") and name not in FOUNDATION:
                     yield f"{path}:{number}: {name} imports {other}"
-                if is_product and other == "Foundation":
+                elif is_product and other == "Foundation":
                     yield f"{path}:{number}: FoundationEssentials is enough, and has no ICU"
 
 
