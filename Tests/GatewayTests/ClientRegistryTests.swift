@@ -8,160 +8,10 @@ import Testing
 
 @testable import Gateway
 
-/// A worker's registry on a real Redis.
-private final class Rig {
-    let server: RedisServer
-    let scenario: Scenario
-    let worker: Worker
-    let token = Token("AAAAbbbbCCCCdddd0000-_-_")!
-    var outcomes: [String] = []
-    /// Of the connections that were attached.
-    var orders: [Int64] = []
-    var pending: [Bool] = []
-    private(set) var upCount = 0
-
-    var registry: ClientRegistry { worker.registry }
-    var key: String { "client:\(token.text)" }
-
-    init(_ options: String...) throws {
-        server = try RedisServer()
-        scenario = try Scenario()
-        let configuration = try configuration([
-            "--redis", "redis://127.0.0.1:\(server.port)", "--node-id", "n1", "--workers", "1",
-            "--token-ttl", "60s",
-        ] + options)
-        let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
-        let log = Log(level: .error, format: .text, nodeID: "n1")
-        let node = NodeContext(configuration: configuration, log: log, state: state)
-        worker = Worker(index: 0, node: node, loop: scenario.loop)
-        registry.onUp = { [unowned self] _ in self.upCount += 1 }
-        up(count: 1) { [unowned self] in self.registry.start() }
-    }
-
-    deinit { registry.stop() }
-
-    func up(count: Int, _ action: @escaping () throws -> Void) {
-        scenario.step("redis is up", until: { [unowned self] in self.upCount == count }, action)
-    }
-
-    /// Does something that has one outcome, and waits for it.
-    func ask(_ action: @escaping (Rig) throws -> Void) {
-        var before = 0
-        let isThere = { [unowned self] in self.outcomes.count > before }
-        scenario.step("an outcome", until: isThere) { [unowned self] in
-            before = self.outcomes.count
-            try action(self)
-        }
-    }
-
-    func issue(isLogin: Bool = true, identity: String = "me", allowedRooms: String...) {
-        let allowedRooms = allowedRooms.compactMap { RoomId($0) }
-        ask { rig in
-            rig.registry.issue(
-                rig.token, identity: Identity(identity)!, isLogin: isLogin, allowedRooms: allowedRooms
-            ) { rig.outcomes.append("issued \($0)") }
-        }
-    }
-
-    func renew(after action: @escaping () throws -> Void = {}) {
-        ask { rig in
-            try action()
-            rig.registry.renew(rig.token) { rig.outcomes.append("\($0)") }
-        }
-    }
-
-    func attach(
-        connection: UInt64 = 7, rooms: [String] = ["a", "b"], after action: @escaping () throws -> Void = {}
-    ) {
-        ask { rig in
-            try action()
-            let rooms = rooms.compactMap { RoomId($0) }
-            rig.registry.attach(
-                rig.token, connectionID: connection, connectedAt: 1_000, address: "192.0.2.1", rooms: rooms
-            ) { attachment in
-                guard case .attached(let registration) = attachment else {
-                    return rig.outcomes.append("\(attachment)")
-                }
-                let record = registration.record
-                rig.orders.append(record.order)
-                rig.pending.append(registration.isPending)
-                let rooms = record.allowedRooms.isEmpty ? [] : [String(decoding: record.allowedRooms, as: UTF8.self)]
-                let parts = [record.identity, "\(record.isLogin)", "\(record.ttlSeconds)"] + rooms
-                rig.outcomes.append(parts.joined(separator: " "))
-            }
-        }
-    }
-
-    func remaining(after action: @escaping () throws -> Void = {}) {
-        ask { rig in
-            try action()
-            rig.registry.remaining(rig.token) { remaining in
-                if case .milliseconds(let left) = remaining {
-                    rig.outcomes.append((1...60_000).contains(left) ? "some" : "\(left)")
-                } else {
-                    rig.outcomes.append("\(remaining)")
-                }
-            }
-        }
-    }
-
-    /// Confirms the connection 7.
-    func confirm(
-        restoring: Bool = false, allowedRooms: String = "", after action: @escaping () throws -> Void = {}
-    ) {
-        ask { rig in
-            try action()
-            try rig.confirm(7, order: 50, restoring: restoring, allowedRooms: allowedRooms)
-        }
-    }
-
-    /// Confirms a connection as the whole of a step.
-    func confirm(_ connection: UInt64, order: Int64, restoring: Bool = false, allowedRooms: String = "") throws {
-        var descriptors: [Int32] = [0, 0]
-        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
-        let client = WebSocketClient(
-            takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host), worker: worker,
-            token: token, connectionID: connection, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
-            record: ClientRecord(
-                identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90, allowedRooms: [UInt8](allowedRooms),
-                order: order))
-        registry.confirm(client, restoring: restoring) { [unowned self] confirmation in
-            self.outcomes.append(confirmation.map { "\($0)" } ?? "none")
-            client.disconnect()
-            close(descriptors[1])
-        }
-    }
-
-    func set(_ fields: String...) throws {
-        try server.command(bytes: (["HSET", key] + fields).map { Array($0.utf8) })
-    }
-
-    func field(_ name: String) throws -> String? {
-        guard case .bytes(let value) = try server.command("HGET", key, name) else { return nil }
-        return String(decoding: value, as: UTF8.self)
-    }
-
-    func expect(_ name: String, _ value: String) throws {
-        let found = try field(name)
-        #expect(found == value)
-    }
-
-    func expectLife(_ range: ClosedRange<Int64>) throws {
-        let seconds = try seconds()
-        #expect(range.contains(seconds), "\(seconds) s")
-    }
-
-    /// The key's remaining life, to the next second.
-    func seconds() throws -> Int64 {
-        guard case .integer(let left) = try server.command("PTTL", key) else { return -3 }
-        return left < 0 ? left : (left + 999) / 1_000
-    }
-}
-
 @Suite(.serialized) struct ClientRegistryTests {
     @Test(arguments: [true, false])
     func issuedTokenIsARecordWithALife(isLogin: Bool) throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue(isLogin: isLogin)
         try rig.scenario.run()
         #expect(rig.outcomes == ["issued true"])
@@ -176,7 +26,7 @@ private final class Rig {
 
     /// Nobody may fill Redis for an hour with tokens that nobody uses.
     @Test func unusedTokenLivesShorterUntilItIsUsed() throws {
-        let rig = try Rig("--unused-token-ttl", "7s")
+        let rig = try RegistryRig("--unused-token-ttl", "7s")
         rig.issue()
         rig.scenario.then {
             try rig.expectLife(6...7)
@@ -192,14 +42,14 @@ private final class Rig {
     }
 
     @Test func unusedTokenLivesNoLongerThanAnyOther() throws {
-        let rig = try Rig("--unused-token-ttl", "10h")
+        let rig = try RegistryRig("--unused-token-ttl", "10h")
         rig.issue()
         try rig.scenario.run()
         try rig.expectLife(59...60)
     }
 
     @Test func heartbeatRenewsByTheTtlOfTheRecord() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.renew { try rig.server.command("EXPIRE", rig.key, "5") }
         rig.scenario.then { try rig.expectLife(59...60) }
@@ -212,7 +62,7 @@ private final class Rig {
     }
 
     @Test func unknownDeletedAndExpiredTokensAreNotRenewed() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.renew()
         rig.issue()
         rig.renew { try rig.server.command("DEL", rig.key) }
@@ -225,7 +75,7 @@ private final class Rig {
     }
 
     @Test func remainingLifeIsTold() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.remaining()
         rig.issue()
         rig.remaining()
@@ -235,7 +85,7 @@ private final class Rig {
     }
 
     @Test func connectionIsWrittenAndRenewsTheRecord() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.attach()
         rig.issue()
         rig.attach {
@@ -251,7 +101,7 @@ private final class Rig {
 
     /// A handshake may still fail: until it is complete the older connection is untold and its record true.
     @Test func olderConnectionIsToldWhenTheNewerIsComplete() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         var messages: [String] = []
         var isUp = false
         let subscriber = RedisSubscriber(
@@ -287,7 +137,7 @@ private final class Rig {
     /// Of several handshakes under way the one that Redis has ordered last wins, in whichever order they complete.
     @Test(arguments: [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
     func lastInRedisOrderWins(completion: [Int]) throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.attach(connection: 20)
         for connection in 21...23 as ClosedRange<UInt64> { rig.attach(connection: connection) }
@@ -307,7 +157,7 @@ private final class Rig {
         ("nan", "inf"), ("1e300", "9223372036854775807"), ("0x7fffffffffffffff", " "), ("9007199254740992", ""),
     ])
     func orderGrowsWhateverTheRecordSays(order: String, allotted: String) throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.attach {
             if !order.isEmpty { try rig.set("order", order) }
@@ -325,7 +175,7 @@ private final class Rig {
     }
 
     @Test func orderNeedsNoRightToAskForTheTime() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.attach { try rig.server.command("ACL", "SETUSER", "default", "-time") }
         rig.attach(connection: 8)
@@ -334,7 +184,7 @@ private final class Rig {
     }
 
     @Test func boundTokenEntersItsRoomsOnly() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue(identity: "me 2 too", allowedRooms: "a", "b c", "é")
         rig.scenario.then { try rig.expect("allowedRooms", "a,b c,é") }
         rig.attach(rooms: ["b c", "a"])
@@ -347,7 +197,7 @@ private final class Rig {
 
     /// A refused attempt is as if it had not been: no field, no life, no word to the older connection's node.
     @Test func refusedRoomChangesNothing() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         var messageCount = 0
         var isUp = false
         let subscriber = RedisSubscriber(
@@ -378,7 +228,7 @@ private final class Rig {
     }
 
     @Test func restoredRecordKeepsItsBinding() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.confirm(restoring: true, allowedRooms: "a,b c")
         rig.scenario.then { try rig.expect("allowedRooms", "a,b c") }
         rig.attach(rooms: ["b"])
@@ -387,7 +237,7 @@ private final class Rig {
     }
 
     @Test func confirmationRenewsRestoresOrEnds() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.confirm()
         rig.confirm(restoring: true)
         rig.scenario.then {
@@ -410,7 +260,7 @@ private final class Rig {
 
     /// Of a node that knows nothing of orders: such a connection counts as the first.
     @Test func recordWithoutAnOrderIsTakenOver() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.confirm { try rig.set("connection", "6", "node", "n0", "connectedAt", "9999999999999") }
         try rig.scenario.run()
@@ -421,7 +271,7 @@ private final class Rig {
     /// `client:` and 24 characters is a name that other programs' keys have, too: such a key is no token's record, and
     /// stays as it is.
     @Test func keysOfOtherProgramsAreLeftAlone() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         let foreign: [[String]] = [
             ["HSET", rig.key, "name", "theirs"], ["SET", rig.key, "theirs"], ["SADD", rig.key, "theirs"],
         ]
@@ -449,7 +299,7 @@ private final class Rig {
     /// What is not a life is left out; nothing makes a record permanent, or fails.
     @Test(arguments: ["", "abc", "0", "-1", "1e9", "nan", "inf", "9223372036854775807", "2592001", "99999999999999999999"])
     func recordWithAnyTtlIsRenewed(ttl: String) throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.renew { try rig.set("ttl", ttl) }
         rig.scenario.then { try rig.expectLife(59...60) }
@@ -462,7 +312,7 @@ private final class Rig {
 
     /// Random bytes in every field that is read: each call has an outcome, and only those that are possible.
     @Test func recordOfAnyBytesHasAnOutcome() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         let seed = UInt64.random(in: 1...9_999_999)
         var random = SeededRandom(seed: seed)
         for _ in 0..<40 {
@@ -494,7 +344,7 @@ private final class Rig {
 
     /// Once each; the digests stay of use.
     @Test func forgottenScriptIsSentOnce() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.renew { try rig.server.command("SCRIPT", "FLUSH") }
         for _ in 0..<5 { rig.renew() }
@@ -508,7 +358,7 @@ private final class Rig {
     }
 
     @Test func forgottenScriptsAreSentAgain() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         for _ in 0..<2 { rig.renew { try rig.server.command("SCRIPT", "FLUSH") } }
         rig.attach { try rig.server.command("SCRIPT", "FLUSH") }
@@ -518,7 +368,7 @@ private final class Rig {
     }
 
     @Test func nothingIsUnknownWhileRedisIsAwayOrNewlyEmpty() throws {
-        let rig = try Rig()
+        let rig = try RegistryRig()
         rig.issue()
         rig.scenario.step("the loss is noticed", until: {
             rig.registry.renew(rig.token) { if case .unavailable = $0 { rig.outcomes.append("gone") } }
