@@ -111,7 +111,8 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
     private static func numericHost(_ address: addrinfo) -> String {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { buffer in
             let result = getnameinfo(
-                address.ai_addr, address.ai_addrlen, buffer.baseAddress, socklen_t(buffer.count), nil, 0, NI_NUMERICHOST)
+                address.ai_addr, address.ai_addrlen, buffer.baseAddress, socklen_t(buffer.count), nil, 0, NI_NUMERICHOST
+            )
             precondition(result == 0, "an address of getaddrinfo has a numeric form")
             return String(cString: buffer.baseAddress!)
         }
@@ -157,7 +158,8 @@ package struct PeerAddress: Equatable, Sendable {
             low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
         } else {
             high = 0
-            low = 0xffff_0000_0000
+            low =
+                0xffff_0000_0000
                 | UInt64(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
         }
     }
@@ -177,7 +179,8 @@ package final class Listener: SocketWatcher {
     enum Outcome {
         case accepted(Socket, PeerAddress)
         case nothingQueued
-        /// Interrupted, or of a connection that has gone again or whose network is in trouble: the next one may be well.
+        /// Interrupted, or of a connection that has gone again or whose network is in trouble: the next one may be
+        /// well.
         case lost
         case failed(SystemError)
     }
@@ -193,8 +196,8 @@ package final class Listener: SocketWatcher {
 
     /// Takes over `socket` and closes it in the end.
     ///
-    /// - Parameter room: how many connections its owner has room for. Asked when at least one waits, or may wait; with 0
-    ///   those that wait stay in the kernel's queue until `resume`, or until it is asked again.
+    /// - Parameter room: how many connections its owner has room for. Asked when at least one waits, or may wait; with
+    ///   0 those that wait stay in the kernel's queue until `resume`, or until it is asked again.
     package init(
         _ socket: ListeningSocket, on loop: EventLoop, onError: @escaping (SystemError) -> Void,
         room: @escaping () -> Int = { Listener.maximumAcceptCount }, onAccept: @escaping (Socket, PeerAddress) -> Void

@@ -59,8 +59,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// Undoes `open`, on the loop's thread: the loop lets go of `onMessages`, and what is posted from now on is dropped.
-    /// For a mailbox whose owner goes before the loop does.
+    /// Undoes `open`, on the loop's thread: the loop lets go of `onMessages`, and what is posted from now on is
+    /// dropped. For a mailbox whose owner goes before the loop does.
     package func close(on loop: EventLoop) {
         loop.remove { ($0 as? MailboxReceiver<Message>)?.mailbox === self }
         close()

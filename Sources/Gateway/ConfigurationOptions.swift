@@ -101,7 +101,7 @@ extension Configuration {
         Option(
             "issue-key", .value(placeholder: "KEY[,KEY]"), section: "Access", isSecret: true,
             help: "Tokens are issued only to who sends Authorization: Bearer KEY, which is known to your backend "
-                + "alone: \(BearerKey.form). Two keys are both taken. Best in the environment."),
+                + "alone: \(BearerKey.form). Two keys are both taken. Best in the environment.")
     ]
 
     private static let linkOptions = [
@@ -165,8 +165,8 @@ extension Configuration {
             help: "A larger published payload reaches nobody; it is counted and logged."),
     ]
 
-    /// The first three are off by default: behind an unnamed proxy all clients have one address, and what is a storm depends
-    /// on the machine.
+    /// The first three are off by default: behind an unnamed proxy all clients have one address, and what is a storm
+    /// depends on the machine.
     private static let addressLimitOptions = [
         Option(
             "maximum-connections-per-address", .value(placeholder: "N"), section: "Limits",
@@ -223,7 +223,7 @@ extension Configuration {
         // no warning.
         Option(
             "drain-delay", .value(placeholder: "TIME"), section: "Times", default: .text("0s"),
-            help: "Time between readiness going off and the begin of the drain, 0s to 1h."),
+            help: "Time between readiness going off and the begin of the drain, 0s to 1h.")
     ]
 
     private static let operationOptions = [

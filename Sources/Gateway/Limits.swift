@@ -1,19 +1,20 @@
-// Every fixed limit of the gateway, with its reason. Limits that operators set are options (ConfigurationOptions.swift),
-// and those of descriptors follow from the system's (ConnectionLimits.swift).
+// Every fixed limit of the gateway, with its reason. Limits that operators set are options
+// (ConfigurationOptions.swift), and those of descriptors follow from the system's (ConnectionLimits.swift).
 
 /// What is bounded by a number of ours rather than by an option. Bytes are of memory or of the wire, counts of what the
 /// name says.
 enum Limits {
     // MARK: A turn of a worker
 
-    /// What one turn takes of the messages that wait, by their memory. What is beyond waits for the next turn, after the
-    /// sockets had theirs; and no member that keeps up is taken for slow because of a burst.
+    /// What one turn takes of the messages that wait, by their memory. What is beyond waits for the next turn, after
+    /// the sockets had theirs; and no member that keeps up is taken for slow because of a burst.
     static let turnBytes = 256 * 1024
     /// What one read of a client takes, so that one that sends without end has its share of a turn and not the whole.
     static let clientReadBytes = 16 * 1024
     /// What any read takes at once. The buffer is shared: what is not used up is kept by its connection.
     static let readBufferBytes = 64 * 1024
-    /// What one write of a backlog moves, so that a member with a long backlog and a large window has its share of a turn.
+    /// What one write of a backlog moves, so that a member with a long backlog and a large window has its share of a
+    /// turn.
     static let backlogWriteBytes = 256 * 1024
     /// Frames of one write of a backlog: more bring nothing.
     static let backlogVectorCount = 64

@@ -161,8 +161,7 @@ package struct HttpFields: Sendable {
             .equalsIgnoringCase(name.rawBytes)
     }
 
-    private static func list(_ value: UnsafeRawBufferPointer, contains token: UnsafeRawBufferPointer) -> Bool
-    {
+    private static func list(_ value: UnsafeRawBufferPointer, contains token: UnsafeRawBufferPointer) -> Bool {
         var start = 0
         while start <= value.count {
             let end = Word.firstOffset(of: Ascii.comma, in: value, from: start) ?? value.count

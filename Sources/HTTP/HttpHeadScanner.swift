@@ -15,8 +15,8 @@ package struct HttpHeadScanner: Sendable {
         case failed(HttpHeadError)
     }
 
-    /// What Cookie fields may take beside the head's limit. No endpoint reads a cookie, and a browser sends all that its
-    /// site has set, so that they must not close the door to it.
+    /// What Cookie fields may take beside the head's limit. No endpoint reads a cookie, and a browser sends all that
+    /// its site has set, so that they must not close the door to it.
     package static let maximumCookieBytes = 16 * 1024
     private static let cookieName: StaticString = "cookie:"
 

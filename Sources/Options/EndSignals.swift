@@ -4,13 +4,13 @@ import Glibc
 
 /// Signals by which others end a process, on purpose or not.
 package enum EndSignals {
-    /// A second signal that comes this soon after the first is the same wish: timeout(1) and some supervisors send one to
-    /// the process and one to its group.
+    /// A second signal that comes this soon after the first is the same wish: timeout(1) and some supervisors send one
+    /// to the process and one to its group.
     package static let sameWishTime = Duration.seconds(1)
 
     /// Ignores signals that by default end a process whose end nobody wants: a reader that goes away (SIGPIPE), a log
-    /// file that has reached its limit (SIGXFSZ: the write fails instead), and what other programs take for a request to
-    /// report or to reopen files (SIGUSR1, SIGUSR2). To be called before any thread starts.
+    /// file that has reached its limit (SIGXFSZ: the write fails instead), and what other programs take for a request
+    /// to report or to reopen files (SIGUSR1, SIGUSR2). To be called before any thread starts.
     package static func ignoreStray() {
         for number in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
     }
@@ -19,6 +19,7 @@ package enum EndSignals {
     package static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         guard sigaction(number, nil, &action) == 0 else { return false }
-        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 }

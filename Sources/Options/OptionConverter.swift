@@ -12,8 +12,8 @@ package protocol OptionConverter<Value>: Sendable {
     /// The value of a text, or nil when it does not have the expected form.
     func value(of text: String) -> Value?
 
-    /// What is wrong with a text that has no value; nil where the expected form says it all. Never shows the text, which
-    /// may be a secret.
+    /// What is wrong with a text that has no value; nil where the expected form says it all. Never shows the text,
+    /// which may be a secret.
     func fault(of text: String) -> String?
 }
 

@@ -6,9 +6,9 @@ import Glibc
 package enum ProcessArguments {
     /// The arguments without the program's own name, as they were given.
     ///
-    /// Swift finds them by /proc/self/cmdline, and finds none where /proc is not mounted, or where a preloaded library has
-    /// moved the environment of a statically linked program (swiftlang/swift#76080). The program's own name is always
-    /// there, so an empty list is a lost one: to run without the options would be to run without an issue key.
+    /// Swift finds them by /proc/self/cmdline, and finds none where /proc is not mounted, or where a preloaded library
+    /// has moved the environment of a statically linked program (swiftlang/swift#76080). The program's own name is
+    /// always there, so an empty list is a lost one: to run without the options would be to run without an issue key.
     ///
     /// - Throws: `UsageError` when the command line is lost, and for an argument that is not UTF-8: repaired, it would
     ///   name another room, file or password.

@@ -74,7 +74,8 @@ package struct Program: Sendable {
     ///   positional argument. The form of values is checked when they are read from `OptionValues`.
     package func parse(
         _ arguments: [String],
-        environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:), calledAs path: String? = CommandLine.arguments.first
+        environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:),
+        calledAs path: String? = CommandLine.arguments.first
     ) throws(UsageError) -> Request {
         var values = OptionValues()
         var rest = arguments[...]

@@ -4,11 +4,12 @@ import Glibc
 
 /// Standard input, output and error of the process.
 package enum StandardStreams {
-    /// Opens those that are closed. To be called before anything else opens a descriptor: the kernel gives out the lowest
-    /// free number, so that a socket would stand where results and errors are printed, and its peer would get them.
+    /// Opens those that are closed. To be called before anything else opens a descriptor: the kernel gives out the
+    /// lowest free number, so that a socket would stand where results and errors are printed, and its peer would get
+    /// them.
     ///
-    /// Each is opened in the wrong direction: reading and writing fail with EBADF as on a closed descriptor. In the right one
-    /// lost results would count as shown, and a lost input as an empty one.
+    /// Each is opened in the wrong direction: reading and writing fail with EBADF as on a closed descriptor. In the
+    /// right one lost results would count as shown, and a lost input as an empty one.
     package static func openClosed() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
             // Not closed on exec: what this process starts needs its three descriptors, too.

@@ -23,9 +23,10 @@ extension Program {
         _ variables: [(name: String, value: String)]? = nil
     ) -> [UnknownVariable] {
         let programs = [self] + subcommands.map(\.program)
-        let known = Set(programs.flatMap { program in
-            program.options.flatMap { $0.variables(prefix: program.variablePrefix) }
-        })
+        let known = Set(
+            programs.flatMap { program in
+                program.options.flatMap { $0.variables(prefix: program.variablePrefix) }
+            })
         return (variables ?? ProcessEnvironment.all(prefix: variablePrefix)).compactMap { name, value in
             guard name.hasPrefix(variablePrefix), !known.contains(name),
                 !Self.isOfKubernetes(name.dropFirst(variablePrefix.count), value: value)
@@ -34,9 +35,9 @@ extension Program {
         }
     }
 
-    /// Whether Kubernetes sets such a variable, in every container of a namespace that has a service whose name begins like
-    /// the program: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_<NAME>`, `PORT`, `PORT_<N>_TCP`, and the last with
-    /// `_PROTO`, `_PORT` and `_ADDR`. `PORT` is its own only with a URL: whoever sets a number means an option.
+    /// Whether Kubernetes sets such a variable, in every container of a namespace that has a service whose name begins
+    /// like the program: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_<NAME>`, `PORT`, `PORT_<N>_TCP`, and the last
+    /// with `_PROTO`, `_PORT` and `_ADDR`. `PORT` is its own only with a URL: whoever sets a number means an option.
     private static func isOfKubernetes(_ rest: Substring, value: String) -> Bool {
         let words = rest.split(separator: "_", omittingEmptySubsequences: false)
         let protocols = ["TCP", "UDP", "SCTP"]
@@ -56,8 +57,8 @@ extension Program {
         return false
     }
 
-    /// The variable with the fewest letters changed, of those that differ in a third of the name at most; among equals the
-    /// one that begins like it the longest.
+    /// The variable with the fewest letters changed, of those that differ in a third of the name at most; among equals
+    /// the one that begins like it the longest.
     private func closest(to name: String, among known: Set<String>) -> String? {
         let given = Array(name.dropFirst(variablePrefix.count).utf8)
         // A longer name is no slip, and would cost time.

@@ -23,8 +23,8 @@ package struct UsageError: Error, Equatable, CustomStringConvertible {
         self.init("\(origin): invalid value\(shown)\(reason) expected \(expected)")
     }
 
-    /// A text with control characters, and others that are not seen, escaped and its length bounded (an error line is no place for a
-    /// megabyte).
+    /// A text with control characters, and others that are not seen, escaped and its length bounded (an error line is
+    /// no place for a megabyte).
     static func printable(_ text: String, maximumCount: Int) -> String {
         var shown = ""
         var count = 0

@@ -43,9 +43,10 @@ extension Program {
             return zshText(
                 "\(star)\(option.flag)=[\(zshHelp(option.help))]\(colons)\(zshHelp(option.placeholder)):\(action)")
         }
-        return [margin + "_arguments \\"] + specs.enumerated().map { index, spec in
-            margin + "    " + spec + (index < specs.count - 1 ? " \\" : "")
-        }
+        return [margin + "_arguments \\"]
+            + specs.enumerated().map { index, spec in
+                margin + "    " + spec + (index < specs.count - 1 ? " \\" : "")
+            }
     }
 
     private static func zshText(_ text: String) -> String { text.shellQuoted }

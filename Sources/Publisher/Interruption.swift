@@ -33,8 +33,8 @@ enum Interruption {
     /// Says that something is under way from now on, whose end is accounted for.
     static func begin() { hasBegun.store(true, ordering: .relaxed) }
 
-    /// As `begin`, and takes over what else ends a program that holds the terminal, and the signal that tells of its new
-    /// size.
+    /// As `begin`, and takes over what else ends a program that holds the terminal, and the signal that tells of its
+    /// new size.
     static func beginForScreen() {
         begin()
         signal(SIGQUIT) { Interruption.arrived($0) }

@@ -48,8 +48,8 @@ struct Tally: Equatable {
             + (nextLine.map { "\"nextLine\":\($0)," } ?? "") + "\"seconds\":\(Self.secondsText(elapsed))}"
     }
 
-    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the program: any number
-    /// may stand in an answer.
+    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the program: any
+    /// number may stand in an answer.
     mutating func addSent(receiverCount count: Int) {
         sentCount += 1
         receiverCount = receiverCount.addingClamped(count)

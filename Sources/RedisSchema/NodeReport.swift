@@ -24,8 +24,8 @@ package struct NodeReport: Equatable, Sendable {
     private static let maximumBoundCount = 64
 
     package var id: String
-    /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the one by which it
-    /// reaches Redis, or its host name.
+    /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the one by which
+    /// it reaches Redis, or its host name.
     package var address = ""
     package var version = ""
     /// Unix time in milliseconds by the node's clock: to show, and to tell one start of a node from another.

@@ -82,11 +82,12 @@ struct AnswerTests {
 
     // MARK: Details
 
-    @Test(arguments: [
-        (["Upgrade": ""], "proxy_set_header Upgrade $http_upgrade"), (["Upgrade": "h2c"], "Upgrade"),
-        (["Connection": "keep-alive"], "proxy_set_header Connection upgrade"),
-        (["Sec-WebSocket-Version": "8"], "Sec-WebSocket-Version"), (["Sec-WebSocket-Key": ""], "Sec-WebSocket-Key"),
-    ] as [([String: String], String)])
+    @Test(
+        arguments: [
+            (["Upgrade": ""], "proxy_set_header Upgrade $http_upgrade"), (["Upgrade": "h2c"], "Upgrade"),
+            (["Connection": "keep-alive"], "proxy_set_header Connection upgrade"),
+            (["Sec-WebSocket-Version": "8"], "Sec-WebSocket-Version"), (["Sec-WebSocket-Key": ""], "Sec-WebSocket-Key"),
+        ] as [([String: String], String)])
     func handshakeSaysWhichOfItsChecksFailed(changes: [String: String], detail: String) async throws {
         let cluster = try Cluster.current
         let answer = try await cluster.node.get("/ws?token=a&roomIds=b", headers: handshakeHeaders(replacing: changes))
@@ -104,14 +105,15 @@ struct AnswerTests {
         expectDetail(try await answer(text).answers[0], "proxy_http_version 1.1")
     }
 
-    @Test(arguments: [
-        ("/get/token?isLogin=1", 400, "isLogin"), ("/get/token?isLogin=true", 400, "userId"),
-        ("/get/token?isLogin=true&userId=%zz", 400, "parameter userId has a % without"),
-        ("/get/token?isLogin=true&userId=a&Rooms=x", 400, "rooms"), ("/heartbeat", 500, "no token"),
-        ("/heartbeat?token=x", 500, "form"), ("/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", 500, "unknown"),
-        ("/heartbeat?token=a&token=a", 400, "parameter token is given more than once"),
-        ("/nowhere", 404, "/get/token, /heartbeat and /ws"),
-    ] as [(String, Int, String)])
+    @Test(
+        arguments: [
+            ("/get/token?isLogin=1", 400, "isLogin"), ("/get/token?isLogin=true", 400, "userId"),
+            ("/get/token?isLogin=true&userId=%zz", 400, "parameter userId has a % without"),
+            ("/get/token?isLogin=true&userId=a&Rooms=x", 400, "rooms"), ("/heartbeat", 500, "no token"),
+            ("/heartbeat?token=x", 500, "form"), ("/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", 500, "unknown"),
+            ("/heartbeat?token=a&token=a", 400, "parameter token is given more than once"),
+            ("/nowhere", 404, "/get/token, /heartbeat and /ws"),
+        ] as [(String, Int, String)])
     func refusedRequestNamesItsParameter(target: String, status: Int, detail: String) async throws {
         let answer = try await Cluster.current.node.get(target)
         #expect(answer.status == status)
@@ -119,14 +121,16 @@ struct AnswerTests {
         #expect(answer.headers["access-control-allow-origin"] == nil, "no page has asked")
     }
 
-    @Test(arguments: [
-        ("", 401, "Missing token", "token"), ("?token=x", 401, "Missing room", "roomIds"),
-        ("?token=x&roomIds=a", 500, "Token error", "form"), ("?token=x&roomIds=%00", 400, "Invalid request parameters", "roomIds"),
-        ("?token=x&roomIds=a,%01", 400, "Invalid request parameters", "roomIds"),
-        ("?token=AAAAAAAAAAAAAAAAAAAAAAAA&roomIds=a", 500, "Token error", "unknown"),
-        ("?token=x&token=x&roomIds=a", 400, "Invalid request parameters", "token"),
-        ("?token=x&roomIds=a&roomIds=b", 400, "Invalid request parameters", "roomIds"),
-    ] as [(String, Int, String, String)])
+    @Test(
+        arguments: [
+            ("", 401, "Missing token", "token"), ("?token=x", 401, "Missing room", "roomIds"),
+            ("?token=x&roomIds=a", 500, "Token error", "form"),
+            ("?token=x&roomIds=%00", 400, "Invalid request parameters", "roomIds"),
+            ("?token=x&roomIds=a,%01", 400, "Invalid request parameters", "roomIds"),
+            ("?token=AAAAAAAAAAAAAAAAAAAAAAAA&roomIds=a", 500, "Token error", "unknown"),
+            ("?token=x&token=x&roomIds=a", 400, "Invalid request parameters", "token"),
+            ("?token=x&roomIds=a&roomIds=b", 400, "Invalid request parameters", "roomIds"),
+        ] as [(String, Int, String, String)])
     func refusedHandshakeClosesAndSaysWhy(query: String, status: Int, message: String, detail: String) async throws {
         let exchange = try await answer(requestText("/ws\(query)", headers: handshakeHeaders()))
         #expect(exchange.answers[0].status == status)
@@ -140,7 +144,8 @@ struct AnswerTests {
         let cluster = try Cluster.current
         let secret = "hunter2-\(UUID().uuidString)"
         for target in [
-            "/heartbeat?token=\(secret)", "/heartbeat?\(secret)%zz", "/heartbeat?\(secret)=%zz", "/heartbeat?token=\(secret)%",
+            "/heartbeat?token=\(secret)", "/heartbeat?\(secret)%zz", "/heartbeat?\(secret)=%zz",
+            "/heartbeat?token=\(secret)%",
             "/get/token?isLogin=\(secret)", "/get/token?isLogin=true&userId=\(secret)%01",
         ] {
             let answer = try await cluster.node.get(target, headers: ["Authorization": "Bearer \(secret)x"])
@@ -148,7 +153,8 @@ struct AnswerTests {
             #expect(!answer.headers.values.contains { $0.contains(secret) }, "\(target)")
         }
         let refused = try await cluster.node.get(
-            "/ws?token=\(secret)&roomIds=a", headers: handshakeHeaders(replacing: ["Sec-WebSocket-Protocol": "token.\(secret)"]))
+            "/ws?token=\(secret)&roomIds=a",
+            headers: handshakeHeaders(replacing: ["Sec-WebSocket-Protocol": "token.\(secret)"]))
         #expect(refused.status == 500)
         _ = try await cluster.node.get("/heartbeat?token=over")
         try await eventually("the log has come so far") {
@@ -236,7 +242,9 @@ struct AnswerTests {
             try await cluster.redis.command("PUBLISH", channel, .string(String(repeating: " ", count: 257)))
             try await cluster.redis.publish(room: room, "1")
             #expect(try await client.next() == .text("1"))
-            let lines = { cluster.node.child.errorOutput.split(separator: "\n").filter { $0.contains("control message") } }
+            let lines = {
+                cluster.node.child.errorOutput.split(separator: "\n").filter { $0.contains("control message") }
+            }
             try await eventually("one is told") { !lines().isEmpty }
             #expect(lines().count < 50)
             #expect(lines()[0].contains("unknown control message bytes="))
@@ -252,7 +260,8 @@ struct AnswerTests {
         let list = "https://*.example.com,null,file://,app://,capacitor://localhost"
         try await Cluster.with(options: ["--allowed-origins", list]) { cluster in
             for origin in [
-                "https://a.example.com", "https://b.a.example.com", "null", "file://", "app://host", "capacitor://localhost",
+                "https://a.example.com", "https://b.a.example.com", "null", "file://", "app://host",
+                "capacitor://localhost",
             ] {
                 let client = try await cluster.node.connect(cluster.room(), headers: ["Origin": origin])
                 #expect(try await client.ping("connected"))
@@ -262,7 +271,8 @@ struct AnswerTests {
             }
             for origin in ["https://example.com", "http://a.example.com", "capacitor://other", "https://evil.example"] {
                 let query = "token=\(try await cluster.node.token())&roomIds=a"
-                guard case .refused(let answer) = try await cluster.node.handshake(query, headers: ["Origin": origin]) else {
+                guard case .refused(let answer) = try await cluster.node.handshake(query, headers: ["Origin": origin])
+                else {
                     Issue.record("\(origin) was let in")
                     continue
                 }

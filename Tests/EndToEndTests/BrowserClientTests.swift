@@ -258,8 +258,8 @@ import Testing
         }
     }
 
-    /// A token of the gateway's own would be minted for anybody, so the client ends; a backend can be asked. The one beats
-    /// never: its node finds the end of its token when it should have.
+    /// A token of the gateway's own would be minted for anybody, so the client ends; a backend can be asked. The one
+    /// beats never: its node finds the end of its token when it should have.
     @Test func revokedClientEndsUnlessItsBackendGivesAnotherToken() async throws {
         try await ClientEdge.with(options: ["--heartbeat-timeout", "30s"]) { edge in
             let own = try await edge.client(Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { _, new in new })

@@ -156,7 +156,8 @@ import Testing
             for (target, method, headers) in [
                 ("/healthz", "GET", [:]), ("/readyz", "GET", [:]), ("/metrics", "GET", [:]), ("/nowhere", "GET", [:]),
                 ("/metrics", "POST", ["Content-Length": "0"]), ("/console", "GET", [:]), ("/console/", "GET", [:]),
-                ("/console/api/cluster", "GET", [:]), ("/console/nothing", "GET", [:]), ("/console/api/publish", "GET", [:]),
+                ("/console/api/cluster", "GET", [:]), ("/console/nothing", "GET", [:]),
+                ("/console/api/publish", "GET", [:]),
                 ("/healthz", "GET", ["X": String(repeating: "x", count: 9000)]),
                 ("/console/api/watch?token=\(own)", "GET", handshakeHeaders()),
             ] as [(String, String, [String: String])] {

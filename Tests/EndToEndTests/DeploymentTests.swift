@@ -11,8 +11,7 @@ import Testing
         }
     }
 
-    private func withDriver<Result: Sendable>(_ body: (Driver) async throws -> Result) async throws -> Result
-    {
+    private func withDriver<Result: Sendable>(_ body: (Driver) async throws -> Result) async throws -> Result {
         let driver = try Driver()
         do {
             let result = try await body(driver)
@@ -112,8 +111,8 @@ import Testing
         }
     }
 
-    /// The entry points of the composition's containers, with the capabilities and the users that these have, over files
-    /// that belong to somebody else and are closed to all others.
+    /// The entry points of the composition's containers, with the capabilities and the users that these have, over
+    /// files that belong to somebody else and are closed to all others.
     @Test(.enabled("as root only", { geteuid() == 0 }))
     func closedCheckoutStartsRedisAndNginx() async throws {
         try await Cluster.with { cluster in

@@ -121,8 +121,8 @@ import Testing
         }
     }
 
-    /// As timeout(1) and some supervisors do, to the process and to its group. Both wait while the process is stopped, and
-    /// are then delivered together.
+    /// As timeout(1) and some supervisors do, to the process and to its group. Both wait while the process is stopped,
+    /// and are then delivered together.
     @Test func secondSignalWithinASecondIsTheSameWish() async throws {
         try await Cluster.with(options: ["--drain-time", "1s"]) { cluster in
             let client = try await cluster.node.connect(cluster.room())

@@ -1,4 +1,5 @@
-// What deploy/nginx.conf lets one address have, with the real nginx and limits that a test can reach; and what nginx logs.
+// What deploy/nginx.conf lets one address have, with the real nginx and limits that a test can reach; and what nginx
+// logs.
 import Foundation
 import Testing
 

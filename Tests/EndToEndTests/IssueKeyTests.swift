@@ -12,11 +12,14 @@ import Testing
     }
 
     @Test(arguments: [
-        ([:], true), (["GATEWAY_ALLOWED_ORIGINS": "https://app.example.com"], false), (["GATEWAY_ISSUE_KEY": first], false),
+        ([:], true), (["GATEWAY_ALLOWED_ORIGINS": "https://app.example.com"], false),
+        (["GATEWAY_ISSUE_KEY": first], false),
     ])
     func nodeThatKeepsNobodyOutSaysSo(environment: [String: String], isOpen: Bool) async throws {
         try await Cluster.with(environment: environment) { cluster in
-            let lines = cluster.node.child.errorOutput.split(separator: "\n").filter { $0.contains("open to everybody") }
+            let lines = cluster.node.child.errorOutput.split(separator: "\n").filter {
+                $0.contains("open to everybody")
+            }
             #expect(lines.count == (isOpen ? 1 : 0), "\(cluster.node.child.errorOutput)")
             if let line = lines.first {
                 #expect(line.contains("--issue-key") && line.contains("--allowed-origins") && line.contains("any room"))

@@ -30,7 +30,10 @@ import Testing
         ("disruption-budget.yaml", "maxUnavailable: 1", "maxUnavailable: [1]", "disruption-budget.yaml"),
         ("gateway.env", "10.0.7.0/28", "10.0.0.0/8", "trusts more than an ingress controller"),
         ("network-policy.yaml", "    - ports: [{ port: clients }]", "    - {}", "the policy is for the ports"),
-        ("network-policy.yaml", "ports: [{ port: clients }]", "ports: [{ port: clients }, { port: admin }]", "everybody"),
+        (
+            "network-policy.yaml", "ports: [{ port: clients }]", "ports: [{ port: clients }, { port: admin }]",
+            "everybody"
+        ),
         ("network-policy.yaml", "ports: [{ port: admin }]", "ports: [{ port: 9090 }]", "the policy is for the ports"),
     ])
     func mistakesAreFound(file: String, text: String, mistake: String, words: String) async throws {

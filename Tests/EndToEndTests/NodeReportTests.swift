@@ -94,7 +94,8 @@ import Testing
                 "redis_collect",
                 [
                     "port": .number(Double(cluster.redis.port)), "subscribe": "p:gateway:reply:r1",
-                    "publish": "p:gateway:node-1", "text": "rooms r1", "prefix": "end ", "count": 2, "timeout": .number(Duration.patience.seconds),
+                    "publish": "p:gateway:node-1", "text": "rooms r1", "prefix": "end ", "count": 2,
+                    "timeout": .number(Duration.patience.seconds),
                 ])
             let texts = (messages.array ?? []).compactMap(\.string)
             let lines = texts.filter { $0.hasPrefix("rooms ") }.flatMap { $0.split(separator: "\n").dropFirst() }

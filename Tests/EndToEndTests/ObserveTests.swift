@@ -62,7 +62,8 @@ struct ObserveTests {
         try #require(lines.count == 3)
         #expect(lines[1].hasPrefix("\(large) ") && lines[1].hasSuffix(" 121      3"), "\(completed.output)")
         #expect(lines[2].hasSuffix(" on 3 nodes"))
-        let all = try await cluster.driver.run(try cluster.publisher("rooms", "--top", "all", "--json", "--timeout", "1m"))
+        let all = try await cluster.driver.run(
+            try cluster.publisher("rooms", "--top", "all", "--json", "--timeout", "1m"))
         let result = try #require(JSON(parsing: all.output))
         let rooms = result["rooms"].array ?? []
         #expect(rooms.first == ["room": .string(large), "members": 121, "nodes": 3])
@@ -74,7 +75,9 @@ struct ObserveTests {
     /// A node that is stopped hears the question and does not answer; one that is listed and gone does not hear it.
     @Test func nodesThatDoNotAnswerAreNamed() async throws {
         try await Cluster.with(nodes: 2) { cluster in
-            try await eventually("both have reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 2 }
+            try await eventually("both have reported") {
+                try await cluster.redis.command("SCARD", "roomcast:nodes") == 2
+            }
             _ = try await cluster.nodes[0].connect("a")
             try await cluster.nodes[1].child.signal(SIGSTOP)
             try await cluster.redis.command("SADD", "roomcast:nodes", "ghost")

@@ -1,5 +1,5 @@
-// The programs as processes: what they make of what they inherit (descriptors, arguments, environment, signals), and what
-// they do when their results cannot be written.
+// The programs as processes: what they make of what they inherit (descriptors, arguments, environment, signals), and
+// what they do when their results cannot be written.
 import Foundation
 import Testing
 
@@ -65,7 +65,8 @@ enum Namespaces {
             if closing == "<&-" { #expect(file.errors.contains("cannot read stdin: Bad file descriptor")) }
             if closing == ">&-" { #expect(sent.errors.contains("cannot write the result: Bad file descriptor")) }
             for words in [["revoke", "--user", "x"], ["nodes"], ["rooms"]] {
-                let command: [String] = [publisher[0], words[0], "--redis", cluster.redis.url] + Array(words.dropFirst())
+                let command: [String] =
+                    [publisher[0], words[0], "--redis", cluster.redis.url] + Array(words.dropFirst())
                 let observed = try await cluster.driver.run(bash("exec \"$@\" \(closing)", command))
                 #expect(observed.code == code, "\(words)")
             }
@@ -129,17 +130,17 @@ enum Namespaces {
         }
     }
 
-    /// A library that moves the environment hides the arguments of statically linked programs: they are found, or the program
-    /// ends.
+    /// A library that moves the environment hides the arguments of statically linked programs: they are found, or the
+    /// program ends.
     @Test(arguments: programs)
     func preloadedLibrariesDoNotHideArguments(program: String) async throws {
         try await with { driver in
             let source = driver.directory.appending(path: "preloaded.c").path
             let library = driver.directory.appending(path: "preloaded.so").path
             try """
-                #include <stdlib.h>
-                __attribute__((constructor)) static void start(void) { setenv("ROOMCAST_TEST", "1", 1); }
-                """.write(toFile: source, atomically: true, encoding: .utf8)
+            #include <stdlib.h>
+            __attribute__((constructor)) static void start(void) { setenv("ROOMCAST_TEST", "1", 1); }
+            """.write(toFile: source, atomically: true, encoding: .utf8)
             let compiler = try Installation.system("cc", package: "gcc")
             let compiled = try await driver.run([compiler, "-shared", "-fPIC", "-o", library, source])
             try #require(compiled.code == 0, "\(compiled.errors)")
@@ -168,10 +169,12 @@ enum Namespaces {
     @Test(arguments: programs)
     func wrongRedisURLSaysWhatIsWrongWithIt(program: String) async throws {
         let faults = [
-            ("rediss://:hunter2@h", "TLS to Redis is not supported yet"), ("http://:hunter2@h", "the scheme is none of"),
+            ("rediss://:hunter2@h", "TLS to Redis is not supported yet"),
+            ("http://:hunter2@h", "the scheme is none of"),
             ("redis://u:hunter2@h:x", "the port is not"), ("redis://u:hunter2@h/x", "the database is not"),
             ("redis://u:hun/ter2@h", "write / as %2F"), ("redis://u:hunter2%@h", "write % as %25"),
-            ("redis://u:hunter2@", "the host is missing"), ("redis://u:hunter2@h?db=1", "the database is written as /N"),
+            ("redis://u:hunter2@", "the host is missing"),
+            ("redis://u:hunter2@h?db=1", "the database is written as /N"),
             ("redis://u:hunter2@h ", "ends with a blank"),
         ]
         try await with { driver in
@@ -233,7 +236,8 @@ enum Namespaces {
             let binary = try Installation.binary("publisher")
             for words in [
                 ["--room", "a", "--data", "1"], ["--room", "a", "--data", "1", "--json"], ["--file", "-"],
-                ["revoke", "--user", "x"], ["nodes"], ["nodes", "--watch", "100ms"], ["rooms"], ["rooms", "--json"], ["top"],
+                ["revoke", "--user", "x"], ["nodes"], ["nodes", "--watch", "100ms"], ["rooms"], ["rooms", "--json"],
+                ["top"],
             ] {
                 let (word, options) = words[0].hasPrefix("--") ? ([], words) : ([words[0]], Array(words.dropFirst()))
                 let command: [String] = [binary] + word + ["--redis", cluster.redis.url] + options

@@ -32,7 +32,9 @@ import Testing
     /// A Redis that loads its data for seconds takes connections, and nothing else.
     @Test func loadingIsToldOnceAndTheNodeIsNotReadyMeanwhile() async throws {
         try await Cluster.with(nodes: 0) { cluster in
-            let options = ["--save", "", "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"]
+            let options = [
+                "--save", "", "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024",
+            ]
             let redis = try await RedisServer(cluster.driver, options: ["--dbfilename", "slow.rdb"] + options)
             for number in 0..<300 {
                 try await redis.command("SET", .string("key-\(number)"), .string(String(repeating: "x", count: 100)))
@@ -78,7 +80,9 @@ import Testing
             // Each attempt of a worker asks this: some have failed by then.
             func attempts() async throws -> Int {
                 let text = try await cluster.redis.command("INFO", "commandstats").string ?? ""
-                let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_client|setname:calls=") }
+                let line = text.split(whereSeparator: \.isNewline).first {
+                    $0.hasPrefix("cmdstat_client|setname:calls=")
+                }
                 return line.flatMap { Int($0.drop { $0 != "=" }.dropFirst().prefix { $0 != "," }) } ?? 0
             }
             let before = try await attempts()

@@ -93,7 +93,8 @@ import Testing
         try await withRedis { _, redis in
             let refused: [[JSON]] = [
                 ["HGETALL", "client:a"], ["SADD", "client:a", "1"], ["SMEMBERS", "client:a"], ["HGETALL", "other"],
-                ["GET", "node:a"], ["SET", "roomcast:nodes", "1"], ["SMEMBERS", "nodes2"], ["KEYS", "*"], ["SCAN", "0"],
+                ["GET", "node:a"], ["SET", "roomcast:nodes", "1"], ["SMEMBERS", "nodes2"], ["KEYS", "*"],
+                ["SCAN", "0"],
                 ["SUBSCRIBE", "other"], ["PUBLISH", "roomcast:nodes", "1"], ["CONFIG", "GET", "*"], ["FLUSHALL"],
             ]
             for command in refused {
@@ -184,7 +185,8 @@ import Testing
             #expect(try await denials(redis).isEmpty)
             let refused: [[JSON]] = [
                 ["HGETALL", .string("client:\(token)")], ["HGETALL", "other"], ["SMEMBERS", "other"], ["KEYS", "*"],
-                ["SCAN", "0"], ["DEL", "roomcast:nodes"], ["HSET", "node:one", "uptime", "1"], ["SADD", "roomcast:nodes", "x"],
+                ["SCAN", "0"], ["DEL", "roomcast:nodes"], ["HSET", "node:one", "uptime", "1"],
+                ["SADD", "roomcast:nodes", "x"],
                 ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"], ["SUBSCRIBE", "gateway:one"],
                 ["PSUBSCRIBE", "*"], ["PSUBSCRIBE", "gateway:*"], ["SUBSCRIBE", "other"], ["PUBSUB", "CHANNELS"],
                 ["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],
@@ -217,9 +219,10 @@ import Testing
             let node = try await startNode(cluster, redis, id: "one")
             let token = try await node.token(userId: "ada")
             for whom in [["--token=\(token)"], ["--user", "ada"]] {
-                let command = [
-                    try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "publisher"),
-                ] + whom
+                let command =
+                    [
+                        try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "publisher"),
+                    ] + whom
                 let completed = try await cluster.driver.run(command)
                 #expect(completed.code == 1)
                 #expect(completed.errors.contains("NOPERM"))

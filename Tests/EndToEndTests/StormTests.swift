@@ -129,8 +129,9 @@ import Testing
             #expect(answer.headers["retry-after"] == "5")
             _ = try open(try await handshake(node, room, from: "2001:db8:0:8::1"))
             _ = try open(try await handshake(node, room, from: "192.0.2.1"))
-            #expect(try await node.metrics().samples[
-                #"roomcast_handshakes_rejected_total{reason="too_many_of_address"}"#] == 1)
+            #expect(
+                try await node.metrics().samples[
+                    #"roomcast_handshakes_rejected_total{reason="too_many_of_address"}"#] == 1)
             _ = try await clients[0].close()
             try await eventually("a place is free again") {
                 if case .open = try await handshake(node, room, from: "2001:db8:0:7:8::") { return true }
@@ -155,8 +156,9 @@ import Testing
             }
             #expect(told.first == 1)
             #expect(try #require(told.last) > 1, "not all at the same time")
-            #expect(try await node.metrics().samples[
-                #"roomcast_handshakes_rejected_total{reason="too_many_handshakes"}"#] == Double(told.count))
+            #expect(
+                try await node.metrics().samples[
+                    #"roomcast_handshakes_rejected_total{reason="too_many_handshakes"}"#] == Double(told.count))
             try await eventually("the next second takes one") {
                 (try? await node.connect(room, token: token)) != nil
             }

@@ -27,7 +27,8 @@ import Testing
             let older = try await cluster.nodes[0].connect(room, token: token)
             let before = try await cluster.redis.hash("client:\(token)")
             try await cluster.redis.first.signal(SIGSTOP)
-            let answer = try await cluster.nodes[1].get("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
+            let answer = try await cluster.nodes[1].get(
+                "/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
             #expect(answer.status == 500)
             try await cluster.redis.first.signal(SIGCONT)
             try await eventually("Redis has taken it in") {
@@ -90,7 +91,9 @@ import Testing
                 var open: [String] = []
                 try await eventually("all but one are closed") {
                     open = []
-                    for (client, node) in clients where try await client.closed(within: .zero) == nil { open.append(node) }
+                    for (client, node) in clients where try await client.closed(within: .zero) == nil {
+                        open.append(node)
+                    }
                     return open.count <= 1
                 }
                 let record = try await cluster.redis.hash("client:\(token)")

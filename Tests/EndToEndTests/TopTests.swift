@@ -8,7 +8,9 @@ struct TopTests {
         columns: Int = 100, rows: Int = 30, environment: [String: String] = [:]
     ) async throws -> Terminal {
         let cluster = try Cluster.current
-        try await eventually("all nodes have reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 3 }
+        try await eventually("all nodes have reported") {
+            try await cluster.redis.command("SCARD", "roomcast:nodes") == 3
+        }
         return try await Terminal(
             cluster.driver, try cluster.publisher("top", "--interval", "100ms"), columns: columns, rows: rows,
             environment: environment)
@@ -80,7 +82,9 @@ struct TopTests {
     /// The interval is an hour: what is drawn after a change of size is drawn because of it.
     @Test func pictureFollowsTheSizeOfTheTerminal() async throws {
         let cluster = try Cluster.current
-        try await eventually("all nodes have reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 3 }
+        try await eventually("all nodes have reported") {
+            try await cluster.redis.command("SCARD", "roomcast:nodes") == 3
+        }
         let terminal = try await Terminal(
             cluster.driver, try cluster.publisher("top", "--interval", "1h"), columns: 60, rows: 14)
         try await terminal.awaitPicture("the first picture") { $0.lines[13] == "q quits" }

@@ -192,7 +192,8 @@ private func connect(to port: UInt16) throws -> Socket {
     @Test func withoutAHostAllAddressesAreListenedOn() throws {
         let listening = try ListeningSocket(host: "", port: 0, sharing: .exclusive)
         defer { Socket(descriptor: listening.descriptor).close() }
-        #expect(listening.description == "[::]:\(listening.port)" || listening.description == "0.0.0.0:\(listening.port)")
+        #expect(
+            listening.description == "[::]:\(listening.port)" || listening.description == "0.0.0.0:\(listening.port)")
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = listening.port.bigEndian

@@ -297,7 +297,9 @@ import Testing
     }
 
     /// What is not a life is left out; nothing makes a record permanent, or fails.
-    @Test(arguments: ["", "abc", "0", "-1", "1e9", "nan", "inf", "9223372036854775807", "2592001", "99999999999999999999"])
+    @Test(arguments: [
+        "", "abc", "0", "-1", "1e9", "nan", "inf", "9223372036854775807", "2592001", "99999999999999999999",
+    ])
     func recordWithAnyTtlIsRenewed(ttl: String) throws {
         let rig = try RegistryRig()
         rig.issue()
@@ -370,10 +372,13 @@ import Testing
     @Test func nothingIsUnknownWhileRedisIsAwayOrNewlyEmpty() throws {
         let rig = try RegistryRig()
         rig.issue()
-        rig.scenario.step("the loss is noticed", until: {
-            rig.registry.renew(rig.token) { if case .unavailable = $0 { rig.outcomes.append("gone") } }
-            return rig.outcomes.contains("gone")
-        }) { rig.server.stop() }
+        rig.scenario.step(
+            "the loss is noticed",
+            until: {
+                rig.registry.renew(rig.token) { if case .unavailable = $0 { rig.outcomes.append("gone") } }
+                return rig.outcomes.contains("gone")
+            }
+        ) { rig.server.stop() }
         rig.scenario.then { rig.outcomes = [] }
         rig.issue()
         rig.renew()

@@ -236,7 +236,8 @@ private struct FixedGenerator: RandomNumberGenerator {
     @Test func starStandsForALabelOrMore() throws {
         let origins = try origins("https://*.Example.com,http://*.dev.test:8080, https://exact.example")
         for origin in [
-            "https://a.example.com", "https://a.b.example.com", "https://A.EXAMPLE.com:443", "https://xn--a.example.com",
+            "https://a.example.com", "https://a.b.example.com", "https://A.EXAMPLE.com:443",
+            "https://xn--a.example.com",
             "http://x.dev.test:8080", "https://exact.example",
         ] {
             #expect(origins.allows(origin), "\(origin)")
@@ -245,7 +246,8 @@ private struct FixedGenerator: RandomNumberGenerator {
             "https://example.com", "https://.example.com", "https://a..example.com", "https://aexample.com",
             "http://a.example.com", "https://a.example.com:444", "https://a.example.com.evil.test",
             "https://evil.test/.example.com", "https://evil.test?.example.com", "https://evil.test#.example.com",
-            "https://evil.test:1.example.com", "https://u@a.example.com", "https://*.example.com", "https://a.exact.example",
+            "https://evil.test:1.example.com", "https://u@a.example.com", "https://*.example.com",
+            "https://a.exact.example",
             "http://x.dev.test", "http://dev.test:8080", "null", "https://evil.test\\.example.com",
         ] {
             #expect(!origins.allows(origin), "\(origin)")
@@ -263,7 +265,9 @@ private struct FixedGenerator: RandomNumberGenerator {
         ] {
             #expect(one.allows(origin), "\(origin)")
         }
-        for origin in ["app://", "app://other", "app://host:1", "app://-", "capacitor://", "chrome-extension://other", "null"] {
+        for origin in [
+            "app://", "app://other", "app://host:1", "app://-", "capacitor://", "chrome-extension://other", "null",
+        ] {
             #expect(!one.allows(origin), "\(origin)")
         }
         let scheme = try origins("app://")
@@ -278,12 +282,14 @@ private struct FixedGenerator: RandomNumberGenerator {
     @Test(arguments: [
         "https://", "http://", "wss://", "https://*", "https://*.", "https://*.*.a", "https://a.*.b", "*.example.com",
         "https://*a.example", "https://*.1.2.3.4", "https://*.[::1]", "https://*.a/", "https://*.a:0x1", "Null", "any",
-        "app:", "app:/", "app:///", "://", "1app://", "app://a/b", "app://a:b", "app://*", "https://a b", "https://é.example",
+        "app:", "app:/", "app:///", "://", "1app://", "app://a/b", "app://a:b", "app://*", "https://a b",
+        "https://é.example",
         "https://a.example/,null",
     ])
     func otherOriginsAreRefusedAtStart(wrong: String) throws {
         let message = try message(["--allowed-origins", wrong])
-        #expect(message.hasPrefix("--allowed-origins: invalid value \"\(wrong)\", expected * or a comma-separated list"))
+        #expect(
+            message.hasPrefix("--allowed-origins: invalid value \"\(wrong)\", expected * or a comma-separated list"))
     }
 
     @Test func logLevelsAreOrdered() {

@@ -67,7 +67,10 @@ import Testing
             [Array($0.utf8), Array("a\t9223372036854775807\n".utf8)]
         }
         for field in NodeReport(id: "n").fields {
-            fields += [Array(field.name.utf8), Array((field.name == "uptime" ? "9223372036854775807" : "18446744073709551615").utf8)]
+            fields += [
+                Array(field.name.utf8),
+                Array((field.name == "uptime" ? "9223372036854775807" : "18446744073709551615").utf8),
+            ]
         }
         let report = try #require(NodeReport(id: "n", hash: fields))
         let cluster = try object(.init(reports: [report, report], failure: nil))

@@ -270,8 +270,8 @@ private final class Publishing: Sendable {
         #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
     }
 
-    /// A worker that is far behind misses messages until it has caught up; where they are missing stands the word of it,
-    /// and the other worker gets everything.
+    /// A worker that is far behind misses messages until it has caught up; where they are missing stands the word of
+    /// it, and the other worker gets everything.
     @Test(arguments: [true, false]) func messagesThatAreDroppedForAWorkerAreAGap(isTold: Bool) throws {
         let rig = try Rig("--gap-notice", isTold ? "on" : "off")
         rig.await("subscribed a") { rig.join("a", worker: 0) }
@@ -307,9 +307,12 @@ private final class Publishing: Sendable {
         let rig = try Rig("--unsubscribe-grace", "0s")
         rig.await("subscribed a") { rig.join("a", worker: 0) }
         let nobody = RedisPipeline.Reply.array([.bytes(Array("room:a".utf8)), .integer(0)])
-        rig.scenario.step("the room is left", until: {
-            try rig.server.command("PUBSUB", "NUMSUB", "room:a") == nobody
-        }) { rig.node.feedMailboxes[0].post(.leave(room: RoomId("a")!, worker: 0)) }
+        rig.scenario.step(
+            "the room is left",
+            until: {
+                try rig.server.command("PUBSUB", "NUMSUB", "room:a") == nobody
+            }
+        ) { rig.node.feedMailboxes[0].post(.leave(room: RoomId("a")!, worker: 0)) }
         rig.await("subscribed a", count: 2) { rig.join("a", worker: 0) }
         try rig.run()
         #expect(rig.received[0].filter { $0 == "lost" } == [])

@@ -26,7 +26,9 @@ import Testing
 
     /// A record and PTTL may say anything that a number can be.
     @Test func anyNumbersDecide() {
-        let numbers: [Int64] = [.min, .min + 1, -1_000_000, -2, -1, 0, 1, 1_000, 2_592_000_001, .max / 1_000, .max - 1, .max]
+        let numbers: [Int64] = [
+            .min, .min + 1, -1_000_000, -2, -1, 0, 1, 1_000, 2_592_000_001, .max / 1_000, .max - 1, .max,
+        ]
         for ttl in numbers {
             for remaining in numbers {
                 switch decide(remaining, ttl: ttl) {

@@ -276,10 +276,12 @@ private final class Rig {
         var takenCount = 0
         scenario.then { takenCount = rig.handler.count }
         var answerCount = 0
-        scenario.step("all are answered", until: {
-            answerCount += peer.read().text.components(separatedBy: "HTTP/1.1 200 OK").count - 1
-            return answerCount == sentCount
-        })
+        scenario.step(
+            "all are answered",
+            until: {
+                answerCount += peer.read().text.components(separatedBy: "HTTP/1.1 200 OK").count - 1
+                return answerCount == sentCount
+            })
         try scenario.run()
         // An answer has some 110 bytes; the kernel holds a few dozen.
         #expect(takenCount < 400, "\(takenCount) of \(sentCount)")

@@ -8,7 +8,8 @@ import Testing
     private let hostile = [
         "plain", "two words", "", "a=b", "say \"hi\"", "line\nfeed", "carriage\rreturn", "tab\there",
         "nul\u{0}", "\u{1B}[31mred", "del\u{7F}", "back\\slash", "\\\"", "x\" level=error y=\"", "房间",
-        "\u{2028}", "\u{9B}31mC1", "\u{202E}gnp.exe", "zero\u{200B}width", "}", "{\"a\":1}", "\n2026-01-01T00:00:00.000Z error forged node=n1",
+        "\u{2028}", "\u{9B}31mC1", "\u{202E}gnp.exe", "zero\u{200B}width", "}", "{\"a\":1}",
+        "\n2026-01-01T00:00:00.000Z error forged node=n1",
     ]
 
     private func text(_ message: String, _ fields: Log.Fields) -> String {
@@ -57,10 +58,13 @@ import Testing
     }
 
     /// C0, C1, and what breaks lines or turns the direction of writing: a log is read on a terminal.
-    @Test(arguments: ["\u{1B}", "\u{7F}", "\u{85}", "\u{9B}", "\u{2028}", "\u{2029}", "\u{202E}", "\u{2066}", "\u{FEFF}"])
+    @Test(arguments: [
+        "\u{1B}", "\u{7F}", "\u{85}", "\u{9B}", "\u{2028}", "\u{2029}", "\u{202E}", "\u{2066}", "\u{FEFF}",
+    ])
     func nothingUnseenReachesTheLine(character: String) throws {
         let value = "a\(character)b"
-        let escape = "a\\u" + String(repeating: "0", count: 4 - String(character.unicodeScalars.first!.value, radix: 16).count)
+        let escape =
+            "a\\u" + String(repeating: "0", count: 4 - String(character.unicodeScalars.first!.value, radix: 16).count)
             + String(character.unicodeScalars.first!.value, radix: 16) + "b"
         #expect(text("m", ["v": value]) == "T warning m v=\"\(escape)\" node=n1\n")
         #expect(!text(value, [:]).contains(character))

@@ -14,7 +14,8 @@ import Testing
         pulses.subscriber.beat(now: start)
         pulses.workers[0].beat(now: start)
         pulses.workers[1].beat(now: start + .milliseconds(1))
-        #expect(pulses.reasonsNotReady(now: now) == ["thread subscriber does not turn", "thread worker 0 does not turn"])
+        #expect(
+            pulses.reasonsNotReady(now: now) == ["thread subscriber does not turn", "thread worker 0 does not turn"])
         pulses.subscriber.beat(now: now)
         pulses.workers[0].beat(now: now)
         #expect(pulses.reasonsNotReady(now: now).isEmpty)

@@ -131,9 +131,12 @@ private final class Rig {
 
     @Test func idsOfNodesThatAreGoneLeaveTheIndex() throws {
         let rig = try Rig()
-        rig.scenario.step("the gone are gone", until: {
-            try rig.server.command("SMEMBERS", "p:roomcast:nodes") == .array([.bytes(Array("alive".utf8))])
-        }) {
+        rig.scenario.step(
+            "the gone are gone",
+            until: {
+                try rig.server.command("SMEMBERS", "p:roomcast:nodes") == .array([.bytes(Array("alive".utf8))])
+            }
+        ) {
             try rig.server.command("SADD", "p:roomcast:nodes", "alive", "gone", "gone-2")
             try rig.server.command("HSET", "p:node:alive", "uptime", "1")
             rig.reporter.sweep()
@@ -145,15 +148,21 @@ private final class Rig {
     @Test func foreignMembersOfTheIndexStay() throws {
         let rig = try Rig()
         let foreign = ["order:17", "two words", "", String(repeating: "x", count: 65), "ü"]
-        rig.scenario.step("the gone is gone", until: {
-            try rig.server.command("SISMEMBER", "p:roomcast:nodes", "gone") == .integer(0)
-        }) {
+        rig.scenario.step(
+            "the gone is gone",
+            until: {
+                try rig.server.command("SISMEMBER", "p:roomcast:nodes", "gone") == .integer(0)
+            }
+        ) {
             try rig.server.command(bytes: (["SADD", "p:roomcast:nodes", "gone"] + foreign).map { Array($0.utf8) })
             rig.reporter.sweep()
         }
-        rig.scenario.step("nothing else is", until: {
-            try rig.server.command("EXISTS", "p:node:n1") == .integer(1)
-        }) { rig.reporter.report() }
+        rig.scenario.step(
+            "nothing else is",
+            until: {
+                try rig.server.command("EXISTS", "p:node:n1") == .integer(1)
+            }
+        ) { rig.reporter.report() }
         try rig.scenario.run()
         #expect(try rig.server.command("SCARD", "p:roomcast:nodes") == .integer(Int64(foreign.count) + 1))
     }

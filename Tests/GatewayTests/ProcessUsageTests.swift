@@ -7,7 +7,9 @@ import Testing
     @Test func residentPagesAreCountedInBytes() {
         let page = UInt64(sysconf(Int32(_SC_PAGESIZE)))
         #expect(ProcessUsage.residentBytes(ofStatm: "9000 1200 800 20 0 700 0\n") == 1200 * page)
-        for line in ["", "9000", "9000 x 1", "1 18446744073709551615"] { #expect(ProcessUsage.residentBytes(ofStatm: line) == nil) }
+        for line in ["", "9000", "9000 x 1", "1 18446744073709551615"] {
+            #expect(ProcessUsage.residentBytes(ofStatm: line) == nil)
+        }
     }
 
     @Test func descriptorsAreCountedUpToABound() throws {

@@ -20,7 +20,8 @@ import Testing
 
     /// `name{label="value",…} number`; nil for anything else.
     private func sample(_ line: Substring) throws -> Sample? {
-        let grammar = #/
+        let grammar =
+            #/
             ([a-zA-Z_:][a-zA-Z0-9_:]*)
             (?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})?
             \ ([^\ ]+)

@@ -79,7 +79,8 @@ import Testing
             exit(0)
         }
         let episode = [
-            "warning redis refuses commands command=probe reason=\"MISCONF no disk\"", "info redis takes commands again",
+            "warning redis refuses commands command=probe reason=\"MISCONF no disk\"",
+            "info redis takes commands again",
         ]
         #expect(lines(try #require(result).standardErrorContent) == episode + episode)
     }

@@ -21,12 +21,16 @@ import Testing
     @Test(arguments: SeededRandom.seeds)
     func anyTextMakesARegistration(seed: UInt64) {
         var random = SeededRandom(seed: seed)
-        let words = ["9223372036854775807", "-9223372036854775808", "99999999999999999999", "", "0", "-1", "nan", "true"]
+        let words = [
+            "9223372036854775807", "-9223372036854775808", "99999999999999999999", "", "0", "-1", "nan", "true",
+        ]
         for _ in 0..<2_000 {
             var bytes: [UInt8] = []
             for _ in 0..<Int.random(in: 0...7, using: &random) {
-                bytes += Bool.random(using: &random)
-                    ? [UInt8](words.randomElement(using: &random)!) : random.bytes(Int.random(in: 0...30, using: &random))
+                bytes +=
+                    Bool.random(using: &random)
+                    ? [UInt8](words.randomElement(using: &random)!)
+                    : random.bytes(Int.random(in: 0...30, using: &random))
                 bytes.append(UInt8(ascii: " "))
             }
             let record = registration(bytes).record

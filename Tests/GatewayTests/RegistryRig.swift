@@ -28,10 +28,11 @@ final class RegistryRig {
     init(_ options: String...) throws {
         server = try RedisServer()
         scenario = try Scenario()
-        let configuration = try configuration([
-            "--redis", "redis://127.0.0.1:\(server.port)", "--node-id", "n1", "--workers", "1",
-            "--token-ttl", "60s",
-        ] + options)
+        let configuration = try configuration(
+            [
+                "--redis", "redis://127.0.0.1:\(server.port)", "--node-id", "n1", "--workers", "1",
+                "--token-ttl", "60s",
+            ] + options)
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
         let log = Log(level: .error, format: .text, nodeID: "n1")
         let node = NodeContext(configuration: configuration, log: log, state: state)

@@ -322,8 +322,8 @@ import Testing
         #expect(released == nil)
     }
 
-    /// A confirmation that the feed sent before it knew that the room was left is about the earlier stay: until the feed
-    /// knows of the new one, messages pass the worker by.
+    /// A confirmation that the feed sent before it knew that the room was left is about the earlier stay: until the
+    /// feed knows of the new one, messages pass the worker by.
     @Test func confirmationOfAnEarlierStayCountsForNothing() throws {
         let rig = try WorkerRig()
         let table = rig.worker.rooms

@@ -6,10 +6,11 @@ import Testing
 
 @Suite struct SharedBytesTests {
     /// RFC 6455 5.2: 0x81 is fin and text; the length takes 7 bits, or 126 and 16 bits, or 127 and 64 bits.
-    @Test(arguments: [
-        (0, [0x81, 0]), (1, [0x81, 1]), (125, [0x81, 125]), (126, [0x81, 126, 0, 126]),
-        (65535, [0x81, 126, 0xFF, 0xFF]), (65536, [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
-    ] as [(Int, [UInt8])])
+    @Test(
+        arguments: [
+            (0, [0x81, 0]), (1, [0x81, 1]), (125, [0x81, 125]), (126, [0x81, 126, 0, 126]),
+            (65535, [0x81, 126, 0xFF, 0xFF]), (65536, [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] as [(Int, [UInt8])])
     func messageIsEncodedAsHeaderAndPayload(count: Int, header: [UInt8]) {
         let payload = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         let message = message(payload, order: 9)

@@ -64,7 +64,8 @@ import Testing
 
     @Test(arguments: [
         ("", "isLogin"), ("isLogin=TRUE&userId=a", "isLogin"), ("isLogin=true", "userId"),
-        ("isLogin=true&userId=", "userId"), ("isLogin=true&deviceId=a", "userId"), ("isLogin=false&userId=a", "deviceId"),
+        ("isLogin=true&userId=", "userId"), ("isLogin=true&deviceId=a", "userId"),
+        ("isLogin=false&userId=a", "deviceId"),
         ("isLogin=true&userId=a%0A", "userId"), ("isLogin=true&userId=%zz", "userId"),
         ("isLogin=true&userId=a&rooms=", "rooms"), ("isLogin=true&userId=a&rooms=x,%1F", "rooms"),
         ("isLogin=true&userId=a&isLogin=true", "isLogin"), ("isLogin=true&userId=a&userId=b", "userId"),
@@ -77,7 +78,8 @@ import Testing
 
     /// Each would be a token for every room.
     @Test(arguments: [
-        "Rooms", "ROOMS", "room", "Room", "roomIds", "roomId", "roomids", "ROOMID", "room_ids", "room-id", "rooms%5B%5D",
+        "Rooms", "ROOMS", "room", "Room", "roomIds", "roomId", "roomids", "ROOMID", "room_ids", "room-id",
+        "rooms%5B%5D",
         "room%5b%5d", "room.ids",
     ])
     func nameThatIsNearlyRoomsIsRefused(name: String) throws {

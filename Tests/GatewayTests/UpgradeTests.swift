@@ -24,14 +24,16 @@ private final class Rig {
         port = socket.port
         workers.worker.start(socket)
         var isIssued = false
-        workers.scenario.step("the token is issued", until: { [unowned self] in
-            if !isIssued {
-                self.workers.worker.registry.issue(self.token, identity: Identity("me")!, isLogin: true) {
-                    isIssued = isIssued || $0
+        workers.scenario.step(
+            "the token is issued",
+            until: { [unowned self] in
+                if !isIssued {
+                    self.workers.worker.registry.issue(self.token, identity: Identity("me")!, isLogin: true) {
+                        isIssued = isIssued || $0
+                    }
                 }
-            }
-            return isIssued
-        })
+                return isIssued
+            })
     }
 
     deinit {
@@ -88,10 +90,13 @@ private final class Rig {
     @Test func handshakeUnderWayEndsWithItsToken() throws {
         let rig = try Rig()
         rig.step("the connection is registered", until: { try $0.isRegistered() }) { try $0.sendHandshake() }
-        rig.step("the handshake is refused", until: {
-            $0.read()
-            return $0.received.hasSuffix("}")
-        }) {
+        rig.step(
+            "the handshake is refused",
+            until: {
+                $0.read()
+                return $0.received.hasSuffix("}")
+            }
+        ) {
             $0.read()
             #expect($0.received.isEmpty)
             $0.tell(.revoked($0.token))
@@ -132,10 +137,13 @@ private final class Rig {
         let rig = try Rig()
         let other = try #require(Token("BBBBbbbbCCCCdddd0000-_-_"))
         rig.step("the connection is registered", until: { try $0.isRegistered() }) { try $0.sendHandshake() }
-        rig.step("it is a client", until: {
-            $0.read()
-            return $0.received.hasSuffix("\r\n\r\n")
-        }) {
+        rig.step(
+            "it is a client",
+            until: {
+                $0.read()
+                return $0.received.hasSuffix("\r\n\r\n")
+            }
+        ) {
             $0.tell(.revoked(other))
             $0.tell(.subscribed(room: RoomId("a")!, leaveCount: 0))
         }

@@ -336,8 +336,9 @@ import WebSocket
         #expect(rig.closedCount(.tooManyControlFrames) == 1)
         #expect(CloseReason.tooManyControlFrames.description == "1008")
         peer.read()
-        #expect(peer.received.suffix(TestPeer.closing(.tooManyControlFrames).count)
-            == TestPeer.closing(.tooManyControlFrames)[...])
+        #expect(
+            peer.received.suffix(TestPeer.closing(.tooManyControlFrames).count)
+                == TestPeer.closing(.tooManyControlFrames)[...])
         #expect(peer.hasEnded, "our side is shut down")
         #expect(peer.client.isWatching)
         shutdown(peer.socket.descriptor, Int32(SHUT_WR))

@@ -22,10 +22,11 @@ import Testing
                     options: [Option("part", .value(placeholder: "all|N"), section: "A", help: "Which.")]))
         ])
 
-    @Test(arguments: [
-        ("PATH|-", ["-"], true), ("fast|slow", ["fast", "slow"], false), ("HOST:PORT|off", ["off"], false),
-        ("1|2", ["1", "2"], false), ("TIME", [], false), ("N|all", ["all"], false), ("KEY[,KEY]", [], false),
-    ] as [(String, [String], Bool)])
+    @Test(
+        arguments: [
+            ("PATH|-", ["-"], true), ("fast|slow", ["fast", "slow"], false), ("HOST:PORT|off", ["off"], false),
+            ("1|2", ["1", "2"], false), ("TIME", [], false), ("N|all", ["all"], false), ("KEY[,KEY]", [], false),
+        ] as [(String, [String], Bool)])
     func valuesAreReadOffThePlaceholder(placeholder: String, words: [String], isPath: Bool) {
         let value = ValueWords(placeholder: placeholder)
         #expect(value.words == words)
@@ -63,12 +64,13 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("/usr/bin/my-tool", "my-tool"), ("./tool_2.1", "tool_2.1"), ("Tool", "Tool"), ("/usr/bin/tool/", "tool"),
-        (nil, "tool"), ("", "tool"), ("/", "tool"), ("-bash", "tool"), (".tool", "tool"), ("2tool", "tool"),
-        ("/usr/bin/my tool", "tool"), ("a;b", "tool"), ("t$(id)", "tool"), ("töl", "tool"), ("a\nb", "tool"),
-        ("a@b", "tool"), ("a[b", "tool"), ("_tool", "tool"),
-    ] as [(String?, String)])
+    @Test(
+        arguments: [
+            ("/usr/bin/my-tool", "my-tool"), ("./tool_2.1", "tool_2.1"), ("Tool", "Tool"), ("/usr/bin/tool/", "tool"),
+            (nil, "tool"), ("", "tool"), ("/", "tool"), ("-bash", "tool"), (".tool", "tool"), ("2tool", "tool"),
+            ("/usr/bin/my tool", "tool"), ("a;b", "tool"), ("t$(id)", "tool"), ("töl", "tool"), ("a\nb", "tool"),
+            ("a@b", "tool"), ("a[b", "tool"), ("_tool", "tool"),
+        ] as [(String?, String)])
     func completedNameIsTheOneThatIsCalled(path: String?, name: String) {
         #expect(program.calledName(path: path) == name)
     }
@@ -87,10 +89,11 @@ import Testing
         #expect(throws: UsageError.self) { try command.parse(["--completions", "bash"], environment: { _ in nil }) }
     }
 
-    @Test(arguments: [
-        ([], nil), (["--watch"], "2s"), (["--watch", "5s"], "5s"), (["--watch=7s"], "7s"),
-        (["--watch", "--quiet"], "2s"), (["--quiet", "--watch"], "2s"),
-    ] as [([String], String?)])
+    @Test(
+        arguments: [
+            ([], nil), (["--watch"], "2s"), (["--watch", "5s"], "5s"), (["--watch=7s"], "7s"),
+            (["--watch", "--quiet"], "2s"), (["--quiet", "--watch"], "2s"),
+        ] as [([String], String?)])
     func valueMayBeLeftOut(arguments: [String], value: String?) throws {
         guard case .run(let values) = try program.parse(arguments, environment: { _ in nil }) else { return }
         #expect(try values.optional("watch", TextConverter(expected: "") { $0 }) == value)

@@ -53,7 +53,9 @@ import Testing
     @Test func quotedTextIsJsonWithoutWhatIsNotSeen() {
         #expect(DisplayText.quoted("a\"b\\c\n") == #""a\"b\\c\n""#)
         #expect(DisplayText.quoted("\u{1B}[2J\u{9B}é房😀") == #""\u001b[2J\u009bé房😀""#)
-        #expect(DisplayText.quoted("\u{202E}\u{2028}\u{2029}\u{200B}\u{E0001}") == #""\u202e\u2028\u2029\u200b\udb40\udc01""#)
+        #expect(
+            DisplayText.quoted("\u{202E}\u{2028}\u{2029}\u{200B}\u{E0001}")
+                == #""\u202e\u2028\u2029\u200b\udb40\udc01""#)
         #expect(DisplayText.quoted("abc", maximumCount: 3) == #""abc""#)
         #expect(DisplayText.quoted("abcd", maximumCount: 3) == #""abc…""#)
     }

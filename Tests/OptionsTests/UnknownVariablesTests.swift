@@ -18,11 +18,12 @@ import Testing
         program.unknownVariables(variables.map { (name: $0.0, value: $0.1) })
     }
 
-    @Test(arguments: [
-        ("GATEWAY_HEARTBEAT_TIMOUT", "GATEWAY_HEARTBEAT_TIMEOUT"), ("GATEWAY_LISTN", "GATEWAY_LISTEN"),
-        ("GATEWAY_ADMINKEY", "GATEWAY_ADMIN_KEY"), ("GATEWAY_LOOKAT", "GATEWAY_LOOK_AT"),
-        ("GATEWAY_SOMETHING_ELSE", nil), ("GATEWAY_", nil), ("GATEWAY_X", nil),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("GATEWAY_HEARTBEAT_TIMOUT", "GATEWAY_HEARTBEAT_TIMEOUT"), ("GATEWAY_LISTN", "GATEWAY_LISTEN"),
+            ("GATEWAY_ADMINKEY", "GATEWAY_ADMIN_KEY"), ("GATEWAY_LOOKAT", "GATEWAY_LOOK_AT"),
+            ("GATEWAY_SOMETHING_ELSE", nil), ("GATEWAY_", nil), ("GATEWAY_X", nil),
+        ] as [(String, String?)])
     func misspeltVariablesAreNamedWithWhatWasMeant(name: String, meant: String?) {
         #expect(unknown((name, "hunter2")) == [UnknownVariable(name: name, suggestion: meant)])
     }
@@ -44,11 +45,14 @@ import Testing
                 ("GATEWAY_\(service)SERVICE_PORT_HTTP", "8080"), ("GATEWAY_\(service)SERVICE_PORT_ADMIN_UI", "1"),
                 ("GATEWAY_\(service)PORT", url), ("GATEWAY_\(service)PORT_8080_TCP", url),
                 ("GATEWAY_\(service)PORT_8080_TCP_PROTO", "tcp"), ("GATEWAY_\(service)PORT_8080_TCP_PORT", "8080"),
-                ("GATEWAY_\(service)PORT_53_UDP_ADDR", "10.96.0.1"), ("GATEWAY_\(service)PORT_9_SCTP", "sctp://h:9")) == [])
+                ("GATEWAY_\(service)PORT_53_UDP_ADDR", "10.96.0.1"), ("GATEWAY_\(service)PORT_9_SCTP", "sctp://h:9"))
+                == [])
     }
 
     @Test func whatOnlyLooksLikeThoseIsNamed() {
-        for name in ["GATEWAY_PORT", "GATEWAY_PORT_8080", "GATEWAY_PORT_80_HTTP", "GATEWAY_PORT_TCP", "GATEWAY_SERVICE"] {
+        for name in [
+            "GATEWAY_PORT", "GATEWAY_PORT_8080", "GATEWAY_PORT_80_HTTP", "GATEWAY_PORT_TCP", "GATEWAY_SERVICE",
+        ] {
             #expect(unknown((name, "8080")).map(\.name) == [name])
         }
     }

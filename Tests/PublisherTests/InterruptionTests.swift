@@ -1,4 +1,5 @@
-// What the built publisher tells when it cannot come to its end: which lines are out, which are not, which nobody knows.
+// What the built publisher tells when it cannot come to its end: which lines are out, which are not, which nobody
+// knows.
 import Foundation
 import Options
 import TestSupport
@@ -34,7 +35,8 @@ import Testing
         #expect(try child.finish() == 1)
         let next = try nextLine(child)
         let range = try #require(
-            child.errorText.firstMatch(of: #/no answer for lines (\d+)(-(\d+))?: published or not/#), "\(child.errorText)")
+            child.errorText.firstMatch(of: #/no answer for lines (\d+)(-(\d+))?: published or not/#),
+            "\(child.errorText)")
         let first = try #require(Int(range.1))
         let last = range.3.flatMap { Int($0) } ?? first
         #expect(first == answerCount + 1)

@@ -74,13 +74,15 @@ import Testing
 
     @Test func misspeltVariablesAreNamed() throws {
         let publisher = try start(
-            "--room", "a", "--data", "1", variables: ["PUBLISHER_TYP": "hunter2", "PUBLISHER_PORT": "tcp://10.0.0.1:80"])
+            "--room", "a", "--data", "1",
+            variables: ["PUBLISHER_TYP": "hunter2", "PUBLISHER_PORT": "tcp://10.0.0.1:80"])
         #expect(try publisher.finish() == 0)
         #expect(
             publisher.errorText
                 == "publisher: warning: unknown environment variable PUBLISHER_TYP, did you mean PUBLISHER_TYPE?\n")
         // Options of the other commands are known.
-        let known = try start("--room", "a", "--data", "1", variables: ["PUBLISHER_TOP": "5", "PUBLISHER_INTERVAL": "1s"])
+        let known = try start(
+            "--room", "a", "--data", "1", variables: ["PUBLISHER_TOP": "5", "PUBLISHER_INTERVAL": "1s"])
         #expect(try known.finish() == 0)
         #expect(known.errorText == "")
     }

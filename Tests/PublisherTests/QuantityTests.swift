@@ -3,32 +3,36 @@ import Testing
 @testable import Publisher
 
 @Suite struct QuantityTests {
-    @Test(arguments: [
-        (0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (10_239, "10 KiB"),
-        (1_048_575, "1 MiB"), (28_311_552, "27 MiB"), (.max, "16777216 TiB"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (10_239, "10 KiB"),
+            (1_048_575, "1 MiB"), (28_311_552, "27 MiB"), (.max, "16777216 TiB"),
+        ] as [(UInt64, String)])
     func bytesHaveTheLargestUnit(count: UInt64, text: String) {
         #expect(Quantity.bytes(count) == text)
     }
 
-    @Test(arguments: [
-        (nil, "-"), (0, "0"), (0.04, "0"), (0.05, "0.1"), (9.94, "9.9"), (9.96, "10"), (1234.4, "1234"),
-    ] as [(Double?, String)])
+    @Test(
+        arguments: [
+            (nil, "-"), (0, "0"), (0.04, "0"), (0.05, "0.1"), (9.94, "9.9"), (9.96, "10"), (1234.4, "1234"),
+        ] as [(Double?, String)])
     func ratesAreShort(rate: Double?, text: String) {
         #expect(Quantity.rate(rate) == text)
     }
 
-    @Test(arguments: [
-        (0, "0s"), (59_999, "59s"), (60_000, "1m 0s"), (3_599_000, "59m 59s"), (7_200_000, "2h 0m"),
-        (86_400_000 * 3 + 3_600_000 * 4, "3d 4h"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (0, "0s"), (59_999, "59s"), (60_000, "1m 0s"), (3_599_000, "59m 59s"), (7_200_000, "2h 0m"),
+            (86_400_000 * 3 + 3_600_000 * 4, "3d 4h"),
+        ] as [(Int64, String)])
     func timesHaveTwoUnits(milliseconds: Int64, text: String) {
         #expect(Quantity.time(milliseconds: milliseconds) == text)
     }
 
-    @Test(arguments: [
-        (0, "0.000"), (1.0005, "1.001"), (-0.25, "-0.250"), (.infinity, "0"), (.nan, "0"),
-    ] as [(Double, String)])
+    @Test(
+        arguments: [
+            (0, "0.000"), (1.0005, "1.001"), (-0.25, "-0.250"), (.infinity, "0"), (.nan, "0"),
+        ] as [(Double, String)])
     func decimalsAreJson(value: Double, text: String) {
         #expect(Quantity.decimal(value) == text)
     }

@@ -135,7 +135,8 @@ import Testing
         #expect(revoked.outputText.contains(#"connected to \u{1b}[2J\u{9b}n\u{202e}1, which may not"#))
         let hostile = try AnsweringServer("-ERR \u{1B}]0;x\u{07} \u{9B}2J \u{202E}\u{2028}no\r\n")
         for arguments in [
-            ["--room", "a", "--data", "1"], ["revoke", "--token", token(1)], ["nodes"], ["rooms"], ["watch", "--room", "a"], ["top"],
+            ["--room", "a", "--data", "1"], ["revoke", "--token", token(1)], ["nodes"], ["rooms"],
+            ["watch", "--room", "a"], ["top"],
         ] {
             let url = "redis://127.0.0.1:\(hostile.port)"
             let publisher = try Child.publisher(arguments, variables: ["REDIS_URL": url])
@@ -145,7 +146,9 @@ import Testing
             } else {
                 #expect(try publisher.finish() == 1, "\(arguments): \(publisher.errorText)")
             }
-            #expect(publisher.errorText.contains(#"\u{1b}]0;x\u{07} \u{9b}2J \u{202e}\u{2028}no"#), "\(publisher.errorText)")
+            #expect(
+                publisher.errorText.contains(#"\u{1b}]0;x\u{07} \u{9b}2J \u{202e}\u{2028}no"#), "\(publisher.errorText)"
+            )
             let text = publisher.errorText + publisher.outputText
             #expect(!text.unicodeScalars.contains { [0x1B, 0x07, 0x9B, 0x202E, 0x2028].contains($0.value) })
         }
@@ -169,7 +172,9 @@ private final class AnsweringServer {
                 Thread.detachNewThread {
                     var buffer = [UInt8](repeating: 0, count: 4096)
                     while read(peer, &buffer, buffer.count) > 0 {
-                        guard Array(answer.utf8).withUnsafeBytes({ write(peer, $0.baseAddress, $0.count) }) > 0 else { break }
+                        guard Array(answer.utf8).withUnsafeBytes({ write(peer, $0.baseAddress, $0.count) }) > 0 else {
+                            break
+                        }
                     }
                     close(peer)
                 }

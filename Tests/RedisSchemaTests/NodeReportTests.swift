@@ -90,17 +90,23 @@ import Testing
     /// Whatever stands in the hash: it is read within bounds, and nothing ends.
     @Test func anythingInTheHashIsRead() throws {
         var random = SystemRandomNumberGenerator()
-        let numbers = ["9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e9", "nan", "", "-0", "٣"]
-        let names = NodeReport(id: "n").fields.map(\.name) + ["rooms:0", "rooms:9223372036854775807", "rooms:-1", "run", ""]
+        let numbers = [
+            "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e9", "nan", "", "-0", "٣",
+        ]
+        let names =
+            NodeReport(id: "n").fields.map(\.name) + ["rooms:0", "rooms:9223372036854775807", "rooms:-1", "run", ""]
         for _ in 0..<500 {
             var hash: [[UInt8]] = [Array("uptime".utf8), Array("9223372036854775807".utf8)]
             for name in names where Bool.random(using: &random) {
                 hash.append(Array(name.utf8))
                 switch Int.random(in: 0..<4, using: &random) {
                 case 0: hash.append(Array(numbers.randomElement(using: &random)!.utf8))
-                case 1: hash.append((0..<Int.random(in: 0..<200)).map { _ in UInt8.random(in: 0...255, using: &random) })
+                case 1:
+                    hash.append((0..<Int.random(in: 0..<200)).map { _ in UInt8.random(in: 0...255, using: &random) })
                 case 2: hash.append(Array("a\t9223372036854775807\nb\t9223372036854775807\n".utf8))
-                default: hash.append(Array([String](repeating: "1=18446744073709551615", count: 100).joined(separator: ",").utf8))
+                default:
+                    hash.append(
+                        Array([String](repeating: "1=18446744073709551615", count: 100).joined(separator: ",").utf8))
                 }
             }
             guard let report = NodeReport(id: "n", hash: hash) else { continue }

@@ -71,7 +71,8 @@ private final class Victim {
         switch state {
         case .login, .setName, .identifying, .proving, .asked:
             let connection = RedisConnection(
-                url: url, clientName: "victim", timeout: .seconds(15), silenceTimeout: .seconds(60), loop: scenario.loop)
+                url: url, clientName: "victim", timeout: .seconds(15), silenceTimeout: .seconds(60), loop: scenario.loop
+            )
             connection.onDown = ended
             connection.onUp = { [unowned self] _ in
                 for _ in 0..<3 {
@@ -130,7 +131,8 @@ private func bulk(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\
 @Suite(.serialized) struct HostileRedisTests {
     private static let shapes: [String] = [
         "+OK\r\n", "+\r\n", "-ERR no\r\n", "-\r\n", "-NOPERM no\r\n", ":0\r\n", ":-1\r\n", ":9223372036854775807\r\n",
-        ":-9223372036854775808\r\n", ":9223372036854775808\r\n", ":x\r\n", "$-1\r\n", "$-2\r\n", "$0\r\n\r\n", bulk("text"),
+        ":-9223372036854775808\r\n", ":9223372036854775808\r\n", ":x\r\n", "$-1\r\n", "$-2\r\n", "$0\r\n\r\n",
+        bulk("text"),
         "$3\r\n", "$2147483647\r\n", "$9223372036854775807\r\n", "*-1\r\n", "*-2\r\n", "*0\r\n", "*1\r\n$-1\r\n",
         "*1\r\n\(bulk("message"))", "*2\r\n\(bulk("127.0.0.1"))\(bulk("99999"))", "*2\r\n\(bulk(""))\(bulk("1"))",
         "*2\r\n:1\r\n:1\r\n", "*3\r\n:1\r\n:1\r\n:1\r\n", "*3\r\n$-1\r\n$-1\r\n$-1\r\n", "*3\r\n*0\r\n*0\r\n*0\r\n",
@@ -146,7 +148,8 @@ private func bulk(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\
         "*3\r\n\(bulk("smessage"))\(bulk("a"))\(bulk("x"))", "*3\r\n\(bulk(""))\(bulk("a"))\(bulk("x"))",
         "*2147483647\r\n", "*1048576\r\n", String(repeating: "*1\r\n", count: 7) + ":1\r\n",
         String(repeating: "*1\r\n", count: 9) + ":1\r\n", "%1\r\n+a\r\n+b\r\n", ">3\r\n", "~1\r\n", "_\r\n", "#t\r\n",
-        ",1.5\r\n", "(1\r\n", "=5\r\ntxt:a\r\n", "|1\r\n", "!1\r\na\r\n", "\0", "\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
+        ",1.5\r\n", "(1\r\n", "=5\r\ntxt:a\r\n", "|1\r\n", "!1\r\na\r\n", "\0", "\r\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
     ]
 
     @Test(arguments: State.allCases)
@@ -203,7 +206,9 @@ private func bulk(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\
 
     /// A violation ends the connection by itself: the server need not close it.
     @Test func violationEndsALivingConnection() throws {
-        for (state, text) in [(State.asked, ":1\r\n:2\r\n:3\r\n:4\r\n"), (.subscribed, ":1\r\n"), (.identifying, "%1\r\n")] {
+        for (state, text) in [
+            (State.asked, ":1\r\n:2\r\n:3\r\n:4\r\n"), (.subscribed, ":1\r\n"), (.identifying, "%1\r\n"),
+        ] {
             let server = try FakeRedis { connection in
                 guard connection.number == 0 else { return }
                 try state.lead(connection)

@@ -207,9 +207,11 @@ private final class Rig {
             rig.send("PING")
             rig.connection.stop()
         }
-        rig.scenario.step("the server sees nobody", until: {
-            try server.information("clients", "connected_clients") == "1"
-        })
+        rig.scenario.step(
+            "the server sees nobody",
+            until: {
+                try server.information("clients", "connected_clients") == "1"
+            })
         try rig.scenario.run()
         #expect(rig.replies.allSatisfy { $0.hasPrefix("unavailable: ") })
         #expect(rig.servers.count == 1)
@@ -232,11 +234,13 @@ private final class Rig {
         let rig = try Rig(server.url, silenceTimeout: .seconds(2))
         rig.start()
         // Ten are two and a half timeouts.
-        rig.scenario.step("ten pings", until: {
-            let statistics = try server.information("commandstats", "cmdstat_ping") ?? ""
-            let calls = statistics.dropFirst("calls=".count).prefix { $0 != "," }
-            return (Int(calls) ?? 0) >= 12
-        })
+        rig.scenario.step(
+            "ten pings",
+            until: {
+                let statistics = try server.information("commandstats", "cmdstat_ping") ?? ""
+                let calls = statistics.dropFirst("calls=".count).prefix { $0 != "," }
+                return (Int(calls) ?? 0) >= 12
+            })
         try rig.scenario.run()
         #expect(rig.reasons.isEmpty)
     }

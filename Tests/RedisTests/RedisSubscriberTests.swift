@@ -268,11 +268,13 @@ extension RedisServer {
         let rig = try Rig(server, silenceTimeout: .seconds(2))
         rig.start("room:a")
         // Ten echoes are two and a half timeouts.
-        rig.scenario.step("ten echoes", until: {
-            let statistics = try server.information("commandstats", "cmdstat_subscribe") ?? ""
-            let calls = statistics.dropFirst("calls=".count).prefix { $0 != "," }
-            return (Int(calls) ?? 0) >= 12
-        })
+        rig.scenario.step(
+            "ten echoes",
+            until: {
+                let statistics = try server.information("commandstats", "cmdstat_subscribe") ?? ""
+                let calls = statistics.dropFirst("calls=".count).prefix { $0 != "," }
+                return (Int(calls) ?? 0) >= 12
+            })
         try rig.scenario.run()
         #expect(rig.reasons.isEmpty)
         #expect(rig.upCount == 1)

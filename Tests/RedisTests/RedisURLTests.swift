@@ -101,7 +101,8 @@ extension RedisURL {
         #expect(throws: expected) { try RedisURL(text) }
     }
 
-    /// Where a character in a password need not be escaped it is taken as it stands; where it must be, the error says how.
+    /// Where a character in a password need not be escaped it is taken as it stands; where it must be, the error says
+    /// how.
     @Test func specialCharactersOfPasswordsAreTakenOrExplained() throws {
         #expect(try RedisURL("redis://:a@b:c?d#e@h:1/2").password == "a@b:c?d#e")
         #expect(try RedisURL("redis://:a%2Fb%3F%23%40%25@h").password == "a/b?#@%")

@@ -127,7 +127,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
     }
 
     @Test func pushesPassBehindTheReplies() {
-        let text = "+OK\r\n" + confirmation("subscribe", "anchor") + message("a", "") + message("a", "message")
+        let text =
+            "+OK\r\n" + confirmation("subscribe", "anchor") + message("a", "") + message("a", "message")
             + message(String(repeating: "c", count: 300), String(repeating: "p", count: 70_000))
             + confirmation("subscribe", "a", ":2\r\n") + confirmation("unsubscribe", "a") + message("b", "x")
         let stream = Array(text.utf8)
@@ -139,7 +140,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
     @Test(arguments: [
         "+OK\r\n", ":1\r\n", "$-1\r\n", bulk("message"), "*-1\r\n", "*0\r\n", "*1\r\n\(bulk("message"))",
         "*2\r\n\(bulk("message"))\(bulk("a"))", "*2\r\n\(bulk("pong"))$0\r\n\r\n",
-        "*3\r\n:1\r\n:1\r\n:1\r\n", "*3\r\n$-1\r\n\(bulk("a"))\(bulk("b"))", "*3\r\n+message\r\n\(bulk("a"))\(bulk("b"))",
+        "*3\r\n:1\r\n:1\r\n:1\r\n", "*3\r\n$-1\r\n\(bulk("a"))\(bulk("b"))",
+        "*3\r\n+message\r\n\(bulk("a"))\(bulk("b"))",
         "*3\r\n\(bulk("message"))$-1\r\n\(bulk("b"))", "*3\r\n\(bulk("message"))+a\r\n\(bulk("b"))",
         "*3\r\n\(bulk("message"))\(bulk("a"))$-1\r\n", "*3\r\n\(bulk("message"))\(bulk("a")):1\r\n",
         "*3\r\n\(bulk("message"))\(bulk("a"))+b\r\n", "*3\r\n\(bulk("message"))\(bulk("a"))*0\r\n",
@@ -204,7 +206,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
             }
             let pieces = Passage(stream, replies: replies, subscriptions: subscriptions, cuts: cuts.sorted())
             #expect(pieces.countByHiredis == pieces.passedCount, "seed \(seed), round \(round)")
-            #expect(pieces.violation == whole.violation && pieces.errors == whole.errors, "seed \(seed), round \(round)")
+            #expect(
+                pieces.violation == whole.violation && pieces.errors == whole.errors, "seed \(seed), round \(round)")
             #expect(pieces.passedCount == whole.passedCount, "seed \(seed), round \(round)")
         }
     }

@@ -47,10 +47,11 @@ package final class RedisServer {
         let process = Process()
         // `timeout` bounds the server's life even when the tests are killed.
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [
-            "timeout", "-k", "1", "1800", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
-            "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
-        ] + (password.map { ["--requirepass", $0] } ?? [])
+        process.arguments =
+            [
+                "timeout", "-k", "1", "1800", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
+                "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
+            ] + (password.map { ["--requirepass", $0] } ?? [])
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         self.process = process

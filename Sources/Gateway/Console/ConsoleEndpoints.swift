@@ -1,4 +1,5 @@
-// The console under /console/ of the admin listener: its page, and what the page asks for. Confined to the control loop.
+// The console under /console/ of the admin listener: its page, and what the page asks for. Confined to the control
+// loop.
 
 import ConsolePage
 import EventLoop

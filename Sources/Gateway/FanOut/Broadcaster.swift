@@ -1,4 +1,5 @@
-// From a published payload to the mailboxes of the workers that have the room. Loop-confined: belongs to its feed's loop.
+// From a published payload to the mailboxes of the workers that have the room. Loop-confined: belongs to its feed's
+// loop.
 
 import EventLoop
 import RedisSchema

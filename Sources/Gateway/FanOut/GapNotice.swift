@@ -58,8 +58,8 @@ struct GapNotice {
 }
 
 extension Worker {
-    /// Reports the gap to every member that was connected when the feed's connection was lost. A member that came later got its 101
-    /// when its rooms were subscribed, and misses nothing.
+    /// Reports the gap to every member that was connected when the feed's connection was lost. A member that came later
+    /// got its 101 when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
         tell(GapNotice(milliseconds: milliseconds)) { [feed] in $0.lossCountAtJoin != feed.lossCount }
     }

@@ -66,8 +66,8 @@ class Member: Connection {
     /// Whether `send` would go straight to the socket.
     final var canWriteNow: Bool { isOpen && queue == nil }
 
-    /// Whether this member gets the turn's messages one by one rather than the runs of its rooms: those of two rooms are
-    /// put in order for it. A member that has to get something else first would stand here, too.
+    /// Whether this member gets the turn's messages one by one rather than the runs of its rooms: those of two rooms
+    /// are put in order for it. A member that has to get something else first would stand here, too.
     final var isHeldOut: Bool {
         guard let secondRoom, let firstRoom else { return false }
         return secondRoom.isDirty && firstRoom.isDirty
@@ -130,8 +130,8 @@ class Member: Connection {
 
     // MARK: The backlog
 
-    /// Changes the backlog, and what the worker counts of all backlogs with it. One that begins is written as the socket
-    /// takes it.
+    /// Changes the backlog, and what the worker counts of all backlogs with it. One that begins is written as the
+    /// socket takes it.
     private final func changeBacklog(_ change: (OutboundQueue) -> Void) {
         let queue = self.queue ?? OutboundQueue()
         let before = queue.byteCount

@@ -7,7 +7,8 @@
 ///                              └──────turn ended: lost──▶ ended
 ///     any ──connection ended──▶ ended
 ///
-/// A failed member stays in its rooms until the end of the turn: the code that found the failure may be walking through them.
+/// A failed member stays in its rooms until the end of the turn: the code that found the failure may be walking through
+/// them.
 struct MemberState: Equatable {
     enum Phase: Equatable { case open, failed, closing, ended }
 

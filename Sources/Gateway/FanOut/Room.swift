@@ -14,8 +14,8 @@ final class Room {
     let leaveCount: UInt64
     /// Handshakes on their way into the room: it may not be left meanwhile.
     var pendingCount = 0
-    /// Whether Redis has confirmed the subscription, so that nothing published from now on is missed: a copy of what the
-    /// feed knows, changed by its messages only.
+    /// Whether Redis has confirmed the subscription, so that nothing published from now on is missed: a copy of what
+    /// the feed knows, changed by its messages only.
     var isSubscribed = false
     /// Whether Redis' access rules refuse the room: nothing comes, and no one may enter. A copy as well.
     var isRefused = false

@@ -112,7 +112,8 @@ struct RoomSubscriptions {
         return entry.workers
     }
 
-    /// Redis has confirmed that a room is left: whether it must be subscribed again, because a worker wants it meanwhile.
+    /// Redis has confirmed that a room is left: whether it must be subscribed again, because a worker wants it
+    /// meanwhile.
     mutating func left(_ room: RoomId) -> Bool {
         guard var entry = rooms[room], entry.state == .unsubscribing else { return false }
         guard entry.workers != 0 else {

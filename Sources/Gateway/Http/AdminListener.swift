@@ -18,8 +18,8 @@ final class AdminListener {
         let host = ConnectionHost(
             loop: loop,
             maximumDelay: max(limits.requestTimeout, limits.keepAliveTimeout, configuration.consolePatience))
-        // A new connection is served at once: the longest idle connection goes, and were there none but waiting ones, the
-        // one that waits longest.
+        // A new connection is served at once: the longest idle connection goes, and were there none but waiting ones,
+        // the one that waits longest.
         let places = HttpPlaces(
             maximumCount: Limits.adminConnectionCount, grace: .zero, givesUpRequests: true)
         let endpoints = AdminEndpoints(node: node, address: address, loop: loop)

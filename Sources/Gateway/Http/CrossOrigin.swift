@@ -62,8 +62,8 @@ struct CrossOrigin {
         ]
     }
 
-    /// The field names that a preflight asks for beside the usual ones; none when one of them is no name, or they are too
-    /// long together.
+    /// The field names that a preflight asks for beside the usual ones; none when one of them is no name, or they are
+    /// too long together.
     private static func askedHeaders(of request: HttpRequestHead) -> [String] {
         let names = request.fields.items(of: "Access-Control-Request-Headers")
         let lengthBytes = names.reduce(0) { $0 + $1.utf8.count + 1 }

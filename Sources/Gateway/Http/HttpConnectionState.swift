@@ -134,7 +134,8 @@ struct HttpConnectionState {
         }
         let isContinueExpected = head.expectation == .continue && bytes > 0
         guard bytes > 0, keptBytes > 0 else {
-            // Answered without a 100, the peer may leave the body out or send it: there is no way to know (RFC 9110 10.1.1).
+            // Answered without a 100, the peer may leave the body out or send it: there is no way to know (RFC 9110
+            // 10.1.1).
             if isContinueExpected { isLast = true }
             phase = .handling(bytesLeft: bytes)
             return .hand(head)

@@ -2,16 +2,17 @@
 
 import EventLoop
 
-/// A place for each HTTP connection. When all are taken, the connection that has waited longest for its peer makes room.
+/// A place for each HTTP connection. When all are taken, the connection that has waited longest for its peer makes
+/// room.
 ///
 ///     silent ──first bytes──▶ unsettled ──request complete──▶ (the gateway's turn) ──answered──▶ resting
 ///                                 ▲  ▲──────────── answer or end not taken yet ◀──────┘            │
 ///                                 └──────────────────────────first bytes───────────────────────────┘
 ///
-/// Browsers keep a connection for their next heartbeat, or make one ahead of their first request: these are idle, and go
-/// when another connection needs their place. If all are busy, one goes whose peer has not brought its request to an end,
-/// does not read, or was sent away: under pressure such a peer has a moment, and no more. Lists are in the order in
-/// which their connections came to wait, so that every step is O(1).
+/// Browsers keep a connection for their next heartbeat, or make one ahead of their first request: these are idle, and
+/// go when another connection needs their place. If all are busy, one goes whose peer has not brought its request to an
+/// end, does not read, or was sent away: under pressure such a peer has a moment, and no more. Lists are in the order
+/// in which their connections came to wait, so that every step is O(1).
 final class HttpPlaces {
     /// What a connection waits for, and so where it is found when a place is needed.
     enum Waiting { case silent, resting, unsettled }
@@ -90,7 +91,8 @@ final class HttpPlaces {
         }
     }
 
-    /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false if no connection can go.
+    /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false if no connection can
+    /// go.
     @discardableResult
     func makeRoom(_ now: MonotonicInstant = .now) -> Bool {
         for _ in 0..<Limits.placeAttemptCount {

@@ -4,7 +4,8 @@ import EventLoop
 import Glibc
 import Options
 
-/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. Tokens never come here: what is logged of one is its `description`, which is redacted.
+/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. Tokens
+/// never come here: what is logged of one is its `description`, which is redacted.
 struct Log: Sendable {
     /// What a line says besides its message, in order.
     struct Fields: ExpressibleByDictionaryLiteral {

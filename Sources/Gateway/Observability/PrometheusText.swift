@@ -46,8 +46,10 @@ struct PrometheusText {
         sample("roomcast_rooms", metrics.subscriber.rooms.value)
         gauge("roomcast_queue_bytes", "Bytes that wait for clients that read slowly.")
         sample("roomcast_queue_bytes", metrics.total(\.queueBytes))
-        counter("roomcast_closes_total", "WebSocket connections ended, by close code (peer: the client closed; "
-            + "lost: without a Close frame).")
+        counter(
+            "roomcast_closes_total",
+            "WebSocket connections ended, by close code (peer: the client closed; "
+                + "lost: without a Close frame).")
         for reason in CloseReason.allCases {
             sample("roomcast_closes_total", metrics.closed(reason), [("code", reason.description)])
         }
@@ -76,7 +78,9 @@ struct PrometheusText {
         counter("roomcast_redis_reconnects_total", "Connections to Redis that were lost, by role.")
         sample("roomcast_redis_reconnects_total", subscriber.reconnects.value, [("role", "subscriber")])
         sample("roomcast_redis_reconnects_total", metrics.total(\.redisReconnects), [("role", "command")])
-        counter("roomcast_gaps_total", "Times in which messages of Redis may be missing: the node was away, or dropped them.")
+        counter(
+            "roomcast_gaps_total",
+            "Times in which messages of Redis may be missing: the node was away, or dropped them.")
         sample("roomcast_gaps_total", subscriber.gaps.value)
         counter("roomcast_gap_seconds_total", "How long they were together; never less than it was.")
         text += "roomcast_gap_seconds_total \(Double(subscriber.gapMilliseconds.value) / 1_000)\n"
@@ -100,7 +104,9 @@ struct PrometheusText {
         sample("roomcast_tokens_issued_total", metrics.total(\.tokensIssued))
         counter("roomcast_tokens_refused_total", "Requests for tokens without a valid issue key.")
         sample("roomcast_tokens_refused_total", metrics.total(\.tokensRefused))
-        counter("roomcast_tokens_limited_total", "Requests for tokens refused because of a limit: an address's, the node's.")
+        counter(
+            "roomcast_tokens_limited_total", "Requests for tokens refused because of a limit: an address's, the node's."
+        )
         sample("roomcast_tokens_limited_total", metrics.total(\.tokensLimited), [("limit", "address")])
         sample("roomcast_tokens_limited_total", metrics.total(\.tokensOverRate), [("limit", "node")])
         counter("roomcast_heartbeats_total", "Heartbeats, by result.")

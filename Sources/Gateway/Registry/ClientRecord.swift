@@ -1,6 +1,5 @@
 // What a token's record says of its token. Pure.
 
-
 /// Enough of the record `client:<token>` to write it again should Redis lose it.
 struct ClientRecord {
     /// The user or the device, as `isLogin` says.

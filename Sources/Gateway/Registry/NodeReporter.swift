@@ -135,8 +135,9 @@ final class NodeReporter {
 
     // MARK: The end
 
-    /// Ends the reports, and takes the node off the list, unless another node reports under its id. A report of another worker that crosses this is left as a
-    /// hash without an uptime, which no reader takes for a node, until its life is over.
+    /// Ends the reports, and takes the node off the list, unless another node reports under its id. A report of another
+    /// worker that crosses this is left as a hash without an uptime, which no reader takes for a node, until its life
+    /// is over.
     ///
     /// - Parameter onDone: runs once: when Redis has answered, or when it cannot.
     func leave(onDone: @escaping () -> Void) {
@@ -145,7 +146,8 @@ final class NodeReporter {
         guard isFirst else { return onDone() }
         registry.run(.leave, key: key, arguments: [node.run]) { [unowned self] result in
             guard case .success(let reply) = result, reply.integer == 1 else { return onDone() }
-            self.registry.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, self.id]), named: "SREM") { _ in onDone() }
+            self.registry.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, self.id]), named: "SREM") { _ in onDone()
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ final class RecordConfirmation {
     private static let pause = Duration.milliseconds(1)
     /// Before Redis is asked again for what it has refused: it may be out of memory until records expire.
     private static let retryPause = Duration.seconds(1)
-    /// How long a walk waits for the subscriber's connection, which a restart of Redis ends as well: what is said on the
-    /// node's channel before it is back would ask for another walk. Below `ClientRegistry.settlingTime`.
+    /// How long a walk waits for the subscriber's connection, which a restart of Redis ends as well: what is said on
+    /// the node's channel before it is back would ask for another walk. Below `ClientRegistry.settlingTime`.
     private static let subscriberPatience = Duration.seconds(2)
 
     private let registry: ClientRegistry

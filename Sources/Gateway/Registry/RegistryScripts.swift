@@ -136,8 +136,8 @@ enum RegistryScript: Int, CaseIterable {
         return 1
         """
 
-    /// What a heartbeat and its check need of Redis, on the key of a token that was never issued: fails when they would.
-    /// ARGV: a life.
+    /// What a heartbeat and its check need of Redis, on the key of a token that was never issued: fails when they
+    /// would. ARGV: a life.
     private static let probeSource = """
         redis.call('PTTL', KEYS[1])
         redis.call('HMGET', KEYS[1], 'isLogin', 'ttl')

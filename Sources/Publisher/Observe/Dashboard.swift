@@ -124,9 +124,11 @@ struct Dashboard {
     private func nodeLines(_ size: TerminalScreen.Size) -> [Line] {
         guard !listing.reports.isEmpty else { return [Line(NodeListing.none)] }
         let lines = listing.table.lines(columnCount: size.columns)
-        let styles: [Line.Style] = [.bold] + listing.reports.map { report in
-            trouble != nil ? .faint : report.isDraining ? .warning : report.isReady ? .good : .bad
-        }
+        let styles: [Line.Style] =
+            [.bold]
+            + listing.reports.map { report in
+                trouble != nil ? .faint : report.isDraining ? .warning : report.isReady ? .good : .bad
+            }
         return zip(lines, styles).map { Line($0, $1) }
     }
 

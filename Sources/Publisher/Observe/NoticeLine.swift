@@ -23,10 +23,11 @@ struct NoticeLine {
         let room = DisplayText.text(room.bytes)
         let blanks = max(0, min(roomColumnCount, Self.maximumRoomColumnCount) - DisplayText.width(of: room))
         let size = Quantity.bytes(UInt64(payload.count))
-        let head = [
-            Self.timeOfDay(milliseconds), room + String(repeating: " ", count: blanks),
-            String(repeating: " ", count: max(0, 8 - size.count)) + size,
-        ].joined(separator: "  ") + "  "
+        let head =
+            [
+                Self.timeOfDay(milliseconds), room + String(repeating: " ", count: blanks),
+                String(repeating: " ", count: max(0, 8 - size.count)) + size,
+            ].joined(separator: "  ") + "  "
         guard columnCount < .max else { return head + DisplayText.text(payload) }
         let left = columnCount - DisplayText.width(of: head)
         return left > 0

