@@ -137,10 +137,12 @@ for name, wanted in (package.split("==") for package in sys.argv[1:]): assert ve
     exec {venv_lock}>&-
 }
 
-# Runs a program of scripts/lib in place of this script, with what several of them share.
+# Runs a program of scripts/lib in place of this script, with what several of them share. Their --help needs no .venv.
 run_python() {
+    local python=$venv_python
+    [[ -x $python ]] || python=python3
     export PYTHONPATH=$root/scripts/lib
-    exec "$venv_python" -B "$root/scripts/lib/$1" "${@:2}"
+    exec "$python" -B "$root/scripts/lib/$1" "${@:2}"
 }
 
 build_release() {

@@ -1,7 +1,5 @@
 """What a benchmark prints when it is over."""
 
-import statistics
-
 import tables
 from summary import COLUMNS, floor_of, number, ratio
 

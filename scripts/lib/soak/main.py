@@ -11,9 +11,7 @@ from pathlib import Path
 
 import report
 from faults import Faults
-from installation import Installation
 from processes import END_SIGNALS, ProcessError, ignore_end_signals, only_run
-from soak import Soak
 
 
 def read_options():
@@ -47,6 +45,9 @@ def read_options():
 
 
 async def run(options, directory):
+    # Here, so that --help needs no package.
+    from installation import Installation
+    from soak import Soak
     installation = Installation(directory, options.binaries.resolve())
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
