@@ -35,7 +35,7 @@ let package = Package(
         library("HTTP", ["Bytes"]),
         library("WebSocket", ["Bytes", "HTTP"]),
         library("Network", ["Bytes"]),
-        library("RedisSchema"),
+        library("RedisSchema", ["Redis"]),
         library("Options", ["Bytes", "Network"]),
         // A target of its own: its files become array literals, which need be compiled only when they change.
         .target(name: "ConsolePage", resources: [.embedInCode("web")], swiftSettings: settings),
@@ -46,7 +46,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "Publisher", dependencies: ["Bytes", "Redis", "JSON", "RedisSchema", "Options"],
+            name: "Publisher", dependencies: ["Bytes", "EventLoop", "Redis", "JSON", "RedisSchema", "Options"],
             swiftSettings: settings),
         .executableTarget(
             name: "LoadTest",

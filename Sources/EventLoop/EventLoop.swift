@@ -24,6 +24,8 @@ public final class EventLoop {
     // make the next thing ready, and libevent would go on with that before it lets the turn end.
     private var areMailboxesReady = false
     private var areSocketsReady = false
+    /// Whether the last turn has left work to the next one.
+    private var hasWorkLeft = false
 
     /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
     package var onTurnEnd: (() -> Bool)?
@@ -69,15 +71,26 @@ public final class EventLoop {
 
     /// Turns until `stop()` is called on this thread; once in the loop's life, as its mailboxes are closed then.
     package func run() {
-        thread = pthread_self()
-        var hasWorkLeft = false
-        while !isStopping {
-            hasWorkLeft = turn(isWaiting: !hasWorkLeft)
-            finishTurn()
-        }
+        run { !isStopping }
         finishTurn()
         onTurnEnd = nil
         mailboxes.removeAll()
+    }
+
+    /// Turns as long as something is so: for a program that does one thing after another, and waits in between. What it
+    /// has given to be written since the last time leaves first.
+    ///
+    /// - Parameter duration: how long at most; nil is without end.
+    package func run(atMost duration: Duration? = nil, while isGoingOn: () -> Bool) {
+        thread = pthread_self()
+        var isOver = false
+        let timer = duration.map { _ in Timer(on: self) { isOver = true } }
+        if let duration { timer?.start(after: duration) }
+        finishTurn()
+        while !isOver, isGoingOn() {
+            hasWorkLeft = turn(isWaiting: !hasWorkLeft)
+            finishTurn()
+        }
     }
 
     /// One turn but for its last writes; returns whether work is left.

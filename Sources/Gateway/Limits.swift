@@ -92,8 +92,6 @@ enum Limits {
 
     /// A test notice: Redis and clients take more, a form in a browser need not.
     static let consoleBodyBytes = 64 * 1024
-    /// Reports that are read: a set that something else has filled must not fill memory.
-    static let consoleNodeCount = 500
     /// Tokens of pages: more pages than people look at; the one that would end first makes room for the next.
     static let pageTokenCount = 1_000
     /// Addresses whose wrong keys are counted: some 200 KB; a flood from more of them forgets all.

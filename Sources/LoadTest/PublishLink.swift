@@ -30,17 +30,18 @@ protocol PublishLink {
 
 /// PUBLISH, pipelined.
 final class RedisPublishLink: PublishLink {
-    private static let command: [UInt8] = Array("PUBLISH".utf8)
+    private static let timeout = Duration.seconds(10)
 
-    private let redis: RedisPipeline
+    private let redis: RedisSession
     private let channels: [[UInt8]]
+    private var batch = RedisBatch()
 
     /// - Throws: when Redis cannot be reached or refuses the login.
     init(_ url: RedisURL, channels: Channels, roomCount: Int, run: UInt32) throws(PublishFailure) {
-        do throws(RedisPipelineError) {
-            redis = try RedisPipeline.open(url, timeout: .seconds(10))
+        do {
+            redis = try RedisSession(to: url, timeout: Self.timeout, loop: EventLoop())
         } catch {
-            throw PublishFailure(description: error.description)
+            throw PublishFailure(description: "\(error)")
         }
         self.channels = (0..<roomCount).map { room in
             guard let id = RoomId(RoomName.text(room: room, run: run)) else {
@@ -50,27 +51,32 @@ final class RedisPublishLink: PublishLink {
         }
     }
 
-    func publish(_ batch: [(room: Int, payload: [UInt8])]) throws(PublishFailure) -> PublishResult {
-        do throws(RedisPipelineError) {
-            for message in batch {
-                try redis.append([RedisPublishLink.command, channels[message.room], message.payload])
+    func publish(_ messages: [(room: Int, payload: [UInt8])]) throws(PublishFailure) -> PublishResult {
+        batch.removeAll()
+        for message in messages { batch.appendPublish(message.payload, to: channels[message.room]) }
+        var result = PublishResult()
+        var missingCount = messages.count
+        func refuse(_ text: String) {
+            missingCount -= 1
+            result.refusedCount += 1
+            result.refusal = text
+        }
+        redis.send(batch) { news in
+            switch news {
+            case .numbers(let numbers):
+                missingCount -= numbers.count
+                result.unheardCount += numbers.count { $0 == 0 }
+            case .refused(let text): refuse(text)
+            case .noNumber: refuse("unexpected answer to PUBLISH")
+            case .lost: break
             }
-            var result = PublishResult()
-            for _ in batch {
-                switch try redis.nextReply() {
-                case .integer(let count): if count == 0 { result.unheardCount += 1 }
-                case .refused(let text):
-                    result.refusedCount += 1
-                    result.refusal = text
-                default:
-                    result.refusedCount += 1
-                    result.refusal = "unexpected answer to PUBLISH"
-                }
-            }
-            return result
+        }
+        do throws(RedisSessionError) {
+            try redis.wait { missingCount == 0 }
         } catch {
             throw PublishFailure(description: error.description)
         }
+        return result
     }
 }
 

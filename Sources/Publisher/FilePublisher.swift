@@ -14,7 +14,7 @@ struct FilePublisher {
 
     private let job: Job
     private let input: InputFile
-    private var window: PublishWindow<Int>
+    private let window: PublishWindow
     private var console: Console
     private var lines = LineReader(maximumBytes: Notice.maximumBytes)
     private var pacer: RatePacer?
@@ -32,7 +32,7 @@ struct FilePublisher {
     private var isInputEnded = false
     private var hasInputFailed = false
 
-    init(job: Job, input: InputFile, redis: RedisPipeline, console: Console, progress: Progress) {
+    init(job: Job, input: InputFile, redis: RedisSession, console: Console, progress: Progress) {
         self.job = job
         self.input = input
         self.console = console
@@ -64,7 +64,6 @@ struct FilePublisher {
         do {
             while !isStopping, let line = try nextLine() {
                 try handle(line)
-                showProgress()
             }
             try window.drain()
             account()
@@ -85,10 +84,11 @@ struct FilePublisher {
     }
 
     /// The next line; nil at the end of the input, after a signal, and when the input fails.
-    private mutating func nextLine() throws(RedisPipelineError) -> LineReader.Line? {
+    private mutating func nextLine() throws(RedisSessionError) -> LineReader.Line? {
         while Interruption.requested == nil {
             if let line = lines.next() { return line }
             if isInputEnded { return nil }
+            showProgress()
             if !input.isReady {
                 try window.drain()
                 account()
@@ -107,7 +107,7 @@ struct FilePublisher {
         return nil
     }
 
-    private mutating func handle(_ line: LineReader.Line) throws(RedisPipelineError) {
+    private mutating func handle(_ line: LineReader.Line) throws(RedisSessionError) {
         guard line.number >= job.firstLine else { return }
         let number: Int
         let notice: Notice
@@ -125,7 +125,8 @@ struct FilePublisher {
             }
         }
         guard try pace() else { return }
-        try window.publish(notice.payload, to: job.channels.room(notice.room), tag: number)
+        try window.publish(
+            notice.payload, to: notice.room.bytes, prefix: job.channels.roomPrefix, tag: number)
         // Behind the call: a connection that breaks while older answers are awaited leaves this line unsent.
         lastLine = number
         account()
@@ -135,12 +136,14 @@ struct FilePublisher {
     ///
     /// - Returns: false when it must not be sent any more: a signal came, or an answer in flight was an
     ///   error.
-    private mutating func pace() throws(RedisPipelineError) -> Bool {
+    private mutating func pace() throws(RedisSessionError) -> Bool {
+        guard pacer != nil else { return true }
         let now = ContinuousClock.now
         let elapsed = now - start
         guard let pause = pacer?.pause(at: elapsed), pause > .zero else { return true }
         try window.drain()
         account()
+        showProgress()
         guard !isStopping else { return false }
         let remaining = now + pause - ContinuousClock.now
         if remaining > .zero { _ = Interruption.wait(forReadable: -1, timeout: remaining) }
@@ -177,7 +180,7 @@ struct FilePublisher {
     private mutating func complain(_ line: Int, _ text: String) {
         complaintCount += 1
         if complaintCount <= Self.maximumComplaintCount { return console.complain("line \(line): \(text)") }
-        if unnamedLines.count <= PublishWindow<Int>.maximumCount { unnamedLines.append(line) }
+        if unnamedLines.count <= PublishWindow.maximumCount { unnamedLines.append(line) }
         if complaintCount == Self.maximumComplaintCount + 1 { console.complain("further errors are only counted") }
     }
 
@@ -186,7 +189,7 @@ struct FilePublisher {
         console.wipeBar()
         guard ending != .complete else { return }
         // With what is named here everything before the line to go on from is accounted for.
-        if !unnamedLines.isEmpty, unnamedLines.count <= PublishWindow<Int>.maximumCount {
+        if !unnamedLines.isEmpty, unnamedLines.count <= PublishWindow.maximumCount {
             console.complain("not published: lines \(LineRanges.text(unnamedLines.sorted()))")
         }
         let unanswered = window.unanswered

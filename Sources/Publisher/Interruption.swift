@@ -7,6 +7,7 @@
 //
 // Both are done by handlers, never by the default action: process 1 of a container has none.
 
+import EventLoop
 import Glibc
 import Options
 import Synchronization
@@ -57,39 +58,35 @@ enum Interruption {
     ///   - timeout: nil waits for ever.
     /// - Returns: whether the descriptor can be read (or has an error to read).
     static func wait(forReadable descriptor: Int32, timeout: Duration?) -> Bool {
-        let deadline = timeout.map { ContinuousClock.now + $0 }
+        let deadline = timeout.map { MonotonicInstant.now + $0 }
+        var watched = [descriptor, readEnd.load(ordering: .relaxed)].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
         while requested == nil {
-            let remaining = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            if wait(forAny: [descriptor], timeout: remaining)[0] { return true }
-            if remaining == .zero { return false }
+            let left = deadline.map { max(.zero, $0 - .now) }
+            let milliseconds = left.map { Int32(clamping: $0.wholeMilliseconds) }
+            if let left, left > .zero, milliseconds == 0 {
+                // poll counts milliseconds: the rest under one is slept, too short to matter for a signal.
+                usleep(UInt32(left.wholeNanoseconds / 1_000))
+            }
+            // Not to be woken again by a mere wake-up.
+            if watched[1].revents != 0 { takeWakeUps() }
+            if poll(&watched, nfds_t(watched.count), milliseconds ?? -1) > 0, watched[0].revents != 0 { return true }
+            if left == .zero { return false }
         }
         return false
     }
 
-    /// Waits once: until one of the descriptors can be read, a signal arrives (also one that asks for nothing, such
-    /// as a new size of the terminal) or the time is over.
+    /// Wakes a loop for each signal, also for one that asks for nothing.
     ///
-    /// - Parameters:
-    ///   - descriptors: -1 is passed over.
-    ///   - timeout: nil waits for ever.
-    /// - Returns: which descriptors can be read (or have an error to read).
-    static func wait(forAny descriptors: [Int32], timeout: Duration?) -> [Bool] {
-        var watched = (descriptors + [readEnd.load(ordering: .relaxed)]).map { descriptor in
-            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    /// - Parameter onSignal: called on the loop.
+    static func watcher(on loop: EventLoop, onSignal: @escaping () -> Void) -> DescriptorWatcher? {
+        let descriptor = readEnd.load(ordering: .relaxed)
+        guard descriptor >= 0 else { return nil }
+        return DescriptorWatcher(descriptor, on: loop) {
+            takeWakeUps()
+            onSignal()
         }
-        let milliseconds = timeout.map {
-            Int32(clamping: $0.components.seconds * 1000 + $0.wholeMilliseconds)
-        }
-        if let timeout, timeout > .zero, milliseconds == 0 {
-            // poll counts milliseconds: the rest under one is slept, too short to matter for a signal.
-            usleep(UInt32(timeout.components.attoseconds / 1_000_000_000_000))
-        }
-        guard poll(&watched, nfds_t(watched.count), milliseconds ?? -1) > 0 else {
-            return descriptors.map { _ in false }
-        }
-        // What asked for an end stays to be seen by every wait; only a mere wake-up is taken away.
-        if watched[descriptors.count].revents != 0, requested == nil { takeWakeUps() }
-        return watched.dropLast().map { $0.revents != 0 }
     }
 
     private static func openPipe() {
@@ -141,9 +138,4 @@ enum Interruption {
         var byte: UInt8 = 1
         _ = write(writeEnd.load(ordering: .relaxed), &byte, 1)
     }
-}
-
-extension Duration {
-    /// Milliseconds of the part under a second.
-    fileprivate var wholeMilliseconds: Int64 { components.attoseconds / 1_000_000_000_000_000 }
 }

@@ -68,7 +68,7 @@ enum PublisherOptions {
             "on-error", .value(placeholder: "stop|skip"), section: "File", default: .text("stop"),
             help:
                 "What to do at a bad line or a refused notice: stop sending, or name it and go on. "
-                + "Lines before it are sent and accounted for; up to \(PublishWindow<Int>.maximumCount) "
+                + "Lines before it are sent and accounted for; up to \(PublishWindow.maximumCount) "
                 + "notices may be on their way before a refusal is known. The exit code is 1 either "
                 + "way."),
     ]

@@ -1,5 +1,6 @@
 // From the command line to the exit code. Main thread; everything here blocks.
 
+import EventLoop
 import Glibc
 import Options
 import Redis
@@ -38,14 +39,14 @@ enum PublisherProgram {
         switch job.source {
         case .rooms(let rooms, let data):
             let payload = try payload(job, data)
-            return withRedis(job.redis, undone: "nothing was sent") { redis in
+            return withRedis(job.redis, undone: "nothing was sent") { redis, _ in
                 var publisher = RoomPublisher(
                     job: job, rooms: rooms, payload: payload, console: Console(progressStyle: .none))
                 return publisher.run(redis)
             }
         case .file(let path):
             let input = try open(path, option: "--file")
-            return withRedis(job.redis, undone: "nothing was sent") { redis in
+            return withRedis(job.redis, undone: "nothing was sent") { redis, _ in
                 let style = progressStyle(isQuiet: job.isQuiet)
                 var publisher = FilePublisher(
                     job: job, input: input, redis: redis, console: Console(progressStyle: style),
@@ -58,13 +59,22 @@ enum PublisherProgram {
     /// Connects and runs `body`. Until there is a connection a signal ends the process at once, also while a name is
     /// looked up or a pipe is opened.
     ///
-    /// - Parameter undone: what has not happened when there is no connection.
+    /// - Parameters:
+    ///   - undone: what has not happened when there is no connection.
+    ///   - endsAtSignals: whether a signal ends waiting for Redis.
     /// - Returns: the exit code.
-    static func withRedis(_ settings: RedisSettings, undone: String, _ body: (RedisPipeline) -> Int32) -> Int32 {
+    static func withRedis(
+        _ settings: RedisSettings, undone: String, endsAtSignals: Bool = false,
+        _ body: (RedisSession, EventLoop) -> Int32
+    ) -> Int32 {
         do {
-            let redis = try RedisPipeline.open(settings.url, timeout: settings.timeout)
+            let loop = try EventLoop()
+            let watcher = endsAtSignals ? Interruption.watcher(on: loop) {} : nil
+            let redis = try RedisSession(
+                to: settings.url, timeout: settings.timeout, loop: loop,
+                isInterrupted: { endsAtSignals && Interruption.requested != nil })
             Interruption.begin()
-            return body(redis)
+            return withExtendedLifetime(watcher) { body(redis, loop) }
         } catch {
             Console.writeError("\(error); \(undone)")
             return 1

@@ -21,13 +21,13 @@ struct RevokeProgram {
         let job = try RevokeJob(values)
         // Until it is revoked a token is a credential, too.
         ProcessArguments.hideValue(of: "token")
-        return PublisherProgram.withRedis(job.redis, undone: "nothing was revoked") { redis in
+        return PublisherProgram.withRedis(job.redis, undone: "nothing was revoked") { redis, _ in
             var program = RevokeProgram(job, redis)
             return program.run()
         }
     }
 
-    private init(_ job: RevokeJob, _ redis: RedisPipeline) {
+    private init(_ job: RevokeJob, _ redis: RedisSession) {
         self.job = job
         let style = PublisherProgram.progressStyle(isQuiet: job.isQuiet)
         console = Console(progressStyle: style)
@@ -37,7 +37,7 @@ struct RevokeProgram {
 
     private mutating func run() -> Int32 {
         var ending = Tally.Ending.complete
-        do throws(RevocationError) {
+        do throws(RedisSessionError) {
             if !(try revoke()) { ending = .interrupted }
         } catch {
             ending = .failed
@@ -50,7 +50,7 @@ struct RevokeProgram {
     }
 
     /// - Returns: whether everything was looked at.
-    private mutating func revoke() throws(RevocationError) -> Bool {
+    private mutating func revoke() throws(RedisSessionError) -> Bool {
         switch job.target {
         case .token(let token):
             try revoker.revoke(token)

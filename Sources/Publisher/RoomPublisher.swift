@@ -13,12 +13,12 @@ struct RoomPublisher {
     /// Publishes to all rooms, or until a signal; a refusal for one room does not keep the others from it.
     ///
     /// - Returns: the exit code: 0 when every room's notice was published, else 1, or 128 and the signal's number.
-    mutating func run(_ redis: RedisPipeline) -> Int32 {
+    mutating func run(_ redis: RedisSession) -> Int32 {
         var results = [RoomResult](repeating: .unsent, count: rooms.count)
-        var window = PublishWindow<Int>(redis: redis)
+        let window = PublishWindow(redis: redis)
         do {
             for (index, room) in rooms.enumerated() where Interruption.requested == nil {
-                try window.publish(payload, to: job.channels.room(room), tag: index)
+                try window.publish(payload, to: room.bytes, prefix: job.channels.roomPrefix, tag: index)
             }
             try window.drain()
         } catch {

@@ -1,30 +1,16 @@
 // Revocation in Redis: records are deleted, and the nodes of their connections are told. Main thread.
 //
-//     SCAN → HGET userId, all of a page in one write → MULTI HGET node, DEL, EXEC of those that match → PUBLISH
+//     SCAN → HGET userId, all of a page in one write → a script for each that matches
 
 import RedisSchema
 import Redis
-
-/// Why a revocation could not go on.
-enum RevocationError: Error, Equatable, CustomStringConvertible {
-    case redis(RedisPipelineError)
-    /// Redis answered a command with an error.
-    case refused(command: String, answer: String)
-
-    var description: String {
-        switch self {
-        case .redis(let error): error.description
-        case .refused(let command, let answer): "Redis refused \(command): \(answer)"
-        }
-    }
-}
 
 /// Deletes records of tokens and has their connections closed.
 struct TokenRevoker {
     /// A token whose record was deleted.
     struct Revoked: Equatable {
         let token: Token
-        fileprivate(set) var connection: Connection
+        let connection: Connection
     }
 
     /// What became of the connection of a revoked token.
@@ -33,15 +19,24 @@ struct TokenRevoker {
         case none
         /// This node was told to close it.
         case closed(node: String)
-        /// Nobody knows whether this node was told; otherwise it finds out when it checks the next heartbeat.
+        /// This node could not be told: it finds out when it checks the next heartbeat.
         case left(node: String)
+
+        init(_ revocation: Revocation) {
+            guard let node = revocation.node else {
+                self = .none
+                return
+            }
+            self = revocation.refusal != nil
+                ? .left(node: node) : revocation.receiverCount > 0 ? .closed(node: node) : .none
+        }
     }
 
     /// One step of SCAN. It and the lookups of its records keep Redis from others for about a millisecond; with 1000
     /// it is four, and the walk is no faster.
     static let pageCount = 250
 
-    private let redis: RedisPipeline
+    private let redis: RedisSession
     private let keys: Keys
     private let channels: Channels
     /// Records that were looked at.
@@ -49,44 +44,31 @@ struct TokenRevoker {
     /// All that were revoked so far, also when a call has thrown.
     private(set) var revoked: [Revoked] = []
 
-    init(redis: RedisPipeline, prefix: String) {
+    init(redis: RedisSession, prefix: String) {
         self.redis = redis
         keys = Keys(prefix: prefix)
         channels = Channels(prefix: prefix)
     }
 
     /// Revokes these tokens; those without a record are passed over.
-    ///
-    /// The node is read in the step that deletes the record: a connection that begins later finds no record, and one
-    /// that began before is the one that the node is told of.
-    mutating func revoke(_ tokens: [Token]) throws(RevocationError) {
-        for token in tokens {
-            try send("MULTI")
-            try send("HGET", keys.client(token), [UInt8](ClientField.node.rawValue))
-            try send("DEL", keys.client(token))
-            try send("EXEC")
+    mutating func revoke(_ tokens: [Token]) throws(RedisSessionError) {
+        var found: [(token: Token, revocation: Revocation)] = []
+        var failure: RedisSessionError?
+        do throws(RedisSessionError) {
+            try redis.call(tokens.map { Revocation.command($0, keys: keys, channels: channels) }) { reply, index in
+                if let revocation = Revocation(reply) { found.append((tokens[index], revocation)) }
+            }
+        } catch {
+            failure = error
         }
-        var told: [(index: Int, node: String)] = []
-        for token in tokens {
-            for command in ["MULTI", "HGET", "DEL"] { _ = try reply(to: command) }
-            guard case .array(let results) = try reply(to: "EXEC"), results.count == 2, results[1] == .integer(1)
-            else { continue }
-            revoked.append(Revoked(token: token, connection: .none))
-            guard case .bytes(let bytes) = results[0] else { continue }
-            let node = String(decoding: bytes, as: UTF8.self)
-            // The record is gone, whatever becomes of the message.
-            revoked[revoked.count - 1].connection = .left(node: node)
-            told.append((revoked.count - 1, node))
-            try send("PUBLISH", channels.gateway(node), RevocationMessage.bytes(token))
-        }
-        for (index, node) in told {
-            guard case .integer(let receiverCount) = try reply(to: "PUBLISH") else { continue }
-            revoked[index].connection = receiverCount > 0 ? .closed(node: node) : .none
-        }
+        // These are gone, whatever became of the others.
+        revoked += found.map { Revoked(token: $0.token, connection: Connection($0.revocation)) }
+        if let failure { throw failure }
+        if let refusal = found.lazy.compactMap(\.revocation.refusal).first { throw .refused("PUBLISH: \(refusal)") }
     }
 
     /// Revokes one token.
-    mutating func revoke(_ token: Token) throws(RevocationError) {
+    mutating func revoke(_ token: Token) throws(RedisSessionError) {
         recordCount = 1
         try revoke([token])
     }
@@ -100,24 +82,31 @@ struct TokenRevoker {
     /// - Complexity: O(keys in Redis); two pages are in memory at a time.
     mutating func revokeAll(
         _ field: ClientField, _ identity: Identity, onPage: (TokenRevoker) -> Bool
-    ) throws(RevocationError) -> Bool {
-        try sendScan(from: [UInt8]("0"))
-        var page: Page? = try readPage()
+    ) throws(RedisSessionError) -> Bool {
+        var page: Page?
+        try redis.call([scan(from: [UInt8]("0"))]) { [keys] reply, _ in page = Page(reply, keys) }
         while let present = page {
-            for token in present.tokens { try send("HGET", keys.client(token), [UInt8](field.rawValue)) }
-            // The next page is on its way while this one is worked on.
-            if let cursor = present.nextCursor { try sendScan(from: cursor) }
+            let tokens = present.tokens
             var matching: [Token] = []
-            for token in present.tokens {
-                let found = try reply(to: "HGET")
-                if found == .bytes(identity.bytes) { matching.append(token) }
+            var next: Page?
+            var commands = tokens.map { RedisCommand([[UInt8]("HGET"), keys.client($0), [UInt8](field.rawValue)]) }
+            // The next page comes with what this one is looked through by.
+            if let cursor = present.nextCursor { commands.append(scan(from: cursor)) }
+            try redis.call(commands) { [keys] reply, index in
+                if index == tokens.count {
+                    next = Page(reply, keys)
+                } else if let found = reply.bytes, found.elementsEqual(identity.bytes) {
+                    matching.append(tokens[index])
+                }
             }
-            page = present.nextCursor == nil ? nil : try readPage()
-            recordCount += present.tokens.count
+            guard present.nextCursor == nil || next != nil else { break }
+            page = next
+            recordCount += tokens.count
             try revoke(matching)
-            guard onPage(self) || page == nil else { return false }
+            if page == nil { return true }
+            guard onPage(self) else { return false }
         }
-        return true
+        throw .refused("SCAN: an answer of another form")
     }
 
     /// What one SCAN has brought.
@@ -125,32 +114,21 @@ struct TokenRevoker {
         let tokens: [Token]
         /// nil at the end.
         let nextCursor: [UInt8]?
-    }
 
-    private func sendScan(from cursor: [UInt8]) throws(RevocationError) {
-        try send(
-            "SCAN", cursor, [UInt8]("MATCH"), keys.clientPattern, [UInt8]("COUNT"), [UInt8](Int64(Self.pageCount)),
-            [UInt8]("TYPE"), [UInt8]("hash"))
-    }
-
-    private func readPage() throws(RevocationError) -> Page {
-        guard case .array(let parts) = try reply(to: "SCAN"), parts.count == 2, case .bytes(let cursor) = parts[0],
-            case .array(let found) = parts[1]
-        else { throw .refused(command: "SCAN", answer: "an answer that is none") }
-        let tokens = found.compactMap { key -> Token? in
-            if case .bytes(let name) = key { keys.token(ofClient: name) } else { nil }
+        init?(_ reply: RedisReply, _ keys: Keys) {
+            guard reply.count == 2, let cursor = reply[0].bytes else { return nil }
+            let found = reply[1]
+            tokens = (0..<found.count).compactMap { index in
+                found[index].bytes.flatMap { keys.token(ofClient: Array($0)) }
+            }
+            nextCursor = cursor.elementsEqual("0".utf8) ? nil : Array(cursor)
         }
-        return Page(tokens: tokens, nextCursor: cursor == [UInt8]("0") ? nil : cursor)
     }
 
-    private func send(_ command: String, _ arguments: [UInt8]...) throws(RevocationError) {
-        do { try redis.append([[UInt8](command)] + arguments) } catch { throw .redis(error) }
-    }
-
-    private func reply(to command: String) throws(RevocationError) -> RedisPipeline.Reply {
-        let reply: RedisPipeline.Reply
-        do { reply = try redis.nextReply() } catch { throw .redis(error) }
-        if case .refused(let answer) = reply { throw .refused(command: command, answer: answer) }
-        return reply
+    private func scan(from cursor: [UInt8]) -> RedisCommand {
+        RedisCommand([
+            [UInt8]("SCAN"), cursor, [UInt8]("MATCH"), keys.clientPattern, [UInt8]("COUNT"),
+            [UInt8](Int64(Self.pageCount)), [UInt8]("TYPE"), [UInt8]("hash"),
+        ])
     }
 }

@@ -26,7 +26,7 @@ final class MasterWatch {
     /// The sentinel, or an attempt to reach one, was lost: the reason.
     var onDown: ((String) -> Void)?
 
-    init(_ sentinels: RedisURL.Sentinels, clientName: String, silenceTimeout: Duration, loop: EventLoop) {
+    init(_ sentinels: RedisURL.Sentinels, clientName: String?, silenceTimeout: Duration, loop: EventLoop) {
         masterName = sentinels.masterName
         link = RedisLink(toAnyOf: sentinels, clientName: clientName, loop: loop)
         echo = LinkEcho(

@@ -29,6 +29,12 @@ package struct RedisCommand {
     /// Whether all arguments are there.
     var isComplete: Bool { missingCount == 0 }
 
+    /// The command's name, for messages: the text between the second line and the third.
+    package var name: String {
+        let lines = bytes.split(separator: UInt8(ascii: "\r"), maxSplits: 3)
+        return lines.count > 2 ? String(decoding: lines[2].dropFirst(), as: UTF8.self) : ""
+    }
+
     /// How many bytes of the command are there.
     package var byteCount: Int { isComplete ? bytes.count - 1 : bytes.count }
 
@@ -109,7 +115,7 @@ package struct RedisCommand {
 }
 
 /// Numbers as Redis reads them, without a String on the way.
-private enum Decimal {
+enum Decimal {
     static func digitCount(_ number: Int64) -> Int {
         var count = number < 0 ? 2 : 1
         var rest = number.magnitude

@@ -10,14 +10,28 @@ package final class RedisConnection {
         package let runID: String
     }
 
+    /// What the server has to do before the connection counts as up.
+    package enum Proof {
+        /// Let the user in.
+        case login
+        /// Say what it is.
+        case server
+        /// Run a script. While writes are paused (CLIENT PAUSE … WRITE, or a failover under way) it answers everything
+        /// but what matters.
+        case writes
+    }
+
     /// Why a server that is a part of a Redis Cluster is not taken: it has a share of the keys, and refuses the others.
     package static let clusterReason = "the server is part of a Redis Cluster, which redis:// does not reach"
 
     private let link: RedisLink
     private let timeout: Duration
-    private let provesWrites: Bool
-    private var deadlines = ReplyDeadlines()
+    private let proof: Proof
+    /// When each command that waits for a reply must have it, the oldest first: replies come in their order.
+    private var deadlines = Fifo<MonotonicInstant>()
     private var deadlineTimer: PatienceTimer?
+    /// When an answer to a batch came last: one that is large has its time as long as answers come.
+    private var batchNewsAt = MonotonicInstant.now
     private var echo: LinkEcho?
 
     /// Whether commands are sent; otherwise they fail at once.
@@ -32,29 +46,41 @@ package final class RedisConnection {
     ///   - clientName: shown by CLIENT LIST.
     ///   - timeout: the longest wait for a reply; after it the link counts as dead.
     ///   - silenceTimeout: the longest silence without any command; it is filled with PINGs.
-    ///   - provesWrites: whether the connection is up only when the server has run a script. While writes are paused
-    ///     (CLIENT PAUSE … WRITE, or a failover under way) it answers everything but what matters.
-    package init(
+    package convenience init(
         url: RedisURL, clientName: String, timeout: Duration, silenceTimeout: Duration = .seconds(5),
-        provesWrites: Bool = true, loop: EventLoop
+        proof: Proof = .writes, loop: EventLoop
     ) {
-        self.timeout = timeout
-        self.provesWrites = provesWrites
-        link = RedisLink(url: url, clientName: clientName, loop: loop)
-        deadlineTimer = PatienceTimer(
-            timeout, loop: loop, hasNews: { [unowned self] in self.hasNewsOfDeadline },
-            onExpiry: { [unowned self] in self.checkDeadlines() })
+        let link = RedisLink(url: url, clientName: clientName, loop: loop)
+        self.init(link, timeout: timeout, proof: proof, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop,
             ask: { [unowned self] in self.send(RedisConnection.ping) { _ in } },
             hasNews: { [unowned self] in self.link.hasNews },
             onSilence: { [unowned self] in self.link.drop(reason: $0) })
+    }
+
+    /// A connection that sends what it is given and no other command, so that its user needs no other right.
+    package convenience init(plainTo url: RedisURL, timeout: Duration, loop: EventLoop) {
+        let link = RedisLink(url: url, clientName: nil, attemptTime: timeout, loop: loop)
+        self.init(link, timeout: timeout, proof: .login, loop: loop)
+    }
+
+    private init(_ link: RedisLink, timeout: Duration, proof: Proof, loop: EventLoop) {
+        self.link = link
+        self.timeout = timeout
+        self.proof = proof
+        deadlineTimer = PatienceTimer(
+            timeout, loop: loop, hasNews: { [unowned self] in self.hasNewsOfDeadline },
+            onExpiry: { [unowned self] in self.checkDeadlines() })
         link.onLogin = { [unowned self] in self.identify($0) }
         link.onLost = { [unowned self] in self.lost($0) }
     }
 
     /// The address of this end, in numbers; nil without a connection, and over a Unix socket.
     package var localHost: String? { isUp ? link.context?.socket.localHost : nil }
+
+    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the way.
+    package var isRefused: Bool { link.isRefused }
 
     /// Starts to connect; `onUp` tells when it has.
     package func start() {
@@ -83,8 +109,7 @@ package final class RedisConnection {
             onReply(.failure(.unavailable("not connected")))
             return
         }
-        deadlines.append(.now + timeout)
-        if deadlines.count == 1 { deadlineTimer?.start() }
+        awaitReply()
         context.send(command) { [weak self] result in
             self?.replied()
             onReply(result)
@@ -94,12 +119,34 @@ package final class RedisConnection {
         }
     }
 
+    /// Sends commands whose answers are numbers.
+    ///
+    /// - Parameter onNews: called on the loop as answers come, until each command has one or the connection is lost;
+    ///   before this returns if it is down.
+    package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
+        guard isUp, let context = link.context else { return onNews(.lost) }
+        awaitReply()
+        var missingCount = batch.count
+        context.send(batch) { [weak self] news in
+            missingCount -= news.count ?? missingCount
+            if missingCount == 0 { self?.replied() }
+            self?.batchNewsAt = .now
+            onNews(news)
+        }
+    }
+
+    private func awaitReply() {
+        deadlines.append(.now + timeout)
+        if deadlines.count == 1 { deadlineTimer?.start() }
+    }
+
     private static let ping = RedisCommand([[UInt8]("PING")])
     /// Of no effect, and treated as a write.
     private static let proof = RedisCommand(["EVAL", "return 1", "0"].map { [UInt8]($0) })
 
     /// PING first: while Redis loads its data it answers INFO, but takes no command of use.
     private func identify(_ context: RedisContext) {
+        if case .login = proof { return begin(Server(runID: "")) }
         context.send(RedisConnection.ping) { [weak self] result in
             if case .failure(.refused(let message)) = result, !message.hasPrefix("NOPERM") {
                 self?.link.drop(reason: message)
@@ -119,7 +166,7 @@ package final class RedisConnection {
             return link.drop(reason: RedisConnection.clusterReason)
         }
         let server = Server(runID: RedisConnection.value("run_id", in: information) ?? "")
-        guard provesWrites else { return begin(server) }
+        guard case .writes = proof else { return begin(server) }
         link.await("answer to a script (are writes paused?)")
         context.send(RedisConnection.proof) { [weak self] result in
             // A refusal is an answer: commands that are refused have a reason of their own.
@@ -153,21 +200,23 @@ package final class RedisConnection {
     private func replied() {
         echo?.heard()
         // Commands that fail because the link is lost may do so after the deadlines are forgotten.
-        if deadlines.count > 0 { deadlines.removeFirst() }
+        deadlines.takeFirst()
     }
 
     private var hasNewsOfDeadline: Bool {
-        guard let first = deadlines.first, first <= .now else { return false }
+        guard let due = oldestDeadline, due <= .now else { return false }
         return link.hasNews
     }
 
+    private var oldestDeadline: MonotonicInstant? { deadlines.first.map { max($0, batchNewsAt + timeout) } }
+
     private func checkDeadlines() {
-        guard let first = deadlines.first else { return }
-        let left = first - .now
+        guard let due = oldestDeadline else { return }
+        let left = due - .now
         if left > .zero {
             deadlineTimer?.start(after: left)
         } else {
-            link.drop(reason: "no answer within \(timeout)")
+            link.drop(reason: "no answer within \(timeout.wholeMilliseconds) ms")
         }
     }
 }

@@ -14,6 +14,14 @@ import Glibc
 /// pass. It gets no private data: it may run the callback of one reply for another one, so there is one callback for
 /// all, and whose turn it is stands in a queue of ours.
 final class RedisContext: SocketWatcher {
+    /// Takes the reply to one command.
+    typealias Handler = (Result<RedisReply, RedisFailure>) -> Void
+
+    private enum Waiting {
+        case reply(Handler)
+        case batch((RedisBatch.News) -> Void, missingCount: Int)
+    }
+
     /// nil once hiredis has freed the context, or is about to.
     private var context: UnsafeMutablePointer<redisAsyncContext>?
     private var isConnected = false
@@ -26,7 +34,8 @@ final class RedisContext: SocketWatcher {
     private var gate = ReplyGate()
     /// What hiredis has handed over of the replies that have passed the gate.
     private var deliveredCount = 0
-    private var handlers = ReplyHandlers()
+    /// For what has been sent and has no answer yet, in that order.
+    private var waiting = Fifo<Waiting>()
     /// As much as hiredis itself would read at once.
     private let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     private let onConnect: () -> Void
@@ -78,13 +87,23 @@ final class RedisContext: SocketWatcher {
 
     /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first). Not after a
     /// subscription.
-    func send(_ command: RedisCommand, onReply: @escaping ReplyHandlers.Handler) {
+    func send(_ command: RedisCommand, onReply: @escaping Handler) {
         guard let context, RedisContext.send(command, on: context) else {
             onReply(.failure(.unavailable("not connected")))
             return
         }
-        handlers.append(onReply)
+        waiting.append(.reply(onReply))
         gate.commandSent()
+    }
+
+    /// Sends commands whose answers come to `onNews`, as many at a time as there are. Not after a subscription.
+    ///
+    /// hiredis copies and writes the bytes. It knows nothing of the commands: it does not see their answers.
+    func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
+        guard let context, batch.append(to: &context.pointee.c) else { return onNews(.lost) }
+        waiting.append(.batch(onNews, missingCount: batch.count))
+        gate.batchSent(count: batch.count)
+        hasOutput()
     }
 
     /// Sends SUBSCRIBE or UNSUBSCRIBE for one channel: its replies and the channel's messages go to `onPush`, an error
@@ -142,13 +161,28 @@ final class RedisContext: SocketWatcher {
             guard pass(UnsafeRawBufferPointer(rebasing: rest[..<verdict.passedBytes])) else { return }
             switch verdict.finding {
             case .nothing: break
+            case .numbers: tell(.numbers(gate.numbers), count: gate.numbers.count)
+            case .refusal(let text): tell(text.map { .refused($0) } ?? .noNumber, count: 1)
             case .error(let text):
                 if let onPushError { onPushError(text) } else { close(reason: text) }
-                guard context != nil else { return }
             case .violation(let violation): return close(reason: violation.reason)
             }
+            guard context != nil else { return }
             rest = UnsafeRawBufferPointer(rebasing: rest[verdict.consumedBytes...])
         }
+    }
+
+    /// Hands answers to the batch that is the oldest command.
+    private func tell(_ news: RedisBatch.News, count: Int) {
+        guard case .batch(let onNews, let missingCount)? = waiting.first else {
+            preconditionFailure("the gate and the context have the same batch first")
+        }
+        if count < missingCount {
+            waiting[0] = .batch(onNews, missingCount: missingCount - count)
+        } else {
+            waiting.takeFirst()
+        }
+        onNews(news)
     }
 
     /// Gives bytes to hiredis, which calls back for each reply in them; returns whether the connection goes on.
@@ -247,13 +281,18 @@ final class RedisContext: SocketWatcher {
         context = nil
         guard !hasEnded else { return }
         hasEnded = true
-        while let handler = handlers.takeFirst() { handler(.failure(.unavailable("connection lost"))) }
+        while let first = waiting.takeFirst() {
+            switch first {
+            case .reply(let handler): handler(.failure(.unavailable("connection lost")))
+            case .batch(let onNews, _): onNews(.lost)
+            }
+        }
         onEnd(reason)
     }
 
     private func deliver(_ reply: RedisReply) {
         deliveredCount += 1
-        if let handler = handlers.takeFirst() {
+        if case .reply(let handler)? = waiting.takeFirst() {
             handler(reply.errorMessage.map { .failure(.refused($0)) } ?? .success(reply))
         } else {
             onPush?(reply)
@@ -285,32 +324,5 @@ final class RedisContext: SocketWatcher {
                 }, nil, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
         }
         return result == REDIS_OK
-    }
-}
-
-/// Where the replies to commands go, in the order of the commands. Loop-confined.
-struct ReplyHandlers {
-    typealias Handler = (Result<RedisReply, RedisFailure>) -> Void
-
-    /// Below this many taken ones it is not worth while to close up.
-    private static let minimumGapCount = 64
-
-    private var handlers: [Handler?] = []
-    /// How many at the front are taken.
-    private var takenCount = 0
-
-    mutating func append(_ handler: @escaping Handler) { handlers.append(handler) }
-
-    /// - Complexity: O(1) amortised: what closing up moves is at most what was taken since the last time.
-    mutating func takeFirst() -> Handler? {
-        guard takenCount < handlers.count else { return nil }
-        let handler = handlers[takenCount]
-        handlers[takenCount] = nil
-        takenCount += 1
-        if takenCount >= max(ReplyHandlers.minimumGapCount, handlers.count - takenCount) {
-            handlers.removeFirst(takenCount)
-            takenCount = 0
-        }
-        return handler
     }
 }

@@ -11,13 +11,15 @@ final class RedisLink {
     private let finder: MasterFinder?
     private let authArguments: [String]?
     private let database: Int
-    private let clientName: String
+    private let clientName: String?
     private let lookup: AddressLookup
     private var backoff = ReconnectBackoff()
     private var random = SystemRandomNumberGenerator()
     private var retryTimer: Timer?
     private var timeoutTimer: PatienceTimer?
     private(set) var context: RedisContext?
+    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the way.
+    private(set) var isRefused = false
 
     /// Logged in: the context takes commands.
     var onLogin: ((RedisContext) -> Void)?
@@ -25,7 +27,13 @@ final class RedisLink {
     var onLost: ((String) -> Void)?
 
     /// A link to the server of a URL.
-    convenience init(url: RedisURL, clientName: String, loop: EventLoop) {
+    ///
+    /// - Parameters:
+    ///   - clientName: shown by CLIENT LIST; nil for a program whose user may have no right to be named.
+    ///   - attemptTime: for each attempt, with its login.
+    convenience init(
+        url: RedisURL, clientName: String?, attemptTime: Duration = RedisLinkState.attemptTime, loop: EventLoop
+    ) {
         let (route, finder): (RedisLinkState.Route, MasterFinder?) =
             switch url.route {
             case .server(let address): (.anyOf([address]), nil)
@@ -33,21 +41,25 @@ final class RedisLink {
             }
         self.init(
             route, finder, authArguments: url.authArguments, database: url.database, clientName: clientName,
-            loop: loop)
+            attemptTime: attemptTime, loop: loop)
     }
 
     /// A link to a sentinel, whichever can be reached.
-    convenience init(toAnyOf sentinels: RedisURL.Sentinels, clientName: String, loop: EventLoop) {
+    convenience init(toAnyOf sentinels: RedisURL.Sentinels, clientName: String?, loop: EventLoop) {
         self.init(
             .anyOf(sentinels.addresses), nil, authArguments: sentinels.authArguments, database: 0,
-            clientName: clientName, loop: loop)
+            clientName: clientName, attemptTime: RedisLinkState.attemptTime, loop: loop)
     }
 
     private init(
         _ route: RedisLinkState.Route, _ finder: MasterFinder?, authArguments: [String]?, database: Int,
-        clientName: String, loop: EventLoop
+        clientName: String?, attemptTime: Duration, loop: EventLoop
     ) {
-        state = RedisLinkState(route)
+        var login: [RedisLinkState.LoginCommand] = []
+        if authArguments != nil { login.append(.authenticate) }
+        if database != 0 { login.append(.select) }
+        if clientName != nil { login.append(.setName) }
+        state = RedisLinkState(route, login: login, attemptTime: attemptTime)
         self.finder = finder
         self.authArguments = authArguments
         self.database = database
@@ -56,7 +68,7 @@ final class RedisLink {
         lookup = AddressLookup(on: loop)
         retryTimer = Timer(on: loop) { [unowned self] in self.perform(self.state.attempt()) }
         timeoutTimer = PatienceTimer(
-            RedisLinkState.attemptTime, loop: loop, hasNews: { [unowned self] in self.hasNews },
+            attemptTime, loop: loop, hasNews: { [unowned self] in self.hasNews },
             onExpiry: { [unowned self] in self.perform(self.state.timedOut()) })
     }
 
@@ -76,8 +88,11 @@ final class RedisLink {
 
     /// Ends the present connection, because of what its user found out; another is made after the backoff.
     /// Not to be called from `onLost`.
-    func drop(reason: String) {
+    ///
+    /// - Parameter isRefusal: whether it is the server's word.
+    func drop(reason: String, isRefusal: Bool = false) {
         loop.assertOnThread()
+        isRefused = isRefusal
         perform(state.dropped(reason))
     }
 
@@ -101,8 +116,12 @@ final class RedisLink {
     private func perform(_ action: RedisLinkState.Action) {
         switch action {
         case .nothing: break
-        case .askSentinels: askSentinels()
-        case .resolve(let server): resolve(server)
+        case .askSentinels:
+            isRefused = false
+            askSentinels()
+        case .resolve(let server):
+            isRefused = false
+            resolve(server)
         case .connect(let address): connect(to: address)
         case .logIn(let asksRole): logIn(asksRole: asksRole)
         case .handOver: if let context { onLogin?(context) }
@@ -156,7 +175,7 @@ final class RedisLink {
     private func logIn(asksRole: Bool) {
         if let authArguments { send(.authenticate, ["AUTH"] + authArguments) }
         if database != 0 { send(.select, ["SELECT", "\(database)"]) }
-        send(.setName, ["CLIENT", "SETNAME", clientName])
+        if let clientName { send(.setName, ["CLIENT", "SETNAME", clientName]) }
         if asksRole { send(.askRole, ["ROLE"]) }
     }
 
@@ -167,7 +186,10 @@ final class RedisLink {
             case .success(let reply):
                 let role = command == .askRole && reply.count > 0 ? reply[0].string : nil
                 self.perform(self.state.accepted(command, role: role))
-            case .failure(.refused(let message)): self.perform(self.state.refused(command, message))
+            case .failure(.refused(let message)):
+                let action = self.state.refused(command, message)
+                if case .close = action { self.isRefused = true }
+                self.perform(action)
             // The connection is ending, which it reports itself.
             case .failure(.unavailable): break
             }

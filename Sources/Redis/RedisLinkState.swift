@@ -78,6 +78,9 @@ struct RedisLinkState {
     static let provingTime = Duration.seconds(2)
 
     private let route: Route
+    /// What a login sends before ROLE.
+    private let login: [LoginCommand]
+    private let attemptTime: Duration
     private(set) var phase = Phase.idle
     private var attemptCount = 0
     /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
@@ -86,8 +89,11 @@ struct RedisLinkState {
     /// has refused a write.
     private var mustBeMaster: Bool
 
-    init(_ route: Route) {
+    /// - Parameter login: what a login sends, but for ROLE.
+    init(_ route: Route, login: [LoginCommand] = [.setName], attemptTime: Duration = RedisLinkState.attemptTime) {
         self.route = route
+        self.login = login
+        self.attemptTime = attemptTime
         mustBeMaster = route == .master
     }
 
@@ -128,14 +134,13 @@ struct RedisLinkState {
     mutating func connected() -> Action {
         guard case .connecting(let server) = phase else { return .nothing }
         phase = .loggingIn(server)
-        return .logIn(asksRole: mustBeMaster)
+        return login.isEmpty && !mustBeMaster ? loggedIn() : .logIn(asksRole: mustBeMaster)
     }
 
     /// - Parameter role: what the server says to ROLE.
     mutating func accepted(_ command: LoginCommand, role: String? = nil) -> Action {
         switch command {
-        case .authenticate, .select: .nothing
-        case .setName: mustBeMaster ? .nothing : loggedIn()
+        case .authenticate, .select, .setName: command == login.last && !mustBeMaster ? loggedIn() : .nothing
         case .askRole:
             role == "master" ? loggedIn() : refuse("the server is no master but a \(role ?? "?")")
         }
@@ -173,11 +178,13 @@ struct RedisLinkState {
     /// The time of the attempt is over.
     mutating func timedOut() -> Action {
         switch phase {
-        case .resolving, .connecting, .loggingIn: leave("no \(RedisLinkState.connection) within 2 s")
-        case .proving(_, let missing): leave("no \(missing) within 2 s")
+        case .resolving, .connecting, .loggingIn: leave(late(RedisLinkState.connection))
+        case .proving(_, let missing): leave(late(missing))
         case .idle, .waiting, .asking, .proven, .leaving, .stopped: .nothing
         }
     }
+
+    private func late(_ missing: String) -> String { "no \(missing) within \(attemptTime.wholeMilliseconds) ms" }
 
     /// The user wants another connection than the one that it has.
     mutating func dropped(_ reason: String) -> Action { leave(reason) }

@@ -54,17 +54,20 @@ package final class RedisSubscriber {
     package var onSentinel: ((String?) -> Void)?
 
     /// - Parameters:
-    ///   - anchor: a channel that only this connection subscribes.
+    ///   - clientName: shown by CLIENT LIST; nil for a program whose user may have no right to be named.
+    ///   - anchor: a channel that is never left.
     ///   - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
     ///   - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule costs
     ///     little, short enough that who has just put it right sees it work.
+    ///   - connectTimeout: for each attempt to connect, with its login; nil is the link's own.
     package init(
-        url: RedisURL, clientName: String, anchor: RedisArgument, silenceTimeout: Duration,
-        refusalPause: Duration = .seconds(10), loop: EventLoop
+        url: RedisURL, clientName: String?, anchor: RedisArgument, silenceTimeout: Duration,
+        refusalPause: Duration = .seconds(10), connectTimeout: Duration? = nil, loop: EventLoop
     ) {
         self.anchor = anchor
         refused = RefusedChannels(firstPause: refusalPause)
-        link = RedisLink(url: url, clientName: clientName, loop: loop)
+        link = RedisLink(
+            url: url, clientName: clientName, attemptTime: connectTimeout ?? RedisLinkState.attemptTime, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
             hasNews: { [unowned self] in self.link.hasNews },
@@ -76,6 +79,9 @@ package final class RedisSubscriber {
                 MasterWatch(sentinels, clientName: clientName, silenceTimeout: silenceTimeout, loop: loop))
         }
     }
+
+    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the way.
+    package var isRefused: Bool { link.isRefused }
 
     package func start() {
         watch?.start()
@@ -168,7 +174,7 @@ package final class RedisSubscriber {
     private func answered(error message: String) {
         echo?.heard()
         guard RefusedChannels.isRefusal(message), asked.first?.purpose == .subscribe, let entry = asked.refused() else {
-            return link.drop(reason: message)
+            return link.drop(reason: message, isRefusal: true)
         }
         completeUntil = entry.sentAt
         refusalCount += 1

@@ -1,7 +1,10 @@
 // Which of the bytes that Redis sends hiredis gets to see. Pure value.
 
+import EventLoop
+
 /// Watches the stream of one connection. Before a subscription each reply answers a command; behind it come
-/// confirmations, each of which was asked for, messages, and errors.
+/// confirmations, each of which was asked for, messages, and errors. The answers to a batch are taken out of the
+/// stream and counted here, without a reply object for each.
 ///
 /// hiredis 0.14 asserts the shape of what comes on a subscribed connection, and ends it for every error. So whatever
 /// it could not take is found here and ends the connection, and errors on a subscribed connection are taken out of the
@@ -10,6 +13,10 @@ struct ReplyGate {
     /// What stands behind the bytes that may pass.
     enum Finding: Equatable {
         case nothing
+        /// The next answers to a batch: `numbers`.
+        case numbers
+        /// The next answer to a batch is an error, or (nil) something else that is no number.
+        case refusal(String?)
         /// An error that answers no command but a subscription, or is the server's last word.
         case error(String)
         case violation(RespViolation)
@@ -30,9 +37,16 @@ struct ReplyGate {
     static let maximumPushBytes = 512 << 20 + 64 << 10
     private static let pushElementCount = 3
 
+    private enum Awaited {
+        /// A reply that hiredis reads.
+        case reply
+        /// So many answers to a batch.
+        case numbers(Int)
+    }
+
     private var scanner = RespScanner()
-    /// Commands whose reply has not passed.
-    private var awaitedReplyCount = 0
+    /// What has been asked for and has not come, the oldest first.
+    private var awaited = Fifo<Awaited>()
     private var awaitedConfirmationCount = 0
     private var isSubscribed = false
     /// The line of an error that is not yet complete.
@@ -40,9 +54,14 @@ struct ReplyGate {
 
     /// Replies and pushes that have passed whole.
     private(set) var passedCount = 0
+    /// Answers to a batch that the latest look has found.
+    private(set) var numbers: [Int64] = []
 
     /// A command was sent that has one reply.
-    mutating func commandSent() { awaitedReplyCount += 1 }
+    mutating func commandSent() { awaited.append(.reply) }
+
+    /// So many commands were sent whose answers are numbers.
+    mutating func batchSent(count: Int) { awaited.append(.numbers(count)) }
 
     /// A subscription, or the end of one, was sent for one channel. No command follows.
     mutating func subscriptionSent() {
@@ -60,7 +79,11 @@ struct ReplyGate {
         do throws(RespViolation) {
             while index < bytes.count {
                 start = index
-                guard errorLine != nil || (scanner.isBetweenReplies && awaitedReplyCount == 0) else {
+                if case .numbers(let missingCount)? = awaited.first {
+                    guard index == 0 else { break }
+                    return try lookAtNumbers(bytes, missingCount)
+                }
+                guard errorLine != nil || (scanner.isBetweenReplies && awaited.isEmpty) else {
                     try look(at: bytes, from: &index)
                     continue
                 }
@@ -78,11 +101,46 @@ struct ReplyGate {
         } catch {
             return Verdict(passedBytes: start, finding: .violation(error), consumedBytes: bytes.count)
         }
-        return Verdict(passedBytes: bytes.count, finding: .nothing, consumedBytes: bytes.count)
+        return Verdict(passedBytes: index, finding: .nothing, consumedBytes: index)
+    }
+
+    /// Finds answers to the batch that is the oldest command, from the first byte on.
+    private mutating func lookAtNumbers(
+        _ bytes: UnsafeRawBufferPointer, _ missingCount: Int
+    ) throws(RespViolation) -> Verdict {
+        numbers.removeAll(keepingCapacity: true)
+        var index = 0
+        if scanner.isBetweenReplies, errorLine == nil {
+            takeNumbers(bytes, &index, missingCount)
+            guard numbers.isEmpty else { return found(.numbers, numbers.count, of: missingCount, consumedBytes: index) }
+            scanner.maximumBytes = ReplyGate.maximumReplyBytes
+            scanner.maximumElementCount = ReplyGate.maximumReplyElementCount
+        }
+        if errorLine != nil || (scanner.isBetweenReplies && bytes[0] == .error) {
+            guard let text = try takeError(bytes, &index) else {
+                return Verdict(passedBytes: 0, finding: .nothing, consumedBytes: index)
+            }
+            return found(.refusal(text), 1, of: missingCount, consumedBytes: index)
+        }
+        guard try scanner.scan(bytes, from: &index) else {
+            return Verdict(passedBytes: 0, finding: .nothing, consumedBytes: index)
+        }
+        guard scanner.shape.kind == .integer else {
+            return found(.refusal(nil), 1, of: missingCount, consumedBytes: index)
+        }
+        numbers.append(scanner.shape.number)
+        return found(.numbers, 1, of: missingCount, consumedBytes: index)
+    }
+
+    private mutating func found(
+        _ finding: Finding, _ count: Int, of missingCount: Int, consumedBytes: Int
+    ) -> Verdict {
+        if count < missingCount { awaited[0] = .numbers(missingCount - count) } else { awaited.takeFirst() }
+        return Verdict(passedBytes: 0, finding: finding, consumedBytes: consumedBytes)
     }
 
     private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) {
-        let isReply = awaitedReplyCount > 0
+        let isReply = !awaited.isEmpty
         if scanner.isBetweenReplies {
             guard isReply || isSubscribed else { throw .unasked }
             guard isReply || bytes[index] == .array else { throw .shape }
@@ -92,7 +150,7 @@ struct ReplyGate {
         }
         guard try scanner.scan(bytes, from: &index) else { return }
         if isReply {
-            awaitedReplyCount -= 1
+            awaited.takeFirst()
         } else {
             try checkPush(scanner.shape)
         }
@@ -152,6 +210,25 @@ struct ReplyGate {
             guard ReplyGate.skipString(bytes, &next, maximumBytes: ReplyGate.maximumPushBytes) else { return }
             index = next
             passedCount += 1
+        }
+    }
+
+    /// Takes numbers that are there whole and are not negative, which is nearly all that ever comes to a batch.
+    private mutating func takeNumbers(_ bytes: UnsafeRawBufferPointer, _ index: inout Int, _ maximumCount: Int) {
+        while numbers.count < maximumCount, index < bytes.count, bytes[index] == .integer {
+            let start = index + 1
+            var next = start
+            var number: Int64 = 0
+            // None of so few digits is beyond all numbers.
+            while next < bytes.count, next - start < 18, (0x30...0x39).contains(bytes[next]) {
+                number = number * 10 + Int64(bytes[next] - 0x30)
+                next += 1
+            }
+            guard next > start, next - start == 1 || bytes[start] != 0x30, bytes.count - next >= 2,
+                bytes[next] == .carriageReturn, bytes[next + 1] == .lineFeed
+            else { return }
+            numbers.append(number)
+            index = next + 2
         }
     }
 

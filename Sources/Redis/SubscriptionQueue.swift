@@ -20,17 +20,12 @@ struct SubscriptionQueue {
         let sentAt: MonotonicInstant
     }
 
-    /// Below this many answered ones it is not worth while to close up.
-    private static let minimumGapCount = 64
+    private var entries = Fifo<Entry>()
 
-    private var entries: [Entry] = []
-    /// How many at the front are answered.
-    private var answeredCount = 0
-
-    var count: Int { entries.count - answeredCount }
+    var count: Int { entries.count }
 
     /// The oldest command without an answer.
-    var first: Entry? { count > 0 ? entries[answeredCount] : nil }
+    var first: Entry? { entries.first }
 
     mutating func append(_ channel: RedisArgument, _ purpose: Purpose, at now: MonotonicInstant = .now) {
         entries.append(Entry(channel: channel, purpose: purpose, sentAt: now))
@@ -40,25 +35,16 @@ struct SubscriptionQueue {
     ///
     /// - Complexity: O(1) amortised where answers come in the order of the commands.
     mutating func answered(_ channel: RedisArgument, isSubscribed: Bool) -> Entry? {
-        let waiting = entries[answeredCount...]
-        let index = waiting.firstIndex { ($0.purpose != .unsubscribe) == isSubscribed && $0.channel == channel }
+        let index = entries.firstIndex { ($0.purpose != .unsubscribe) == isSubscribed && $0.channel == channel }
         guard let index else { return nil }
-        return take(index)
+        // Those before it will have no answer any more.
+        for _ in 0..<index { entries.takeFirst() }
+        return entries.takeFirst()
     }
 
     /// Redis has answered the oldest command with an error, which says no channel; returns the command, if there is
     /// one.
-    mutating func refused() -> Entry? { count > 0 ? take(answeredCount) : nil }
+    mutating func refused() -> Entry? { entries.takeFirst() }
 
-    private mutating func take(_ index: Int) -> Entry {
-        let entry = entries[index]
-        answeredCount = index + 1
-        if answeredCount >= max(Self.minimumGapCount, count) {
-            entries.removeFirst(answeredCount)
-            answeredCount = 0
-        }
-        return entry
-    }
-
-    mutating func removeAll() { self = SubscriptionQueue() }
+    mutating func removeAll() { entries.removeAll() }
 }

@@ -151,12 +151,19 @@ import Testing
                 ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"],
                 ["HSET", "client:a", "userId", "b"],
                 ["HGETALL", "client:a"], ["HGET", "other", "userId"], ["DEL", "other"], ["KEYS", "*"], ["FLUSHALL"],
-                ["EXPIRE", "client:a", "9"], ["EVAL", "return 1", "0"], ["SUBSCRIBE", "gateway:one"],
+                ["EXPIRE", "client:a", "9"], ["SUBSCRIBE", "gateway:one"], ["SCRIPT", "LOAD", "return 1"],
                 ["PUBSUB", "CHANNELS"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],
             ]
             for command in refused {
                 let reply = try await redis.command(command, user: "revoker", password: Self.passwords["revoker"])
                 #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
+            }
+            // A script may not do more than its user.
+            for call in ["'HGETALL', 'client:a'", "'GET', 'other'", "'PUBLISH', 'room:\(room)', '1'", "'FLUSHALL'"] {
+                let reply = try await redis.command(
+                    ["EVAL", .string("return redis.call(\(call))"), "0"], user: "revoker",
+                    password: Self.passwords["revoker"])
+                #expect(reply["error"].string?.contains("The user executing the script") == true, "\(call): \(reply)")
             }
         }
     }

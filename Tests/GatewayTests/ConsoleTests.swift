@@ -8,7 +8,7 @@ import Testing
 @testable import Gateway
 
 @Suite struct ClusterJsonTests {
-    private func object(_ cluster: ClusterReader.Cluster, hasActions: Bool = false) throws -> [String: Any] {
+    private func object(_ cluster: ClusterView.Cluster, hasActions: Bool = false) throws -> [String: Any] {
         let json = ClusterJson(cluster, nodeID: "n\"1", hasActions: hasActions)
         return try #require(try JSONSerialization.jsonObject(with: Data(json.bytes)) as? [String: Any])
     }

@@ -109,14 +109,14 @@ private final class Publishing: Sendable {
     func stop() { isStopped.store(true, ordering: .relaxed) }
 
     private func publish() throws {
-        let pipeline = try RedisPipeline(to: url, timeout: .seconds(10))
+        let session = try RedisSession(to: url, timeout: .seconds(10), loop: EventLoop())
         var next = 0
         while !isStopped.load(ordering: .relaxed) {
-            for _ in 0..<50 {
+            let commands = (0..<50).map { _ in
                 next = (next + 1) % rooms.count
-                try pipeline.append(["PUBLISH", "room:\(rooms[next])", "1"].map { [UInt8]($0) })
+                return ["PUBLISH", "room:\(rooms[next])", "1"].map { [UInt8]($0) }
             }
-            for _ in 0..<50 { _ = try pipeline.nextReply() }
+            _ = try session.replies(to: commands)
         }
     }
 }
@@ -306,7 +306,7 @@ private final class Publishing: Sendable {
     @Test func roomIsLeftWhenItsGraceIsOver() throws {
         let rig = try Rig("--unsubscribe-grace", "0s")
         rig.await("subscribed a") { rig.join("a", worker: 0) }
-        let nobody = RedisPipeline.Reply.array([.bytes(Array("room:a".utf8)), .integer(0)])
+        let nobody = Reply.array([.bytes(Array("room:a".utf8)), .integer(0)])
         rig.scenario.step(
             "the room is left",
             until: {

@@ -121,7 +121,7 @@ import Testing
 
         case (.resolving, .timedOut), (.connecting, .timedOut), (.loggingIn, .timedOut),
             (.proving, .timedOut):
-            return leave("no connection within 2 s")
+            return leave("no connection within 2000 ms")
         case (.resolving, .dropped), (.connecting, .dropped), (.loggingIn, .dropped), (.proving, .dropped),
             (.proven, .dropped):
             return leave("dropped")
@@ -158,7 +158,7 @@ import Testing
     @Test func timeoutNamesWhatIsMissing() {
         var state = RedisLinkStateTests.state(in: .proving, behindSentinels: false)
         state.await("answer to a script")
-        #expect(state.timedOut() == .close("no answer to a script within 2 s"))
+        #expect(state.timedOut() == .close("no answer to a script within 2000 ms"))
     }
 
     @Test func serversTakeTurns() {
@@ -213,5 +213,23 @@ import Testing
         #expect(state.connected() == .logIn(asksRole: true))
         #expect(state.accepted(.setName) == .nothing)
         #expect(state.accepted(.askRole, role: "slave") == .close("the server is no master but a slave"))
+    }
+
+    /// The last command that a login sends completes it, whichever that is.
+    @Test func loginEndsWithItsLastCommand() {
+        let server = RedisLinkStateTests.first
+        for login in [[.authenticate], [.authenticate, .select], [.select], [.authenticate, .select, .setName]] as [
+            [RedisLinkState.LoginCommand]
+        ] {
+            var state = RedisLinkState(.anyOf([server]), login: login)
+            _ = state.attempt()
+            _ = state.resolved(server)
+            #expect(state.connected() == .logIn(asksRole: false))
+            for command in login { #expect(state.accepted(command) == (command == login.last ? .handOver : .nothing)) }
+        }
+        var plain = RedisLinkState(.anyOf([server]), login: [])
+        _ = plain.attempt()
+        _ = plain.resolved(server)
+        #expect(plain.connected() == .handOver && plain.phase == .proving(server, missing: "connection"))
     }
 }

@@ -397,14 +397,17 @@ extension RedisServer {
     @Test func messagesKeepTheirOrder() throws {
         let server = try RedisServer()
         let rig = try Rig(server)
-        let publisher = try RedisPipeline(to: server.url, timeout: .seconds(10))
+        let publisher = try RedisSession(to: server.url, timeout: .seconds(10), loop: EventLoop())
         rig.start("room:a", "room:b")
         rig.await(messages: 4_000) {
+            var batch = RedisBatch()
             for number in 0..<4_000 {
-                let channel = number % 2 == 0 ? "room:a" : "room:b"
-                try publisher.append(["PUBLISH", channel, "\(number)"].map { [UInt8]($0) })
+                batch.appendPublish([UInt8]("\(number)"), to: [UInt8](number % 2 == 0 ? "room:a" : "room:b"))
             }
-            for _ in 0..<4_000 { _ = try publisher.nextReply() }
+            var counts: [Int64] = []
+            publisher.send(batch) { if case .numbers(let numbers) = $0 { counts += numbers } }
+            try publisher.wait { counts.count == 4_000 }
+            #expect(counts.allSatisfy { $0 == 1 })
         }
         try rig.scenario.run()
         #expect(rig.texts == (0..<4_000).map(String.init))

@@ -10,10 +10,15 @@ private struct Passage: Equatable {
     var errors: [String] = []
     var violation: RespViolation?
     var passedCount = 0
+    /// What has come to batches.
+    var answers: [String] = []
 
-    init(_ stream: [UInt8], replies: Int, subscriptions: Int, cuts: [Int] = []) {
+    /// - Parameter commands: how many replies are awaited, and (negative) how many answers to a batch, in their order.
+    init(_ stream: [UInt8], commands: [Int], subscriptions: Int = 0, cuts: [Int] = []) {
         var gate = ReplyGate()
-        for _ in 0..<replies { gate.commandSent() }
+        for count in commands where count < 0 || count > 0 {
+            if count < 0 { gate.batchSent(count: -count) } else { for _ in 0..<count { gate.commandSent() } }
+        }
         for _ in 0..<subscriptions { gate.subscriptionSent() }
         var start = 0
         for end in cuts + [stream.count] where violation == nil {
@@ -21,6 +26,10 @@ private struct Passage: Equatable {
             start = end
         }
         passedCount = gate.passedCount
+    }
+
+    init(_ stream: [UInt8], replies: Int, subscriptions: Int, cuts: [Int] = []) {
+        self.init(stream, commands: [replies], subscriptions: subscriptions, cuts: cuts)
     }
 
     private mutating func take(_ piece: [UInt8], _ gate: inout ReplyGate) {
@@ -31,6 +40,8 @@ private struct Passage: Equatable {
                 passed += rest[..<verdict.passedBytes]
                 switch verdict.finding {
                 case .nothing: break
+                case .numbers: answers += gate.numbers.map { "\($0)" }
+                case .refusal(let text): answers.append(text ?? "no number")
                 case .error(let text): errors.append(text)
                 case .violation(let found):
                     violation = found
@@ -116,6 +127,42 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
         let inBytes = Passage(stream, replies: 9, subscriptions: 0, cuts: Array(1..<stream.count))
         #expect(inBytes.violation == violation && inBytes.passedCount == 1)
         #expect(inBytes.countByHiredis == 1)
+    }
+
+    /// Answers to a batch are taken out of the stream wherever it is cut, and hiredis sees the replies round them.
+    @Test func answersToABatchAreTakenOut() {
+        let numbers = [":0\r\n", ":12\r\n", "-NOPERM no\r\n", ":9223372036854775807\r\n", ":-9223372036854775808\r\n"]
+        let others = ["+OK\r\n", "*2\r\n:1\r\n$-1\r\n", bulk(":7\r\n")]
+        let stream = Array((":5\r\n+a\r\n" + (numbers + others).joined() + "-ERR last\r\n:3\r\n:4\r\n").utf8)
+        let expected = [
+            "0", "12", "NOPERM no", "9223372036854775807", "-9223372036854775808", "no number", "no number", "no number", "3",
+        ]
+        for cut in 0...stream.count {
+            let passage = Passage(stream, commands: [2, -8, 1, -1, 1], cuts: [cut])
+            #expect(passage.answers == expected && passage.violation == nil && passage.errors.isEmpty, "cut at \(cut)")
+            #expect(passage.passed == Array(":5\r\n+a\r\n-ERR last\r\n:4\r\n".utf8), "cut at \(cut)")
+            #expect(passage.passedCount == 4 && passage.countByHiredis == 4, "cut at \(cut)")
+        }
+        let inBytes = Passage(stream, commands: [2, -8, 1, -1, 1], cuts: Array(1..<stream.count))
+        #expect(inBytes.answers == expected && inBytes.passedCount == 4)
+    }
+
+    @Test(arguments: [
+        (":\r", RespViolation.number), (":01\r\n", .number), (":1\rx", .lineEnd), (":9223372036854775808\r\n", .number),
+        ("%1\r\n", .unknownKind(0x25)), ("$2147483647\r\n", .tooManyBytes), ("*2147483647\r\n", .tooManyElements),
+        (nested(8), .tooDeep), ("-a\nb", .lineEnd),
+    ])
+    func malformedAnswerToABatchIsAViolation(_ text: String, _ violation: RespViolation) {
+        let stream = Array((":1\r\n" + text).utf8)
+        for cuts in [[], Array(1..<stream.count)] {
+            let passage = Passage(stream, commands: [-9], cuts: cuts)
+            #expect(passage.violation == violation && passage.answers == ["1"] && passage.passed.isEmpty)
+        }
+    }
+
+    @Test func answerTooManyIsUnasked() {
+        let passage = Passage(Array(":1\r\n:2\r\n:3\r\n".utf8), commands: [-2])
+        #expect(passage.answers == ["1", "2"] && passage.violation == .unasked && passage.passed.isEmpty)
     }
 
     @Test func longLineIsAViolation() {

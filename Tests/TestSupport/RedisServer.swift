@@ -77,16 +77,14 @@ package final class RedisServer {
 
     /// One command over a connection of its own.
     @discardableResult
-    package func command(_ arguments: String...) throws -> RedisPipeline.Reply {
+    package func command(_ arguments: String...) throws -> Reply {
         try command(bytes: arguments.map { Array($0.utf8) })
     }
 
     /// The same for arguments of any bytes.
     @discardableResult
-    package func command(bytes arguments: [[UInt8]]) throws -> RedisPipeline.Reply {
-        let pipeline = try RedisPipeline(to: url, timeout: .seconds(10))
-        try pipeline.append(arguments)
-        return try pipeline.nextReply()
+    package func command(bytes arguments: [[UInt8]]) throws -> Reply {
+        try RedisSession(to: url, timeout: .seconds(10), loop: EventLoop()).replies(to: [arguments])[0]
     }
 
     /// What stands behind `name` in a section of INFO; nil if it is not there.

@@ -12,7 +12,7 @@ struct ClusterJson {
     /// - Parameters:
     ///   - nodeID: of the node that answers.
     ///   - hasActions: whether notices and revocations are taken.
-    init(_ cluster: ClusterReader.Cluster, nodeID: String, hasActions: Bool) {
+    init(_ cluster: ClusterView.Cluster, nodeID: String, hasActions: Bool) {
         bytes.reserveCapacity(1024 + 4096 * cluster.reports.count)
         text(#"{"node":"#)
         string(nodeID)

@@ -53,9 +53,11 @@ final class ConsoleActions {
     func revoke(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
         guard let token = request.token else { return onDone(ConsoleActions.malformed) }
         node.log.info("console revokes", ["token": "\(token)"])
-        let command = script(ConsoleScript.revoke, token, [channels.gateway(""), RevocationMessage.bytes(token)])
-        integer(command, onDone) { count in
-            count == 1 ? (.ok, "{}") : (.notFound, Answer.body("No such token"))
+        send(Revocation.command(token, keys: keys, channels: channels), onDone) { [log = node.log] reply in
+            guard let revocation = Revocation(reply) else { return (.notFound, Answer.body("No such token")) }
+            guard let refusal = revocation.refusal else { return (.ok, "{}") }
+            log.warning("console was not served by redis", ["reason": "\(refusal)"])
+            return ConsoleActions.unavailable
         }
     }
 
@@ -122,26 +124,19 @@ final class ConsoleActions {
     private func integer(
         _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void, _ answer: @escaping (Int64) -> Outcome
     ) {
+        send(command, onDone) { answer($0.integer ?? 0) }
+    }
+
+    private func send(
+        _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void, _ answer: @escaping (RedisReply) -> Outcome
+    ) {
         link.send(command) { [log = node.log] result in
             switch result {
-            case .success(let reply): onDone(answer(reply.integer ?? 0))
+            case .success(let reply): onDone(answer(reply))
             case .failure(let failure):
                 log.warning("console was not served by redis", ["reason": "\(failure)"])
                 onDone(ConsoleActions.unavailable)
             }
         }
     }
-}
-
-/// What the console alone runs in Redis.
-enum ConsoleScript {
-    /// Deletes a record and tells the node that holds the connection, in one step: 1, or 0 if there is no such token.
-    /// A key of something else is none.
-    /// ARGV: control channel prefix, the message (see `RevocationMessage`).
-    static let revoke = """
-        local r = redis.call('HMGET', KEYS[1], 'isLogin', 'node')
-        if not r[1] or redis.call('DEL', KEYS[1]) == 0 then return 0 end
-        if r[2] then redis.call('PUBLISH', ARGV[1] .. r[2], ARGV[2]) end
-        return 1
-        """
 }

@@ -31,7 +31,7 @@ final class ConsoleEndpoints {
     private static let apiFields = [Answer.json, Answer.noStore] + protection
 
     private let node: NodeContext
-    private let reader: ClusterReader
+    private let reader: ClusterView
     private let actions: ConsoleActions
     private var refusalLog: RateLimitedLog
     private var attempts = KeyAttempts()
@@ -43,7 +43,7 @@ final class ConsoleEndpoints {
         self.node = node
         refusalLog = RateLimitedLog(node.log)
         let link = ConsoleLink(configuration: node.configuration, loop: loop)
-        reader = ClusterReader(node: node, address: address, link: link)
+        reader = ClusterView(node: node, address: address, link: link)
         actions = ConsoleActions(node: node, link: link)
     }
 

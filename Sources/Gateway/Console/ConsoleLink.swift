@@ -45,7 +45,7 @@ final class ConsoleLink {
         let connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-console-\(configuration.nodeId)",
             timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
-            provesWrites: false, loop: loop)
+            proof: .server, loop: loop)
         self.connection = connection
         connection.onUp = { [unowned self] _ in self.tried() }
         connection.onDown = { [unowned self] _ in self.tried() }

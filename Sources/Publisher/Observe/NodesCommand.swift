@@ -33,6 +33,7 @@ struct NodesCommand {
 
     private let isJson: Bool
     private let interval: Duration?
+    private let redis: RedisSession
     private let reader: ClusterReader
     private var rates = NodeRates()
     private var console = Console(progressStyle: .none)
@@ -45,16 +46,19 @@ struct NodesCommand {
         let settings = try RedisSettings(values)
         let isJson = try values.flag("json")
         let interval = try values.optional("watch", DurationConverter(.milliseconds(100) ... .seconds(3600)))
-        return PublisherProgram.withRedis(settings, undone: "nothing is known of the nodes") { redis in
+        return PublisherProgram.withRedis(
+            settings, undone: "nothing is known of the nodes", endsAtSignals: true
+        ) { redis, _ in
             var command = NodesCommand(
-                isJson: isJson, interval: interval, reader: ClusterReader(redis, settings))
+                isJson: isJson, interval: interval, redis: redis, reader: redis.reader(settings))
             return command.run()
         }
     }
 
-    private init(isJson: Bool, interval: Duration?, reader: ClusterReader) {
+    private init(isJson: Bool, interval: Duration?, redis: RedisSession, reader: ClusterReader) {
         self.isJson = isJson
         self.interval = interval
+        self.redis = redis
         self.reader = reader
     }
 
@@ -62,8 +66,7 @@ struct NodesCommand {
         do {
             var isRead = show(try firstListing())
             while isRead, let interval {
-                _ = ClusterReader.waitForSignalsToo(-1, interval)
-                if Interruption.requested != nil { throw ObserveError.interrupted }
+                try pause(interval)
                 isRead = show(try listing())
             }
             return console.exitCode(0)
@@ -75,18 +78,23 @@ struct NodesCommand {
     }
 
     /// The first one, with rates where they come in time.
-    private mutating func firstListing() throws(ObserveError) -> NodeListing {
+    private mutating func firstListing() throws(RedisSessionError) -> NodeListing {
         let start = ContinuousClock.now
         var listing = try listing()
         while !rates.isComplete, .now - start < Self.secondReportPatience {
-            if case .interrupted = ClusterReader.waitForSignalsToo(-1, Self.lookInterval) { throw .interrupted }
+            try pause(Self.lookInterval)
             listing = try self.listing()
         }
         return listing
     }
 
-    private mutating func listing() throws(ObserveError) -> NodeListing {
-        let reports = try reader.reports()
+    private func pause(_ duration: Duration) throws(RedisSessionError) {
+        _ = Interruption.wait(forReadable: -1, timeout: duration)
+        if Interruption.requested != nil { throw .interrupted }
+    }
+
+    private mutating func listing() throws(RedisSessionError) -> NodeListing {
+        let reports = try redis.reports(reader)
         rates.take(reports)
         return NodeListing(reports: reports, rates: rates)
     }

@@ -1,6 +1,6 @@
 // `publisher rooms`: its options, and from them to the exit code. Main thread; everything here blocks.
 
-import Glibc
+import EventLoop
 import RedisSchema
 import Options
 import Redis
@@ -37,8 +37,8 @@ struct RoomsCommand {
     /// - Throws: `UsageError`, before anything is done.
     static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
         var command = try RoomsCommand(values)
-        return PublisherProgram.withRedis(command.settings, undone: "nothing is known of the rooms") { redis in
-            return command.run(redis)
+        return PublisherProgram.withRedis(command.settings, undone: "nothing is known of the rooms", endsAtSignals: true) {
+            command.run($0, $1)
         }
     }
 
@@ -53,11 +53,10 @@ struct RoomsCommand {
             })
     }
 
-    private mutating func run(_ redis: RedisPipeline) -> Int32 {
+    private mutating func run(_ redis: RedisSession, _ loop: EventLoop) -> Int32 {
         do {
-            let reader = ClusterReader(redis, settings)
-            let nodes = try reader.reports().map(\.id)
-            let census = try nodes.isEmpty ? RoomCensus(nodes: []) : count(nodes, reader)
+            let nodes = try redis.reports(redis.reader(settings)).map(\.id)
+            let census = try nodes.isEmpty ? RoomCensus(nodes: []) : count(nodes, redis, loop)
             show(census)
             return console.exitCode(census.missing.isEmpty ? 0 : 1)
         } catch {
@@ -68,46 +67,42 @@ struct RoomsCommand {
     }
 
     /// Each node has a reply channel of its own, which tells who answers.
-    private func count(_ nodes: [String], _ reader: ClusterReader) throws(ObserveError) -> RoomCensus {
-        var random = RandomPool()
-        let nonce = String(random.next(), radix: 36)
-        let questions = nodes.indices.map { index -> (node: String, reply: ReplyId) in
-            guard let reply = ReplyId("\(nonce)-\(index)") else { preconditionFailure("a reply id is plain") }
-            return (nodes[index], reply)
-        }
+    private func count(
+        _ nodes: [String], _ redis: RedisSession, _ loop: EventLoop
+    ) throws(RedisSessionError) -> RoomCensus {
         let channels = Channels(prefix: settings.prefix)
-        let nodeOfChannel = Dictionary(
-            uniqueKeysWithValues: questions.indices.map { (channels.reply(questions[$0].reply), $0) })
+        let replies = Self.replyIds(count: nodes.count)
+        let nodeOfChannel = Dictionary(uniqueKeysWithValues: replies.indices.map { (channels.reply(replies[$0]), $0) })
         var census = RoomCensus(nodes: nodes)
-        let feed: RedisFeed
-        do {
-            feed = try RedisFeed(to: settings.url, timeout: settings.timeout, channels: Array(nodeOfChannel.keys))
-        } catch { throw .redis(error) }
-        let heard = try reader.askForRooms(questions)
-        // Who does not hear it is not waited for.
-        let deaf = Set(nodes.indices.filter { !heard[$0] }.map { nodes[$0] })
-        while !Set(census.missing).isSubset(of: deaf) {
-            switch ClusterReader.waitForSignalsToo(feed.descriptor, settings.timeout) {
-            case .timedOut: return census
-            case .interrupted: throw .interrupted
-            case .readable: try take(feed, nodeOfChannel, into: &census)
-            }
+        var isSilent = false
+        let patience = Timer(on: loop) { isSilent = true }
+        let feed = ChannelFeed(settings, channels: Array(nodeOfChannel.keys), loop: loop) { channel, payload in
+            guard let node = nodeOfChannel[Array(channel)], let part = RoomListMessage(Array(payload)) else { return }
+            census.take(part, from: node)
+            patience.start(after: settings.timeout)
         }
+        try redis.wait { feed.isUp || feed.failure != nil }
+        if let failure = feed.failure { throw failure }
+
+        var deaf: Set<String> = []
+        let questions = zip(nodes, replies).map { node, reply in
+            RedisCommand([[UInt8]("PUBLISH"), channels.gateway(node), RoomListMessage.request(reply: reply)])
+        }
+        // A node that does not hear the question is not waited for.
+        try redis.call(questions) { reply, index in if reply.integer == 0 { deaf.insert(nodes[index]) } }
+        patience.start(after: settings.timeout)
+        try redis.wait { isSilent || feed.failure != nil || Set(census.missing).isSubset(of: deaf) }
+        if let failure = feed.failure { throw failure }
         return census
     }
 
-    private func take(
-        _ feed: RedisFeed, _ nodeOfChannel: [[UInt8]: Int], into census: inout RoomCensus
-    ) throws(ObserveError) {
-        do throws(RedisPipelineError) {
-            try feed.receive()
-            while let message = try feed.next() {
-                guard let node = nodeOfChannel[message.channel], let part = RoomListMessage(message.payload) else {
-                    continue
-                }
-                census.take(part, from: node)
-            }
-        } catch { throw .redis(error) }
+    private static func replyIds(count: Int) -> [ReplyId] {
+        var random = RandomPool()
+        let nonce = String(random.next(), radix: 36)
+        return (0..<count).map { index in
+            guard let reply = ReplyId("\(nonce)-\(index)") else { preconditionFailure("a reply id is plain") }
+            return reply
+        }
     }
 
     private mutating func show(_ census: RoomCensus) {

@@ -1,5 +1,6 @@
 // `publisher top`: its options, and from them to the exit code. Main thread.
 
+import EventLoop
 import Glibc
 import RedisSchema
 import Options
@@ -26,23 +27,17 @@ final class TopCommand {
                 + "usage; 130, 143 or 129 ended by SIGINT (Ctrl-C), SIGTERM or SIGHUP.",
         ])
 
-    /// Connecting blocks the keys, so it is not waited for as long as for other things.
-    private static let maximumConnectTime = Duration.seconds(2)
-
     private let settings: RedisSettings
     private let interval: Duration
     private let start = ContinuousClock.now
-    private var reader: ClusterReader?
     private var rates = NodeRates()
     private var dashboard = Dashboard()
-    private var backoff = ReconnectBackoff()
-    private var random = RandomPool()
-    /// When there may be another attempt to connect.
-    private var nextAttempt = ContinuousClock.now
     private let hasScreen: Bool
-    /// -1 when there are no keys to come any more.
-    private var keys: Int32 = -1
     private var drawnSize: TerminalScreen.Size?
+    private var keys: DescriptorWatcher?
+    private var isReading = false
+    /// Whether the nodes have been seen, or why they have not.
+    private var first: Result<Void, RedisSessionError>?
     private var isQuitting = false
     private var isUnread = false
     private var console = Console(progressStyle: .none)
@@ -65,28 +60,53 @@ final class TopCommand {
     private func run() -> Int32 {
         Interruption.beginForScreen()
         do {
-            try connect()
-            try read()
+            try run(on: try EventLoop())
         } catch {
             if let code = Interruption.exitCode { return code }
             Console.writeError("\(error); nothing is known of the cluster")
             return 1
         }
-        if hasScreen {
-            TerminalScreen.takeOver()
-            if isatty(STDIN_FILENO) == 1 { keys = STDIN_FILENO }
-        }
-        show()
-        while !isEnding {
-            _ = wait(-1, interval)
-            if isEnding { break }
-            refresh()
-            if isEnding { break }
-            show()
-        }
-        TerminalScreen.giveBack()
         if let code = Interruption.exitCode { return code }
         return console.exitCode(0)
+    }
+
+    private func run(on loop: EventLoop) throws {
+        let signals = Interruption.watcher(on: loop) { [unowned self] in
+            if self.hasScreen, self.drawnSize != nil, TerminalScreen.sizeForPictures != self.drawnSize { self.show() }
+        }
+        let connection = RedisConnection(plainTo: settings.url, timeout: settings.timeout, loop: loop)
+        let reader = ClusterReader(prefix: settings.prefix) { [unowned connection] in connection.send($0, onReply: $1) }
+        var wasUp = false
+        connection.onUp = { [unowned self] _ in
+            wasUp = true
+            self.read(reader)
+        }
+        connection.onDown = { [unowned self, unowned connection, url = settings.url] reason in
+            self.failed(RedisSessionError(reason, isRefused: connection.isRefused, wasUp: wasUp, url: url))
+            wasUp = false
+        }
+        connection.start()
+        defer { connection.stop() }
+        loop.run { [unowned self] in self.first == nil && !self.isEnding }
+        try first?.get()
+        if isEnding { return }
+
+        if hasScreen {
+            TerminalScreen.takeOver()
+            if isatty(STDIN_FILENO) == 1 {
+                keys = DescriptorWatcher(STDIN_FILENO, on: loop) { [unowned self] in self.readKeys() }
+            }
+        }
+        defer { TerminalScreen.giveBack() }
+        show()
+        let timer = Timer(on: loop, repeating: true) { [unowned self] in
+            // Redis that says nothing is waited for, and not asked again meanwhile.
+            guard !self.isReading else { return }
+            if connection.isUp { self.read(reader) } else { self.show() }
+        }
+        timer.start(after: interval)
+        loop.run { [unowned self] in !self.isEnding }
+        withExtendedLifetime((signals, timer)) {}
     }
 
     private var isEnding: Bool { isQuitting || isUnread || Interruption.requested != nil }
@@ -94,58 +114,41 @@ final class TopCommand {
 
     // MARK: Redis
 
-    private func connect() throws(ObserveError) {
-        do {
-            let redis = try RedisPipeline(
-                to: settings.url, timeout: min(settings.timeout, Self.maximumConnectTime))
-            reader = ClusterReader(redis, settings) { [unowned self] in self.wait($0, $1) }
-        } catch { throw .redis(error) }
-    }
-
-    private func read() throws(ObserveError) {
-        guard let reader else { return }
-        let reports = try reader.reports()
-        rates.take(reports)
-        dashboard.take(NodeListing(reports: reports, rates: rates), at: elapsed)
-        backoff.reset()
-    }
-
-    /// New numbers, or why there are none.
-    private func refresh() {
-        guard reader != nil || ContinuousClock.now >= nextAttempt else { return }
-        do {
-            if reader == nil { try connect() }
-            try read()
-        } catch {
-            reader = nil
-            nextAttempt = .now + backoff.next(using: &random)
-            dashboard.trouble = "\(error)"
+    private func read(_ reader: ClusterReader) {
+        isReading = true
+        reader.read { [unowned self] outcome in
+            self.isReading = false
+            switch outcome {
+            case .success(let reports):
+                self.rates.take(reports)
+                self.dashboard.take(NodeListing(reports: reports, rates: self.rates), at: self.elapsed)
+                self.seen(.success(()))
+            case .failure(.refused(let message)): self.failed(.refused(message))
+            // The connection says why.
+            case .failure(.unavailable): break
+            }
         }
+    }
+
+    private func failed(_ failure: RedisSessionError) {
+        dashboard.trouble = "\(failure)"
+        seen(.failure(failure))
+    }
+
+    /// News: shown at once, but for the first, behind which the screen is taken over.
+    private func seen(_ result: Result<Void, RedisSessionError>) {
+        if first == nil { first = result } else if !isEnding { show() }
     }
 
     // MARK: The user
 
-    /// Waits for Redis while keys and the terminal's size are heeded.
-    private func wait(_ descriptor: Int32, _ time: Duration) -> ClusterReader.Wake {
-        let deadline = ContinuousClock.now + time
-        while !isEnding {
-            let remaining = max(.zero, deadline - .now)
-            let ready = Interruption.wait(forAny: [descriptor, keys], timeout: remaining)
-            if ready[1] { readKeys() }
-            if ready[0] { return .readable }
-            if hasScreen, TerminalScreen.sizeForPictures != drawnSize { show() }
-            if remaining == .zero { return .timedOut }
-        }
-        return .interrupted
-    }
-
     private func readKeys() {
         var bytes = [UInt8](repeating: 0, count: 64)
-        let count = Glibc.read(keys, &bytes, bytes.count)
-        if count <= 0 { keys = -1 }
+        let count = Glibc.read(STDIN_FILENO, &bytes, bytes.count)
         for key in bytes.prefix(max(0, count)) where key == UInt8(ascii: "q") || key == UInt8(ascii: "Q") {
             isQuitting = true
         }
+        if count <= 0 { keys?.stopWatching() }
     }
 
     private func show() {

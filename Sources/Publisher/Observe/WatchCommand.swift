@@ -1,12 +1,12 @@
-// `publisher watch`: its options, and from them to the exit code. Main thread; everything here blocks.
+// `publisher watch`: its options, and from them to the exit code. Main thread.
 
-import Glibc
+import EventLoop
 import RedisSchema
 import Options
 import Redis
 
 /// Prints the notices of some rooms as they pass.
-struct WatchCommand {
+final class WatchCommand {
     static let program = Program(
         name: "publisher watch", version: Roomcast.version, summary: "prints notices as they pass",
         usage: ["[--redis URL] --room ROOM [--room ROOM ...] [--count N] [--json]"],
@@ -45,12 +45,18 @@ struct WatchCommand {
     private var noticeCount = 0
     private var byteCount: UInt64 = 0
     private var gapCount = 0
+    /// Since when nothing is heard.
+    private var lostAt: ContinuousClock.Instant?
+    private var hasBegun = false
+    /// What was told last of trouble.
+    private var trouble: RedisSessionError?
+    /// A notice, or word of a gap, could not be written.
+    private var isUnread = false
 
     /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
     /// - Throws: `UsageError`, before anything is done.
     static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
-        var command = try WatchCommand(values)
-        return command.run()
+        try WatchCommand(values).run()
     }
 
     private init(_ values: OptionValues) throws(UsageError) {
@@ -63,95 +69,68 @@ struct WatchCommand {
         roomColumnCount = rooms.map { DisplayText.width(of: DisplayText.text($0.bytes)) }.max() ?? 0
     }
 
-    /// How following one connection has ended.
-    private enum Ending {
-        /// Enough has come, or a signal.
-        case done
-        /// A notice, or word of a gap, could not be written.
-        case unread
-        case lost(RedisPipelineError)
-    }
-
-    private mutating func run() -> Int32 {
-        var feed: RedisFeed?
-        do { feed = try subscribe() } catch {
-            console.complain("\(error); nothing was watched")
+    private func run() -> Int32 {
+        do {
+            let loop = try EventLoop()
+            let watcher = Interruption.watcher(on: loop) {}
+            let feed = ChannelFeed(settings, channels: rooms.map(channels.room), loop: loop) { [unowned self] in
+                self.take($1, of: $0)
+            }
+            feed.onUp = { [unowned self] in self.began() }
+            feed.onDown = { [unowned self] in self.lost($0) }
+            loop.run { [unowned self] in !self.isEnding }
+            withExtendedLifetime((watcher, feed)) {}
+        } catch {
+            trouble = .unreachable("\(settings.url): \(error)")
+        }
+        guard hasBegun else {
+            console.complain("\(trouble ?? .interrupted); nothing was watched")
             return 1
         }
-        Interruption.begin()
-        while let current = feed {
-            feed = nil
-            switch follow(current) {
-            case .done: break
-            case .unread: return console.exitCode(0)
-            case .lost(let error): feed = reconnect(after: error)
-            }
-        }
+        if isUnread { return console.exitCode(0) }
         console.complain(summary)
         return console.exitCode(Interruption.exitCode ?? 0)
     }
 
-    private func subscribe() throws(RedisPipelineError) -> RedisFeed {
-        try RedisFeed(to: settings.url, timeout: settings.timeout, channels: rooms.map(channels.room))
+    private var isEnding: Bool {
+        isUnread || noticeCount == maximumCount || Interruption.requested != nil || (!hasBegun && trouble != nil)
     }
 
-    private mutating func follow(_ feed: RedisFeed) -> Ending {
-        var isAsked = false
-        do throws(RedisPipelineError) {
-            while true {
-                while let message = try feed.next() {
-                    guard let room = channels.room(ofChannel: message.channel) else { continue }
-                    guard show(message.payload, of: room) else { return .unread }
-                    if noticeCount == maximumCount { return .done }
-                }
-                switch ClusterReader.waitForSignalsToo(feed.descriptor, settings.timeout) {
-                case .interrupted: return .done
-                case .readable:
-                    try feed.receive()
-                    isAsked = false
-                case .timedOut where isAsked: return .lost(.lost("no sign of life"))
-                case .timedOut:
-                    try feed.ping()
-                    isAsked = true
-                }
-            }
-        } catch { return .lost(error) }
+    // MARK: Redis
+
+    private func began() {
+        if !hasBegun { Interruption.begin() }
+        hasBegun = true
+        trouble = nil
+        guard let lostAt else { return }
+        self.lostAt = nil
+        gapCount += 1
+        showGap(.now - lostAt)
     }
 
-    /// - Returns: nil after a signal.
-    private mutating func reconnect(after error: RedisPipelineError) -> RedisFeed? {
-        let lostAt = ContinuousClock.now
-        console.complain("\(error); connecting again")
-        var told = error
-        var backoff = ReconnectBackoff()
-        var random = RandomPool()
-        while true {
-            if case .interrupted = ClusterReader.waitForSignalsToo(-1, backoff.next(using: &random)) { return nil }
-            do throws(RedisPipelineError) {
-                let feed = try subscribe()
-                gapCount += 1
-                showGap(.now - lostAt)
-                return feed
-            } catch {
-                // Once for each different reason, however many attempts follow.
-                if error != told, Interruption.requested == nil { console.complain("\(error)") }
-                told = error
-            }
-        }
+    private func lost(_ failure: RedisSessionError) {
+        guard hasBegun else { return trouble = trouble ?? failure }
+        lostAt = lostAt ?? .now
+        // Once for each different reason, however many attempts follow.
+        if failure != trouble { console.complain("\(failure)" + (trouble == nil ? "; connecting again" : "")) }
+        trouble = failure
     }
 
-    private mutating func show(_ payload: [UInt8], of room: RoomId) -> Bool {
+    private func take(_ payload: UnsafeRawBufferPointer, of channel: UnsafeRawBufferPointer) {
+        guard !isEnding, let room = channels.room(ofChannel: channel) else { return }
         noticeCount += 1
         byteCount += UInt64(payload.count)
-        let notice = NoticeLine(room: room, payload: payload, milliseconds: NoticeLine.now)
-        if isJson { return console.result(notice.json.line) }
-        let columnCount = TerminalScreen.size?.columns ?? .max
-        return console.result(notice.text(roomColumnCount: roomColumnCount, columnCount: columnCount))
+        let notice = NoticeLine(room: room, payload: Array(payload), milliseconds: NoticeLine.now)
+        let columnCount = isJson ? .max : TerminalScreen.size?.columns ?? .max
+        let line = isJson ? notice.json.line : notice.text(roomColumnCount: roomColumnCount, columnCount: columnCount)
+        isUnread = !console.result(line)
     }
 
-    private mutating func showGap(_ duration: Duration) {
+    // MARK: Words
+
+    private func showGap(_ duration: Duration) {
         let seconds = duration / .seconds(1)
-        console.result(
+        isUnread = !console.result(
             isJson
                 ? JsonLine.object([("time", .number(NoticeLine.now)), ("gap", .decimal(seconds))]).line
                 : "\(NoticeLine.timeOfDay(NoticeLine.now))  gap of \(Quantity.decimal(seconds)) s: "

@@ -1,0 +1,53 @@
+// The revocation of a token: one script that deletes its record and tells the node of its connection. Pure.
+
+import Redis
+
+/// What came of the revocation of a token that had a record.
+package struct Revocation: Equatable, Sendable {
+    /// The node of the token's last connection; nil if it has never connected.
+    package let node: String?
+    /// How many heard it on the node's channel: none if the node runs no more.
+    package let receiverCount: Int64
+    /// Why Redis did not tell the node: the record is gone all the same.
+    package let refusal: String?
+
+    /// Deletes the record and tells the node, in one step: a connection that begins later finds no record, and one that
+    /// began before is the one that the node is told of.
+    ///
+    /// Replies with nothing if there is no record; otherwise with 1, the node if there is one, and what PUBLISH has said.
+    /// ARGV: control channel prefix, the message (see `RevocationMessage`).
+    private static let script = """
+        local node = redis.call('HGET', KEYS[1], 'node')
+        if redis.call('DEL', KEYS[1]) == 0 then return {} end
+        if not node then return {1} end
+        return {1, node, redis.pcall('PUBLISH', ARGV[1] .. node, ARGV[2])}
+        """
+
+    /// The command that revokes a token. The script goes with it: it is short, and revocations are few.
+    package static func command(_ token: Token, keys: Keys, channels: Channels) -> RedisCommand {
+        RedisCommand([
+            [UInt8]("EVAL"), [UInt8](script), [UInt8]("1"), keys.client(token), channels.gateway(""),
+            RevocationMessage.bytes(token),
+        ])
+    }
+
+    /// Reads the reply to `command`.
+    ///
+    /// - Returns: nil when there was no such token.
+    package init?(_ reply: RedisReply) {
+        guard reply.count > 0 else { return nil }
+        let told = reply.count > 2 ? reply[2] : nil
+        node = reply.count > 1 ? reply[1].string : nil
+        receiverCount = told?.integer ?? 0
+        refusal = told?.errorMessage
+    }
+}
+
+/// The message `revoked <token>` on a node's control channel: sent by whoever revokes, read by the node.
+package enum RevocationMessage {
+    /// The first word.
+    package static let word: Substring = "revoked"
+
+    /// The whole message.
+    package static func bytes(_ token: Token) -> [UInt8] { Array(word.utf8) + [UInt8(ascii: " ")] + token.bytes }
+}
