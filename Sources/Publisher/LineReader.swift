@@ -1,5 +1,7 @@
 // Cuts a stream of bytes into lines, holding one line at a time. Pure: bytes are handed in, lines come out.
 
+import Glibc
+
 /// A line splitter with a limit.
 struct LineReader {
     /// A line, with its number counted from 1.
@@ -43,7 +45,7 @@ struct LineReader {
     ///
     /// - Complexity: O(bytes of the line).
     mutating func next() -> Line? {
-        while let end = chunk.firstIndex(of: 0x0A) {
+        while let end = nextLineFeed {
             keep(chunk[..<end])
             chunk = chunk[(end + 1)...]
             if let line = finishLine() { return line }
@@ -62,21 +64,31 @@ struct LineReader {
         if partial.count + bytes.count > maximumBytes + 1 + markBytes {
             isSkipping = true
             partial = []
+        } else if partial.isEmpty {
+            partial = Array(bytes)
         } else {
             partial += bytes
         }
     }
 
+    private var nextLineFeed: Int? {
+        chunk.withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress, let found = memchr(start, 0x0A, bytes.count) else { return nil }
+            return chunk.startIndex + (UnsafeRawPointer(found) - start)
+        }
+    }
+
     private mutating func finishLine() -> Line? {
         lineCount += 1
-        defer {
-            partial.removeAll(keepingCapacity: true)
-            isSkipping = false
-        }
-        if lineCount == 1, partial.starts(with: Self.byteOrderMark) { partial.removeFirst(Self.byteOrderMark.count) }
-        if partial.last == 0x0D { partial.removeLast() }
-        if isSkipping || partial.count > maximumBytes { return .tooLong(number: lineCount) }
-        let isBlank = partial.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }
-        return isBlank ? nil : .text(number: lineCount, bytes: partial)
+        // Taken out, so that the line is not copied when it leaves.
+        var line: [UInt8] = []
+        swap(&line, &partial)
+        let isTooLong = isSkipping
+        isSkipping = false
+        if lineCount == 1, line.starts(with: Self.byteOrderMark) { line.removeFirst(Self.byteOrderMark.count) }
+        if line.last == 0x0D { line.removeLast() }
+        if isTooLong || line.count > maximumBytes { return .tooLong(number: lineCount) }
+        let isBlank = line.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }
+        return isBlank ? nil : .text(number: lineCount, bytes: line)
     }
 }

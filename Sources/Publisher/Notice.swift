@@ -30,32 +30,36 @@ struct Notice: Equatable {
     init(line: [UInt8], defaultType: String) throws(Fault) {
         try Self.check(line)
         guard let object = JsonObject(validJson: line) else { throw Fault(description: "not a JSON object") }
-        var values: [String: ArraySlice<UInt8>] = [:]
+        var values = InlineArray<3, Range<Int>?>(repeating: nil)
         for member in object.members {
-            let name = String(decoding: member.name, as: UTF8.self)
-            guard ["room", "type", "data"].contains(name) else {
-                throw Fault(
-                    description: "unknown member \"\(Self.printable(name))\", expected room, type, data")
+            guard let index = Self.names.firstIndex(of: member.name) else {
+                let name = Self.printable(String(decoding: member.name, as: UTF8.self))
+                throw Fault(description: "unknown member \"\(name)\", expected room, type, data")
             }
-            guard values.updateValue(line[member.value], forKey: name) == nil else {
+            guard values[index] == nil else {
+                let name = String(decoding: member.name, as: UTF8.self)
                 throw Fault(description: "member \"\(name)\" stands twice")
             }
+            values[index] = member.value
         }
-        guard let roomValue = values["room"] else { throw Fault(description: "member \"room\" is missing") }
-        guard let data = values["data"] else { throw Fault(description: "member \"data\" is missing") }
+        guard let roomRange = values[0] else { throw Fault(description: "member \"room\" is missing") }
+        guard let dataRange = values[2] else { throw Fault(description: "member \"data\" is missing") }
+        let roomValue = line[roomRange]
         guard let room = JsonObject.text(ofString: roomValue).flatMap({ RoomId($0) }) else {
             throw Fault(description: "\"room\" is not a string of \(Self.roomForm)")
         }
         var type = defaultType
-        if let typeValue = values["type"] {
-            guard let text = JsonObject.text(ofString: typeValue) else {
+        if let typeRange = values[1] {
+            guard let text = JsonObject.text(ofString: line[typeRange]) else {
                 throw Fault(description: "\"type\" is not a string")
             }
             type = String(decoding: text, as: UTF8.self)
         }
         self.room = room
-        payload = NoticeEnvelope.bytes(type: type, data: data)
+        payload = NoticeEnvelope.bytes(type: type, data: line[dataRange])
     }
+
+    private static let names = ["room", "type", "data"].map { Array($0.utf8) }
 
     /// The form of a room id, for messages.
     static let roomForm = "1 to \(RoomId.maximumBytes) bytes of UTF-8 without control characters and commas"
