@@ -71,7 +71,9 @@ enum Interruption {
             }
             // Not to be woken again by a mere wake-up.
             if watched[1].revents != 0 { takeWakeUps() }
-            if poll(&watched, nfds_t(watched.count), milliseconds ?? -1) > 0, watched[0].revents != 0 { return true }
+            if poll(&watched, nfds_t(watched.count), milliseconds ?? -1) > 0, watched[0].revents != 0 {
+                return true
+            }
             if left == .zero { return false }
         }
         return false
@@ -120,7 +122,9 @@ enum Interruption {
         wake()
     }
 
-    private static var sameWishNanoseconds: Int64 { EndSignals.sameWishTime.components.seconds * 1_000_000_000 }
+    private static var sameWishNanoseconds: Int64 {
+        EndSignals.sameWishTime.components.seconds * 1_000_000_000
+    }
 
     /// Read by a handler: nothing but the system call.
     private static var monotonicNanoseconds: Int64 {

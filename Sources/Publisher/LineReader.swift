@@ -73,7 +73,9 @@ struct LineReader {
 
     private var nextLineFeed: Int? {
         chunk.withUnsafeBytes { bytes in
-            guard let start = bytes.baseAddress, let found = memchr(start, 0x0A, bytes.count) else { return nil }
+            guard let start = bytes.baseAddress, let found = memchr(start, 0x0A, bytes.count) else {
+                return nil
+            }
             return chunk.startIndex + (UnsafeRawPointer(found) - start)
         }
     }
@@ -85,7 +87,9 @@ struct LineReader {
         swap(&line, &partial)
         let isTooLong = isSkipping
         isSkipping = false
-        if lineCount == 1, line.starts(with: Self.byteOrderMark) { line.removeFirst(Self.byteOrderMark.count) }
+        if lineCount == 1, line.starts(with: Self.byteOrderMark) {
+            line.removeFirst(Self.byteOrderMark.count)
+        }
         if line.last == 0x0D { line.removeLast() }
         if isTooLong || line.count > maximumBytes { return .tooLong(number: lineCount) }
         let isBlank = line.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }

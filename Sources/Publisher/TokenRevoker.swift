@@ -2,8 +2,8 @@
 //
 //     SCAN → HGET userId, all of a page in one write → a script for each that matches
 
-import RedisSchema
 import Redis
+import RedisSchema
 
 /// Deletes records of tokens and has their connections closed.
 struct TokenRevoker {
@@ -27,7 +27,8 @@ struct TokenRevoker {
                 self = .none
                 return
             }
-            self = revocation.refusal != nil
+            self =
+                revocation.refusal != nil
                 ? .left(node: node) : revocation.receiverCount > 0 ? .closed(node: node) : .none
         }
     }
@@ -55,7 +56,8 @@ struct TokenRevoker {
         var found: [(token: Token, revocation: Revocation)] = []
         var failure: RedisSessionError?
         do throws(RedisSessionError) {
-            try redis.call(tokens.map { Revocation.command($0, keys: keys, channels: channels) }) { reply, index in
+            try redis.call(tokens.map { Revocation.command($0, keys: keys, channels: channels) }) {
+                reply, index in
                 if let revocation = Revocation(reply) { found.append((tokens[index], revocation)) }
             }
         } catch {
@@ -64,7 +66,9 @@ struct TokenRevoker {
         // These are gone, whatever became of the others.
         revoked += found.map { Revoked(token: $0.token, connection: Connection($0.revocation)) }
         if let failure { throw failure }
-        if let refusal = found.lazy.compactMap(\.revocation.refusal).first { throw .refused("PUBLISH: \(refusal)") }
+        if let refusal = found.lazy.compactMap(\.revocation.refusal).first {
+            throw .refused("PUBLISH: \(refusal)")
+        }
     }
 
     /// Revokes one token.
@@ -89,7 +93,9 @@ struct TokenRevoker {
             let tokens = present.tokens
             var matching: [Token] = []
             var next: Page?
-            var commands = tokens.map { RedisCommand([[UInt8]("HGET"), keys.client($0), [UInt8](field.rawValue)]) }
+            var commands = tokens.map {
+                RedisCommand([[UInt8]("HGET"), keys.client($0), [UInt8](field.rawValue)])
+            }
             // The next page comes with what this one is looked through by.
             if let cursor = present.nextCursor { commands.append(scan(from: cursor)) }
             try redis.call(commands) { [keys] reply, index in

@@ -147,7 +147,8 @@ final class RedisContext: SocketWatcher {
         // hiredis finds out by itself how the attempt has ended.
         guard context.pointee.c.flags & REDIS_CONNECTED != 0 else { return socketIsWritable() }
         switch socket.read(into: received) {
-        case .bytes(let count): withExtendedLifetime(self) { take(UnsafeRawBufferPointer(received).prefix(count)) }
+        case .bytes(let count):
+            withExtendedLifetime(self) { take(UnsafeRawBufferPointer(received).prefix(count)) }
         case .wouldBlock: break
         case .endOfStream: close(reason: "Server closed the connection")
         case .failed(let code): close(reason: SystemError.message(of: code))
@@ -313,14 +314,17 @@ final class RedisContext: SocketWatcher {
     }
 
     /// hiredis copies the command.
-    private static func send(_ command: RedisCommand, on context: UnsafeMutablePointer<redisAsyncContext>) -> Bool {
+    private static func send(_ command: RedisCommand, on context: UnsafeMutablePointer<redisAsyncContext>)
+        -> Bool
+    {
         let result = command.withBytes { bytes in
             redisAsyncFormattedCommand(
                 context,
                 { context, reply, _ in
                     // No reply: the connection is ending, which the disconnect callback reports once for all.
                     guard let reply, let data = context!.pointee.data else { return }
-                    RedisContext.from(data).deliver(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
+                    RedisContext.from(data).deliver(
+                        RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
                 }, nil, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
         }
         return result == REDIS_OK

@@ -112,7 +112,9 @@ struct ReplyGate {
         var index = 0
         if scanner.isBetweenReplies, errorLine == nil {
             takeNumbers(bytes, &index, missingCount)
-            guard numbers.isEmpty else { return found(.numbers, numbers.count, of: missingCount, consumedBytes: index) }
+            guard numbers.isEmpty else {
+                return found(.numbers, numbers.count, of: missingCount, consumedBytes: index)
+            }
             scanner.maximumBytes = ReplyGate.maximumReplyBytes
             scanner.maximumElementCount = ReplyGate.maximumReplyElementCount
         }
@@ -139,7 +141,8 @@ struct ReplyGate {
         return Verdict(passedBytes: 0, finding: finding, consumedBytes: consumedBytes)
     }
 
-    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) {
+    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation)
+    {
         let isReply = !awaited.isEmpty
         if scanner.isBetweenReplies {
             guard isReply || isSubscribed else { throw .unasked }
@@ -214,7 +217,9 @@ struct ReplyGate {
     }
 
     /// Takes numbers that are there whole and are not negative, which is nearly all that ever comes to a batch.
-    private mutating func takeNumbers(_ bytes: UnsafeRawBufferPointer, _ index: inout Int, _ maximumCount: Int) {
+    private mutating func takeNumbers(
+        _ bytes: UnsafeRawBufferPointer, _ index: inout Int, _ maximumCount: Int
+    ) {
         while numbers.count < maximumCount, index < bytes.count, bytes[index] == .integer {
             let start = index + 1
             var next = start
@@ -256,7 +261,8 @@ struct ReplyGate {
         }
         // Zeros in front are left to the scanner, which has words for them.
         guard index > start, index - start == 1 || bytes[start] != 0x30 else { return false }
-        guard bytes.count - index >= length + 4, bytes[index] == .carriageReturn, bytes[index + 1] == .lineFeed,
+        guard bytes.count - index >= length + 4, bytes[index] == .carriageReturn,
+            bytes[index + 1] == .lineFeed,
             bytes[index + 2 + length] == .carriageReturn, bytes[index + 3 + length] == .lineFeed
         else { return false }
         index += length + 4

@@ -49,5 +49,7 @@ package enum RevocationMessage {
     package static let word: Substring = "revoked"
 
     /// The whole message.
-    package static func bytes(_ token: Token) -> [UInt8] { Array(word.utf8) + [UInt8(ascii: " ")] + token.bytes }
+    package static func bytes(_ token: Token) -> [UInt8] {
+        Array(word.utf8) + [UInt8(ascii: " ")] + token.bytes
+    }
 }

@@ -24,13 +24,17 @@ import Testing
             to: url, timeout: timeout ?? self.timeout, loop: try EventLoop(), isInterrupted: isInterrupted)
     }
 
-    private func url(_ server: FakeRedis, _ credentials: String = "", _ database: String = "") throws -> RedisURL {
+    private func url(_ server: FakeRedis, _ credentials: String = "", _ database: String = "") throws
+        -> RedisURL
+    {
         try RedisURL("redis://\(credentials)127.0.0.1:\(server.port)\(database)")
     }
 
     private func batch(_ count: Int) -> RedisBatch {
         var batch = RedisBatch()
-        for number in 0..<count { batch.appendPublish([UInt8]("\(number)"), to: [UInt8]("a"), prefix: [UInt8]("room:")) }
+        for number in 0..<count {
+            batch.appendPublish([UInt8]("\(number)"), to: [UInt8]("a"), prefix: [UInt8]("room:"))
+        }
         return batch
     }
 
@@ -55,7 +59,8 @@ import Testing
         let replies = try session.replies(to: ["A", "B", "C", "D", "E", "LAST"].map { [[UInt8]($0)] })
         #expect(
             replies == [
-                .bytes([UInt8]("PONG")), .integer(7), .bytes([UInt8]("a\r\n")), .refused("NOPERM no"), .array([]),
+                .bytes([UInt8]("PONG")), .integer(7), .bytes([UInt8]("a\r\n")), .refused("NOPERM no"),
+                .array([]),
                 .array([.integer(1), .array([.bytes([])])]),
             ])
     }
@@ -110,7 +115,9 @@ import Testing
         // Whatever follows is told at once.
         session.send(batch(1)) { news.take($0) }
         #expect(news.texts.count == 4)
-        #expect(throws: RedisSessionError.lost("Server closed the connection")) { try session.call([]) { _, _ in } }
+        #expect(throws: RedisSessionError.lost("Server closed the connection")) {
+            try session.call([]) { _, _ in }
+        }
     }
 
     /// The last answer may be followed by the end at once.
@@ -153,7 +160,9 @@ import Testing
         let session = try RedisSession(to: server.url, timeout: timeout, loop: loop) { isInterrupted }
         let timer = Timer(on: loop) { isInterrupted = true }
         timer.start(after: .milliseconds(10))
-        #expect(throws: RedisSessionError.interrupted) { try session.call([RedisCommand([[UInt8]("GET")])]) { _, _ in } }
+        #expect(throws: RedisSessionError.interrupted) {
+            try session.call([RedisCommand([[UInt8]("GET")])]) { _, _ in }
+        }
     }
 
     @Test func whatIsNoRedisIsLost() throws {
@@ -166,7 +175,9 @@ import Testing
 
     @Test func missingServerIsUnreachable() throws {
         let url = try RedisURL("unix:///nonexistent/redis.sock")
-        #expect(throws: RedisSessionError.unreachable("\(url): No such file or directory")) { try session(url) }
+        #expect(throws: RedisSessionError.unreachable("\(url): No such file or directory")) {
+            try session(url)
+        }
     }
 
     /// Batches and commands in turn over a real server, more than fit into any buffer.
@@ -187,7 +198,8 @@ import Testing
             session.send(batch) { news in
                 switch news {
                 case .numbers(let numbers): answerCount += numbers.count
-                case .refused(let text): answerCount += text.hasPrefix("NOPERM") && answerCount == count - 1 ? 1 : 0
+                case .refused(let text):
+                    answerCount += text.hasPrefix("NOPERM") && answerCount == count - 1 ? 1 : 0
                 case .noNumber, .lost: break
                 }
                 if answerCount == count { order.append("batch \(round)") }

@@ -38,7 +38,8 @@ final class ChannelFeed {
             self.onUp?()
         }
         subscriber.onDown = { [unowned self] reason in
-            let failure = RedisSessionError(reason, isRefused: self.subscriber.isRefused, wasUp: self.isUp, url: url)
+            let failure = RedisSessionError(
+                reason, isRefused: self.subscriber.isRefused, wasUp: self.isUp, url: url)
             self.isUp = false
             self.ended(failure)
         }

@@ -1,9 +1,9 @@
 // `publisher rooms`: its options, and from them to the exit code. Main thread; everything here blocks.
 
 import EventLoop
-import RedisSchema
 import Options
 import Redis
+import RedisSchema
 
 /// Asks every node for its rooms, once, and adds them up.
 struct RoomsCommand {
@@ -37,7 +37,9 @@ struct RoomsCommand {
     /// - Throws: `UsageError`, before anything is done.
     static func run(_ values: OptionValues) throws(UsageError) -> Int32 {
         var command = try RoomsCommand(values)
-        return PublisherProgram.withRedis(command.settings, undone: "nothing is known of the rooms", endsAtSignals: true) {
+        return PublisherProgram.withRedis(
+            command.settings, undone: "nothing is known of the rooms", endsAtSignals: true
+        ) {
             command.run($0, $1)
         }
     }
@@ -72,12 +74,16 @@ struct RoomsCommand {
     ) throws(RedisSessionError) -> RoomCensus {
         let channels = Channels(prefix: settings.prefix)
         let replies = Self.replyIds(count: nodes.count)
-        let nodeOfChannel = Dictionary(uniqueKeysWithValues: replies.indices.map { (channels.reply(replies[$0]), $0) })
+        let nodeOfChannel = Dictionary(
+            uniqueKeysWithValues: replies.indices.map { (channels.reply(replies[$0]), $0) })
         var census = RoomCensus(nodes: nodes)
         var isSilent = false
         let patience = Timer(on: loop) { isSilent = true }
-        let feed = ChannelFeed(settings, channels: Array(nodeOfChannel.keys), loop: loop) { channel, payload in
-            guard let node = nodeOfChannel[Array(channel)], let part = RoomListMessage(Array(payload)) else { return }
+        let feed = ChannelFeed(settings, channels: Array(nodeOfChannel.keys), loop: loop) {
+            channel, payload in
+            guard let node = nodeOfChannel[Array(channel)], let part = RoomListMessage(Array(payload)) else {
+                return
+            }
             census.take(part, from: node)
             patience.start(after: settings.timeout)
         }
@@ -122,7 +128,8 @@ struct RoomsCommand {
         }
         guard !census.missing.isEmpty else { return }
         let names = census.missing.map { DisplayText.text($0) }.joined(separator: ", ")
-        console.complain("no answer in time, or not all of it, from \(names): their rooms are not counted in full")
+        console.complain(
+            "no answer in time, or not all of it, from \(names): their rooms are not counted in full")
     }
 
     private static func lines(_ rooms: ArraySlice<RoomCensus.Entry>) -> [String] {

@@ -2,14 +2,15 @@
 
 import EventLoop
 import Glibc
-import RedisSchema
 import Options
 import Redis
+import RedisSchema
 
 /// Shows the cluster until the user has seen enough.
 final class TopCommand {
     static let program = Program(
-        name: "publisher top", version: Roomcast.version, summary: "shows what the cluster does, on a terminal",
+        name: "publisher top", version: Roomcast.version,
+        summary: "shows what the cluster does, on a terminal",
         usage: ["[--redis URL] [--interval TIME]"],
         variablePrefix: "PUBLISHER_",
         options: [
@@ -72,10 +73,14 @@ final class TopCommand {
 
     private func run(on loop: EventLoop) throws {
         let signals = Interruption.watcher(on: loop) { [unowned self] in
-            if self.hasScreen, self.drawnSize != nil, TerminalScreen.sizeForPictures != self.drawnSize { self.show() }
+            if self.hasScreen, self.drawnSize != nil, TerminalScreen.sizeForPictures != self.drawnSize {
+                self.show()
+            }
         }
         let connection = RedisConnection(plainTo: settings.url, timeout: settings.timeout, loop: loop)
-        let reader = ClusterReader(prefix: settings.prefix) { [unowned connection] in connection.send($0, onReply: $1) }
+        let reader = ClusterReader(prefix: settings.prefix) { [unowned connection] in
+            connection.send($0, onReply: $1)
+        }
         var wasUp = false
         connection.onUp = { [unowned self] _ in
             wasUp = true

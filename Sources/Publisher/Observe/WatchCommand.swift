@@ -1,9 +1,9 @@
 // `publisher watch`: its options, and from them to the exit code. Main thread.
 
 import EventLoop
-import RedisSchema
 import Options
 import Redis
+import RedisSchema
 
 /// Prints the notices of some rooms as they pass.
 final class WatchCommand {
@@ -20,7 +20,8 @@ final class WatchCommand {
                 help: "End after N notices, 1 to 1000000000."),
             Option(
                 "json", .flag, section: "Output",
-                help: "One JSON object a line: time (Unix ms), room, bytes, isUtf8, payload as a string; or gap, in "
+                help:
+                    "One JSON object a line: time (Unix ms), room, bytes, isUtf8, payload as a string; or gap, in "
                     + "seconds."),
         ] + RedisSettings.options,
         notes: [
@@ -73,7 +74,8 @@ final class WatchCommand {
         do {
             let loop = try EventLoop()
             let watcher = Interruption.watcher(on: loop) {}
-            let feed = ChannelFeed(settings, channels: rooms.map(channels.room), loop: loop) { [unowned self] in
+            let feed = ChannelFeed(settings, channels: rooms.map(channels.room), loop: loop) {
+                [unowned self] in
                 self.take($1, of: $0)
             }
             feed.onUp = { [unowned self] in self.began() }
@@ -93,7 +95,8 @@ final class WatchCommand {
     }
 
     private var isEnding: Bool {
-        isUnread || noticeCount == maximumCount || Interruption.requested != nil || (!hasBegun && trouble != nil)
+        isUnread || noticeCount == maximumCount || Interruption.requested != nil
+            || (!hasBegun && trouble != nil)
     }
 
     // MARK: Redis
@@ -109,10 +112,15 @@ final class WatchCommand {
     }
 
     private func lost(_ failure: RedisSessionError) {
-        guard hasBegun else { return trouble = trouble ?? failure }
+        guard hasBegun else {
+            trouble = trouble ?? failure
+            return
+        }
         lostAt = lostAt ?? .now
         // Once for each different reason, however many attempts follow.
-        if failure != trouble { console.complain("\(failure)" + (trouble == nil ? "; connecting again" : "")) }
+        if failure != trouble {
+            console.complain("\(failure)" + (trouble == nil ? "; connecting again" : ""))
+        }
         trouble = failure
     }
 
@@ -122,7 +130,9 @@ final class WatchCommand {
         byteCount += UInt64(payload.count)
         let notice = NoticeLine(room: room, payload: Array(payload), milliseconds: NoticeLine.now)
         let columnCount = isJson ? .max : TerminalScreen.size?.columns ?? .max
-        let line = isJson ? notice.json.line : notice.text(roomColumnCount: roomColumnCount, columnCount: columnCount)
+        let line =
+            isJson
+            ? notice.json.line : notice.text(roomColumnCount: roomColumnCount, columnCount: columnCount)
         isUnread = !console.result(line)
     }
 
