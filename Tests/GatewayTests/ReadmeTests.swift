@@ -91,6 +91,23 @@ import Testing
         #expect(chinese.rows == english.rows)
     }
 
+    /// Pages say which test shows what they promise.
+    @Test(arguments: ["docs/RELIABILITY.md", "docs/CONFORMANCE.md"])
+    func everyTestThatIsNamedExists(name: String) throws {
+        let tests = root.appendingPathComponent("Tests")
+        let sources = try FileManager.default.subpathsOfDirectory(atPath: tests.path)
+            .filter { $0.hasSuffix(".swift") }
+            .map { try String(contentsOf: tests.appendingPathComponent($0), encoding: .utf8) }.joined()
+        for match in try page(name).matches(of: /`(?:(\w+Tests)(?:\.(\w+))?|\.(\w+))`/) {
+            let names = [
+                match.output.1.map { "struct \($0)" },
+                (match.output.2 ?? match.output.3).map { "func \($0)(" },
+            ]
+            let missing = names.compactMap { $0 }.filter { !sources.contains($0) }
+            #expect(missing == [], "\(match.output.0)")
+        }
+    }
+
     // MARK: Links
 
     /// Every page in Markdown that the repository has: at its root, and in the folders that people read.
