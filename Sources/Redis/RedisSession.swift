@@ -77,8 +77,7 @@ package final class RedisSession {
     }
 
     /// Sends a command; `onReply` is called once, during a wait or when the connection ends.
-    package func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void)
-    {
+    package func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
         connection.send(command, onReply: onReply)
     }
 

@@ -141,8 +141,7 @@ struct ReplyGate {
         return Verdict(passedBytes: 0, finding: finding, consumedBytes: consumedBytes)
     }
 
-    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation)
-    {
+    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) {
         let isReply = !awaited.isEmpty
         if scanner.isBetweenReplies {
             guard isReply || isSubscribed else { throw .unasked }

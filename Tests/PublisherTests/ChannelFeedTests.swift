@@ -23,8 +23,7 @@ import Testing
                 $0 == "REDIS_URL" ? url : nil
             }
             guard case .run(let values) = request else { throw UsageError("printed") }
-            feed = ChannelFeed(try RedisSettings(values), channels: channels.map { [UInt8]($0) }, loop: loop)
-            {
+            feed = ChannelFeed(try RedisSettings(values), channels: channels.map { [UInt8]($0) }, loop: loop) {
                 [unowned self] channel, payload in
                 self.messages.append("\(String(decoding: channel, as: UTF8.self)) \(payload.count)")
             }

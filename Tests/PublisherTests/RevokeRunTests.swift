@@ -121,7 +121,9 @@ import Testing
         try redis.command("ACL", "SETUSER", "default", "-del")
         let undeleted = try start("--token", token(2))
         #expect(try undeleted.finish() == 1)
-        #expect(undeleted.errorText.contains("Redis refused EVAL: ERR The user executing the script can't run this command"))
+        #expect(
+            undeleted.errorText.contains("Redis refused EVAL: ERR The user executing the script can't run this command")
+        )
         #expect(undeleted.outputText == "")
         #expect(try redis.command("EXISTS", "client:\(token(2))") == .integer(1))
     }

@@ -284,7 +284,8 @@ private final class Rig {
         try rig.scenario.run()
         #expect(rig.replies == ["unavailable: connection lost", "OK"])
         #expect(rig.reasons.first == "no answer within 300 ms")
-        #expect(rig.reasons.dropFirst().allSatisfy { $0 == "no answer to a script (are writes paused?) within 2000 ms" })
+        #expect(
+            rig.reasons.dropFirst().allSatisfy { $0 == "no answer to a script (are writes paused?) within 2000 ms" })
     }
 
     @Test func memberOfAClusterIsNotTaken() throws {

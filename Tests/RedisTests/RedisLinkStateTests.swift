@@ -218,9 +218,9 @@ import Testing
     /// The last command that a login sends completes it, whichever that is.
     @Test func loginEndsWithItsLastCommand() {
         let server = RedisLinkStateTests.first
-        for login in [[.authenticate], [.authenticate, .select], [.select], [.authenticate, .select, .setName]] as [
-            [RedisLinkState.LoginCommand]
-        ] {
+        for login in [[.authenticate], [.authenticate, .select], [.select], [.authenticate, .select, .setName]]
+            as [[RedisLinkState.LoginCommand]]
+        {
             var state = RedisLinkState(.anyOf([server]), login: login)
             _ = state.attempt()
             _ = state.resolved(server)

@@ -135,7 +135,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
         let others = ["+OK\r\n", "*2\r\n:1\r\n$-1\r\n", bulk(":7\r\n")]
         let stream = Array((":5\r\n+a\r\n" + (numbers + others).joined() + "-ERR last\r\n:3\r\n:4\r\n").utf8)
         let expected = [
-            "0", "12", "NOPERM no", "9223372036854775807", "-9223372036854775808", "no number", "no number", "no number", "3",
+            "0", "12", "NOPERM no", "9223372036854775807", "-9223372036854775808", "no number", "no number",
+            "no number", "3",
         ]
         for cut in 0...stream.count {
             let passage = Passage(stream, commands: [2, -8, 1, -1, 1], cuts: [cut])
