@@ -9,7 +9,7 @@ import Testing
             let node = try await GatewayNode(
                 cluster.driver, id: "forbidden", redis: cluster.redis,
                 wrapper: [try Installation.python(), filter])
-            #expect(node.child.errorOutput.contains("io_uring is not to be had"))
+            #expect(node.child.errorOutput.contains("io_uring is unavailable"))
             #expect(node.child.errorOutput.contains("Operation not permitted"))
             let room = cluster.room()
             var clients: [Client] = []
