@@ -2,8 +2,8 @@
 // The package has no dependency: libhiredis-dev and libevent-dev come from the system.
 import PackageDescription
 
-/// Warnings are errors. Dynamic exclusivity checks are off in release: the road of a message walks thousands of
-/// class instances a turn, and loop confinement already gives each of them one accessor.
+/// Warnings are errors. Dynamic exclusivity checks are off in release: the road of a message walks thousands
+/// of class instances a turn, and loop confinement already gives each of them one accessor.
 let settings: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
@@ -28,29 +28,32 @@ let package = Package(
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent_core", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CIoUring"),
-        library("EventLoop", ["CLibevent", "CIoUring"]),
-        library("Redis", ["EventLoop", "CHiredis"]),
+        library("System"),
+        library("EventLoop", ["System", "CLibevent", "CIoUring"]),
+        library("Redis", ["System", "Bytes", "EventLoop", "Network", "CHiredis"]),
         library("Bytes"),
         library("JSON", ["Bytes"]),
         library("HTTP", ["Bytes"]),
         library("WebSocket", ["Bytes", "HTTP"]),
         library("Network", ["Bytes"]),
-        library("RedisSchema", ["Redis"]),
-        library("Options", ["Bytes", "Network"]),
+        library("RedisSchema", ["JSON", "Redis"]),
+        library("Options", ["System", "Bytes", "Network"]),
         // A target of its own: its files become array literals, which need be compiled only when they change.
         .target(name: "ConsolePage", resources: [.embedInCode("web")], swiftSettings: settings),
         .executableTarget(
             name: "Gateway",
             dependencies: [
-                "EventLoop", "Redis", "HTTP", "WebSocket", "JSON", "Network", "RedisSchema", "Options", "ConsolePage",
+                "System", "Bytes", "EventLoop", "Redis", "HTTP", "WebSocket", "JSON", "Network", "RedisSchema",
+                "Options", "ConsolePage",
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "Publisher", dependencies: ["Bytes", "EventLoop", "Redis", "JSON", "RedisSchema", "Options"],
+            name: "Publisher",
+            dependencies: ["System", "Bytes", "EventLoop", "Redis", "JSON", "RedisSchema", "Options"],
             swiftSettings: settings),
         .executableTarget(
             name: "LoadTest",
-            dependencies: ["EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options"],
+            dependencies: ["System", "EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options"],
             swiftSettings: settings),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .target(
@@ -59,6 +62,7 @@ let package = Package(
         .executableTarget(
             name: "EchoServer", dependencies: ["EventLoop", "HTTP", "WebSocket", "Network", "Options"],
             path: "Tests/EchoServer", swiftSettings: settings),
+        tests("SystemTests", ["System"]),
         tests("EventLoopTests", ["EventLoop", "TestSupport"]),
         tests("RedisTests", ["Redis", "TestSupport"]),
         tests("BytesTests", ["Bytes", "TestSupport"]),

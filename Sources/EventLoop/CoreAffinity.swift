@@ -1,4 +1,4 @@
-// To which cores the calling thread is pinned. Any thread; one system call.
+// The cores to which the calling thread is pinned. Any thread; one system call.
 
 import CLibevent
 import Glibc

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Runs blocking work on a thread that nobody waits for. Its result goes through a `Mailbox`.
+/// Runs blocking work on a thread that no one waits for. Its result goes through a `Mailbox`.
 package enum DetachedThread {
     /// - Throws: when no thread can be started.
     package static func run(_ work: @escaping @Sendable () -> Void) throws(SystemError) {

@@ -2,6 +2,7 @@
 
 import CLibevent
 import Glibc
+import System
 
 /// Owns one libevent event that calls `handleEvent(_:)`, and frees it when the object goes.
 package class EventHandler {
@@ -14,8 +15,8 @@ package class EventHandler {
         self.loop = loop
     }
 
-    /// Creates and adds nothing yet: `addEvent` does. libevent holds an unretained pointer to this object, which is
-    /// sound because `deinit` frees the event.
+    /// Creates and adds nothing yet: `addEvent` does. libevent holds an unretained pointer to this object,
+    /// which is sound because `deinit` frees the event.
     final func makeEvent(descriptor: Int32, flags: Int32) {
         precondition(event == nil, "an event handler owns one event")
         let context = Unmanaged.passUnretained(self).toOpaque()

@@ -10,23 +10,26 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
     package let host: String
     package let port: UInt16
 
-    /// The kernel caps this at net.core.somaxconn (4096 by default); a storm of reconnections needs all of it.
+    /// The kernel caps this at net.core.somaxconn (4096 by default); a storm of reconnections needs all of
+    /// it.
     private static let backlog: Int32 = 4096
 
     /// Whether other sockets may listen on the same address, over which the kernel then spreads connections.
     package enum Sharing {
         case exclusive
-        /// The first of several: fails if anybody listens on the address already, another process of ours included.
+        /// The first of several: fails if a socket listens on the address already, even one of our own
+        /// process.
         case first
         /// One more beside the first.
         case further
     }
 
-    /// Binds and listens: on all addresses, IPv6 and IPv4, if no host is given; of a name on the first of its addresses
-    /// that this machine has.
+    /// Binds and listens: on all addresses, IPv6 and IPv4, if no host is given; of a name on the first of its
+    /// addresses that this machine has.
     ///
     /// - Parameters:
-    ///   - host: an IPv4 or IPv6 address, a name that resolves to some (blocks while it is resolved), or empty.
+    ///   - host: an IPv4 or IPv6 address, a name that resolves to some (blocks while it is resolved), or
+    ///     empty.
     ///   - options: what the sockets accepted here inherit.
     /// - Throws: the failing call with the address in its name.
     package init(
@@ -37,7 +40,7 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
         try self.init(firstOf: hosts, port: port, sharing: sharing, options: options)
     }
 
-    /// As above, of several hosts on the first one that works.
+    /// As above, on the first of several hosts that works.
     init(
         firstOf hosts: [String], port: UInt16, sharing: Sharing, options: AcceptedSocketOptions
     ) throws(SystemError) {
@@ -63,13 +66,16 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
         throw failure ?? SystemError(EADDRNOTAVAIL, "listen")
     }
 
-    /// Whether an address is none of this machine's, or of a family that it does not speak. One that is in use must not
-    /// be passed over: a second gateway on `localhost` would start beside the first, on an address that nobody expects.
+    /// Whether an address belongs to another machine, or to a family that this one does not support. An
+    /// address in use must not be skipped: a second gateway on `localhost` would start beside the first, on
+    /// an address that no one expects.
     private static func isForeign(_ error: SystemError) -> Bool {
         [EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT, ENODEV].contains(error.code)
     }
 
-    private static func addresses(of host: String, port: UInt16) throws(SystemError) -> UnsafeMutablePointer<addrinfo> {
+    private static func addresses(of host: String, port: UInt16) throws(SystemError) -> UnsafeMutablePointer<
+        addrinfo
+    > {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -111,8 +117,8 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
     private static func numericHost(_ address: addrinfo) -> String {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { buffer in
             let result = getnameinfo(
-                address.ai_addr, address.ai_addrlen, buffer.baseAddress, socklen_t(buffer.count), nil, 0, NI_NUMERICHOST
-            )
+                address.ai_addr, address.ai_addrlen, buffer.baseAddress, socklen_t(buffer.count), nil, 0,
+                NI_NUMERICHOST)
             precondition(result == 0, "an address of getaddrinfo has a numeric form")
             return String(cString: buffer.baseAddress!)
         }
@@ -145,8 +151,8 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
     }
 }
 
-/// The other end of an accepted connection: an IPv6 address, or an IPv4 address mapped into one (::ffff:a.b.c.d),
-/// as two big-endian halves.
+/// The other end of an accepted connection: an IPv6 address, or an IPv4 address mapped into one
+/// (::ffff:a.b.c.d), as two big-endian halves.
 package struct PeerAddress: Equatable, Sendable {
     package let high: UInt64
     package let low: UInt64
@@ -167,20 +173,21 @@ package struct PeerAddress: Equatable, Sendable {
 
 /// Serves a listening socket on a loop: accepts and hands over. Loop-confined.
 package final class Listener: SocketWatcher {
-    /// How many connections one turn accepts: a storm waits in the kernel, and nobody who is connected waits for it.
+    /// The connections that one turn accepts: a storm waits in the kernel, and connected clients do not wait
+    /// for it.
     package static let maximumAcceptCount = 64
 
-    /// How long accepting pauses when the process or the system is out of descriptors or memory, or its owner out of
-    /// room: long enough not to spin (a full backlog keeps the socket ready), short enough that nobody waits for a free
-    /// slot for long.
+    /// How long accepting pauses if the process or the system is out of descriptors or memory, or its owner
+    /// out of room: long enough not to spin (a full backlog keeps the socket ready), short enough that no
+    /// client waits long for a free slot.
     private static let pause = Duration.milliseconds(100)
 
-    /// What one call of accept brings.
+    /// The result of one call of accept.
     enum Outcome {
         case accepted(Socket, PeerAddress)
         case nothingQueued
-        /// Interrupted, or of a connection that has gone again or whose network is in trouble: the next one may be
-        /// well.
+        /// Interrupted, or of a connection that has gone again or whose network is in trouble: the next call
+        /// may succeed.
         case lost
         case failed(SystemError)
     }
@@ -191,16 +198,17 @@ package final class Listener: SocketWatcher {
     private var timer: Timer?
     /// Set while the listener is closing: until when what is queued is waited for, and what runs then.
     private var closing: (deadline: MonotonicInstant, onClosed: () -> Void)?
-    /// The system call; a test may put errors in its place.
+    /// The system call; a test may replace it to inject errors.
     var acceptNext: (Socket) -> Outcome = Listener.accept
 
     /// Takes over `socket` and closes it in the end.
     ///
-    /// - Parameter room: how many connections its owner has room for. Asked when at least one waits, or may wait; with
-    ///   0 those that wait stay in the kernel's queue until `resume`, or until it is asked again.
+    /// - Parameter room: how many connections its owner has room for. Asked when at least one waits, or may
+    ///   wait; with 0 those that wait stay in the kernel's queue until `resume`, or until it is asked again.
     package init(
         _ socket: ListeningSocket, on loop: EventLoop, onError: @escaping (SystemError) -> Void,
-        room: @escaping () -> Int = { Listener.maximumAcceptCount }, onAccept: @escaping (Socket, PeerAddress) -> Void
+        room: @escaping () -> Int = { Listener.maximumAcceptCount },
+        onAccept: @escaping (Socket, PeerAddress) -> Void
     ) {
         self.onAccept = onAccept
         self.onError = onError
@@ -213,8 +221,8 @@ package final class Listener: SocketWatcher {
         close()
     }
 
-    /// Accepts what the kernel has queued already, then closes: to close at once would reset the connections that
-    /// wait in the queue.
+    /// Accepts what the kernel has queued already, then closes: to close at once would reset the connections
+    /// that wait in the queue.
     ///
     /// - Parameters:
     ///   - patience: how long they may wait for descriptors where there are none.
@@ -252,7 +260,7 @@ package final class Listener: SocketWatcher {
         if closing != nil { tryAgain(after: .zero) }
     }
 
-    /// Out of descriptors or memory: those who are queued wait until there are some.
+    /// Out of descriptors or memory: the queued connections wait until there are some.
     private func fail(_ error: SystemError) {
         pause()
         onError(error)

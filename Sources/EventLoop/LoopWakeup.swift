@@ -1,13 +1,13 @@
-// How one thread makes another's loop turn.
+// Lets one thread wake another thread's loop.
 
 import CLibevent
 import Glibc
 
-/// An eventfd that a loop watches. Whoever is about to wake the loop holds this object, so that the descriptor is
-/// still its own when it is written to.
+/// An eventfd that a loop watches. A thread that wakes the loop holds this object, so that the descriptor is
+/// still open and its own.
 ///
-/// libevent's own way, `event_active`, wakes the loop while it holds the lock for which the loop then reaches: with one
-/// message at a time the two threads met there for every third of them.
+/// libevent's own way, `event_active`, wakes the loop while it holds the lock for which the loop then
+/// reaches: with one message at a time the two threads met there for every third of them.
 final class LoopWakeup: Sendable {
     let descriptor: Int32
 

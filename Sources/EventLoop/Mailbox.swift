@@ -4,8 +4,8 @@ import Synchronization
 
 /// An unbounded queue into a loop, in the order of posting, with one wake-up for however many messages wait.
 ///
-/// It exists before its loop does: what is posted before `open` is handled once it is open, and what is posted
-/// after the loop is gone is dropped. Bounding what is posted is the poster's duty.
+/// It exists before its loop does: what is posted before `open` is handled once it is open, and what is
+/// posted after the loop is gone is dropped. Posters must bound what they post.
 package final class Mailbox<Message: Sendable>: Sendable {
     /// How many messages one turn hands over; those beyond wait for the next one.
     package static var maximumBatchCount: Int { 1_024 }
@@ -59,8 +59,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// Undoes `open`, on the loop's thread: the loop lets go of `onMessages`, and what is posted from now on is
-    /// dropped. For a mailbox whose owner goes before the loop does.
+    /// Undoes `open`, on the loop's thread: the loop lets go of `onMessages`, and what is posted from now on
+    /// is dropped. For a mailbox whose owner goes before the loop does.
     package func close(on loop: EventLoop) {
         loop.remove { ($0 as? MailboxReceiver<Message>)?.mailbox === self }
         close()

@@ -1,6 +1,7 @@
 // Points in time that never go back, for deadlines and latencies. Any thread.
 
 import Glibc
+import System
 
 /// A reading of CLOCK_MONOTONIC, in nanoseconds. Comparable only within one machine.
 package struct MonotonicInstant: Comparable, Hashable, Sendable {
@@ -30,19 +31,7 @@ package struct MonotonicInstant: Comparable, Hashable, Sendable {
     }
 }
 
-extension Duration {
-    /// The duration in nanoseconds; what is finer is cut off.
-    package var wholeNanoseconds: Int64 {
-        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
-    }
-
-    /// The duration in milliseconds; what is finer is cut off.
-    package var wholeMilliseconds: Int64 {
-        components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000
-    }
-}
-
-/// Wall-clock time, for what is shown or stored; never for deadlines.
+/// Wall-clock time, to show or to store; never for deadlines.
 package enum WallClock {
     /// Milliseconds since 1970-01-01 UTC.
     package static var unixMilliseconds: Int64 {

@@ -7,10 +7,10 @@ import Glibc
 
 /// Gathers sends on non-blocking sockets and hands them to the kernel together.
 ///
-/// Nothing is asynchronous about it: each send is told not to wait, so that it is done, whole or in part, when
-/// `submit` returns, and the loop needs no second source of events.
+/// Nothing is asynchronous about it: each send is told not to wait, so that it is done, whole or in part,
+/// when `submit` returns, and the loop needs no second source of events.
 package final class SendRing {
-    /// What one call takes: enough to make the call's own cost nothing, few enough for the first cache.
+    /// The sends of one call: enough to make the cost of the call negligible, few enough for the first cache.
     package static let capacity = 256
 
     let descriptor: Int32
@@ -25,8 +25,8 @@ package final class SendRing {
     /// How many sends are gathered.
     package private(set) var count = 0
 
-    /// - Throws: when the kernel has no io_uring, one that is too old (before Linux 5.18), or forbids it, as container
-    ///   runtimes often do; and when it does not do what is asked of it.
+    /// - Throws: when the kernel has no io_uring, one that is too old (before Linux 5.18), or forbids it, as
+    ///   container runtimes often do; and if a trial fails.
     package init() throws(SystemError) {
         var parameters = io_uring_params()
         parameters.flags = IORING_SETUP_SUBMIT_ALL
@@ -78,10 +78,10 @@ package final class SendRing {
 
     /// Sends what was gathered.
     ///
-    /// - Parameter onIncomplete: called for each send that was not done whole, with its number in the order of
-    ///   appending, from 0, and how it went.
-    /// - Returns: how many sends the kernel has taken, from the first on. Fewer than were gathered when it refuses to
-    ///   go on; the ring cannot be used any more then.
+    /// - Parameter onIncomplete: called for each send that was not done whole, with its number in the order
+    ///   of appending, from 0, and how it went.
+    /// - Returns: how many sends the kernel has taken, from the first on. Fewer than were gathered when it
+    ///   refuses to go on; the ring cannot be used any more then.
     package func submit(onIncomplete: (Int, Socket.Transfer) -> Void) -> Int {
         let total = count
         count = 0
@@ -97,7 +97,7 @@ package final class SendRing {
         return submitted
     }
 
-    /// Only what was not done whole is reported by the kernel.
+    /// The kernel reports only sends that were not done whole.
     private func takeCompletions(_ onIncomplete: (Int, Socket.Transfer) -> Void) {
         var head = completionHead.pointee
         let tail = io_uring_load(completionTail)
@@ -112,11 +112,13 @@ package final class SendRing {
     /// One mapping for both rings (Linux 5.4), and no completion for what succeeds (5.17).
     private static let features = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_CQE_SKIP
 
-    /// Sends over a socket pair until it is full: a whole send must pass in silence, one too many must be reported.
+    /// Sends over a socket pair until it is full: a whole send must pass in silence, one too many must be
+    /// reported.
     private func probe() throws(SystemError) {
         var pair: (Int32, Int32) = (-1, -1)
         let result = withUnsafeMutableBytes(of: &pair) {
-            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, $0.baseAddress!.assumingMemoryBound(to: Int32.self))
+            socketpair(
+                AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, $0.baseAddress!.assumingMemoryBound(to: Int32.self))
         }
         guard result == 0 else { throw SystemError(errno, "socketpair") }
         defer {

@@ -81,8 +81,9 @@ public struct Socket: Equatable, Sendable {
         shutdown(descriptor, Int32(SHUT_WR))
     }
 
-    /// Makes the kernel's send buffer larger by `bytes`, as far as net.core.wmem_max allows: room for a last word to
-    /// a peer that has filled it. A buffer that the kernel has let grow beyond that by itself becomes smaller.
+    /// Makes the kernel's send buffer larger by `bytes`, as far as net.core.wmem_max allows: room for a last
+    /// word to a peer that has filled it. A buffer that the kernel has let grow beyond that by itself becomes
+    /// smaller.
     package func enlargeSendBuffer(byBytes bytes: Int) {
         var size: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
@@ -92,7 +93,8 @@ public struct Socket: Equatable, Sendable {
         setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, length)
     }
 
-    /// Closes the descriptor. Linux has closed it even when close() reports EINTR, so there is nothing to retry.
+    /// Closes the descriptor. Linux has closed it even when close() reports EINTR, so there is nothing to
+    /// retry.
     package func close() {
         Glibc.close(descriptor)
     }

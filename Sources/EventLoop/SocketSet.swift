@@ -5,15 +5,15 @@ import Glibc
 
 /// Watches a loop's sockets and calls their watchers.
 ///
-/// A socket in libevent's own set costs a `struct event`, a map entry and their allocations, some 180 bytes, and work
-/// to make and free them. In a set of its own it costs the kernel's entry only, which points to the watcher. What a
-/// node holds by the ten thousand are sockets, listening ones included, so they are kept here; timers, signals and
-/// mailboxes are libevent's.
+/// A socket in libevent's own set costs a `struct event`, a map entry and their allocations, some 180 bytes,
+/// and work to make and free them. In a set of its own it costs the kernel's entry only, which points to the
+/// watcher. What a node holds by the ten thousand are sockets, listening ones included, so they are kept
+/// here; timers, signals and mailboxes are libevent's.
 ///
-/// Level-triggered: what is not dealt with in one turn is reported again in the next, in rotation.
+/// Level-triggered: the kernel reports a socket that one turn leaves out again in the next, in rotation.
 final class SocketSet {
-    /// How many sockets one turn serves, once each. Those beyond wait for the next turn, behind the mailboxes and this
-    /// turn's writes; what one of them may do in its call is bounded where it does it.
+    /// How many sockets one turn serves, once each. Those beyond wait for the next turn, behind the mailboxes
+    /// and this turn's writes; what one of them may do in its call is bounded where it does it.
     static let maximumBatchCount = 256
 
     /// Can be read while a socket of the set is ready.
@@ -55,8 +55,8 @@ final class SocketSet {
         // Unretained: a watcher stops watching before it goes.
         event.data.ptr = Unmanaged.passUnretained(watcher).toOpaque()
         let result = epoll_ctl(descriptor, operation, watcher.socket.descriptor, &event)
-        // For want of kernel memory a socket may stay unwatched, until its deadline ends it; anything else means that
-        // the descriptor is not ours any more.
+        // For want of kernel memory a socket may stay unwatched, until its deadline ends it; anything else
+        // means that the descriptor is not ours any more.
         precondition(
             result == 0 || errno == ENOMEM || errno == ENOSPC, "epoll_ctl: \(SystemError.message(of: errno))")
     }
@@ -80,7 +80,7 @@ final class SocketSet {
     }
 }
 
-/// What a watcher wants to know of its socket, and what the set tells it, in the kernel's bits.
+/// The events that a watcher asks for, and those that the set reports, in the kernel's bits.
 struct SocketInterest: OptionSet {
     let rawValue: UInt32
 

@@ -1,9 +1,10 @@
 // A socket on a loop. Loop-confined.
 
-/// Base class of what lives on a non-blocking socket: calls `socketIsReadable` whenever there is something to read
-/// (or the connection has ended), and `socketIsWritable` while it is asked for.
+/// Base class of what lives on a non-blocking socket: calls `socketIsReadable` whenever there is something to
+/// read (or the connection has ended), and `socketIsWritable` while it is asked for.
 ///
-/// A subclass instead of a closure or delegate: no further allocation for a connection, one virtual call for an event.
+/// A subclass instead of a closure or delegate: no further allocation for a connection, one virtual call for
+/// an event.
 open class SocketWatcher {
     package let socket: Socket
     private var interest = SocketInterest.read
@@ -66,8 +67,8 @@ open class SocketWatcher {
         interest = changed
     }
 
-    /// Called by the set. An error or the end of both directions is found by reading, whether reading is watched or
-    /// not: a socket without any interest is not in the set.
+    /// Called by the set. An error or the end of both directions is found by reading, whether reading is
+    /// watched or not: a socket without any interest is not in the set.
     final func socketIsReady(_ ready: SocketInterest) {
         if !ready.isDisjoint(with: [.read, .ended]) { socketIsReadable() }
         if ready.contains(.write), interest.contains(.write) { socketIsWritable() }

@@ -2,11 +2,11 @@
 
 import Glibc
 
-/// What the operating system said when a call failed.
+/// The operating system's error of a failed call.
 package struct SystemError: Error, Equatable, CustomStringConvertible {
     /// `errno` right after the call.
     package let code: Int32
-    /// The name of the call, with its argument where that helps the reader: `bind 0.0.0.0:8080`.
+    /// The name of the call, with its argument if that helps the reader: `bind 0.0.0.0:8080`.
     package let call: String
 
     package init(_ code: Int32, _ call: String) {

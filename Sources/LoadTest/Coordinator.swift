@@ -4,6 +4,7 @@
 import EventLoop
 import Glibc
 import Options
+import System
 
 /// Leads one run.
 ///
@@ -310,9 +311,4 @@ final class Coordinator {
                 + "\(delivered - lastDelivered) deliveries/s")
         lastDelivered = delivered
     }
-}
-
-extension Duration {
-    /// In seconds, fractions kept.
-    fileprivate var inSeconds: Double { Double(wholeNanoseconds) / 1e9 }
 }

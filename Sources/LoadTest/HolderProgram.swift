@@ -2,6 +2,7 @@
 
 import EventLoop
 import Glibc
+import System
 
 /// The program that the coordinator starts for each share of the clients.
 enum HolderProgram {
@@ -60,18 +61,5 @@ private final class HolderSession {
         } catch {
             control?.send(HolderNews.failed(error.description))
         }
-    }
-}
-
-/// The process's limit of open descriptors.
-enum DescriptorLimit {
-    /// Raises the soft limit to the hard one, which any process may; returns what holds then.
-    static func raise() -> Int {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        return Int(clamping: limit.rlim_cur)
     }
 }

@@ -4,6 +4,7 @@ import Network
 import Options
 import Redis
 import RedisSchema
+import System
 
 /// A checked call.
 struct LoadPlan: Sendable {
@@ -185,7 +186,7 @@ struct LoadPlan: Sendable {
             churnRate: try values.value("churn", IntegerConverter(0...100_000)),
             settleMilliseconds: try values.value(
                 "settle", DurationConverter(.milliseconds(100) ... .seconds(600))
-            ).settleMilliseconds)
+            ).wholeMilliseconds)
     }
 
     private static func issueKey(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError) -> String? {
@@ -273,11 +274,5 @@ extension String {
     /// The text with a part of it exchanged.
     func replacingCharacters(in range: Range<String.Index>, with text: String) -> String {
         self[..<range.lowerBound] + text + self[range.upperBound...]
-    }
-}
-
-extension Duration {
-    fileprivate var settleMilliseconds: Int64 {
-        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
     }
 }

@@ -4,6 +4,7 @@ import EventLoop
 import FoundationEssentials
 import Glibc
 import Options
+import System
 
 /// The load test, start to end.
 enum LoadTestProgram {

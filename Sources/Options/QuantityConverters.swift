@@ -1,7 +1,8 @@
-// Durations and byte sizes as options. The unit is required: a bare number has been read as the wrong unit
+// Durations and byte sizes as options. The unit is required: people have read bare numbers as the wrong unit
 // too often.
 
 import Bytes
+import System
 
 /// A duration with its unit: `500ms`, `30s`, `5m`, `24h`.
 package struct DurationConverter: OptionConverter {
@@ -62,7 +63,7 @@ extension Duration {
     /// The duration as an option takes it: in the largest of `h`, `m`, `s`, `ms` that shows it without a
     /// fraction. Parts under a millisecond are dropped.
     package var optionText: String {
-        let milliseconds = components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+        let milliseconds = wholeMilliseconds
         for (unit, size) in [("h", Int64(3_600_000)), ("m", 60_000), ("s", 1000)]
         where milliseconds != 0 && milliseconds % size == 0 {
             return "\(milliseconds / size)\(unit)"

@@ -1,7 +1,9 @@
 // How long to wait before the next attempt to connect. Pure.
 
-/// Exponential backoff with full jitter: each wait is uniform between a small floor and a ceiling that doubles, so
-/// that the nodes of a cluster do not come back in step.
+import System
+
+/// Exponential backoff with full jitter: each wait is uniform between a small floor and a ceiling that
+/// doubles, so that the nodes of a cluster do not come back in step.
 package struct ReconnectBackoff {
     /// No wait is shorter: a server that closes at once must not be called in a loop.
     static let floor = Duration.milliseconds(20)
@@ -23,7 +25,7 @@ package struct ReconnectBackoff {
 
     /// The next wait; the one after it may be up to twice as long.
     package mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
-        let span = (ceiling - ReconnectBackoff.floor).wholeNanosecondsOfWait
+        let span = (ceiling - ReconnectBackoff.floor).wholeNanoseconds
         ceiling = min(ceiling * 2, maximumCeiling)
         return ReconnectBackoff.floor + .nanoseconds(Int64.random(in: 0...max(0, span), using: &generator))
     }
@@ -31,11 +33,5 @@ package struct ReconnectBackoff {
     /// Starts over: the connection has worked.
     package mutating func reset() {
         ceiling = initialCeiling
-    }
-}
-
-extension Duration {
-    fileprivate var wholeNanosecondsOfWait: Int64 {
-        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
     }
 }

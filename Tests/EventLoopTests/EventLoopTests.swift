@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import EventLoop
@@ -90,8 +91,8 @@ import Testing
         #expect(readyCounts.reduce(0, +) == count)
     }
 
-    /// A socket that is always ready, a mailbox that is filled again while it is emptied, a timer that is always due:
-    /// each of them has its part of a turn, and the turn ends.
+    /// A socket that is always ready, a mailbox that is filled again while it is emptied, a timer that is
+    /// always due: each of them has its part of a turn, and the turn ends.
     @Test(arguments: [true, false]) func turnEndsHoweverMuchThereIsToDo(isWorkLeft: Bool) throws {
         let loop = try EventLoop()
         let (left, right) = try socketPair()

@@ -1,10 +1,11 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import EventLoop
 
-/// Whether this kernel lets the tests use io_uring; where it does not, gateways write one by one, which the other
-/// tests cover.
+/// Whether this kernel lets the tests use io_uring; where it does not, gateways write one by one, which the
+/// other tests cover.
 private let ringIsAllowed: Bool = (try? SendRing()) != nil
 
 @Suite(.enabled(if: ringIsAllowed, "io_uring is not allowed here")) struct SendRingTests {

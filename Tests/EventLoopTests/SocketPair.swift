@@ -1,17 +1,6 @@
-// Two connected sockets, one of them watched.
-
-import Glibc
-import Testing
+// Reading, writing and watching the sockets of a test.
 
 @testable import EventLoop
-
-/// Two connected, non-blocking stream sockets; the caller closes them.
-func socketPair() throws -> (Socket, Socket) {
-    var descriptors: [Int32] = [0, 0]
-    let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-    try #require(socketpair(AF_UNIX, type, 0, &descriptors) == 0)
-    return (Socket(descriptor: descriptors[0]), Socket(descriptor: descriptors[1]))
-}
 
 func write(_ text: String, to socket: Socket) -> Socket.Transfer {
     Array(text.utf8).withUnsafeBytes { socket.write($0) }

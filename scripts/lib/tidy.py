@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 # From the ground up: a module depends on those of lower layers only.
 LAYERS = [
-    ["CLibevent", "CHiredis", "CIoUring"], ["Bytes"], ["EventLoop", "Network", "HTTP", "JSON"], ["WebSocket"], ["Redis"],
+    ["CLibevent", "CHiredis", "CIoUring"], ["Bytes", "System"], ["EventLoop", "Network", "HTTP", "JSON"], ["WebSocket"], ["Redis"],
     ["RedisSchema"], ["Options", "ConsolePage"], ["Gateway", "Publisher", "LoadTest"],
 ]
 # One module each knows a C library.

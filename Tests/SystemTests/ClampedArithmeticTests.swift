@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Options
+@testable import System
 
 @Suite struct ClampedArithmeticTests {
     @Test func sumsStayAtTheEnds() {
