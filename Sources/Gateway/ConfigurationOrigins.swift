@@ -19,7 +19,8 @@ enum AllowedOrigins: Sendable, Equatable {
 
     /// `*`, or a comma-separated list of origins.
     static let converter = TextConverter(
-        expected: "* or a comma-separated list of scheme://host[:port], scheme://*.host[:port], null, file://, or "
+        expected:
+            "* or a comma-separated list of scheme://host[:port], scheme://*.host[:port], null, file://, or "
             + "another scheme:// for all of its pages"
     ) { text -> AllowedOrigins? in
         if text == "*" { return .any }
@@ -33,24 +34,25 @@ enum AllowedOrigins: Sendable, Equatable {
 enum OriginPattern: Sendable, Equatable {
     /// A whole origin in the form of `Origin.normalized`, or `null`.
     case exactly(String)
-    /// Every origin of a scheme: pages of applications and extensions, whose hosts mean nothing or nothing stable.
+    /// Every origin of a scheme: pages of applications and extensions, whose hosts have no stable meaning.
     case scheme(String)
-    /// Hosts below one: what the origin begins with, such as `https://`, and what it ends with, such as `.example.com`
-    /// or `.example.com:8443`.
+    /// Hosts below another: the beginning of the origin, such as `https://`, and its end, such as
+    /// `.example.com` or `.example.com:8443`.
     case below(begin: String, end: String)
 
-    /// - Returns: nil when the text is no item of the list.
+    /// - Returns: nil if the text is not an item of the list.
     init?(_ text: String) {
         if text == "null" {
             self = .exactly(text)
         } else if let scheme = Origin.lonelyScheme(text) {
-            // `https://` alone would be every page of the web.
+            // `https://` alone would allow every page of the web.
             guard Origin.standardPorts[scheme] == nil else { return nil }
             self = .scheme(scheme)
         } else if let star = text.firstRange(of: "://*.") {
             let scheme = text[..<star.lowerBound]
             guard let parent = Origin.normalized("\(scheme)://\(text[star.upperBound...])"),
-                let separator = parent.firstRange(of: "://"), !Origin.isAddress(parent[separator.upperBound...])
+                let separator = parent.firstRange(of: "://"),
+                !Origin.isAddress(parent[separator.upperBound...])
             else { return nil }
             self = .below(
                 begin: String(parent[..<separator.upperBound]), end: "." + parent[separator.upperBound...])
@@ -101,16 +103,16 @@ struct OriginList: Sendable, Equatable {
 enum Origin {
     static let standardPorts = ["http": 80, "ws": 80, "https": 443, "wss": 443]
 
-    /// The scheme of a text that is `scheme://` and nothing else, as browsers write it for files (`file://`), in small
-    /// letters.
+    /// The scheme of a text that is `scheme://` and nothing else, as browsers write it for files (`file://`),
+    /// in small letters.
     static func lonelyScheme(_ text: String) -> String? {
         guard text.hasSuffix("://") else { return nil }
         let scheme = text.dropLast("://".count).lowercased()
         return isScheme(scheme) ? scheme : nil
     }
 
-    /// The form in which origins are compared: lower-case `scheme://host[:port]`, the scheme's own port left out; nil
-    /// when the text is none.
+    /// The form in which origins are compared: lower-case `scheme://host[:port]`, the scheme's own port left
+    /// out; nil if the text is not an origin.
     static func normalized(_ text: String) -> String? {
         let lower = text.lowercased()
         guard let separator = lower.firstRange(of: "://") else { return nil }
@@ -118,22 +120,17 @@ enum Origin {
         let authority = lower[separator.upperBound...]
         guard isScheme(scheme) else { return nil }
         guard let standardPort = standardPorts[scheme] else { return opaque(scheme, authority) }
-        // Endpoint checks host and port; a port is put behind an authority that has none.
-        if let endpoint = Endpoint(authority) {
-            let isStandard = endpoint.port == standardPort
-            return "\(scheme)://"
-                + (isStandard ? String("\(endpoint)".dropLast(":\(endpoint.port)".count)) : "\(endpoint)")
-        }
-        return Endpoint("\(authority):1") == nil ? nil : "\(scheme)://\(authority)"
+        guard let endpoint = Endpoint(authority, defaultPort: standardPort) else { return nil }
+        let port = ":\(endpoint.port)"
+        return "\(scheme)://" + "\(endpoint)".dropLast(endpoint.port == standardPort ? port.count : 0)
     }
 
-    /// Whether `host[:port]` is an address, below which there is nothing.
+    /// Whether `host[:port]` is an address, which has no hosts below it.
     static func isAddress(_ authority: some StringProtocol) -> Bool {
-        let endpoint = Endpoint(authority) ?? Endpoint("\(authority):1")
-        return endpoint.map { IPAddress($0.host) != nil } ?? false
+        Endpoint(authority, defaultPort: 0)?.isAddress == true
     }
 
-    /// Of other schemes: what stands behind `://` is a name that only its application knows, such as an extension's id
+    /// Of other schemes: after `://` stands a name that only its application knows, such as an extension's id
     /// or `-`, perhaps with a port.
     private static func opaque(_ scheme: String, _ authority: Substring) -> String? {
         let host = authority.prefix { $0 != ":" }
@@ -157,7 +154,9 @@ enum Origin {
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
-        case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"): true
+        case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
+            true
         default: false
         }
     }

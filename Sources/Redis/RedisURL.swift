@@ -4,8 +4,11 @@
 //     unix:///path[?db=N]
 //     sentinel://[[user]:password@]host[:port][,host[:port]…]/master[?db=N]      port 26379 by default
 //
-// Credentials, the path and the master's name are percent-decoded. Printing the value never shows the password.
-// Pure value, any thread.
+// Credentials, the path and the master's name are percent-decoded. Printing the value never shows the
+// password. Pure value, any thread.
+
+import Bytes
+import Network
 
 /// Why a text is no Redis URL. The description holds the expected form and nothing of the text: it may carry
 /// a password.
@@ -126,8 +129,8 @@ package struct RedisURL: Sendable, Equatable {
         return copy
     }
 
-    /// The same URL with the password of the sentinels themselves; nil or empty is none, and without sentinels it
-    /// means nothing.
+    /// The same URL with the password of the sentinels themselves; nil or empty is none, and without
+    /// sentinels it means nothing.
     package func withSentinelPassword(_ password: String?) -> RedisURL {
         guard let password, !password.isEmpty, case .master(var sentinels) = route else { return self }
         var copy = self
@@ -186,48 +189,19 @@ package struct RedisURL: Sendable, Equatable {
     }
 
     private static func parseHost(_ text: Substring, defaultPort: Int) throws(RedisURLError) -> Address {
-        var host = text
-        var portText: Substring?
-        if text.hasPrefix("[") {
-            guard let bracket = text.firstIndex(of: "]") else { throw .host }
-            host = text[text.index(after: text.startIndex)..<bracket]
-            let rest = text[text.index(after: bracket)...]
-            guard rest.isEmpty || rest.hasPrefix(":") else { throw .host }
-            portText = rest.isEmpty ? nil : rest.dropFirst()
-            guard host.contains(":"), host.utf8.allSatisfy(isIPv6Byte) else { throw .host }
-        } else {
-            if let colon = text.firstIndex(of: ":") {
-                host = text[..<colon]
-                portText = text[text.index(after: colon)...]
-            }
-            guard !host.isEmpty, host.utf8.allSatisfy(isHostByte) else { throw .host }
+        do throws(Endpoint.Fault) {
+            let endpoint = try Endpoint(parsing: text, defaultPort: defaultPort)
+            guard endpoint.port > 0 else { throw .port }
+            return .tcp(host: endpoint.host, port: endpoint.port)
+        } catch {
+            throw error == .host ? .host : .port
         }
-        guard let portText else { return .tcp(host: String(host), port: defaultPort) }
-        guard let port = number(portText, maximum: 65535), port > 0 else { throw .port }
-        return .tcp(host: String(host), port: port)
     }
 
     private static func parseDatabase(_ text: Substring) throws(RedisURLError) -> Int {
-        guard let database = number(text, maximum: maximumDatabase) else { throw .database }
+        guard let database = unsignedDecimal(text), database <= maximumDatabase else { throw .database }
         return database
     }
-
-    private static func number(_ text: Substring, maximum: Int) -> Int? {
-        guard (1...10).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-            let value = Int(text), value <= maximum
-        else { return nil }
-        return value
-    }
-
-    private static func isHostByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
-        default: false
-        }
-    }
-
-    /// Digits, colons, and `%` and letters, because a link-local address needs its zone (`fe80::1%eth0`).
-    private static func isIPv6Byte(_ byte: UInt8) -> Bool { isHostByte(byte) || byte == 0x3A || byte == 0x25 }
 
     /// nil for a malformed escape, or when the result is not UTF-8.
     private static func percentDecoded(_ text: Substring) -> String? {
@@ -238,26 +212,17 @@ package struct RedisURL: Sendable, Equatable {
                 bytes.append(byte)
                 continue
             }
-            guard let high = rest.popFirst().flatMap(hexValue), let low = rest.popFirst().flatMap(hexValue)
+            guard let high = rest.popFirst().flatMap(Ascii.hexValue), let low = rest.popFirst().flatMap(Ascii.hexValue)
             else { return nil }
             bytes.append(high << 4 | low)
         }
         return String(validating: bytes, as: UTF8.self)
     }
-
-    private static func hexValue(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case 0x30...0x39: byte - 0x30
-        case 0x41...0x46: byte - 0x37
-        case 0x61...0x66: byte - 0x57
-        default: nil
-        }
-    }
 }
 
 extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    /// The URL with `***` for the password; for the user, too, where it stands alone: it may be a password of somebody
-    /// who is used to redis-cli, which takes it for one.
+    /// The URL with `***` for the password; for the user, too, where it stands alone: it may be a password of
+    /// somebody who is used to redis-cli, which takes it for one.
     package var description: String {
         let credentials =
             switch (user, password) {

@@ -94,6 +94,7 @@ private enum Level: String, CaseIterable, Sendable {
     @Test(arguments: [
         ("0.0.0.0:8080", "0.0.0.0", 8080), ("[::]:0", "::", 0), ("[2001:db8::1]:65535", "2001:db8::1", 65535),
         ("redis-1.example:6379", "redis-1.example", 6379), ("my_service:80", "my_service", 80),
+        ("[fe80::1%eth0.7]:80", "fe80::1%eth0.7", 80), ("host.example.:80", "host.example.", 80),
     ])
     func endpointsAreParsedAndPrinted(_ text: String, _ host: String, _ port: Int) throws {
         let endpoint = try #require(EndpointConverter().value(of: text))
@@ -105,7 +106,8 @@ private enum Level: String, CaseIterable, Sendable {
     @Test(arguments: [
         "", "8080", ":8080", "host", "host:", "host:65536", "host:-1", "host:+1", "host:8o", "::1:80",
         "[::1]",
-        "[::1]80", "[1.2.3.4]:80", "[::g]:80", "1.2.3:80", "256.1.1.1:80", "-a:80", "a..b:80", "a b:80",
+        "[::1]80", "[1.2.3.4]:80", "[fe80::1%]:80", "[fe80::1%a/b]:80", ".:80", "a..:80", "[::g]:80", "1.2.3:80",
+        "256.1.1.1:80", "-a:80", "a..b:80", "a b:80",
         "ä:80",
         "host:000080",
     ])

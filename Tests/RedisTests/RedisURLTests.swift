@@ -18,6 +18,9 @@ extension RedisURL {
         #expect(full.database == 15)
         #expect(try RedisURL("REDIS://h/").database == 0)
         #expect(try RedisURL("redis://[::1]:7000").address == .tcp(host: "::1", port: 7000))
+        #expect(
+            try RedisURL("redis://redis.svc.cluster.local.:1").address
+                == .tcp(host: "redis.svc.cluster.local.", port: 1))
         #expect(try RedisURL("redis://[fe80::1%eth0]").address == .tcp(host: "fe80::1%eth0", port: 6379))
     }
 
@@ -81,7 +84,8 @@ extension RedisURL {
         (" redis://h", .blank), ("redis://h\n", .blank), ("redis://h/1 ", .blank),
         ("redis:host", .scheme),
         ("redis://", .host), ("redis://:6379", .host), ("redis://a b", .host), ("redis://[::1", .host),
-        ("redis://[host]", .host), ("redis://[::1]x", .host), ("redis://:pw@", .host),
+        ("redis://[host]", .host), ("redis://[fe80::1%]", .host), ("redis://10.0.0", .host), ("redis://[::1]x", .host),
+        ("redis://:pw@", .host),
         ("redis://h:", .port), ("redis://h:0", .port), ("redis://h:65536", .port), ("redis://h:6x", .port),
         ("redis://h:1:2", .port), ("redis://h/a", .database), ("redis://h/-1", .database),
         ("redis://h/2147483647", .database), ("redis://h/1/2", .database), ("redis://h/?db=1", .database),
@@ -101,8 +105,8 @@ extension RedisURL {
         #expect(throws: expected) { try RedisURL(text) }
     }
 
-    /// Where a character in a password need not be escaped it is taken as it stands; where it must be, the error says
-    /// how.
+    /// Where a character in a password need not be escaped it is taken as it stands; where it must be, the
+    /// error says how.
     @Test func specialCharactersOfPasswordsAreTakenOrExplained() throws {
         #expect(try RedisURL("redis://:a@b:c?d#e@h:1/2").password == "a@b:c?d#e")
         #expect(try RedisURL("redis://:a%2Fb%3F%23%40%25@h").password == "a/b?#@%")

@@ -5,9 +5,9 @@ import Network
 
 /// Finds the client behind proxies.
 enum ClientAddress {
-    /// The peer's address; or, if the peer is a trusted proxy, the last address of X-Forwarded-For that is not one
-    /// itself. Entries further left are the client's own word and prove nothing. An entry that is no address ends the
-    /// walk at the proxy that wrote it.
+    /// The peer's address; or, if the peer is a trusted proxy, the last address of X-Forwarded-For that is
+    /// not one itself. Entries further left are the client's own word and prove nothing. An entry that is no
+    /// address ends the walk at the proxy that wrote it.
     static func find(_ request: HttpRequestHead, peer: IPAddress, trusted: [CidrBlock]) -> IPAddress {
         var client = peer
         guard isTrusted(client, trusted) else { return client }
@@ -23,10 +23,9 @@ enum ClientAddress {
         trusted.contains { $0.contains(address) }
     }
 
-    /// An address, perhaps in brackets or with a port as some proxies write it: `a.b.c.d:port`, `[v6]`, `[v6]:port`.
+    /// An address, perhaps in brackets or with a port as some proxies write it: `a.b.c.d:port`, `[v6]`,
+    /// `[v6]:port`.
     private static func parse(_ entry: String) -> IPAddress? {
-        // A port is put behind an address in brackets that has none: Endpoint sees to the brackets.
-        let text = entry.hasPrefix("[") && entry.hasSuffix("]") ? entry + ":0" : entry
-        return IPAddress(text) ?? Endpoint(text).flatMap { IPAddress($0.host) }
+        IPAddress(entry) ?? Endpoint(entry, defaultPort: 0).flatMap { IPAddress($0.host) }
     }
 }
