@@ -51,7 +51,7 @@ public enum Ascii {
         byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
     }
 
-    /// A byte as an error line shows it: the character if one sees it, otherwise its number.
+    /// A byte as an error line shows it: the character if it is visible, otherwise its number.
     @inlinable
     public static func shown(_ byte: UInt8) -> String {
         isVisible(byte) ? "\(UnicodeScalar(byte))" : "0x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)

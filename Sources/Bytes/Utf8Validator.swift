@@ -46,8 +46,8 @@ package struct Utf8Validator: Sendable {
         return validator.accept(bytes) && validator.isAtBoundary
     }
 
-    /// Where a buffer stops being UTF-8: the first byte that nothing valid has there, its length when a character is
-    /// cut off by the end; nil if it is valid.
+    /// Where a buffer stops being UTF-8: the first byte that nothing valid has there, its length when a
+    /// character is cut off by the end; nil if it is valid.
     /// - Complexity: O(count).
     package static func fault(in bytes: UnsafeRawBufferPointer) -> Int? {
         let pieceBytes = 4096

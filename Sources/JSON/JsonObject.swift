@@ -1,6 +1,6 @@
-// The members of a JSON object without losing a byte of their values: a parser that builds numbers and
-// dictionaries would change what is passed on. Works only on text that the JSON validator has accepted, so it
-// needs no errors of its own.
+// The members of a JSON object with the exact bytes of their values: a parser that builds numbers and
+// dictionaries would change them. Works only on text that the JSON validator has accepted, so it needs no
+// errors of its own.
 
 /// The members of one JSON object, values as ranges of its text. Any thread.
 package struct JsonObject {
@@ -15,7 +15,7 @@ package struct JsonObject {
     /// Reads the members in the order of the text.
     ///
     /// - Parameter json: valid JSON (RFC 8259).
-    /// - Returns: nil when the value is no object.
+    /// - Returns: nil if the value is not an object.
     package init?(validJson json: [UInt8]) {
         var scanner = Scanner(json: json)
         scanner.skipBlanks()
@@ -36,7 +36,7 @@ package struct JsonObject {
         self.members = members
     }
 
-    /// The text of a JSON string, quotes included; nil when the value is no string or holds half a surrogate
+    /// The text of a JSON string, quotes included; nil if the value is not a string or holds half a surrogate
     /// pair, which has no UTF-8.
     package static func text(ofString json: ArraySlice<UInt8>) -> [UInt8]? {
         guard json.first == 0x22 else { return nil }
@@ -104,7 +104,7 @@ private struct Scanner {
         while let byte = current, byte == 0x20 || (0x09...0x0D).contains(byte) { position += 1 }
     }
 
-    /// Skips one value and returns where it stands.
+    /// Skips one value and returns its place.
     mutating func skipValue() -> Range<Int> {
         let start = position
         var depth = 0

@@ -28,13 +28,13 @@ package enum JsonValidator {
     }
 }
 
-/// Why a text is no JSON. Says nothing of the text but where and which one byte is at fault.
+/// Why a text is not JSON. Shows only the place of the fault and the one byte there.
 package struct JsonFault: Equatable, Sendable, CustomStringConvertible {
-    /// What would have gone on, in words.
+    /// What the grammar expects there, in words.
     package let expected: String
-    /// How many bytes in front of the fault are well formed.
+    /// The number of well-formed bytes before the fault.
     package let offset: Int
-    /// The byte that stands there; nil at the end of the text.
+    /// The byte at the fault; nil at the end of the text.
     package let found: UInt8?
 
     /// One line of ASCII: `expected , or } at byte 17, found x`.
@@ -132,7 +132,8 @@ private struct JsonScanner {
         case UInt8(ascii: "t"): return literal("true") ? .afterValue : .invalid
         case UInt8(ascii: "f"): return literal("false") ? .afterValue : .invalid
         case UInt8(ascii: "n"): return literal("null") ? .afterValue : .invalid
-        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return number() ? .afterValue : .invalid
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+            return number() ? .afterValue : .invalid
         default: return invalid("a value")
         }
     }
@@ -215,7 +216,9 @@ private struct JsonScanner {
             return true
         case UInt8(ascii: "u"):
             for _ in 0..<4 {
-                guard position < bytes.count, Ascii.hexValue(bytes[position]) != nil else { return fail("a hex digit") }
+                guard position < bytes.count, Ascii.hexValue(bytes[position]) != nil else {
+                    return fail("a hex digit")
+                }
                 position += 1
             }
             return true

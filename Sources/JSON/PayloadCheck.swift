@@ -1,4 +1,4 @@
-// The one question that the broadcaster asks about a published payload before it becomes a frame.
+// The check of a published payload before the broadcaster makes a frame of it.
 // Runs once for each published message, on the subscriber's thread.
 
 import Bytes
@@ -25,8 +25,9 @@ package enum PayloadCheck: Sendable, Equatable {
         }
     }
 
-    /// Where and why a payload is not valid, in one line of ASCII that says nothing else of it; nil if it is valid.
-    /// - Complexity: O(count): for what is told at most now and then.
+    /// Where and why a payload is invalid, in one line of ASCII that shows nothing else of it; nil if it is
+    /// valid.
+    /// - Complexity: O(count): for rare reports.
     package static func fault(in payload: UnsafeRawBufferPointer) -> String? {
         if let offset = Utf8Validator.fault(in: payload) {
             let found = offset < payload.count ? Ascii.shown(payload[offset]) : "the end"

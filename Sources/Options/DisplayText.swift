@@ -1,17 +1,20 @@
-// Foreign text on a terminal or in a log: what could drive it is written out, and what it takes of a line is counted.
+// Foreign text on a terminal or in a log: escapes whatever could control a terminal, and counts columns.
 // Pure.
 
-/// Turns bytes of anybody into text that does nothing but show itself.
+import Bytes
+
+/// Turns untrusted bytes into text that is safe to show.
 package enum DisplayText {
-    /// Marks that something has been left out.
+    /// Marks a cut.
     package static let ellipsis = "…"
 
-    /// The text of bytes that may be anything. Characters that are not seen, or that do more than be seen (control
-    /// characters and with them every escape sequence, those that turn the direction of writing), are written out
-    /// as `\n` or `\u{1b}`; bytes that are no UTF-8 as `\xff`.
+    /// The text of any bytes. Invisible characters and those that control a terminal (control characters, and
+    /// with them every escape sequence; marks that turn the direction of writing) are escaped as `\n` or
+    /// `\u{1b}`; bytes that are not UTF-8 as `\xff`.
     ///
-    /// - Parameter columnCount: the most columns of the result, the ellipsis included when it had to be cut.
-    /// - Complexity: O(columns shown), also when there are megabytes.
+    /// - Parameter columnCount: the most columns of the result, which ends with an ellipsis if it had to be
+    ///   cut.
+    /// - Complexity: O(columns shown), even for megabytes.
     package static func text(_ bytes: [UInt8], columnCount: Int = .max) -> String {
         var line = Line(columnCount: columnCount)
         var parser = UTF8.ForwardParser()
@@ -24,54 +27,23 @@ package enum DisplayText {
                 position += encoded.count
                 line.append(UTF8.decode(encoded))
             case .error(let length):
-                for byte in bytes[position..<position + length] { line.append(escape: "\\x\(hex(UInt32(byte)))") }
+                for byte in bytes[position..<position + length] {
+                    line.append(escape: "\\x\(hex(UInt32(byte)))")
+                }
                 position += length
             }
         }
         return line.text
     }
 
-    /// As with bytes.
+    /// The same for a text.
     package static func text(_ text: String, columnCount: Int = .max) -> String {
         self.text(Array(text.utf8), columnCount: columnCount)
     }
 
-    /// A JSON string with its quotes; what `text` writes out is escaped as JSON escapes it.
-    ///
-    /// - Parameter maximumCount: characters that are shown at most, and an ellipsis when there are more.
-    package static func quoted(_ text: String, maximumCount: Int = .max) -> String {
-        var result = "\""
-        for (index, scalar) in text.unicodeScalars.enumerated() {
-            guard index < maximumCount else {
-                result += ellipsis
-                break
-            }
-            switch scalar {
-            case "\"", "\\": result += "\\" + String(scalar)
-            case "\n": result += "\\n"
-            case _ where isHarmless(scalar): result.unicodeScalars.append(scalar)
-            default:
-                for unit in String(scalar).utf16 {
-                    let digits = String(unit, radix: 16)
-                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-                }
-            }
-        }
-        return result + "\""
-    }
-
-    /// How many columns a text takes that has come out of `text`.
+    /// The columns that a result of `text` takes.
     package static func width(of text: String) -> Int {
         text.unicodeScalars.reduce(0) { $0 + columns(of: $1) }
-    }
-
-    /// Whether a character does nothing on a terminal but show itself or join the one before it.
-    package static func isHarmless(_ scalar: UnicodeScalar) -> Bool {
-        if (0x20..<0x7F).contains(scalar.value) { return true }
-        return switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: false
-        default: true
-        }
     }
 
     fileprivate static func hex(_ value: UInt32) -> String {
@@ -79,8 +51,9 @@ package enum DisplayText {
         return digits.count < 2 ? "0" + digits : digits
     }
 
-    /// As terminals count: marks stand on the letter before them, and the letters of East Asia and most pictures
-    /// are two columns wide (Unicode Standard Annex 11, by blocks: a terminal's own table may differ at their edges).
+    /// As terminals count: marks stand on the letter before them, and the letters of East Asia and most
+    /// pictures are two columns wide (Unicode Standard Annex 11, by blocks: a terminal's own table may differ
+    /// at their edges).
     fileprivate static func columns(of scalar: UnicodeScalar) -> Int {
         guard scalar.value >= 0x300 else { return 1 }
         switch scalar.properties.generalCategory {
@@ -92,7 +65,8 @@ package enum DisplayText {
 
     private static let wide: [ClosedRange<UInt32>] = [
         0x1100...0x115F, 0x231A...0x231B, 0x23E9...0x23EC, 0x2E80...0x303E, 0x3041...0xA4CF, 0xA960...0xA97F,
-        0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1F64F,
+        0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6,
+        0x1F300...0x1F64F,
         0x1F680...0x1F6FF, 0x1F7E0...0x1F7EB, 0x1F900...0x1F9FF, 0x1FA70...0x1FAFF, 0x20000...0x3FFFD,
     ]
 
@@ -101,7 +75,7 @@ package enum DisplayText {
         private let columnCount: Int
         private var shown = ""
         private var usedCount = 0
-        /// What still leaves a column for the ellipsis.
+        /// The part that leaves a column for the ellipsis.
         private var beforeEllipsis = ""
         private(set) var isFull = false
 
@@ -113,7 +87,7 @@ package enum DisplayText {
         }
 
         mutating func append(_ scalar: UnicodeScalar) {
-            guard DisplayText.isHarmless(scalar) else { return append(escape: Line.escape(scalar)) }
+            guard scalar.isHarmless else { return append(escape: Line.escape(scalar)) }
             append(String(scalar), columns: DisplayText.columns(of: scalar))
         }
 

@@ -1,9 +1,10 @@
-// What the user got wrong, in one line. The caller writes it to stderr and exits with status 2.
+// A mistake of the user, in one line. The caller writes it to stderr and exits with status 2.
+
+import Bytes
 
 /// A wrong option, value, environment variable or argument.
 package struct UsageError: Error, Equatable, CustomStringConvertible {
-    /// One line without a line feed: what is wrong, where it was given, and the expected form. Never holds a
-    /// secret.
+    /// One line without a line feed: what is wrong, where, and the expected form. Never holds a secret.
     package let description: String
 
     /// An error with a sentence of its own; control characters are shown escaped, so that it stays one line.
@@ -16,15 +17,14 @@ package struct UsageError: Error, Equatable, CustomStringConvertible {
     /// - Parameters:
     ///   - origin: the option or the environment variable, such as `--workers` or `GATEWAY_WORKERS`.
     ///   - value: the given text, or nil when it is secret.
-    ///   - fault: what is wrong with it, where that is known.
+    ///   - fault: what is wrong with it, if known.
     package init(origin: String, value: String?, fault: String? = nil, expected: String) {
         let shown = value.map { " \"\(Self.printable($0, maximumCount: 80))\"" } ?? ""
         let reason = fault.map { ": \($0);" } ?? ","
         self.init("\(origin): invalid value\(shown)\(reason) expected \(expected)")
     }
 
-    /// A text with control characters, and others that are not seen, escaped and its length bounded (an error line is
-    /// no place for a megabyte).
+    /// A text with control characters and invisible ones escaped, cut to a length that fits an error line.
     static func printable(_ text: String, maximumCount: Int) -> String {
         var shown = ""
         var count = 0
@@ -33,7 +33,7 @@ package struct UsageError: Error, Equatable, CustomStringConvertible {
             count += 1
             switch scalar.value {
             case 0x0A: shown += "\\n"
-            case _ where DisplayText.isHarmless(scalar): shown.unicodeScalars.append(scalar)
+            case _ where scalar.isHarmless: shown.unicodeScalars.append(scalar)
             default: shown += "\\u{\(String(scalar.value, radix: 16))}"
             }
         }

@@ -1,6 +1,7 @@
 // `publisher revoke`: from its options to its exit code, and what it tells. Main thread; everything here blocks.
 
 import Glibc
+import JSON
 import Options
 import Redis
 
@@ -76,8 +77,13 @@ struct RevokeProgram {
         let elapsed = ContinuousClock.now - start
         if job.isJson {
             console.result(
-                "{\"ending\":\"\(ending.rawValue)\",\"tokens\":\(revoked.count),\"connections\":\(connectedCount),"
-                    + "\"records\":\(revoker.recordCount),\"seconds\":\(Tally.secondsText(elapsed))}")
+                JsonLine.object {
+                    $0.member("ending", ending.rawValue)
+                    $0.member("tokens", revoked.count)
+                    $0.member("connections", connectedCount)
+                    $0.member("records", revoker.recordCount)
+                    $0.member("seconds", json: Tally.secondsText(elapsed).utf8)
+                })
         } else if !job.isQuiet {
             for one in revoked { console.result("\(one.token): \(RevokeProgram.text(one.connection))") }
             if ending == .complete || !revoked.isEmpty { console.result(summary(revoked.count, connectedCount)) }

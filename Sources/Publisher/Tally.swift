@@ -1,7 +1,9 @@
 // What became of the notices of a file, and how it is told: the summary and its JSON form. Pure.
 
-import RedisSchema
+import JSON
 import Options
+import RedisSchema
+import System
 
 /// The count of a file's notices by outcome.
 struct Tally: Equatable {
@@ -42,26 +44,28 @@ struct Tally: Equatable {
     ///
     /// - Parameter nextLine: where to go on; nil when there is nothing left.
     func json(ending: Ending, elapsed: Duration, nextLine: Int? = nil) -> String {
-        "{\"ending\":\"\(ending.rawValue)\",\"sent\":\(sentCount),\"receivers\":\(receiverCount),"
-            + "\"errors\":\(errorCount),\"badLines\":\(badLineCount),\"refused\":\(refusedCount),"
-            + "\"unanswered\":\(unansweredCount),"
-            + (nextLine.map { "\"nextLine\":\($0)," } ?? "") + "\"seconds\":\(Self.secondsText(elapsed))}"
+        JsonLine.object {
+            $0.member("ending", ending.rawValue)
+            $0.member("sent", sentCount)
+            $0.member("receivers", receiverCount)
+            $0.member("errors", errorCount)
+            $0.member("badLines", badLineCount)
+            $0.member("refused", refusedCount)
+            $0.member("unanswered", unansweredCount)
+            if let nextLine { $0.member("nextLine", nextLine) }
+            $0.member("seconds", json: Self.secondsText(elapsed).utf8)
+        }
     }
 
-    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the program: any
-    /// number may stand in an answer.
+    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the program:
+    /// any number may stand in an answer.
     mutating func addSent(receiverCount count: Int) {
         sentCount += 1
         receiverCount = receiverCount.addingClamped(count)
     }
 
     /// Seconds with three decimals: `0.042`.
-    static func secondsText(_ duration: Duration) -> String {
-        let milliseconds =
-            duration.components.seconds * 1000 + duration.components.attoseconds / 1_000_000_000_000_000
-        let fraction = String(milliseconds % 1000)
-        return "\(milliseconds / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
-    }
+    static func secondsText(_ duration: Duration) -> String { Quantity.decimal(duration.inSeconds) }
 }
 
 /// What became of the notice for one room.
@@ -88,17 +92,14 @@ enum RoomResult: Equatable {
 
     /// The line for programs: a JSON object with `nodes` or `error`.
     func json(room: RoomId) -> String {
-        var bytes = Array(#"{"room":\#(DisplayText.quoted(room.description))"#.utf8)
-        switch self {
-        case .nodes(let count): bytes += #","nodes":\#(count)"#.utf8
-        case .refused(let answer): appendError(answer, to: &bytes)
-        case .unanswered: appendError("no answer", to: &bytes)
-        case .unsent: appendError("not sent", to: &bytes)
+        JsonLine.object {
+            $0.member("room", room.description)
+            switch self {
+            case .nodes(let count): $0.member("nodes", count)
+            case .refused(let answer): $0.member("error", answer)
+            case .unanswered: $0.member("error", "no answer")
+            case .unsent: $0.member("error", "not sent")
+            }
         }
-        return String(decoding: bytes, as: UTF8.self) + "}"
-    }
-
-    private func appendError(_ text: String, to bytes: inout [UInt8]) {
-        bytes += #","error":\#(DisplayText.quoted(text))"#.utf8
     }
 }

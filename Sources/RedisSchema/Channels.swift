@@ -6,23 +6,25 @@ package struct Channels: Sendable {
     /// The form of a prefix, for error messages.
     package static let prefixForm = "at most 64 bytes without control characters, not beginning with room:"
 
-    /// What stands before a room's id.
+    /// The prefix of a room's id.
     package let roomPrefix: [UInt8]
     private let gatewayPrefix: [UInt8]
 
-    /// - Parameter prefix: in front of every name; empty by default, so that rooms are `room:<id>`.
+    /// - Parameter prefix: of every name; empty by default, so that rooms are `room:<id>`.
     package init(prefix: String = "") {
         roomPrefix = Array((prefix + "room:").utf8)
         gatewayPrefix = Array((prefix + "gateway:").utf8)
     }
 
-    /// Whether a text may stand in front of all names: empty, or of the same characters as an identity.
+    /// Whether a text may be the prefix of all names: empty, or of the same characters as an identity.
     ///
-    /// Behind `room:` everything would be a room of an installation without a prefix: a client there that asks for
-    /// `x:gateway:n1` would be told of tokens. No other begin makes names of the two the same, because neither a node's
-    /// id nor a token nor a reply's id can have a colon, and every name of ours has one behind its prefix.
+    /// With the prefix `room:x:` every name would be a room of an installation without a prefix: a client
+    /// there that joins `x:gateway:n1` would receive tokens. No other prefix makes names of the two the same,
+    /// because neither a node's id nor a token nor a reply's id can have a colon, and every name of ours has
+    /// one after its prefix.
     package static func isPrefix(_ text: String) -> Bool {
-        text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil) && !text.utf8.starts(with: "room:".utf8)
+        text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil)
+            && !text.utf8.starts(with: "room:".utf8)
     }
 
     /// The channel to which a room's notices are published.
@@ -32,18 +34,21 @@ package struct Channels: Sendable {
     /// the node.
     package func gateway(_ nodeId: String) -> [UInt8] { gatewayPrefix + Array(nodeId.utf8) }
 
-    /// A channel for the answers to one question to nodes. No node has it for its own: a node's id has no colon.
+    /// A channel for the answers to one question to nodes. It is never a node's own channel: a node's id has
+    /// no colon.
     package func reply(_ id: ReplyId) -> [UInt8] { gatewayPrefix + Array("reply:\(id)".utf8) }
 
-    /// The room of a channel; nil when the channel is no room's.
+    /// The room of a channel; nil if it is not the channel of a room.
     package func room(ofChannel channel: [UInt8]) -> RoomId? {
         channel.withUnsafeBytes { room(ofChannel: $0) }
     }
 
-    /// The room of a channel; nil when the channel is no room's.
+    /// The room of a channel; nil if it is not the channel of a room.
     package func room(ofChannel channel: UnsafeRawBufferPointer) -> RoomId? {
         let prefixBytes = roomPrefix.count
-        guard channel.count > prefixBytes, channel.prefix(prefixBytes).elementsEqual(roomPrefix) else { return nil }
+        guard channel.count > prefixBytes, channel.prefix(prefixBytes).elementsEqual(roomPrefix) else {
+            return nil
+        }
         return RoomId(UnsafeRawBufferPointer(rebasing: channel[prefixBytes...]))
     }
 }
@@ -52,10 +57,10 @@ package struct Channels: Sendable {
 package struct Keys: Sendable {
     private let clientPrefix: [UInt8]
     private let nodePrefix: [UInt8]
-    /// The set of the ids of all nodes, `roomcast:nodes`: those whose report is gone are taken out now and then.
+    /// The set of the ids of all nodes, `roomcast:nodes`; nodes remove ids without a report now and then.
     package let nodes: [UInt8]
 
-    /// - Parameter prefix: in front of every name; empty by default, so that records are `client:<token>`.
+    /// - Parameter prefix: of every name; empty by default, so that records are `client:<token>`.
     package init(prefix: String = "") {
         clientPrefix = Array((prefix + "client:").utf8)
         nodePrefix = Array((prefix + "node:").utf8)
@@ -77,13 +82,13 @@ package struct Keys: Sendable {
     /// The key of a token's record.
     package func client(_ token: Token) -> [UInt8] { clientPrefix + token.bytes }
 
-    /// The token of a record's key; nil when the key is none.
+    /// The token of a record's key; nil for another key.
     package func token(ofClient key: [UInt8]) -> Token? {
         guard key.starts(with: clientPrefix) else { return nil }
         return Token(Array(key.dropFirst(clientPrefix.count)))
     }
 
-    /// The glob that all keys of records match, for SCAN: what has a meaning in globs is escaped in the prefix.
+    /// The glob that all keys of records match, for SCAN: special characters in the prefix are escaped.
     package var clientPattern: [UInt8] {
         clientPrefix.flatMap { byte in
             [UInt8]("*?[]^\\".utf8).contains(byte) ? [UInt8(ascii: "\\"), byte] : [byte]
@@ -101,7 +106,7 @@ package enum ClientField: String, CaseIterable, Sendable {
     case isLogin
     /// Unix time in milliseconds.
     case issuedAt
-    /// The TTL with which the record was written, in seconds: nodes with other settings reckon with it.
+    /// The TTL with which the record was written, in seconds: nodes with other settings use it, too.
     case ttl
     /// The id of the node that holds the connection. Written on connecting, like the six below.
     case node
@@ -115,9 +120,9 @@ package enum ClientField: String, CaseIterable, Sendable {
     case connection
     /// The connection's place among those of its token, given out by Redis: a later one has a higher number.
     case order
-    /// The last place that was given out, when the record does not name that connection yet.
+    /// The last place given out, if the record does not name that connection yet.
     case allotted
-    /// The only rooms that the token may enter, joined by commas; a record without it may enter any. Written when the
-    /// token is issued.
+    /// The only rooms that the token may enter, joined by commas; a record without it may enter any. Written
+    /// when the token is issued.
     case allowedRooms
 }

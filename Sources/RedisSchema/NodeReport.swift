@@ -1,19 +1,20 @@
-// What a node tells of itself in Redis: the hash `node:<id>`, written by the node every two seconds, read by the
-// console and the publisher. Pure value, any thread.
+// What a node reports about itself in Redis: the hash `node:<id>`, which the node writes every two seconds
+// and the console and the publisher read. Pure value, any thread.
 
-/// One report of one node. Counters count from the node's start. Rates are made from two reports of the same start by
-/// the difference of their `uptimeMilliseconds`, so that no two machines' clocks are compared.
+/// One report of one node. Counters count from the node's start. Rates are made from two reports of the same
+/// start by the difference of their `uptimeMilliseconds`, so that no two machines' clocks are compared.
 package struct NodeReport: Equatable, Sendable {
-    /// Upper bounds of `publishToFlush` in seconds, ascending: from a message that leaves in the turn in which it
-    /// came, to one that waited for seconds behind an overloaded worker. What is above them all is the last number.
+    /// Upper bounds of `publishToFlush` in seconds, ascending: from a message that leaves in the turn in
+    /// which it came, to one that waited for seconds behind an overloaded worker. What is above them all is
+    /// the last number.
     package static let publishToFlushBounds: [Double] = [
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
     ]
     /// The time from one report to the next.
     package static let interval = Duration.seconds(2)
-    /// The key's life: four reports may fail in a row before a node is taken for gone.
+    /// The key's life: a node counts as gone after four reports in a row have failed.
     package static let lifeSeconds: Int64 = 10
-    /// The largest rooms that each worker tells, at most.
+    /// The most rooms that each worker reports, the largest ones.
     package static let topRoomCount = 50
 
     private static let maximumNameBytes = 64
@@ -24,8 +25,8 @@ package struct NodeReport: Equatable, Sendable {
     private static let maximumBoundCount = 64
 
     package var id: String
-    /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the one by which
-    /// it reaches Redis, or its host name.
+    /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the one
+    /// by which it reaches Redis, or its host name.
     package var address = ""
     package var version = ""
     /// Unix time in milliseconds by the node's clock: to show, and to tell one start of a node from another.
@@ -44,7 +45,7 @@ package struct NodeReport: Equatable, Sendable {
     /// Messages handed to clients.
     package var delivered: UInt64 = 0
     package var writtenBytes: UInt64 = 0
-    /// Bytes that wait for clients that read slowly.
+    /// Bytes queued for clients that read slowly.
     package var queueBytes: UInt64 = 0
     package var tokensIssued: UInt64 = 0
     package var handshakes: UInt64 = 0
@@ -77,9 +78,8 @@ package struct NodeReport: Equatable, Sendable {
         self.id = id
     }
 
-    /// The node's largest rooms with members summed over the workers, largest first. A room that is large on one
-    /// worker and not among the largest of another is counted too low: this is a glance, `RoomListMessage` is
-    /// exact.
+    /// The node's largest rooms with members summed over the workers, largest first. A room that is large on
+    /// one worker but not among the largest of another is counted too low; `RoomListMessage` is exact.
     package var topRooms: [RoomMembers] {
         RoomMembers.merged(workerRooms.values.joined())
     }
@@ -99,7 +99,7 @@ package struct NodeReport: Equatable, Sendable {
 
     // MARK: The hash
 
-    /// The field in which a worker tells its largest rooms.
+    /// The field in which a worker reports its largest rooms.
     package static func roomsField(worker: Int) -> String { "rooms:\(worker)" }
 
     /// The fields and values that the node's first worker writes: all but the rooms.
@@ -109,7 +109,8 @@ package struct NodeReport: Equatable, Sendable {
             ("uptime", "\(uptimeMilliseconds)"), ("workers", "\(workers)"), ("ready", isReady ? "1" : "0"),
             ("draining", isDraining ? "1" : "0"), ("connections", "\(connections)"),
             ("connectionsLimit", "\(connectionsLimit)"), ("rooms", "\(rooms)"), ("received", "\(received)"),
-            ("delivered", "\(delivered)"), ("writtenBytes", "\(writtenBytes)"), ("queueBytes", "\(queueBytes)"),
+            ("delivered", "\(delivered)"), ("writtenBytes", "\(writtenBytes)"),
+            ("queueBytes", "\(queueBytes)"),
             ("tokensIssued", "\(tokensIssued)"), ("handshakes", "\(handshakes)"), ("rejected", "\(rejected)"),
             ("closes", closes.map { "\($0.reason)=\($0.count)" }.joined(separator: ",")),
             ("publishToFlush", publishToFlush.map { "\($0)" }.joined(separator: ",")),
@@ -117,17 +118,19 @@ package struct NodeReport: Equatable, Sendable {
         ]
     }
 
-    /// Reads a reply of HGETALL: names and values in turn. What is missing or has another form is zero or empty, so
-    /// that nodes of several versions can be looked at together.
+    /// Reads a reply of HGETALL: names and values in turn. What is missing or has another form is zero or
+    /// empty, so that nodes of several versions can be looked at together.
     ///
-    /// - Returns: nil when the hash is none of a running node: it is gone, or only a worker's rooms are left of it.
+    /// - Returns: nil when the hash is none of a running node: it is gone, or only a worker's rooms are left
+    ///   of it.
     /// - Complexity: O(bytes).
     package init?(id: String, hash: [[UInt8]]) {
         self.init(id: id)
         var texts: [String: String] = [:]
         for index in stride(from: 0, to: hash.count - 1, by: 2) {
             // No field that a node writes has as many bytes: what has more is not worth its memory.
-            guard hash[index].count <= Self.maximumNameBytes, hash[index + 1].count <= Self.maximumFieldBytes else {
+            guard hash[index].count <= Self.maximumNameBytes, hash[index + 1].count <= Self.maximumFieldBytes
+            else {
                 continue
             }
             let name = String(decoding: hash[index], as: UTF8.self)

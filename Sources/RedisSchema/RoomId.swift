@@ -2,77 +2,53 @@
 // Swift String compares by canonical equivalence ("é" as one scalar or as two is equal) and a Redis channel
 // by its bytes.
 
-/// The id of a room: 1...128 bytes of UTF-8 without control characters and commas. A comma separates rooms wherever
-/// clients name them, so that no client could be in a room with one.
-package struct RoomId: Hashable, Sendable, CustomStringConvertible {
+/// The id of a room: 1...128 bytes of UTF-8 without control characters and commas. A comma separates rooms
+/// wherever clients name them, so that no client could be in a room with one.
+package struct RoomId: ByteParsable, Hashable, Sendable, CustomStringConvertible {
     /// The longest id, by the contract.
     package static var maximumBytes: Int { 128 }
 
     /// The UTF-8 text.
     package let bytes: [UInt8]
 
-    /// - Returns: nil when the bytes are no valid id.
+    /// - Returns: nil if the bytes are not a valid id.
     /// - Complexity: O(bytes), and O(1) when there are too many.
     package init?(_ bytes: UnsafeRawBufferPointer) {
-        guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes), !bytes.contains(0x2C) else {
+        guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes), !bytes.contains(0x2C)
+        else {
             return nil
         }
         self.bytes = bytes
     }
 
-    /// - Returns: nil when the bytes are no valid id.
-    package init?(_ bytes: [UInt8]) {
-        guard let id = bytes.withUnsafeBytes({ RoomId($0) }) else { return nil }
-        self = id
-    }
-
-    /// - Returns: nil when the text is no valid id.
-    package init?(_ text: String) {
-        var text = text
-        guard let id = text.withUTF8({ RoomId(UnsafeRawBufferPointer($0)) }) else { return nil }
-        self = id
-    }
-
     package var description: String { String(decoding: bytes, as: UTF8.self) }
 
-    /// In one go: the array's own hashing takes byte by byte, and every message looks its room up.
+    /// Hashes all bytes at once: the array's own hashing takes them one by one, and every message looks its
+    /// room up.
     package func hash(into hasher: inout Hasher) {
         bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
     }
 }
 
 /// A user id or a device id: 1...256 bytes of UTF-8 without control characters.
-package struct Identity: Hashable, Sendable, CustomStringConvertible {
+package struct Identity: ByteParsable, Hashable, Sendable, CustomStringConvertible {
     /// The longest identity, by the contract.
     package static var maximumBytes: Int { 256 }
 
     /// The UTF-8 text.
     package let bytes: [UInt8]
 
-    /// - Returns: nil when the bytes are no valid identity.
+    /// - Returns: nil if the bytes are not a valid identity.
     /// - Complexity: O(bytes), and O(1) when there are too many.
     package init?(_ bytes: UnsafeRawBufferPointer) {
         guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes) else { return nil }
         self.bytes = bytes
     }
 
-    /// - Returns: nil when the bytes are no valid identity.
-    package init?(_ bytes: [UInt8]) {
-        guard let identity = bytes.withUnsafeBytes({ Identity($0) }) else { return nil }
-        self = identity
-    }
-
-    /// - Returns: nil when the text is no valid identity.
-    package init?(_ text: String) {
-        var text = text
-        guard let identity = text.withUTF8({ Identity(UnsafeRawBufferPointer($0)) }) else { return nil }
-        self = identity
-    }
-
     package var description: String { String(decoding: bytes, as: UTF8.self) }
 }
 
-/// What room ids and identities have in common.
+/// The rule that room ids and identities share.
 enum NameRule {
     /// The bytes as an array when they are 1...maximum bytes of UTF-8 without control characters.
     static func checked(_ bytes: UnsafeRawBufferPointer, maximumBytes: Int) -> [UInt8]? {

@@ -1,5 +1,5 @@
-// Rooms and how many clients are in them, as nodes tell them in Redis: in the field `rooms:<worker>` of a report,
-// and on request all of them on a reply channel. Pure values, any thread.
+// Rooms and the number of their clients, as nodes report them in Redis: the largest in the field
+// `rooms:<worker>` of a report, and on request all of them on a reply channel. Pure values, any thread.
 
 /// A room and the number of its clients somewhere: on a worker, on a node, on all of them.
 ///
@@ -19,8 +19,8 @@ package struct RoomMembers: Equatable, Sendable {
             ? left.count > right.count : left.room.bytes.lexicographicallyPrecedes(right.room.bytes)
     }
 
-    /// Each room once, its members summed, largest first. A sum beyond all numbers is the largest of them: anybody
-    /// may have written what is read.
+    /// Each room once, its members summed, largest first. A sum that overflows is the largest number:
+    /// what is read may come from anyone.
     package static func merged(_ lists: some Sequence<RoomMembers>) -> [RoomMembers] {
         var counts: [RoomId: Int] = [:]
         for entry in lists {
@@ -56,14 +56,14 @@ package struct RoomMembers: Equatable, Sendable {
     }
 }
 
-/// One payload of the answer to the control message `rooms`, on the reply channel. Each worker of the node sends any
-/// number of chunks and then its end:
+/// One payload of the answer to the control message `rooms`, on the reply channel. Each worker of the node
+/// sends any number of chunks and then its end:
 ///
 ///     rooms <worker> LF   followed by lines of RoomMembers
 ///     end <worker> <workers of the node> <rooms of this worker>
 ///
-/// Who asks subscribes the reply channel first, has everything when each worker's end has come, and adds the rooms
-/// up: the members of a room may be spread over workers and nodes.
+/// The asker subscribes the reply channel first, has everything once each worker's end has come, and adds the
+/// rooms up: the members of a room may be spread over workers and nodes.
 package enum RoomListMessage: Equatable, Sendable {
     /// The most bytes of a chunk.
     package static let maximumChunkBytes = 64 << 10
@@ -74,26 +74,29 @@ package enum RoomListMessage: Equatable, Sendable {
     /// The first word of the question.
     package static let requestWord: Substring = "rooms"
 
-    /// What is published to a node's control channel to ask for its rooms.
+    /// The message on a node's control channel that asks for its rooms.
     ///
-    /// - Parameter reply: the last part of the reply channel (see `Channels.reply`), chosen at random by who asks.
+    /// - Parameter reply: the last part of the reply channel (see `Channels.reply`), chosen at random by the
+    ///   asker.
     package static func request(reply: ReplyId) -> [UInt8] { Array("\(requestWord) \(reply)".utf8) }
 
-    /// The begin of a chunk.
+    /// The beginning of a chunk.
     package static func chunkHead(worker: Int) -> [UInt8] { Array("rooms \(worker)\n".utf8) }
 
     /// The payload.
     package var bytes: [UInt8] {
         switch self {
         case .rooms(let worker, let rooms): Self.chunkHead(worker: worker) + RoomMembers.encode(rooms)
-        case .end(let worker, let workerCount, let roomCount): Array("end \(worker) \(workerCount) \(roomCount)".utf8)
+        case .end(let worker, let workerCount, let roomCount):
+            Array("end \(worker) \(workerCount) \(roomCount)".utf8)
         }
     }
 
-    /// - Returns: nil for anything else than a payload of an answer.
+    /// - Returns: nil if this is not a payload of an answer.
     package init?(_ bytes: [UInt8]) {
         let head = bytes.prefix { $0 != 0x0A }
-        let words = String(decoding: head, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
+        let words = String(decoding: head, as: UTF8.self).split(
+            separator: " ", omittingEmptySubsequences: false)
         let numbers = words.dropFirst().compactMap { Int($0) }
         guard numbers.count == words.count - 1, numbers.allSatisfy({ $0 >= 0 }) else { return nil }
         switch (words[0], numbers.count) {
@@ -105,7 +108,7 @@ package enum RoomListMessage: Equatable, Sendable {
     }
 }
 
-/// The last part of a reply channel: 1 to 64 characters of `A-Z a-z 0-9 - _`. Who asks chooses it at random.
+/// The last part of a reply channel: 1 to 64 characters of `A-Z a-z 0-9 - _`. The asker chooses it at random.
 package struct ReplyId: Hashable, Sendable, CustomStringConvertible {
     package let description: String
 

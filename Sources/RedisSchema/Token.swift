@@ -2,7 +2,7 @@
 // in a query string as they are. Held inline: a node looks tokens up on each heartbeat.
 
 /// A token of the form that the gateway mints. Having the form does not make it registered.
-package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible,
+package struct Token: ByteParsable, Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible,
     CustomReflectable
 {
     /// Characters, and bytes, of a token.
@@ -21,19 +21,6 @@ package struct Token: Hashable, Sendable, CustomStringConvertible, CustomDebugSt
         first = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
         second = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
         third = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
-    }
-
-    /// - Returns: nil unless the bytes are exactly 24 characters of `A-Z a-z 0-9 - _`.
-    package init?(_ bytes: [UInt8]) {
-        guard let token = bytes.withUnsafeBytes({ Token($0) }) else { return nil }
-        self = token
-    }
-
-    /// - Returns: nil unless the text is exactly 24 characters of `A-Z a-z 0-9 - _`.
-    package init?(_ text: String) {
-        var text = text
-        guard let token = text.withUTF8({ Token(UnsafeRawBufferPointer($0)) }) else { return nil }
-        self = token
     }
 
     /// A new token from 18 random bytes.

@@ -9,8 +9,8 @@ import Testing
 
 @Suite struct ClusterJsonTests {
     private func object(_ cluster: ClusterView.Cluster, hasActions: Bool = false) throws -> [String: Any] {
-        let json = ClusterJson(cluster, nodeID: "n\"1", hasActions: hasActions)
-        return try #require(try JSONSerialization.jsonObject(with: Data(json.bytes)) as? [String: Any])
+        let json = ClusterJson.bytes(cluster, nodeID: "n\"1", hasActions: hasActions)
+        return try #require(try JSONSerialization.jsonObject(with: Data(json)) as? [String: Any])
     }
 
     @Test func everyNumberOfAReportIsThere() throws {

@@ -9,7 +9,8 @@ import Testing
         }
     }
 
-    /// C0, DEL, C1, and what turns the direction of writing or breaks lines: written out in letters that are seen.
+    /// C0, DEL, C1, and what turns the direction of writing or breaks lines: written out in letters that are
+    /// seen.
     @Test func nothingThatDrivesATerminalPasses() throws {
         let turning = [0x61C] + Array(0x200B...0x200F) + Array(0x2028...0x202E) + Array(0x2066...0x206F)
         for value in Array(0x00..<0x20) + Array(0x7F..<0xA0) + turning + [0xFEFF, 0xE0041] {
@@ -48,15 +49,5 @@ import Testing
             let shown = DisplayText.text("日\u{1B}e\u{301}本\u{202E}", columnCount: columnCount)
             #expect(DisplayText.width(of: shown) <= columnCount)
         }
-    }
-
-    @Test func quotedTextIsJsonWithoutWhatIsNotSeen() {
-        #expect(DisplayText.quoted("a\"b\\c\n") == #""a\"b\\c\n""#)
-        #expect(DisplayText.quoted("\u{1B}[2J\u{9B}é房😀") == #""\u001b[2J\u009bé房😀""#)
-        #expect(
-            DisplayText.quoted("\u{202E}\u{2028}\u{2029}\u{200B}\u{E0001}")
-                == #""\u202e\u2028\u2029\u200b\udb40\udc01""#)
-        #expect(DisplayText.quoted("abc", maximumCount: 3) == #""abc""#)
-        #expect(DisplayText.quoted("abcd", maximumCount: 3) == #""abc…""#)
     }
 }

@@ -116,7 +116,7 @@ private func report(
 
     @Test func jsonTellsWhatIsNoUtf8() throws {
         let room = try #require(RoomId("a"))
-        let line = NoticeLine(room: room, payload: [0x61, 0xFF], milliseconds: 7).json.line
+        let line = NoticeLine(room: room, payload: [0x61, 0xFF], milliseconds: 7).json
         #expect(line == "{\"time\":7,\"room\":\"a\",\"bytes\":2,\"isUtf8\":false,\"payload\":\"a\u{FFFD}\"}")
     }
 }

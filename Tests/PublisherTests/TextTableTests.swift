@@ -13,10 +13,12 @@ import Testing
     }
 
     @Test func jsonIsExactAndHarmless() {
-        let line = JsonLine.object([
-            ("a\"b", .text("x\\\n\u{1B}\u{9B}\u{202E}\u{E0001}é")), ("n", .decimal(1.5)), ("no", .decimal(nil)),
-            ("l", .list([.number(3), .flag(true)])),
-        ]).line
-        #expect(line == #"{"a\"b":"x\\\n\u001b\u009b\u202e\udb40\udc01é","n":1.500,"no":null,"l":[3,true]}"#)
+        let line = JsonLine.object {
+            $0.member("a\"b", "x\\\n\u{1B}\u{9B}\u{202E}\u{E0001}é")
+            $0.member("n", decimal: 1.5)
+            $0.member("no", decimal: nil)
+            $0.member("l", [3, 4])
+        }
+        #expect(line == #"{"a\"b":"x\\\n\u001b\u009b\u202e\udb40\udc01é","n":1.500,"no":null,"l":[3,4]}"#)
     }
 }

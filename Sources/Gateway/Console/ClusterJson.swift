@@ -1,76 +1,58 @@
 // The answer of GET /console/api/cluster. Pure.
 
+import JSON
 import RedisSchema
 
-/// Writes reports as JSON:
+/// Reports as JSON:
 ///
 ///     {"node":"n1","redis":null | "why it is away","actions":true,"boundsMs":[0.1,…],
 ///      "nodes":[{"id":"n1",…,"closes":{"1001":3},"publishToFlush":[…],"topRooms":[{"room":"a","members":2}]}]}
-struct ClusterJson {
-    private(set) var bytes: [UInt8] = []
-
+enum ClusterJson {
     /// - Parameters:
     ///   - nodeID: of the node that answers.
     ///   - hasActions: whether notices and revocations are taken.
-    init(_ cluster: ClusterView.Cluster, nodeID: String, hasActions: Bool) {
-        bytes.reserveCapacity(1024 + 4096 * cluster.reports.count)
-        text(#"{"node":"#)
-        string(nodeID)
-        text(#","redis":"#)
-        if let failure = cluster.failure { string(failure) } else { text("null") }
-        text(#","actions":\#(hasActions),"boundsMs":"#)
-        list(NodeReport.publishToFlushBounds.map { $0 * 1_000 }) { $0.text("\($1)") }
-        text(#","nodes":"#)
-        list(cluster.reports) { $0.report($1) }
-        text("}")
-    }
-
-    private mutating func report(_ report: NodeReport) {
-        text(#"{"id":"#)
-        string(report.id)
-        text(#","address":"#)
-        string(report.address)
-        text(#","version":"#)
-        string(report.version)
-        text(#","ready":\#(report.isReady),"draining":\#(report.isDraining),"startedAt":\#(report.startedAt)"#)
-        text(#","uptimeMs":\#(report.uptimeMilliseconds),"workers":\#(report.workers)"#)
-        let numbers: [(String, UInt64)] = [
-            ("connections", report.connections), ("connectionsLimit", report.connectionsLimit),
-            ("rooms", report.rooms), ("received", report.received), ("delivered", report.delivered),
-            ("writtenBytes", report.writtenBytes), ("queueBytes", report.queueBytes),
-            ("tokensIssued", report.tokensIssued), ("handshakes", report.handshakes), ("rejected", report.rejected),
-            ("redisReconnects", report.redisReconnects), ("memoryBytes", report.memoryBytes),
-        ]
-        for (name, value) in numbers { text(",\"\(name)\":\(value)") }
-        text(#","closes":{"#)
-        for (index, closes) in report.closes.enumerated() {
-            if index > 0 { text(",") }
-            string(closes.reason)
-            text(":\(closes.count)")
+    static func bytes(_ cluster: ClusterView.Cluster, nodeID: String, hasActions: Bool) -> [UInt8] {
+        JsonWriter.object(reservedBytes: 1024 + 4096 * cluster.reports.count) {
+            $0.member("node", nodeID)
+            $0.member("redis", cluster.failure)
+            $0.member("actions", hasActions)
+            $0.member("boundsMs", NodeReport.publishToFlushBounds.map { $0 * 1_000 })
+            $0.member("nodes", cluster.reports)
         }
-        text(#"},"publishToFlush":"#)
-        list(report.publishToFlush) { $0.text("\($1)") }
-        text(#","topRooms":"#)
-        list(report.topRooms.prefix(NodeReport.topRoomCount)) { json, entry in
-            json.text(#"{"room":"#)
-            json.string("\(entry.room)")
-            json.text(#","members":\#(entry.count)}"#)
-        }
-        text("}")
     }
+}
 
-    private mutating func list<Items: Sequence>(_ items: Items, _ write: (inout ClusterJson, Items.Element) -> Void) {
-        text("[")
-        var isFirst = true
-        for item in items {
-            if !isFirst { text(",") }
-            isFirst = false
-            write(&self, item)
+extension NodeReport: JsonValue {
+    package func write(to writer: inout JsonWriter) {
+        writer.object {
+            $0.member("id", id)
+            $0.member("address", address)
+            $0.member("version", version)
+            $0.member("ready", isReady)
+            $0.member("draining", isDraining)
+            $0.member("startedAt", startedAt)
+            $0.member("uptimeMs", uptimeMilliseconds)
+            $0.member("workers", workers)
+            $0.member("connections", connections)
+            $0.member("connectionsLimit", connectionsLimit)
+            $0.member("rooms", rooms)
+            $0.member("received", received)
+            $0.member("delivered", delivered)
+            $0.member("writtenBytes", writtenBytes)
+            $0.member("queueBytes", queueBytes)
+            $0.member("tokensIssued", tokensIssued)
+            $0.member("handshakes", handshakes)
+            $0.member("rejected", rejected)
+            $0.member("redisReconnects", redisReconnects)
+            $0.member("memoryBytes", memoryBytes)
+            $0.member("closes") { json in for one in closes { json.member(one.reason, one.count) } }
+            $0.member("publishToFlush", publishToFlush)
+            $0.member("topRooms", array: topRooms.prefix(NodeReport.topRoomCount)) { json, entry in
+                json.object {
+                    $0.member("room", entry.room.description)
+                    $0.member("members", entry.count)
+                }
+            }
         }
-        text("]")
     }
-
-    private mutating func string(_ value: String) { NoticeEnvelope.appendString(value, to: &bytes) }
-
-    private mutating func text(_ value: String) { bytes.append(contentsOf: value.utf8) }
 }

@@ -2,6 +2,7 @@
 
 import EventLoop
 import HTTP
+import JSON
 import Redis
 import RedisSchema
 
@@ -45,7 +46,7 @@ final class ConsoleActions {
         guard let room = request.room, let notice = request.notice else { return onDone(ConsoleActions.malformed) }
         node.log.info("console publishes", ["room": "\(room)", "bytes": "\(notice.count)"])
         integer(RedisCommand([[UInt8]("PUBLISH"), channels.room(room), notice]), onDone) { nodes in
-            (.ok, #"{"nodes":\#(nodes)}"#)
+            (.ok, Answer.object { $0.member("nodes", nodes) })
         }
     }
 
@@ -56,7 +57,7 @@ final class ConsoleActions {
         send(Revocation.command(token, keys: keys, channels: channels), onDone) { [log = node.log] reply in
             guard let revocation = Revocation(reply) else { return (.notFound, Answer.body("No such token")) }
             guard let refusal = revocation.refusal else { return (.ok, "{}") }
-            log.warning("console was not served by redis", ["reason": "\(refusal)"])
+            log.warning("console command failed", ["reason": "\(refusal)"])
             return ConsoleActions.unavailable
         }
     }
@@ -74,7 +75,11 @@ final class ConsoleActions {
         let beat = node.configuration.heartbeatTimeout.wholeMilliseconds / 3
         integer(command, onDone) { [unowned self] _ in
             self.pageTokens.keep(token, now: .now)
-            return (.ok, #"{"token":"\#(token.text)","beatMs":\#(beat)}"#)
+            let body = Answer.object {
+                $0.member("token", token.text)
+                $0.member("beatMs", beat)
+            }
+            return (.ok, body)
         }
     }
 
@@ -134,7 +139,7 @@ final class ConsoleActions {
             switch result {
             case .success(let reply): onDone(answer(reply))
             case .failure(let failure):
-                log.warning("console was not served by redis", ["reason": "\(failure)"])
+                log.warning("console command failed", ["reason": "\(failure)"])
                 onDone(ConsoleActions.unavailable)
             }
         }

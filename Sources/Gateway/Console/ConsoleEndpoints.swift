@@ -1,12 +1,13 @@
-// The console under /console/ of the admin listener: its page, and what the page asks for. Confined to the control
-// loop.
+// The console under /console/ of the admin listener: its page, and what the page asks for. Confined to the
+// control loop.
 
 import ConsolePage
 import EventLoop
 import HTTP
 import RedisSchema
 
-/// Routes the console's requests. Who reaches the listener may look; for anything else the admin key is shown.
+/// Routes the console's requests. Anyone who reaches the listener may look; anything else needs the admin
+/// key.
 ///
 ///     GET  /console/…                    the page
 ///     GET  /console/api/cluster          all nodes' reports
@@ -18,7 +19,7 @@ import RedisSchema
 final class ConsoleEndpoints {
     private static let root = "/console"
 
-    /// Nothing but what this listener itself serves; in nobody's frame.
+    /// Only resources of this listener, and in no frame.
     private static let protection = [
         HttpResponseField(
             "Content-Security-Policy",
@@ -66,7 +67,9 @@ final class ConsoleEndpoints {
         }
     }
 
-    private func isMethod(_ method: HttpMethod, _ request: HttpRequestHead, _ connection: HttpConnection) -> Bool {
+    private func isMethod(_ method: HttpMethod, _ request: HttpRequestHead, _ connection: HttpConnection)
+        -> Bool
+    {
         if request.method == method || (method == .get && request.method == .head) { return true }
         let allow = HttpResponseField("Allow", method == .get ? "GET, HEAD" : "POST")
         refuse(.methodNotAllowed, "Method Not Allowed", connection, [allow])
@@ -74,7 +77,8 @@ final class ConsoleEndpoints {
     }
 
     private func refuse(
-        _ status: HttpStatus, _ message: String, _ connection: HttpConnection, _ fields: [HttpResponseField] = []
+        _ status: HttpStatus, _ message: String, _ connection: HttpConnection,
+        _ fields: [HttpResponseField] = []
     ) {
         connection.respond(status, fields: ConsoleEndpoints.apiFields + fields, body: Answer.body(message))
     }
@@ -83,7 +87,8 @@ final class ConsoleEndpoints {
 
     private func file(_ name: String, _ request: HttpRequestHead, _ connection: HttpConnection) {
         guard let file = PageFile.at(name) else { return refuse(.notFound, "Not Found", connection) }
-        // Asked for each time and sent when it has changed: a page never meets a script of another version.
+        // Validated each time and sent only if it has changed: a page never loads a script of another
+        // version.
         let fields = [
             HttpResponseField("Content-Type", file.contentType), HttpResponseField("ETag", file.tag),
             HttpResponseField("Cache-Control", "no-cache"),
@@ -98,20 +103,24 @@ final class ConsoleEndpoints {
         connection.wait(atMost: node.configuration.consolePatience) { _ in }
         reader.read { [node] cluster in
             let hasActions = node.configuration.adminKey != nil
-            let json = ClusterJson(cluster, nodeID: node.configuration.nodeId, hasActions: hasActions)
-            let body = String(decoding: json.bytes, as: UTF8.self)
-            connection.respond(.ok, fields: ConsoleEndpoints.apiFields, body: body)
+            let json = ClusterJson.bytes(cluster, nodeID: node.configuration.nodeId, hasActions: hasActions)
+            connection.respond(
+                .ok, fields: ConsoleEndpoints.apiFields, body: String(decoding: json, as: UTF8.self))
         }
     }
 
     // MARK: To act
 
-    private typealias Action = (ConsoleActions, ConsoleRequest, @escaping (ConsoleActions.Outcome) -> Void) -> Void
+    private typealias Action = (ConsoleActions, ConsoleRequest, @escaping (ConsoleActions.Outcome) -> Void) ->
+        Void
 
     private func act(_ request: HttpRequestHead, _ connection: HttpConnection, _ action: Action) {
         guard isMethod(.post, request, connection) else { return }
-        guard SameOrigin.holds(for: request) else { return refuse(.forbidden, "Origin not allowed", connection) }
-        guard request.fields.value(of: "Content-Type")?.lowercased().hasPrefix("application/json") == true else {
+        guard SameOrigin.holds(for: request) else {
+            return refuse(.forbidden, "Origin not allowed", connection)
+        }
+        guard request.fields.value(of: "Content-Type")?.lowercased().hasPrefix("application/json") == true
+        else {
             return refuse(.unsupportedMediaType, "Expected application/json", connection)
         }
         guard let key else {
@@ -120,11 +129,12 @@ final class ConsoleEndpoints {
         let shown = BearerKey.shown(by: request)
         guard shown == nil || attempts.mayTry(connection.peer, now: .now) else {
             refusalLog.warning("too many wrong admin keys", ["ip": "\(connection.peer)"])
-            return refuse(.tooManyRequests, "Too many wrong keys", connection, [Answer.retryAfter(seconds: 1)])
+            return refuse(
+                .tooManyRequests, "Too many wrong keys", connection, [Answer.retryAfter(seconds: 1)])
         }
         guard let shown, key.matches(shown) else {
             if shown != nil { attempts.failed(connection.peer, now: .now) }
-            refusalLog.warning("console was not shown the admin key", ["ip": "\(connection.peer)"])
+            refusalLog.warning("admin key refused", ["ip": "\(connection.peer)"])
             let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
             return refuse(.unauthorized, "Admin key required", connection, [challenge])
         }
@@ -138,13 +148,15 @@ final class ConsoleEndpoints {
         }
     }
 
-    /// The token is the credential, as at `/ws`: a browser's WebSocket can show no key. It must be one that `admit` has
-    /// given to who showed the key.
+    /// The token is the credential, as at `/ws`: a browser's WebSocket cannot send a key. `admit` must have
+    /// issued it to a page with the key.
     private func watch(_ request: HttpRequestHead, _ connection: HttpConnection) {
         guard key != nil else {
             return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
         }
-        guard SameOrigin.holds(for: request) else { return refuse(.forbidden, "Origin not allowed", connection) }
+        guard SameOrigin.holds(for: request) else {
+            return refuse(.forbidden, "Origin not allowed", connection)
+        }
         do throws(ParameterFault) {
             let query = try RequestQuery.parameters(of: request, reading: ["token", "roomIds"])
             guard let token = query.withFirst("token", { Token($0) }) ?? nil, actions.isPage(token) else {
@@ -160,7 +172,7 @@ final class ConsoleEndpoints {
 }
 
 extension Configuration {
-    /// How long a request of the console may wait. The link to Redis has the last word, which comes before this: to
-    /// connect takes two seconds at most, and a command `redisTimeout`.
+    /// How long a request of the console may wait. The link to Redis fails earlier: connecting takes two
+    /// seconds at most, and a command `redisTimeout`.
     var consolePatience: Duration { redisTimeout + .seconds(4) }
 }

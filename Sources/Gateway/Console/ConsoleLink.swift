@@ -1,5 +1,5 @@
-// The console's own connection to Redis: made when the console is looked at, ended when nobody looks any more, so that
-// a node without onlookers has no more connections than its work needs. Confined to the control loop.
+// The console's own connection to Redis: opened when someone opens the console and closed when no one looks
+// any more, so that a node has only the connections that it needs. Confined to the control loop.
 
 import EventLoop
 import Redis
@@ -14,7 +14,7 @@ final class ConsoleLink {
     private let configuration: Configuration
     private let loop: EventLoop
     private var connection: RedisConnection?
-    /// Commands that wait until it is known whether Redis can be reached.
+    /// Commands that wait for the connection.
     private var waiting: [(RedisCommand, (Outcome) -> Void)] = []
     private var hasTried = false
     private var idleTimer: Timer?
@@ -25,7 +25,7 @@ final class ConsoleLink {
         idleTimer = Timer(on: loop) { [unowned self] in self.disconnect() }
     }
 
-    /// Sends a command, or fails when Redis cannot be reached.
+    /// Sends a command, or fails if Redis is unreachable.
     ///
     /// - Parameter onReply: called once, on the loop, within the timeout of requests.
     func send(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
@@ -38,7 +38,7 @@ final class ConsoleLink {
         }
     }
 
-    /// The node's own address on the way to Redis; nil when there is none.
+    /// The node's own address on the connection to Redis; nil without a connection.
     var localHost: String? { connection?.localHost }
 
     private func connect() -> RedisConnection {
@@ -53,7 +53,7 @@ final class ConsoleLink {
         return connection
     }
 
-    /// From here on the connection itself knows whether it takes commands.
+    /// From now on the connection itself decides whether it takes commands.
     private func tried() {
         hasTried = true
         let commands = waiting

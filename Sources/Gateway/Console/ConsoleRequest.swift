@@ -1,16 +1,17 @@
-// What the console's page asks for in the bodies of its requests. Pure.
+// The bodies of the requests of the console's page. Pure.
 
 import JSON
 import RedisSchema
 
-/// A body: a JSON object. Members that nobody knows are left alone.
+/// A body: a JSON object. Unknown members are ignored.
 struct ConsoleRequest {
     private let json: [UInt8]
     private let object: JsonObject
 
-    /// - Returns: nil when the bytes are no JSON object.
+    /// - Returns: nil if the bytes are not a JSON object.
     init?(_ body: [UInt8]) {
-        guard body.withUnsafeBytes({ PayloadCheck($0) }) == .valid, let object = JsonObject(validJson: body) else {
+        guard body.withUnsafeBytes({ PayloadCheck($0) }) == .valid, let object = JsonObject(validJson: body)
+        else {
             return nil
         }
         json = body
@@ -21,7 +22,7 @@ struct ConsoleRequest {
 
     var token: Token? { text("token").flatMap { Token($0) } }
 
-    /// The notice to publish, as clients receive it; nil if there is no `data`, or `type` is no text.
+    /// The notice to publish, as clients receive it; nil if there is no `data`, or if `type` is not a string.
     var notice: [UInt8]? {
         guard let data = value("data") else { return nil }
         guard value("type") != nil else {
@@ -31,7 +32,7 @@ struct ConsoleRequest {
         return NoticeEnvelope.bytes(type: String(decoding: type, as: UTF8.self), data: data)
     }
 
-    /// The last member of a name stands, as in a browser.
+    /// The last member of a name counts, as in a browser.
     private func value(_ name: String) -> ArraySlice<UInt8>? {
         object.members.last { $0.name.elementsEqual(name.utf8) }.map { json[$0.value] }
     }

@@ -1,29 +1,29 @@
-// How often an address may show a wrong key. Pure: the clock is given.
+// How often an address may send a wrong key. Pure: the clock is given.
 
 import EventLoop
 import Network
 
 /// A bucket for each address: a few wrong keys at once, as people mistype them, and then one a second.
 ///
-/// While a bucket is empty its address is not even compared with: what is refused must not tell whether it was right.
-/// Whoever can guess on from many addresses at that rate still needs longer than keys live.
+/// While a bucket is empty, the keys of its address are not even compared: a refusal must not reveal whether
+/// the key was right. Guessing from many addresses at that rate still takes longer than keys live.
 struct KeyAttempts {
     /// Time for which an address without a wrong key gets all its attempts back.
     private static let burstTime = Duration.seconds(5)
-    /// What a wrong key costs.
+    /// The cost of a wrong key.
     private static let step = Duration.seconds(1)
     /// When the bucket of an address is full again; that of any other one is full.
     private var fullAt: [IPAddress: MonotonicInstant] = [:]
 
     var addressCount: Int { fullAt.count }
 
-    /// Whether the address may show a key now.
+    /// Whether the address may send a key now.
     func mayTry(_ address: IPAddress, now: MonotonicInstant) -> Bool {
         guard let fullAt = fullAt[address.subscriber] else { return true }
         return max(fullAt, now) + KeyAttempts.step - now <= KeyAttempts.burstTime
     }
 
-    /// The address has shown a wrong key.
+    /// The address has sent a wrong key.
     mutating func failed(_ address: IPAddress, now: MonotonicInstant) {
         if fullAt.count >= Limits.keyAttemptAddressCount { forgetFull(now) }
         fullAt[address.subscriber] = max(fullAt[address.subscriber] ?? now, now) + KeyAttempts.step

@@ -1,4 +1,4 @@
-// The tokens with which pages of the console watch. Confined to the control loop.
+// The tokens with which pages of the console watch rooms. Confined to the control loop.
 
 import EventLoop
 import RedisSchema
@@ -8,7 +8,7 @@ struct PageTokens {
     private let life: Duration
     private var ends: [Token: MonotonicInstant] = [:]
 
-    /// - Parameter life: of a token that does not beat.
+    /// - Parameter life: of a token without a heartbeat.
     init(life: Duration) {
         self.life = life
     }
@@ -22,7 +22,7 @@ struct PageTokens {
         ends[token] = now + life
     }
 
-    /// A token has beaten; of others nothing is kept.
+    /// A token had a heartbeat; an unknown one is ignored.
     mutating func renew(_ token: Token, now: MonotonicInstant) {
         if contains(token, now: now) { ends[token] = now + life }
     }

@@ -1,6 +1,7 @@
 // The word to clients that messages may be missing. Loop-confined: belongs to its worker's loop.
 
 import EventLoop
+import JSON
 import RedisSchema
 
 /// Makes the message that reports a gap to a client, once for all clients of the same rooms and encoding:
@@ -47,24 +48,23 @@ struct GapNotice {
     }
 
     static func bytes(rooms: [RoomId], milliseconds: Int64) -> [UInt8] {
-        var data = Array(#"{"rooms":["#.utf8)
-        for (index, room) in rooms.enumerated() {
-            if index > 0 { data.append(UInt8(ascii: ",")) }
-            NoticeEnvelope.appendString(room.description, to: &data)
+        let data = JsonWriter.object {
+            $0.member("rooms", rooms.map(\.description))
+            $0.member("ms", milliseconds)
         }
-        data += "],\"ms\":\(milliseconds)}".utf8
         return NoticeEnvelope.bytes(type: "gap", data: data)
     }
 }
 
 extension Worker {
-    /// Reports the gap to every member that was connected when the feed's connection was lost. A member that came later
-    /// got its 101 when its rooms were subscribed, and misses nothing.
+    /// Reports the gap to every member that was connected when the feed's connection was lost. A member that
+    /// came later got its 101 when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
         tell(GapNotice(milliseconds: milliseconds)) { [feed] in $0.lossCountAtJoin != feed.lossCount }
     }
 
-    /// Reports the loss to the members of rooms of which the node has dropped messages: every one of them misses some.
+    /// Reports the loss to the members of rooms of which the node has dropped messages: every one of them
+    /// misses some.
     func tellLoss(of rooms: Set<RoomId>, milliseconds: Int64) {
         tell(GapNotice(milliseconds: milliseconds, affected: rooms)) { _ in true }
     }

@@ -2,7 +2,7 @@
 
 import EventLoop
 import HTTP
-import RedisSchema
+import JSON
 
 /// Liveness, readiness, metrics, and the console.
 final class AdminEndpoints: HttpHandler {
@@ -14,7 +14,8 @@ final class AdminEndpoints: HttpHandler {
     init(node: NodeContext, address: String, loop: EventLoop) {
         self.node = node
         hostLog = RateLimitedLog(node.log)
-        console = node.configuration.hasConsole ? ConsoleEndpoints(node: node, address: address, loop: loop) : nil
+        console =
+            node.configuration.hasConsole ? ConsoleEndpoints(node: node, address: address, loop: loop) : nil
     }
 
     func maximumBodyBytes(of request: HttpRequestHead) -> Int {
@@ -40,7 +41,7 @@ final class AdminEndpoints: HttpHandler {
                 body: Answer.body("Method Not Allowed"))
         }
         switch path {
-        case "/healthz": connection.respond(.ok, fields: [Answer.json], body: #"{"status":"ok"}"#)
+        case "/healthz": connection.respond(.ok, fields: [Answer.json], body: AdminEndpoints.status("ok"))
         case "/readyz": readiness(connection)
         default:
             let metrics = PrometheusText(
@@ -50,7 +51,8 @@ final class AdminEndpoints: HttpHandler {
         }
     }
 
-    /// The listener is asked by a name that is not its own: by a page, perhaps, whose own name leads here now.
+    /// The listener is asked by a name that is not its own: by a page, perhaps, whose own name leads here
+    /// now.
     private func refuseHost(_ request: HttpRequestHead, _ connection: HttpConnection) {
         let host = request.fields.value(of: "Host") ?? ""
         hostLog.warning("admin request for an unknown host", ["host": host, "ip": "\(connection.peer)"])
@@ -62,16 +64,15 @@ final class AdminEndpoints: HttpHandler {
     private func readiness(_ connection: HttpConnection) {
         let reasons = node.state.reasonsNotReady
         guard !reasons.isEmpty else {
-            return connection.respond(.ok, fields: [Answer.json], body: #"{"status":"ready"}"#)
+            return connection.respond(.ok, fields: [Answer.json], body: AdminEndpoints.status("ready"))
         }
-        var body = Array(#"{"status":"not ready","reasons":["#.utf8)
-        for (index, reason) in reasons.enumerated() {
-            if index > 0 { body.append(UInt8(ascii: ",")) }
-            NoticeEnvelope.appendString(reason, to: &body)
+        let body = Answer.object {
+            $0.member("status", "not ready")
+            $0.member("reasons", reasons)
         }
-        body += "]}".utf8
         connection.respond(
-            .serviceUnavailable, fields: [Answer.json, Answer.retryAfter(seconds: 1)],
-            body: String(decoding: body, as: UTF8.self))
+            .serviceUnavailable, fields: [Answer.json, Answer.retryAfter(seconds: 1)], body: body)
     }
+
+    private static func status(_ word: String) -> String { Answer.object { $0.member("status", word) } }
 }

@@ -1,7 +1,7 @@
 // The bodies and fields of answers. Pure.
 
 import HTTP
-import RedisSchema
+import JSON
 
 /// Answers are JSON objects with one member, `data`.
 enum Answer {
@@ -22,7 +22,9 @@ enum Answer {
 
     /// Why a request is refused, for the author of its client: one line of ASCII, without anything secret.
     static func detail(_ text: String) -> HttpResponseField {
-        let visible = text.utf8.prefix(maximumDetailBytes).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }
+        let visible = text.utf8.prefix(maximumDetailBytes).map {
+            (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?")
+        }
         return HttpResponseField(detailName, String(decoding: visible, as: UTF8.self))
     }
 
@@ -34,11 +36,11 @@ enum Answer {
     static let serviceUnavailable = body("service unavailable")
 
     /// `{"data":<text>}`.
-    static func body(_ text: String) -> String {
-        var bytes = Array(#"{"data":"#.utf8)
-        NoticeEnvelope.appendString(text, to: &bytes)
-        bytes.append(UInt8(ascii: "}"))
-        return String(decoding: bytes, as: UTF8.self)
+    static func body(_ text: String) -> String { object { $0.member("data", text) } }
+
+    /// An object whose members `body` writes.
+    static func object(_ body: (inout JsonWriter) -> Void) -> String {
+        String(decoding: JsonWriter.object(body), as: UTF8.self)
     }
 
     /// When to come back to a node that cannot serve now: soon, as another node or Redis' return is near.

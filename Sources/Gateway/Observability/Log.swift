@@ -1,13 +1,15 @@
-// One line on stderr for each thing worth reporting. Any thread; no caller waits for the reader of stderr.
+// One line on stderr for each event worth reporting. Any thread; no caller waits for the reader of stderr.
 
+import Bytes
 import EventLoop
-import Glibc
+import JSON
 import Options
+import System
 
-/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. Tokens
-/// never come here: what is logged of one is its `description`, which is redacted.
+/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. A
+/// token is logged by its `description`, which is redacted.
 struct Log: Sendable {
-    /// What a line says besides its message, in order.
+    /// The fields of a line, in order.
     struct Fields: ExpressibleByDictionaryLiteral {
         fileprivate private(set) var pairs: [(key: String, value: String)]
 
@@ -30,7 +32,7 @@ struct Log: Sendable {
         self.writer = writer
     }
 
-    /// Lines that were dropped because nobody read stderr.
+    /// Lines dropped because no one read stderr.
     var droppedCount: UInt64 { writer.droppedCount }
 
     func debug(_ message: String, _ fields: Fields = [:]) { write(.debug, message, fields) }
@@ -38,13 +40,15 @@ struct Log: Sendable {
     func warning(_ message: String, _ fields: Fields = [:]) { write(.warning, message, fields) }
     func error(_ message: String, _ fields: Fields = [:]) { write(.error, message, fields) }
 
-    /// Whether lines of this level are written: asked first where composing one costs something.
+    /// Whether the log writes lines of this level: ask first where composing one is expensive.
     func isEnabled(_ level: LogLevel) -> Bool { level >= self.level }
 
     private func write(_ level: LogLevel, _ message: String, _ fields: Fields) {
         guard isEnabled(level) else { return }
         let droppedCount = writer.takeUnreportedCount()
-        if droppedCount > 0 { writer.write(line(.warning, "log lines dropped", ["count": "\(droppedCount)"])) }
+        if droppedCount > 0 {
+            writer.write(line(.warning, "log lines dropped", ["count": "\(droppedCount)"]))
+        }
         writer.write(line(level, message, fields))
     }
 
@@ -70,42 +74,40 @@ struct Log: Sendable {
     static func json(
         _ time: String, _ level: LogLevel, _ message: String, _ fields: Fields, _ nodeID: String
     ) -> [UInt8] {
-        var line = Array(#"{"time":"\#(time)","level":"\#(level.rawValue)","message":"#.utf8)
-        line += DisplayText.quoted(message).utf8
-        for (key, value) in [(key: "node", value: nodeID)] + fields.pairs {
-            line += #","\#(key)":"#.utf8
-            line += DisplayText.quoted(value, maximumCount: maximumValueCount).utf8
+        let object = JsonWriter.object(escaping: .visible) {
+            $0.member("time", time)
+            $0.member("level", level.rawValue)
+            $0.member("message", message)
+            $0.member("node", nodeID)
+            for (key, value) in fields.pairs { $0.member(key, clipped(value)) }
         }
-        line += "}\n".utf8
-        return line
+        return object + [UInt8(ascii: "\n")]
     }
 
-    /// Characters of a value: Redis' own words may be as long as it likes.
+    /// Characters of a value: a message of Redis may have any length.
     private static let maximumValueCount = 2000
 
-    /// A value as it stands if it is one word, as a JSON string otherwise: a room's name cannot forge a field, and none
-    /// drives the terminal on which the log is read.
+    /// Appends a value as it is if it is one word, otherwise as a JSON string: a room's name can neither
+    /// forge a field nor control the terminal that shows the log.
     private static func appendValue(_ value: String, to line: inout [UInt8]) {
         let isWord =
             !value.isEmpty && value.utf8.count <= maximumValueCount
-            && value.unicodeScalars.allSatisfy { !" \"=".unicodeScalars.contains($0) && DisplayText.isHarmless($0) }
-        line += isWord ? Array(value.utf8) : Array(DisplayText.quoted(value, maximumCount: maximumValueCount).utf8)
+            && value.unicodeScalars.allSatisfy { !" \"=".unicodeScalars.contains($0) && $0.isHarmless }
+        line += isWord ? Array(value.utf8) : JsonWriter.text(clipped(value), escaping: .visible)
+    }
+
+    private static func clipped(_ value: String) -> String {
+        // Bytes are counted first: most values are short.
+        guard value.utf8.count > maximumValueCount, value.unicodeScalars.count > maximumValueCount else {
+            return value
+        }
+        return String(value.unicodeScalars.prefix(maximumValueCount)) + DisplayText.ellipsis
     }
 
     /// RFC 3339 with milliseconds, UTC.
     private static func timestamp() -> String {
         let milliseconds = WallClock.unixMilliseconds
-        var seconds = time_t(milliseconds / 1_000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        return
-            "\(padded(Int(parts.tm_year) + 1900, 4))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
-            + "T\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
-            + ".\(padded(Int(milliseconds % 1_000), 3))Z"
-    }
-
-    private static func padded(_ number: Int, _ width: Int) -> String {
-        let digits = String(number)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        return CalendarText.utc(milliseconds / 1_000, "%Y-%m-%dT%H:%M:%S")
+            + CalendarText.fraction(ofUnixMilliseconds: milliseconds) + "Z"
     }
 }

@@ -1,7 +1,8 @@
 // How nodes are shown: as a table, as JSON, in sum. Pure.
 
-import RedisSchema
+import JSON
 import Options
+import RedisSchema
 
 /// The nodes of a cluster at one time.
 struct NodeListing {
@@ -24,7 +25,8 @@ struct NodeListing {
         var table = TextTable(columns: Self.columns)
         table.rows = reports.map { report in
             [
-                DisplayText.text(report.id), DisplayText.text(report.address), DisplayText.text(report.version),
+                DisplayText.text(report.id), DisplayText.text(report.address),
+                DisplayText.text(report.version),
                 Quantity.time(milliseconds: report.uptimeMilliseconds), Self.state(of: report),
                 "\(report.connections)/\(report.connectionsLimit)", "\(report.rooms)",
                 Quantity.rate(rates.deliveriesPerSecond(of: report.id)), Quantity.bytes(report.queueBytes),
@@ -56,8 +58,10 @@ struct NodeListing {
     var connections: UInt64 { reports.map(\.connections).clampedSum }
 
     /// The nodes as one object.
-    var json: JsonLine {
-        .object([("nodes", .list(reports.map(json(of:))))])
+    var json: String {
+        JsonLine.object { json in
+            json.member("nodes", array: reports) { json, report in json.object { write(report, to: &$0) } }
+        }
     }
 
     /// What a node does at present, in a word or two.
@@ -65,20 +69,28 @@ struct NodeListing {
         report.isDraining ? "draining" : report.isReady ? "ready" : "not ready"
     }
 
-    private func json(of report: NodeReport) -> JsonLine {
-        .object([
-            ("id", .text(report.id)), ("address", .text(report.address)), ("version", .text(report.version)),
-            ("startedAt", .number(report.startedAt)), ("uptime", .number(report.uptimeMilliseconds)),
-            ("workers", .number(report.workers)), ("ready", .flag(report.isReady)),
-            ("draining", .flag(report.isDraining)), ("connections", .number(report.connections)),
-            ("connectionsLimit", .number(report.connectionsLimit)), ("rooms", .number(report.rooms)),
-            ("received", .number(report.received)), ("delivered", .number(report.delivered)),
-            ("deliveredPerSecond", .decimal(rates.deliveriesPerSecond(of: report.id))),
-            ("writtenBytes", .number(report.writtenBytes)), ("queueBytes", .number(report.queueBytes)),
-            ("tokensIssued", .number(report.tokensIssued)), ("handshakes", .number(report.handshakes)),
-            ("rejected", .number(report.rejected)),
-            ("closes", .object(report.closes.map { ($0.reason, .number($0.count)) })),
-            ("redisReconnects", .number(report.redisReconnects)), ("memory", .number(report.memoryBytes)),
-        ])
+    private func write(_ report: NodeReport, to json: inout JsonWriter) {
+        json.member("id", report.id)
+        json.member("address", report.address)
+        json.member("version", report.version)
+        json.member("startedAt", report.startedAt)
+        json.member("uptime", report.uptimeMilliseconds)
+        json.member("workers", report.workers)
+        json.member("ready", report.isReady)
+        json.member("draining", report.isDraining)
+        json.member("connections", report.connections)
+        json.member("connectionsLimit", report.connectionsLimit)
+        json.member("rooms", report.rooms)
+        json.member("received", report.received)
+        json.member("delivered", report.delivered)
+        json.member("deliveredPerSecond", decimal: rates.deliveriesPerSecond(of: report.id))
+        json.member("writtenBytes", report.writtenBytes)
+        json.member("queueBytes", report.queueBytes)
+        json.member("tokensIssued", report.tokensIssued)
+        json.member("handshakes", report.handshakes)
+        json.member("rejected", report.rejected)
+        json.member("closes") { json in for one in report.closes { json.member(one.reason, one.count) } }
+        json.member("redisReconnects", report.redisReconnects)
+        json.member("memory", report.memoryBytes)
     }
 }

@@ -101,7 +101,7 @@ struct NodesCommand {
 
     /// - Returns: false when nobody reads it any more.
     private mutating func show(_ listing: NodeListing) -> Bool {
-        if isJson { return console.result(listing.json.line) }
+        if isJson { return console.result(listing.json) }
         guard interval != nil else { return console.result(listing.lines().joined(separator: "\n")) }
         guard let size = TerminalScreen.sizeForPictures else {
             let gap = shownCount > 0 ? "\n" : ""

@@ -1,8 +1,9 @@
 // How a notice that passes is shown. Pure, but for the time zone.
 
-import Glibc
-import RedisSchema
+import JSON
 import Options
+import RedisSchema
+import System
 
 /// A notice as somebody who watches sees it.
 struct NoticeLine {
@@ -31,36 +32,25 @@ struct NoticeLine {
         guard columnCount < .max else { return head + DisplayText.text(payload) }
         let left = columnCount - DisplayText.width(of: head)
         return left > 0
-            ? head + DisplayText.text(payload, columnCount: left) : DisplayText.text(head, columnCount: columnCount)
+            ? head + DisplayText.text(payload, columnCount: left)
+            : DisplayText.text(head, columnCount: columnCount)
     }
 
-    /// One object: `time` (Unix ms), `room`, `bytes`, `payload` as a string, and `isUtf8`: false when bytes of it had
-    /// to be replaced.
-    var json: JsonLine {
-        .object([
-            ("time", .number(milliseconds)), ("room", .text(room.description)), ("bytes", .number(payload.count)),
-            ("isUtf8", .flag(String(validating: payload, as: UTF8.self) != nil)),
-            ("payload", .text(String(decoding: payload, as: UTF8.self))),
-        ])
-    }
-
-    /// The present Unix time in milliseconds.
-    static var now: Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    /// One object: `time` (Unix ms), `room`, `bytes`, `payload` as a string, and `isUtf8`: false when bytes
+    /// of it had to be replaced.
+    var json: String {
+        JsonLine.object {
+            $0.member("time", milliseconds)
+            $0.member("room", room.description)
+            $0.member("bytes", payload.count)
+            $0.member("isUtf8", String(validating: payload, as: UTF8.self) != nil)
+            $0.member("payload", String(decoding: payload, as: UTF8.self))
+        }
     }
 
     /// `12:34:56.789` in the time zone of the user.
     static func timeOfDay(_ milliseconds: Int64) -> String {
-        var seconds = time_t(milliseconds / 1000)
-        var parts = tm()
-        localtime_r(&seconds, &parts)
-        func padded(_ number: Int, _ count: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, count - digits.count)) + digits
-        }
-        let clock = [parts.tm_hour, parts.tm_min, parts.tm_sec].map { padded(Int($0), 2) }.joined(separator: ":")
-        return clock + "." + padded(Int(milliseconds % 1000), 3)
+        CalendarText.local(milliseconds / 1000, "%H:%M:%S")
+            + CalendarText.fraction(ofUnixMilliseconds: milliseconds)
     }
 }

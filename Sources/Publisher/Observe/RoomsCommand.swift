@@ -1,6 +1,7 @@
 // `publisher rooms`: its options, and from them to the exit code. Main thread; everything here blocks.
 
 import EventLoop
+import JSON
 import Options
 import Redis
 import RedisSchema
@@ -116,7 +117,7 @@ struct RoomsCommand {
         let shown = rooms.prefix(top ?? rooms.count)
         let memberCount = rooms.map(\.members.count).clampedSum
         if isJson {
-            console.result(json(shown, census, rooms.count, memberCount).line)
+            console.result(json(shown, census, rooms.count, memberCount))
         } else {
             for line in Self.lines(shown) { console.result(line) }
             let sums = [Quantity.count(rooms.count, "room"), Quantity.count(memberCount, "member")]
@@ -145,20 +146,19 @@ struct RoomsCommand {
 
     private func json(
         _ shown: ArraySlice<RoomCensus.Entry>, _ census: RoomCensus, _ roomCount: Int, _ memberCount: Int
-    ) -> JsonLine {
-        .object([
-            (
-                "rooms",
-                .list(
-                    shown.map { entry in
-                        .object([
-                            ("room", .text(entry.members.room.description)),
-                            ("members", .number(entry.members.count)), ("nodes", .number(entry.nodeCount)),
-                        ])
-                    })
-            ),
-            ("roomCount", .number(roomCount)), ("memberCount", .number(memberCount)),
-            ("nodeCount", .number(census.nodeCount)), ("missing", .list(census.missing.map { .text($0) })),
-        ])
+    ) -> String {
+        JsonLine.object { json in
+            json.member("rooms", array: shown) { json, entry in
+                json.object {
+                    $0.member("room", entry.members.room.description)
+                    $0.member("members", entry.members.count)
+                    $0.member("nodes", entry.nodeCount)
+                }
+            }
+            json.member("roomCount", roomCount)
+            json.member("memberCount", memberCount)
+            json.member("nodeCount", census.nodeCount)
+            json.member("missing", census.missing)
+        }
     }
 }

@@ -157,7 +157,7 @@ final class TopCommand {
     }
 
     private func show() {
-        dashboard.clock = String(NoticeLine.timeOfDay(NoticeLine.now).prefix(8))
+        dashboard.clock = String(NoticeLine.timeOfDay(WallClock.unixMilliseconds).prefix(8))
         dashboard.now = elapsed
         guard hasScreen, let size = TerminalScreen.sizeForPictures else {
             isUnread = !console.result(dashboard.plainLine)

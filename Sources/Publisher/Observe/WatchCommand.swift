@@ -1,6 +1,7 @@
 // `publisher watch`: its options, and from them to the exit code. Main thread.
 
 import EventLoop
+import JSON
 import Options
 import Redis
 import RedisSchema
@@ -128,11 +129,11 @@ final class WatchCommand {
         guard !isEnding, let room = channels.room(ofChannel: channel) else { return }
         noticeCount += 1
         byteCount += UInt64(payload.count)
-        let notice = NoticeLine(room: room, payload: Array(payload), milliseconds: NoticeLine.now)
+        let notice = NoticeLine(room: room, payload: Array(payload), milliseconds: WallClock.unixMilliseconds)
         let columnCount = isJson ? .max : TerminalScreen.size?.columns ?? .max
         let line =
             isJson
-            ? notice.json.line : notice.text(roomColumnCount: roomColumnCount, columnCount: columnCount)
+            ? notice.json : notice.text(roomColumnCount: roomColumnCount, columnCount: columnCount)
         isUnread = !console.result(line)
     }
 
@@ -140,10 +141,14 @@ final class WatchCommand {
 
     private func showGap(_ duration: Duration) {
         let seconds = duration / .seconds(1)
+        let now = WallClock.unixMilliseconds
         isUnread = !console.result(
             isJson
-                ? JsonLine.object([("time", .number(NoticeLine.now)), ("gap", .decimal(seconds))]).line
-                : "\(NoticeLine.timeOfDay(NoticeLine.now))  gap of \(Quantity.decimal(seconds)) s: "
+                ? JsonLine.object {
+                    $0.member("time", now)
+                    $0.member("gap", decimal: seconds)
+                }
+                : "\(NoticeLine.timeOfDay(now))  gap of \(Quantity.decimal(seconds)) s: "
                     + "what was published meanwhile was not seen")
     }
 

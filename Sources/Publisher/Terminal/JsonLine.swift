@@ -1,28 +1,18 @@
 // JSON that is written for programs and may be looked at on a terminal. Pure.
 
-import Options
+import JSON
 
-/// A value of a line of JSON.
+/// A line of JSON, without a line feed at its end. Characters that could drive a terminal are escaped.
 enum JsonLine {
-    case text(String)
-    /// A number, `true`, `false` or `null` as it stands.
-    case literal(String)
-    case list([JsonLine])
-    case object([(name: String, value: JsonLine)])
+    /// An object whose members `body` writes.
+    static func object(_ body: (inout JsonWriter) -> Void) -> String {
+        String(decoding: JsonWriter.object(escaping: .visible, body), as: UTF8.self)
+    }
+}
 
-    static func number(_ value: some BinaryInteger) -> JsonLine { .literal("\(value)") }
-    static func flag(_ value: Bool) -> JsonLine { .literal(value ? "true" : "false") }
-    /// With three decimals; null when there is none.
-    static func decimal(_ value: Double?) -> JsonLine { .literal(value.map(Quantity.decimal) ?? "null") }
-
-    /// The text, without a line feed at its end. Characters that could drive a terminal are escaped.
-    var line: String {
-        switch self {
-        case .text(let text): DisplayText.quoted(text)
-        case .literal(let text): text
-        case .list(let values): "[" + values.map(\.line).joined(separator: ",") + "]"
-        case .object(let members):
-            "{" + members.map { DisplayText.quoted($0.name) + ":" + $0.value.line }.joined(separator: ",") + "}"
-        }
+extension JsonWriter {
+    /// A number with three decimals; null when there is none.
+    mutating func member(_ name: String, decimal value: Double?) {
+        member(name, json: (value.map(Quantity.decimal) ?? "null").utf8)
     }
 }

@@ -19,8 +19,8 @@ struct Sparkline {
         while samples.count > 1, samples[1].at <= time - Self.span { samples.removeFirst() }
     }
 
-    /// The bars from `span` ago to now: blanks before the first value, each bar the highest value of its time, the
-    /// highest of all in full height.
+    /// The bars from `span` ago to now: blanks before the first value, each bar the highest value of its
+    /// time, the highest of all in full height.
     ///
     /// - Parameters:
     ///   - columnCount: how many bars; not more than seconds are told apart.

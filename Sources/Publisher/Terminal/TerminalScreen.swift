@@ -1,4 +1,5 @@
-// The terminal as a screen that is drawn over and over, and given back as it was. Main thread, and signal handlers.
+// The terminal as a screen that is drawn over and over, and given back as it was. Main thread, and signal
+// handlers.
 
 import Glibc
 import Options
@@ -17,12 +18,13 @@ struct TerminalScreen {
     private static let take: StaticString = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l\u{1B}[2J"
     private static let giveUp: StaticString = "\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"
 
-    /// Where the settings of stdin are kept as they were: the address of a `termios` that is never freed, since a
-    /// signal handler may use it at any time; 0 when stdin is none of ours.
+    /// Where the settings of stdin are kept as they were: the address of a `termios` that is never freed,
+    /// since a signal handler may use it at any time; 0 when stdin is none of ours.
     private static let savedSettings = Atomic<UInt>(0)
     private static let isTaken = Atomic<Bool>(false)
 
-    /// The size of the terminal on stdout; nil when stdout is none, or one that cannot be drawn on (TERM=dumb).
+    /// The size of the terminal on stdout; nil when stdout is none, or one that cannot be drawn on
+    /// (TERM=dumb).
     static var sizeForPictures: Size? {
         guard isatty(STDOUT_FILENO) == 1, let kind = variable("TERM"), kind != "dumb" else { return nil }
         return size ?? Size(columns: 80, rows: 24)
@@ -31,7 +33,9 @@ struct TerminalScreen {
     /// The size of the terminal on stdout, whatever it can do; nil when stdout is none.
     static var size: Size? {
         var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return nil }
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
+            return nil
+        }
         return Size(columns: Int(size.ws_col), rows: Int(size.ws_row))
     }
 
@@ -57,7 +61,9 @@ struct TerminalScreen {
     static func giveBack() {
         guard isTaken.exchange(false, ordering: .relaxed) else { return }
         write(giveUp)
-        guard let saved = UnsafePointer<termios>(bitPattern: savedSettings.load(ordering: .relaxed)) else { return }
+        guard let saved = UnsafePointer<termios>(bitPattern: savedSettings.load(ordering: .relaxed)) else {
+            return
+        }
         tcsetattr(STDIN_FILENO, TCSANOW, saved)
     }
 
@@ -71,8 +77,8 @@ struct TerminalScreen {
         return StandardStreams.write("\u{1B}[H\(picture)\u{1B}[J", to: STDOUT_FILENO)
     }
 
-    /// Keys come one by one and are not shown. Ctrl-C stays a signal; Ctrl-\ and Ctrl-Z, which would leave the screen
-    /// as it is, do nothing.
+    /// Keys come one by one and are not shown. Ctrl-C stays a signal; Ctrl-\ and Ctrl-Z, which would leave
+    /// the screen as it is, do nothing.
     private static func silenceInput() {
         let saved = UnsafeMutablePointer<termios>.allocate(capacity: 1)
         guard tcgetattr(STDIN_FILENO, saved) == 0 else { return saved.deallocate() }

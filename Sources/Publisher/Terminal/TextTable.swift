@@ -31,13 +31,16 @@ struct TextTable {
     /// - Parameter columnCount: the width to fit in: columns by rank are left out, then lines are cut.
     func lines(columnCount: Int = .max) -> [String] {
         let widths = columns.indices.map { index in
-            rows.reduce(DisplayText.width(of: columns[index].title)) { max($0, DisplayText.width(of: $1[index])) }
+            rows.reduce(DisplayText.width(of: columns[index].title)) {
+                max($0, DisplayText.width(of: $1[index]))
+            }
         }
         let kept = kept(widths, columnCount)
         return ([columns.map(\.title)] + rows).map { cells in
             var line = ""
             for index in kept {
-                let blanks = String(repeating: " ", count: widths[index] - DisplayText.width(of: cells[index]))
+                let blanks = String(
+                    repeating: " ", count: widths[index] - DisplayText.width(of: cells[index]))
                 if index != kept.first { line += Self.gap }
                 line += columns[index].isRight ? blanks + cells[index] : cells[index] + blanks
             }
