@@ -1,7 +1,8 @@
-// How many cores the process may use: what it is pinned to, and what its control groups grant. Used once, at the start.
+// How many cores the process may use: by its pinning, and by its control groups. Used once, at the start.
 
 import EventLoop
 import Glibc
+import System
 
 /// The number of threads that can run at the same time.
 enum AvailableCores {
@@ -10,27 +11,16 @@ enum AvailableCores {
         let pinned = CoreAffinity.coreCount ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let quota = CpuQuota.cores(
             groups: text(of: "/proc/self/cgroup"), mounts: text(of: "/proc/self/mountinfo"), read: text(of:))
-        // Half a core still needs a thread, and the half that is left over is worth one.
+        // Half a core still needs a thread.
         let granted = quota.map { Int(min($0.rounded(.up), Double(pinned))) } ?? pinned
         return max(1, granted)
     }
 
-    /// The longest file that is read; what is beyond is cut off.
+    /// Longer files are cut off.
     private static let maximumFileBytes = 256 * 1024
 
     private static func text(of path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: maximumFileBytes)
-        var length = 0
-        while length < bytes.count {
-            let count = bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress! + length, $0.count - length) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { break }
-            length += count
-        }
-        return String(decoding: bytes[..<length], as: UTF8.self)
+        SmallFile.text(of: path, maximumBytes: maximumFileBytes)
     }
 }
 
@@ -39,11 +29,12 @@ enum CpuQuota {
     /// The deepest group that is walked up.
     private static let maximumDepth = 64
 
-    /// The smallest quota of the process's group and those around it, as far as they can be seen; nil is no limit.
-    /// What is malformed, or not there, is no limit either.
+    /// The smallest quota of the process's group and the visible groups around it; nil is no limit. A missing
+    /// or malformed file is no limit either.
     ///
     /// - Parameters:
-    ///   - groups: /proc/self/cgroup: lines `<number>:<controllers>:<path>`; of version 2 the controllers are empty.
+    ///   - groups: /proc/self/cgroup: lines `<number>:<controllers>:<path>`; of version 2 the controllers are
+    ///     empty.
     ///   - mounts: /proc/self/mountinfo (proc_pid_mountinfo(5)).
     ///   - read: the text of a file, nil if there is none.
     static func cores(groups: String?, mounts: String?, read: (String) -> String?) -> Double? {
@@ -89,7 +80,8 @@ enum CpuQuota {
 
     /// Where a hierarchy of groups can be seen.
     private struct Mount {
-        /// The group that the mount shows: `/`, or in a container without a namespace of its own that of the container.
+        /// The group that the mount shows: `/`, or in a container without a namespace of its own that of the
+        /// container.
         let root: Substring
         let point: Substring
 
@@ -98,9 +90,13 @@ enum CpuQuota {
             for line in mounts.split(separator: "\n") {
                 // 36 35 0:30 /root /point options - type source super-options
                 let words = line.split(separator: " ")
-                guard let dash = words.firstIndex(of: "-"), dash >= 6, words.count > dash + 3 else { continue }
+                guard let dash = words.firstIndex(of: "-"), dash >= 6, words.count > dash + 3 else {
+                    continue
+                }
                 let isFound =
-                    controller.map { words[dash + 1] == "cgroup" && words[dash + 3].split(separator: ",").contains($0) }
+                    controller.map {
+                        words[dash + 1] == "cgroup" && words[dash + 3].split(separator: ",").contains($0)
+                    }
                     ?? (words[dash + 1] == "cgroup2")
                 if isFound { return Mount(root: words[3], point: words[4]) }
             }

@@ -1,13 +1,14 @@
-// What one node is told at its start: read once from the command line and the environment, checked, never
-// changed. `ConfigurationOptions.swift` declares the options and tells the reasons for their defaults.
+// The settings of one node: read once from the command line and the environment, checked, and never changed.
+// `ConfigurationOptions.swift` declares the options and gives the reasons for their defaults.
 
 import EventLoop
 import Network
 import Options
 import Redis
 import RedisSchema
+import System
 
-/// How much the log tells.
+/// Which lines the log writes.
 enum LogLevel: String, CaseIterable, Sendable, Comparable {
     case debug, info, warning, error
 
@@ -39,8 +40,8 @@ enum IoUringUse: String, CaseIterable, Sendable {
 struct Configuration: Sendable {
     /// Where clients connect.
     let listen: Endpoint
-    /// With the passwords of GATEWAY_REDIS_PASSWORD, in place of the URL's, and GATEWAY_SENTINEL_PASSWORD, when they
-    /// are set.
+    /// With the passwords of GATEWAY_REDIS_PASSWORD, in place of the URL's, and GATEWAY_SENTINEL_PASSWORD,
+    /// when they are set.
     let redis: RedisURL
     /// The password came with `--redis` and stands in the process's arguments, where `ps` shows it until it
     /// is scrubbed.
@@ -56,46 +57,46 @@ struct Configuration: Sendable {
     let tokenTTL: Duration
     /// Life of a token until its first handshake or heartbeat; whole seconds, at most `tokenTTL`.
     let unusedTokenTTL: Duration
-    /// Where metrics and readiness are served; nil is nowhere.
+    /// Where the node serves metrics and readiness; nil turns that off.
     let adminListen: Endpoint?
-    /// By which names the admin listener may be asked.
+    /// The host names that requests to the admin listener may use.
     let adminHosts: AdminHosts
     /// How long after readiness is off a drain begins.
     let drainDelay: Duration
     /// Whether the admin listener has the console.
     let hasConsole: Bool
-    /// What who publishes, watches or revokes through the console has to show; nil turns that off.
+    /// The key that publishing, watching and revoking through the console needs; nil turns them off.
     let adminKey: BearerKey?
     /// The admin key came with `--admin-key`, where `ps` shows it until it is scrubbed.
     let isAdminKeyInArguments: Bool
     /// How long a drain spreads the closing of connections.
     let drainTime: Duration
-    /// A request head over this is answered by 431.
+    /// The node answers a larger request head with 431.
     let maximumHeaderBytes: Int
-    /// A client's message over this closes its connection with 1009.
+    /// The node closes a client that sends a larger message with 1009.
     let maximumMessageBytes: Int
-    /// Connections of the whole node; nil lets the node reckon from its descriptor limit.
+    /// Connections of the whole node; nil computes the number from the descriptor limit.
     let maximumConnectionCount: Int?
-    /// A client whose backlog passes this is closed with 1013.
+    /// The node closes a client whose backlog passes this with 1013.
     let maximumQueueBytes: Int
-    /// A published payload over this reaches nobody.
+    /// No one receives a published payload over this.
     let maximumPayloadBytes: Int
-    /// What requests for tokens have to show; nil lets everybody have one.
+    /// The keys of which a request for a token needs one; nil issues tokens to anyone.
     let issueKeys: IssueKeys?
     /// The issue key came with `--issue-key`, where `ps` shows it until it is scrubbed.
     let isIssueKeyInArguments: Bool
-    /// Connections of one client address; nil is any number.
+    /// Connections of one client address; nil is no limit.
     let maximumConnectionsPerAddress: Int?
-    /// Handshakes a second of the whole node; nil is any number.
+    /// Handshakes a second of the whole node; nil is no limit.
     let handshakeRate: Int?
-    /// Tokens a second for one client address; nil is any number.
+    /// Tokens a second for one client address; nil is no limit.
     let tokenRatePerAddress: Int?
-    /// Tokens a second of the whole node; nil is any number.
+    /// Tokens a second of the whole node; nil is no limit.
     let tokenRate: Int?
     /// What the sockets of clients inherit from their listener.
     let acceptedSocketOptions: AcceptedSocketOptions
     let allowedOrigins: AllowedOrigins
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` the node trusts.
     let trustedProxies: [CidrBlock]
     /// In front of every channel and key in Redis.
     let prefix: String
@@ -109,9 +110,9 @@ struct Configuration: Sendable {
     let unsubscribeGrace: Duration
     /// Longest wait of a request for Redis.
     let redisTimeout: Duration
-    /// A connection to Redis without any sign of life for this long is taken for dead.
+    /// The node gives up a connection to Redis that has sent nothing for this long.
     let redisSilenceTimeout: Duration
-    /// Whether clients are told that messages may be missing.
+    /// Whether clients get a notice when they may have missed messages.
     let tellsGaps: Bool
 
     /// Reads and checks the values of `Configuration.options`.
@@ -150,7 +151,8 @@ struct Configuration: Sendable {
         acceptedSocketOptions = AcceptedSocketOptions(
             sendBufferBytes: try values.value("socket-send-buffer", Self.sendBufferConverter),
             userTimeout: try values.value("tcp-user-timeout", DurationConverter(.zero ... .seconds(3600))),
-            keepAliveTime: try values.value("tcp-keep-alive", DurationConverter(.seconds(1) ... .seconds(7200))))
+            keepAliveTime: try values.value(
+                "tcp-keep-alive", DurationConverter(.seconds(1) ... .seconds(7200))))
         maximumConnectionsPerAddress = try values.optional(
             "maximum-connections-per-address", IntegerConverter(1...10_000_000))
         handshakeRate = try values.optional("handshake-rate", IntegerConverter(1...1_000_000))
@@ -165,13 +167,15 @@ struct Configuration: Sendable {
         maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
         maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))
         maximumConnectionCount = try values.optional("maximum-connections", IntegerConverter(1...10_000_000))
-        maximumPayloadBytes = try values.value("maximum-payload-bytes", ByteSizeConverter(1 << 10...512 << 20))
+        maximumPayloadBytes = try values.value(
+            "maximum-payload-bytes", ByteSizeConverter(1 << 10...512 << 20))
         maximumQueueBytes = try values.value("maximum-queue-bytes", ByteSizeConverter(4 << 10...1 << 30))
         requestTimeout = try values.value(
             "request-timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
         keepAliveTimeout = try values.value(
             "keep-alive-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
-        issueKeys = try values.optional("issue-key", TextConverter(expected: IssueKeys.form) { IssueKeys($0) })
+        issueKeys = try values.optional(
+            "issue-key", TextConverter(expected: IssueKeys.form) { IssueKeys($0) })
         isIssueKeyInArguments = values.origin(of: "issue-key") == .commandLine
         allowedOrigins = try values.value("allowed-origins", AllowedOrigins.converter)
         trustedProxies = try values.value("trusted-proxies", ListConverter(CidrConverter()))
@@ -190,7 +194,7 @@ struct Configuration: Sendable {
         let timeout = try values.value("heartbeat-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
         let ttl = try values.value("token-ttl", DurationConverter(.seconds(6) ... .seconds(30 * 24 * 3600)))
         let origin = values.originText("token-ttl")
-        guard ttl.components.attoseconds == 0 else {
+        guard ttl.isWholeSeconds else {
             throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")
         }
         guard ttl >= timeout + .seconds(5) else {
@@ -202,8 +206,9 @@ struct Configuration: Sendable {
     }
 
     private static func unusedTokenTTL(_ values: OptionValues) throws(UsageError) -> Duration {
-        let ttl = try values.value("unused-token-ttl", DurationConverter(.seconds(1) ... .seconds(30 * 24 * 3600)))
-        guard ttl.components.attoseconds == 0 else {
+        let ttl = try values.value(
+            "unused-token-ttl", DurationConverter(.seconds(1) ... .seconds(30 * 24 * 3600)))
+        guard ttl.isWholeSeconds else {
             let origin = values.originText("unused-token-ttl")
             throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")
         }
@@ -213,7 +218,9 @@ struct Configuration: Sendable {
     /// The host's name, clipped and cleaned, and six hex digits, because containers and test nodes share host
     /// names.
     static func defaultNodeId(hostName: String, random: inout some RandomNumberGenerator) -> String {
-        let host = hostName.utf8.prefix(57).map { NodeReport.isNodeIdByte($0) ? Character(UnicodeScalar($0)) : "-" }
+        let host = hostName.utf8.prefix(57).map {
+            NodeReport.isNodeIdByte($0) ? Character(UnicodeScalar($0)) : "-"
+        }
         let digits = (0..<6).map { _ in
             String(UInt8.random(in: 0..<16, using: &random), radix: 16)
         }

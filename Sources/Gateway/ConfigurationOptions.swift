@@ -1,9 +1,9 @@
 // The declarations of a node's options: parsing, --help and the reference's tables come from this list. The
-// comment above each tells why its default is what it is.
+// comment above each option gives the reason for its default.
 
-import RedisSchema
 import Options
 import Redis
+import RedisSchema
 
 extension Configuration {
     /// The gateway as a program.
@@ -13,201 +13,225 @@ extension Configuration {
         variablePrefix: "GATEWAY_", options: options,
         notes: [
             "Durations carry a unit (500ms, 30s, 5m, 24h), sizes too (512B, 64KiB, 1MiB).",
-            "SIGTERM drains: readiness goes off, clients are closed with 1001 spread over the drain time, "
-                + "then exit 0. A second SIGTERM, more than a second later, ends at once. SIGHUP, SIGUSR1 and SIGUSR2 are "
-                + "ignored: there is no configuration file to read again. "
-                + "Exit 2: wrong option, value or environment variable, or the command line is lost (no /proc).",
+            "SIGTERM drains the node: readiness goes off, the node closes its clients with 1001 spread over the drain "
+                + "time, and exits with 0. A second SIGTERM, more than a second later, ends it at once. It ignores SIGHUP, "
+                + "SIGUSR1 and SIGUSR2, as there is no configuration file to read again. Exit 2: an option, a value or an "
+                + "environment variable is wrong, or the command line cannot be read (no /proc).",
         ])
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + consoleOptions + redisOptions + linkOptions + accessOptions + clientOptions + limitOptions
+        listenOptions + consoleOptions + redisOptions + linkOptions + accessOptions + clientOptions
+        + limitOptions
         + addressLimitOptions + socketOptions + timeOptions + drainOptions + operationOptions
 
     private static let listenOptions = [
         // All interfaces: a node usually runs in a container, where loopback would be unreachable.
         Option(
             "listen", .value(placeholder: "HOST:PORT"), section: "Listening", default: .text("0.0.0.0:8080"),
-            help: "Address for clients; :8080 is all addresses, IPv6 and IPv4."),
-        // Loopback: metrics and readiness are nobody's business outside the machine until somebody says so.
+            help: "Address for clients; :8080 listens on all addresses, IPv6 and IPv4."),
+        // Loopback: metrics and readiness stay on the machine until an operator decides otherwise.
         Option(
             "admin-listen", .value(placeholder: "HOST:PORT|off"), section: "Listening",
             default: .text("127.0.0.1:9090"), help: "Address for metrics, liveness and readiness."),
-        // None: an address and localhost are what operators, probes and scrapers use.
+        // Empty: operators, probes and scrapers use an address or localhost.
         Option(
             "admin-hosts", .value(placeholder: "LIST"), section: "Listening", default: .text(""),
-            help: "Names by which that address may be asked, such as node-1.example,gateway; an IP address and "
-                + "localhost always may, and nothing else."),
-        // One a core: workers share nothing and are bound by send().
+            help:
+                "Host names that requests to that address may use, such as node-1.example,gateway, besides IP "
+                + "addresses and localhost."),
+        // One for each core: workers share nothing, and send() takes most of their time.
         Option(
             "workers", .value(placeholder: "N"), section: "Listening",
             default: .described("number of cores that the process may use"),
             help: "Worker threads, each with its own listener and clients."),
-        // A fifth less CPU for a delivery where it works; where it does not, nothing is lost by having asked.
+        // Where it works, a delivery takes a fifth less CPU; where it does not, trying costs nothing.
         Option(
             "io-uring", .value(placeholder: "auto|off"), section: "Listening", default: .text("auto"),
-            help: "Write to all clients of a turn by io_uring where the kernel allows it, else one by one."),
-        // Host name and random digits: unique without a setting, also for two nodes on one host and for
-        // restarts.
+            help:
+                "Use io_uring to write to all clients of a turn at once, if the kernel allows it; otherwise, and "
+                + "with off, write to one client after the other."),
+        // Host name and random digits: unique without a setting, even for two nodes on one host and after a
+        // restart.
         Option(
             "node-id", .value(placeholder: "ID"), section: "Listening",
             default: .described("host name, \"-\" and 6 random hex digits"),
-            help: "Name of this node among all nodes of one Redis: 1 to 64 characters of A-Z a-z 0-9 . _ -"),
+            help:
+                "Name of this node, unique among the nodes of one Redis: 1 to 64 characters of A-Z a-z 0-9 . _ -"
+        ),
     ]
 
     private static let consoleOptions = [
-        // On: the admin listener is loopback's by default, and the page shows no more than the metrics do.
+        // On: the admin listener is on loopback by default, and the page shows no more than the metrics do.
         Option(
             "console", .value(placeholder: "on|off"), section: "Console", default: .text("on"),
             help: "Serve a web page about all nodes at /console/ of the admin listener."),
-        // None: who reaches the admin listener may look, and nothing else until somebody says so.
+        // Unset: the console only shows things until an operator sets a key.
         Option(
             "admin-key", .value(placeholder: "KEY"), section: "Console", isSecret: true,
-            help: "Lets who knows it publish, watch rooms and revoke tokens in the console: \(BearerKey.form). "
-                + "Best in the environment."),
+            help: "Key that the console asks for before it publishes, watches a room or revokes a token: "
+                + "\(BearerKey.form). Without a key it does none of these. Best set in the environment."),
     ]
 
     private static let redisOptions = [
-        // Where a Redis that was just installed listens.
+        // A freshly installed Redis listens there.
         Option(
             "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
             fallbackVariables: ["REDIS_URL"], isSecret: true,
             help: "\(RedisURL.expectedForm)."),
-        // Out of the arguments, which every user of the machine can read.
+        // Not an argument: every user of the machine can read those.
         Option(
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
             fallbackVariables: ["REDIS_PASSWORD"],
-            isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
+            isSecret: true, isEnvironmentOnly: true, help: "Password of Redis; replaces the one in the URL."),
         // Empty: channels are room:<id> and keys client:<token>, as documented.
         Option(
             "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),
-            help: "Put in front of every channel and key, so that installations can share a Redis."),
-        // The most that a request may wait by the contract; a healthy Redis answers in a millisecond.
+            help: "Prefix of every channel and key, so that several installations can share one Redis."),
+        // The contract allows a request to wait this long; a healthy Redis answers in a millisecond.
         Option(
             "redis-timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("2s"),
-            help: "Longest wait of a request for Redis, 50ms to 2s; then 503."),
-        // A few lost echoes, not one: a fork for a snapshot can stall Redis for a second.
+            help: "How long a request waits for Redis before it gets 503, 50ms to 2s."),
+        // Several lost echoes, not one: a fork for a snapshot can stall Redis for a second.
         Option(
             "redis-silence-timeout", .value(placeholder: "TIME"), section: "Redis", default: .text("5s"),
-            help: "A connection to Redis without an echo for this long is taken for dead, 1s to 60s."),
-        // A client that reloads its page comes back within seconds: no need to leave and join again.
+            help: "Give up a connection to Redis that has sent nothing for this long, 1s to 60s."),
+        // A client that reloads its page comes back within seconds and finds the room still subscribed.
         Option(
             "unsubscribe-grace", .value(placeholder: "TIME"), section: "Redis", default: .text("10s"),
-            help: "How long a room stays subscribed after its last client left."),
+            help: "How long a room stays subscribed after its last client has left."),
     ]
 
     private static let accessOptions = [
-        // None: as in the API document, everybody may have a token. Two, so that a key can be changed without a gap.
+        // Unset: by the API document anyone can get a token. Two, so that a key can be changed without a gap.
         Option(
             "issue-key", .value(placeholder: "KEY[,KEY]"), section: "Access", isSecret: true,
-            help: "Tokens are issued only to who sends Authorization: Bearer KEY, which is known to your backend "
-                + "alone: \(BearerKey.form). Two keys are both taken. Best in the environment.")
+            help:
+                "Issue tokens only to requests with Authorization: Bearer KEY, which only your backend knows: "
+                + "\(BearerKey.form). Of two keys, either is accepted. Best set in the environment.")
     ]
 
     private static let linkOptions = [
-        // Out of the arguments, as the other one. Sentinels have a password of their own, or none.
+        // Not an argument, like the other one. Sentinels may have a password of their own.
         Option(
             "sentinel-password", .value(placeholder: "TEXT"), section: "Redis", isSecret: true,
-            isEnvironmentOnly: true, help: "Password of the sentinels themselves, if they have one."),
-        // Off: a client that knows nothing of it would take the frame for a notice that somebody has published.
+            isEnvironmentOnly: true, help: "Password of the sentinels themselves."),
+        // Off: a client that does not know these frames would take one for a published notice.
         Option(
             "gap-notice", .value(placeholder: "on|off"), section: "Redis", default: .text("off"),
-            help: "Tell clients by a frame of type gap when messages may be missing, because the node was away "
-                + "from Redis."),
+            help:
+                "Send clients a frame of type gap when they may have missed messages because the node had lost "
+                + "Redis."),
     ]
 
     private static let clientOptions = [
         // The interval of the API document: clients beat every 20 to 29 s.
         Option(
             "heartbeat-timeout", .value(placeholder: "TIME"), section: "Clients", default: .text("30s"),
-            help: "A connection without heartbeat for this long is closed with 4000, 1s to 1h."),
-        // Long enough to reconnect after a lunch break in a tunnel, short enough that Redis forgets the gone.
+            help: "Close a connection with 4000 after this long without a heartbeat, 1s to 1h."),
+        // Long enough to reconnect after a lunch break in a tunnel, short enough to keep Redis free of stale
+        // tokens.
         Option(
             "token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("1h"),
-            help: "Life of a token after its last heartbeat: heartbeat-timeout and 5s at least, 720h at most."
+            help: "Life of a token after its last heartbeat: at least heartbeat-timeout and 5s, at most 720h."
         ),
-        // A page connects within seconds of getting its token; what nobody uses must not fill Redis for an hour.
+        // A page connects within seconds of getting its token; unused tokens must not fill Redis for an hour.
         Option(
             "unused-token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("10m"),
-            help: "Life of a token until its first handshake or heartbeat, 1s to 720h; never longer than token-ttl."),
-        // Any: the token is the credential, no cookie is read, so another site gains nothing.
+            help:
+                "Life of a token until its first handshake or heartbeat, 1s to 720h; never longer than token-ttl."
+        ),
+        // Any: the token is the only credential and no cookie is read, so another site gains nothing.
         Option(
             "allowed-origins", .value(placeholder: "LIST"), section: "Clients", default: .text("*"),
-            help: "Origins of browsers that may connect, such as https://a.example,https://*.b.example:8443,null,"
-                + "app://; * is any. A request without Origin is always taken."),
-        // None: a header that anybody can send must not choose the address in the records.
+            help:
+                "Origins from which browsers may connect, such as https://a.example,https://*.b.example:8443,null,"
+                + "app://; * allows any. A request without Origin is always accepted."),
+        // Empty: anyone can send the header, so it must not decide the address in the records.
         Option(
             "trusted-proxies", .value(placeholder: "LIST"), section: "Clients", default: .text(""),
-            help: "Addresses and CIDR blocks of proxies whose X-Forwarded-For is believed."),
+            help: "Addresses and CIDR blocks of the proxies whose X-Forwarded-For is trusted."),
     ]
 
     private static let limitOptions = [
         // As the contract says; nginx allows the same by default.
         Option(
             "maximum-header-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("8KiB"),
-            help: "A larger request head is answered by 431; its cookies count apart, up to 16KiB."),
-        // As the contract says: clients have nothing to send, so this only bounds memory.
+            help: "Answer a larger request head with 431; cookies count separately, up to 16KiB."),
+        // As the contract says. Clients have nothing to send, so this only bounds memory.
         Option(
             "maximum-message-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("64KiB"),
-            help: "A larger message of a client closes its connection with 1009."),
-        // Reckoned, because one descriptor a connection is what runs out first.
+            help: "Close a connection with 1009 if its client sends a larger message."),
+        // Computed from the descriptor limit, because descriptors run out first.
         Option(
             "maximum-connections", .value(placeholder: "N"), section: "Limits",
             default: .described("90 % of the descriptor limit"),
-            help: "Connections of the whole node; further ones are turned away."),
-        // Thousands of usual notices, yet a thousand stuck clients cost a gigabyte at most.
+            help: "WebSocket connections of the whole node; it refuses further ones."),
+        // Holds thousands of usual notices, yet a thousand stuck clients cost a gigabyte at most.
         Option(
             "maximum-queue-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("1MiB"),
-            help: "A client whose backlog passes this is closed with 1013."),
-        // Far above any notice; a slip of a publisher must not fill the queues of ten thousand clients.
+            help: "Close a client with 1013 when more than this waits for it."),
+        // Far above any notice; one mistake of a publisher must not fill the queues of ten thousand clients.
         Option(
             "maximum-payload-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("16MiB"),
-            help: "A larger published payload reaches nobody; it is counted and logged."),
+            help: "Drop a larger published payload, count it and log it: no one receives it."),
     ]
 
-    /// The first three are off by default: behind an unnamed proxy all clients have one address, and what is a storm
-    /// depends on the machine.
+    /// The first three are off by default: behind a proxy that is not listed all clients have one address,
+    /// and what a node can take depends on the machine.
     private static let addressLimitOptions = [
         Option(
             "maximum-connections-per-address", .value(placeholder: "N"), section: "Limits",
             default: .described("no limit"),
-            help: "WebSockets of one client address (IPv6: of one /64) on this node; further ones get 429."),
+            help:
+                "WebSockets that one client address (IPv6: one /64) may have on this node; further ones get 429."
+        ),
         Option(
             "handshake-rate", .value(placeholder: "N"), section: "Limits", default: .described("no limit"),
-            help: "WebSocket handshakes a second that this node takes; further ones get 503 with Retry-After."),
+            help:
+                "WebSocket handshakes a second that this node accepts; further ones get 503 with Retry-After."
+        ),
         Option(
             "token-rate-per-address", .value(placeholder: "N"), section: "Limits",
             default: .described("no limit"),
-            help: "Tokens a second that one client address (IPv6: one /64) gets from this node; then 429."),
-        // Above what a node takes of handshakes a second; without a limit anybody fills Redis within a minute.
+            help:
+                "Tokens a second that this node issues to one client address (IPv6: one /64); further requests get "
+                + "429."),
+        // More than a node can take handshakes; without a limit anyone could fill Redis within a minute.
         Option(
             "token-rate", .value(placeholder: "N"), section: "Limits", default: .text("2000"),
-            help: "Tokens a second that this node issues; then 429 with Retry-After. 0 is no limit."),
+            help:
+                "Tokens a second that this node issues; further requests get 429 with Retry-After. 0 is no limit."
+        ),
     ]
 
     private static let socketOptions = [
-        // Several hundred notices, and 0.6 MB/s for a client 200 ms away; a client that stops reading holds 160 KB of
-        // kernel memory, where the kernel by itself would give it 4 MB.
+        // Several hundred notices, and 0.6 MB/s for a client 200 ms away. A client that stops reading holds
+        // 160 KB of kernel memory; by default the kernel would let it hold 4 MB.
         Option(
-            "socket-send-buffer", .value(placeholder: "SIZE|auto"), section: "Sockets", default: .text("64KiB"),
-            help: "What the kernel keeps for a client before its queue begins (SO_SNDBUF)."),
-        // Twice the heartbeat's time: who is silent for 30 s gets his Close frame first, and this long to read it.
+            "socket-send-buffer", .value(placeholder: "SIZE|auto"), section: "Sockets",
+            default: .text("64KiB"),
+            help: "How much the kernel buffers for a client before the node queues for it (SO_SNDBUF)."),
+        // Twice the heartbeat timeout: a client that is silent for 30 s gets its Close frame first and has
+        // time to read it.
         Option(
             "tcp-user-timeout", .value(placeholder: "TIME"), section: "Sockets", default: .text("60s"),
-            help: "A connection that takes nothing of what is sent for this long is cut; 0s: as the kernel does."),
-        // Heartbeats travel on other connections, so they do not tell that a WebSocket's peer has vanished. Below the
-        // minutes after which routers forget a silent connection; and half the user timeout, which ends the probing
-        // too (tcp(7)), so that five probes must be lost and not one.
+            help: "Cut a connection that has acknowledged nothing for this long; 0s leaves it to the kernel."),
+        // Heartbeats travel on other connections, so they do not show that a WebSocket's peer has vanished.
+        // Shorter than the minutes after which routers forget a silent connection; and half the user timeout,
+        // which ends the probing, too (tcp(7)), so that five probes must be lost and not one.
         Option(
             "tcp-keep-alive", .value(placeholder: "TIME"), section: "Sockets", default: .text("30s"),
-            help: "A connection on which nothing has come for this long is probed, every quarter of it."),
+            help:
+                "Probe a connection that has been silent for this long, and again every quarter of that time."
+        ),
     ]
 
     private static let timeOptions = [
-        // As the contract says; ends a client that trickles its head byte by byte.
+        // As the contract says. Ends a client that sends its head byte by byte.
         Option(
             "request-timeout", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
-            help: "Time to send a whole request head; then 408."),
+            help: "How long a client may take to send a request head before it gets 408."),
         // Above the 60 s for which nginx keeps an idle connection to an upstream, so that nginx closes first.
         Option(
             "keep-alive-timeout", .value(placeholder: "TIME"), section: "Times", default: .text("75s"),
@@ -215,25 +239,26 @@ extension Configuration {
         // Spreads reconnects to the other nodes, and fits in the 30 s that orchestrators grant.
         Option(
             "drain-time", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
-            help: "Time over which clients are closed on SIGTERM, 0s to 1h."),
+            help: "Time over which SIGTERM spreads the closing of clients, 0s to 1h."),
     ]
 
     private static let drainOptions = [
-        // None: a balancer that tries the next node on 503 or a refused connection, as deploy/nginx.conf does, needs
-        // no warning.
+        // Zero: a balancer that tries the next node after a 503 or a refused connection, as deploy/nginx.conf
+        // does, needs no warning.
         Option(
             "drain-delay", .value(placeholder: "TIME"), section: "Times", default: .text("0s"),
-            help: "Time between readiness going off and the begin of the drain, 0s to 1h.")
+            help: "How long after readiness has gone off the drain begins, 0s to 1h.")
     ]
 
     private static let operationOptions = [
-        // Starts, stops and trouble, no line for a client or a message.
+        // Starts, stops and trouble, but no line for a client or a message.
         Option(
-            "log-level", .value(placeholder: "debug|info|warning|error"), section: "Log", default: .text("info"),
-            help: "The least severe lines that are written."),
-        // Read by people first; collectors ask for json.
+            "log-level", .value(placeholder: "debug|info|warning|error"), section: "Log",
+            default: .text("info"),
+            help: "Write lines of this level and above."),
+        // People read the log first; collectors take json.
         Option(
             "log-format", .value(placeholder: "text|json"), section: "Log", default: .text("text"),
-            help: "How lines are written."),
+            help: "Form of the log's lines."),
     ]
 }

@@ -1,11 +1,11 @@
 // The step from the process to its configuration: arguments, environment, host name, cores.
 
 import Glibc
-import RedisSchema
 import Options
+import RedisSchema
 
 extension Configuration {
-    /// What the command line asked for.
+    /// The outcome of reading the command line.
     enum Request {
         case run(Configuration)
         /// To print this text to stdout and exit with 0.
@@ -17,7 +17,8 @@ extension Configuration {
     /// - Parameter arguments: without the program's own name.
     /// - Throws: `UsageError`: one line for stderr, exit 2.
     static func read(
-        _ arguments: [String], environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:)
+        _ arguments: [String],
+        environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:)
     ) throws(UsageError) -> Request {
         switch try program.parse(arguments, environment: environment) {
         case .print(let text):
@@ -25,7 +26,8 @@ extension Configuration {
         case .run(let values):
             var random = RandomPool()
             return .run(
-                try Configuration(values, hostName: hostName(), coreCount: AvailableCores.count(), random: &random))
+                try Configuration(
+                    values, hostName: hostName(), coreCount: AvailableCores.count(), random: &random))
         }
     }
 

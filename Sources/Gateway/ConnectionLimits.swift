@@ -1,33 +1,22 @@
-// How many descriptors the process has, and what they are for. Used once, at the start.
+// How many connections the descriptor limit allows. Used once, at the start.
 
-import Glibc
 import Options
 
-/// The process's limit of open descriptors.
-enum DescriptorLimit {
-    /// Raises the soft limit to the hard one, which any process may; returns what holds then.
-    static func raise() -> Int {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        return Int(clamping: limit.rlim_cur)
-    }
-}
-
-/// How many connections the node takes, from its descriptor limit and its settings.
+/// The connections of a node, from its descriptor limit and its settings.
 ///
 ///     descriptors = clients + httpConnections + adminConnections + what the node has open itself
 ///
-/// Clients' listeners take no connection beyond their two parts, so that the other two always find a descriptor.
+/// The listeners for clients take no connection beyond the first two parts, so that the other two always have
+/// descriptors.
 struct ConnectionLimits: Equatable {
-    /// Of ten descriptors nine may be WebSockets; the rest is for requests, Redis, listeners and logs.
+    /// WebSockets may take nine of ten descriptors; the rest is for requests, Redis, listeners and logs.
     private static let clientShare = 0.9
-    /// Standard streams, the admin listener, the loops of control and subscriber, links to Redis, to a sentinel and to
-    /// the service manager: 19; and as many for name servers, the log and what libraries open now and then.
+    /// Standard streams, the admin listener, the loops of control and subscriber, links to Redis, to a
+    /// sentinel and to the service manager: 19; and as many for name servers, the log and files that
+    /// libraries open now and then.
     private static let reservedCount = 36
-    /// A loop (6), its listener, its io_uring, its link to Redis, and the connection that it accepts to refuse it.
+    /// A loop (6), its listener, its io_uring, its link to Redis, and the connection that it accepts to
+    /// refuse it.
     private static let reservedPerWorker = 10
     private static let minimumHttpConnectionsPerWorker = 4
     private static let minimumHttpConnectionCount = 16
@@ -43,7 +32,9 @@ struct ConnectionLimits: Equatable {
         let reserved = Self.reservedCount + Self.reservedPerWorker * workers + Limits.adminConnectionCount
         let minimumHttp = max(Self.minimumHttpConnectionCount, Self.minimumHttpConnectionsPerWorker * workers)
         let available = descriptors - reserved - minimumHttp
-        let wanted = configuration.maximumConnectionCount ?? min(available, Int(Double(descriptors) * Self.clientShare))
+        let wanted =
+            configuration.maximumConnectionCount
+            ?? min(available, Int(Double(descriptors) * Self.clientShare))
         guard wanted >= 1, wanted <= available else {
             throw UsageError(
                 "--maximum-connections: \(wanted) is more than the descriptor limit of \(descriptors) allows, "

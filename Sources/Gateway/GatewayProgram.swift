@@ -3,6 +3,7 @@
 import EventLoop
 import Glibc
 import Options
+import System
 
 /// The process: reads its configuration, prepares the process for it, and runs a node until it has drained.
 enum GatewayProgram {
@@ -33,7 +34,8 @@ enum GatewayProgram {
         if configuration.isIssueKeyInArguments { ProcessArguments.hideValue(of: "issue-key") }
         if configuration.isAdminKeyInArguments { ProcessArguments.hideValue(of: "admin-key") }
         let limits = try ConnectionLimits(configuration, descriptors: DescriptorLimit.raise())
-        let log = Log(level: configuration.logLevel, format: configuration.logFormat, nodeID: configuration.nodeId)
+        let log = Log(
+            level: configuration.logLevel, format: configuration.logFormat, nodeID: configuration.nodeId)
         warnOfUnknownVariables(log)
         do throws(SystemError) {
             try Node(configuration, limits: limits, log: log).run()

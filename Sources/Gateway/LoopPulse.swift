@@ -3,14 +3,15 @@
 import EventLoop
 import Synchronization
 
-/// When a loop turned last, so that readiness notices a thread that stands somewhere.
+/// When a loop turned last, so that readiness notices a thread that hangs.
 final class LoopPulse: Sendable {
     /// How often a loop shows that it turns.
     static let interval = Duration.seconds(1)
-    /// A loop that has not turned for so long stands. A turn takes milliseconds, also under the heaviest load.
+    /// A loop that has not turned for this long hangs. A turn takes milliseconds, even under the heaviest
+    /// load.
     static let patience = Duration.seconds(5)
 
-    /// Which thread it is, as readiness names it.
+    /// The thread's name in the reasons against readiness.
     let name: String
     private let lastBeat = Atomic<Int64>(MonotonicInstant.now.nanoseconds)
 
@@ -46,11 +47,11 @@ struct LoopPulses: Sendable {
         workers = (0..<workerCount).map { LoopPulse(name: "worker \($0)") }
     }
 
-    /// The loops that stand, as reasons against readiness. None while the control loop has only just come back
+    /// The loops that hang, as reasons against readiness. Empty if the control loop has only just come back
     /// itself: then the whole process was stopped, and the others are about to turn, too.
     func reasonsNotReady(now: MonotonicInstant) -> [String] {
         guard control.silence(now: now) < LoopPulse.interval * 2 else { return [] }
         return ([subscriber] + workers).filter { $0.silence(now: now) >= LoopPulse.patience }
-            .map { "thread \($0.name) does not turn" }
+            .map { "thread \($0.name) hangs" }
     }
 }

@@ -2,9 +2,9 @@
 
 import EventLoop
 import Glibc
-import RedisSchema
 import Options
 import Redis
+import RedisSchema
 
 /// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
@@ -41,8 +41,8 @@ final class Node {
         serviceStates = ServiceStates(
             socketName: getenv(NotifySocket.variable).map { String(cString: $0) }, loop: loop, log: log)
         redisLog = RedisLog(log, workerCount: configuration.workerCount)
-        // Before anything that takes time: process 1 of a container has no default action for signals, so that one that
-        // comes too early would be lost.
+        // Before anything that takes time: process 1 of a container has no default action for signals, so
+        // that one that comes too early would be lost.
         watchSignals()
         try bind()
     }
@@ -71,7 +71,8 @@ final class Node {
         for index in 0..<configuration.workerCount {
             // One socket each, all on one address and port; the kernel spreads connections over them.
             let socket = try ListeningSocket(
-                host: sockets.first?.host ?? endpoint.host, port: port, sharing: index == 0 ? .first : .further,
+                host: sockets.first?.host ?? endpoint.host, port: port,
+                sharing: index == 0 ? .first : .further,
                 options: configuration.acceptedSocketOptions)
             port = socket.port
             sockets.append(socket)
@@ -106,7 +107,7 @@ final class Node {
         }
     }
 
-    /// Looks once a second whether a thread stands, and shows that this one does not.
+    /// Checks once a second whether a thread hangs, and shows that this one does not.
     private func watchThreads() {
         pulseTimers.append(context.state.pulses.control.start(on: loop))
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.readinessChanged() }
@@ -124,16 +125,16 @@ final class Node {
             ])
         if configuration.issueKeys == nil, configuration.allowedOrigins == .any {
             log.warning(
-                "open to everybody",
+                "open to everyone",
                 [
-                    "allows": "any program and any page takes tokens for any user and enters any room",
+                    "allows": "any program and any web page can get a token for any user and join any room",
                     "options": "--issue-key, --allowed-origins",
                 ])
         }
         guard configuration.redis.database != 0, configuration.prefix.isEmpty else { return }
         log.warning(
-            "channels of all redis databases are one space: --prefix separates installations, a database does not",
-            ["database": "\(configuration.redis.database)"])
+            "redis databases share their channels",
+            ["database": "\(configuration.redis.database)", "separate_by": "--prefix"])
     }
 
     // MARK: Notices
@@ -173,7 +174,7 @@ final class Node {
         for signal in [SIGTERM, SIGINT] {
             signals.append(SignalWatcher(on: loop, signal: signal) { [unowned self] in self.drain() })
         }
-        // There is no configuration file to be read again, no log file to be opened again, and no report to be written.
+        // There is no configuration file to read again, no log file to reopen, and no report to write.
         for (signal, name) in [(SIGHUP, "SIGHUP"), (SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2")] {
             var signalLog = RateLimitedLog(log)
             signals.append(
@@ -183,12 +184,12 @@ final class Node {
         }
     }
 
-    /// The first signal drains. A later one ends the process as it would without us, unless it comes so soon that it is
-    /// the same wish.
+    /// The first signal drains the node. A later one ends the process at once, unless it comes so soon that
+    /// it belongs to the first.
     private func drain() {
         if let drainWishedAt {
             guard .now - drainWishedAt >= EndSignals.sameWishTime else { return }
-            log.warning("second signal: ending at once")
+            log.warning("second signal, ending at once")
             LogWriter.standardError.flush(within: .milliseconds(100))
             // By the shell's convention for a process that SIGTERM has ended: the drain is not complete.
             _exit(128 + SIGTERM)
@@ -206,7 +207,8 @@ final class Node {
                 "time_ms": "\(configuration.drainTime.wholeMilliseconds)",
             ])
         guard delay > .zero else { return sendClientsAway() }
-        // Balancers ask for readiness now and then: until they have, they send clients here, and those are served.
+        // Balancers ask for readiness now and then: until they have, they send clients here, and those are
+        // served.
         let timer = Timer(on: loop) { [unowned self] in self.sendClientsAway() }
         timer.start(after: delay)
         drainTimer = timer
@@ -216,7 +218,7 @@ final class Node {
         let time = configuration.drainTime
         for mailbox in context.workerMailboxes { mailbox.post(.news(.drain(over: time))) }
         let timer = Timer(on: loop) { [unowned self] in
-            self.log.warning("connections left at the end of the drain")
+            self.log.warning("drain ended with connections left")
             self.stop()
         }
         timer.start(after: time + Node.drainGrace)

@@ -4,7 +4,7 @@ import EventLoop
 import RedisSchema
 import Synchronization
 
-/// The immutable frame of a node: settings, log, counters, state, and the mailboxes between its threads.
+/// The immutable parts of a node: settings, log, counters, state, and the mailboxes between its threads.
 struct NodeContext: Sendable {
     let configuration: Configuration
     let log: Log
@@ -12,12 +12,12 @@ struct NodeContext: Sendable {
     let state: NodeState
     let admission: Admission
     let workerMailboxes: [Mailbox<WorkerMessage>]
-    /// What waits for each worker.
+    /// The bytes that wait for each worker.
     let backlogs: [Backlog]
     /// One for each feed.
     let feedMailboxes: [Mailbox<FeedMessage>]
     let controlMailbox: Mailbox<ControlNotice>
-    /// Tells this start of the node from every other one, also of a node with the same id.
+    /// Distinguishes this start of the node from every other one, even of a node with the same id.
     let run: [UInt8]
 
     init(configuration: Configuration, log: Log, state: NodeState) {
@@ -52,12 +52,12 @@ enum ControlNotice: Sendable {
     case drained(worker: Int)
     /// A connection to Redis has come or gone.
     case readinessChanged
-    /// A connection to Redis stands.
+    /// A connection to Redis is up.
     case redisUp(RedisRole)
     /// A connection to Redis, or an attempt at one, was lost: the reason.
     case redisDown(RedisRole, String)
     /// Redis has refused a command, with its message.
     case redisRefused(command: String, String)
-    /// Redis refuses a worker's writes, or takes them again.
+    /// Redis refuses a worker's writes, or accepts them again.
     case redisWrites(worker: Int, isRefusing: Bool)
 }

@@ -11,7 +11,7 @@ final class NodeState: Sendable {
     /// Other connections that it takes at most: requests, and handshakes on their way.
     let maximumHttpConnectionCount: Int
 
-    /// By the wall clock: to show, not to reckon with.
+    /// By the wall clock: to show, not to compute with.
     let startedAtUnixMilliseconds = WallClock.unixMilliseconds
 
     let pulses: LoopPulses
@@ -22,7 +22,7 @@ final class NodeState: Sendable {
     private let subscriberUp = Atomic<Bool>(false)
     /// Bit for bit the workers whose command connection is up.
     private let commandsUp = Atomic<UInt64>(0)
-    /// By worker: Redis' word for refusing its writes.
+    /// By worker: the error with which Redis refuses its writes.
     private let writeRefusals = Mutex<[Int: String]>([:])
     private let nodeIDShared = Atomic<Bool>(false)
     private let clusterFound = Atomic<Bool>(false)
@@ -59,10 +59,10 @@ final class NodeState: Sendable {
     /// Workers whose command connection to Redis is not up.
     var missingCommandCount: Int { workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
 
-    /// Redis refuses a worker's writes in these words, or takes them (nil).
+    /// Redis refuses a worker's writes with this error, or accepts them (nil).
     func setWriteRefusal(_ text: String?, worker: Int) { writeRefusals.withLock { $0[worker] = text } }
 
-    /// Redis' word for refusing writes; nil while every worker's are taken.
+    /// The error with which Redis refuses writes; nil while it accepts those of every worker.
     var writeRefusal: String? { writeRefusals.withLock { $0.values.min() } }
 
     /// Whether another node reports under this node's id.
@@ -70,7 +70,7 @@ final class NodeState: Sendable {
 
     func setNodeIDShared(_ isShared: Bool) { nodeIDShared.store(isShared, ordering: .relaxed) }
 
-    /// Whether what answers at the address of Redis is part of a Redis Cluster.
+    /// Whether the server at the address of Redis is part of a Redis Cluster.
     func setClusterFound(_ isFound: Bool) { clusterFound.store(isFound, ordering: .relaxed) }
 
     /// Why new clients should go elsewhere; empty when the node is ready.
@@ -95,8 +95,8 @@ final class NodeState: Sendable {
 
     func releaseHandover() { handoverCount.subtract(1, ordering: .relaxed) }
 
-    /// The places of one worker for other connections. Its own, so that whoever needs one finds the connection that
-    /// makes room on the same loop.
+    /// The places of one worker for other connections. Its own, so that whoever needs one finds the
+    /// connection that makes room on the same loop.
     func maximumHttpConnectionCount(ofWorker index: Int) -> Int {
         maximumHttpConnectionCount / workerCount + (index < maximumHttpConnectionCount % workerCount ? 1 : 0)
     }

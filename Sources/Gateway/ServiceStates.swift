@@ -1,14 +1,15 @@
-// Which states of a node its service manager hears of, and when. Runs on the control loop.
+// Which states of a node its service manager gets, and when. Runs on the control loop.
 
 import EventLoop
 
-/// Tells a service manager (systemd, `Type=notify`) that the node is started, what it waits for, and that it stops.
+/// Reports to a service manager (systemd, `Type=notify`) that the node has started, what it waits for, and
+/// that it stops.
 final class ServiceStates {
-    /// A node that has no Redis for so long counts as started all the same: it answers (503), it needs no restart
-    /// when Redis comes, and what waits for its start must not wait for another machine.
+    /// A node without Redis counts as started after this time all the same: it answers (503), it needs no
+    /// restart when Redis comes, and units that wait for its start must not wait for another machine.
     static let startPatience = Duration.seconds(10)
 
-    /// The pause before what a full queue did not take is sent again.
+    /// The pause before the states that a full queue did not take are sent again.
     private static let retryPause = Duration.milliseconds(100)
 
     private let socket: NotifySocket?
@@ -16,10 +17,10 @@ final class ServiceStates {
     private var startTimer: Timer?
     private var retryTimer: Timer?
     private var isStarted = false
-    /// What is still to be sent, by name: a newer state takes the place of an older one.
+    /// States still to send, by name: a newer state replaces an older one.
     private var unsent: [(name: String, value: String)] = []
 
-    /// - Parameter socketName: the value of `NOTIFY_SOCKET`; nil or empty: nobody wants to know.
+    /// - Parameter socketName: the value of `NOTIFY_SOCKET`; nil or empty if there is no manager.
     init(socketName: String?, loop: EventLoop, log: Log) {
         self.log = log
         var socket: NotifySocket?
@@ -27,7 +28,7 @@ final class ServiceStates {
             do throws(SystemError) {
                 socket = try NotifySocket(socketName)
             } catch {
-                log.warning("no word to the service manager", ["reason": "\(error)"])
+                log.warning("service manager not notified", ["reason": "\(error)"])
             }
         }
         self.socket = socket
@@ -38,11 +39,11 @@ final class ServiceStates {
         retryTimer = Timer(on: loop) { [unowned self] in self.send() }
     }
 
-    /// Readiness has changed, or is told for the first time.
+    /// Readiness has changed, or is reported for the first time.
     ///
     /// - Parameter reasons: why the node is not ready; empty when it is.
     func readiness(_ reasons: [String]) {
-        tell(("STATUS", reasons.isEmpty ? "ready" : "not ready: " + reasons.joined(separator: "; ")))
+        report(("STATUS", reasons.isEmpty ? "ready" : "not ready: " + reasons.joined(separator: "; ")))
         if reasons.isEmpty { start() }
     }
 
@@ -50,25 +51,25 @@ final class ServiceStates {
     func stopping(clientCount: UInt64) {
         startTimer?.cancel()
         isStarted = true
-        tell(("STOPPING", "1"), ("STATUS", "draining \(clientCount) connections"))
+        report(("STOPPING", "1"), ("STATUS", "draining \(clientCount) connections"))
     }
 
     private func start() {
         guard !isStarted else { return }
         isStarted = true
         startTimer?.cancel()
-        tell(("READY", "1"))
+        report(("READY", "1"))
     }
 
-    private func tell(_ states: (name: String, value: String)...) {
+    private func report(_ states: (name: String, value: String)...) {
         guard socket != nil else { return }
         unsent.removeAll { old in states.contains { $0.name == old.name } }
         unsent += states
         send()
     }
 
-    /// A manager that does not read, as while it is reloaded, gets the states when it reads again: a lost `READY=1`
-    /// would end the service.
+    /// A manager that does not read, as during its reload, gets the states once it reads again: a lost
+    /// `READY=1` would end the service.
     private func send() {
         guard let socket, !unsent.isEmpty else { return }
         do throws(SystemError) {
@@ -77,7 +78,7 @@ final class ServiceStates {
                 return
             }
         } catch {
-            log.warning("no word to the service manager", ["reason": "\(error)"])
+            log.warning("service manager not notified", ["reason": "\(error)"])
         }
         unsent = []
     }

@@ -2,8 +2,9 @@
 
 import Bytes
 
-/// Fields in order of arrival, as ranges of one copy of the head: two allocations, and none for a lookup
-/// that does not return a String. Cookies are checked and left out: nothing reads them, and a head may wait for Redis.
+/// Fields in order of arrival, as ranges of one copy of the head: two allocations, and none for a lookup that
+/// does not return a String. Cookies are checked but not kept: nothing reads them, and a head may wait for
+/// Redis.
 package struct HttpFields: Sendable {
     /// A head with more fields is refused as too large.
     package static let maximumCount = 100
@@ -26,7 +27,7 @@ package struct HttpFields: Sendable {
     private var fields: [Field] = []
 
     /// Parses the field lines of a head that ends with an empty line and whose line feeds all follow a
-    /// carriage return (`HttpHeadScanner` saw to both).
+    /// carriage return (`HttpHeadScanner` ensures both).
     /// - Parameter start: Where the first field line begins, relative to `head`.
     /// - Throws: `malformed` for a name that is no token (so a blank in front of the colon and a folded line
     ///   too) and for a control character in a value; `tooLarge` beyond `maximumCount`.

@@ -15,8 +15,8 @@ package struct HttpHeadScanner: Sendable {
         case failed(HttpHeadError)
     }
 
-    /// What Cookie fields may take beside the head's limit. No endpoint reads a cookie, and a browser sends all that
-    /// its site has set, so that they must not close the door to it.
+    /// Room for Cookie fields besides the head's limit. No endpoint reads a cookie, but a browser sends all
+    /// that its site has set, and must not be refused for them.
     package static let maximumCookieBytes = 16 * 1024
     private static let cookieName: StaticString = "cookie:"
 
@@ -28,11 +28,12 @@ package struct HttpHeadScanner: Sendable {
 
     package init() {}
 
-    /// Searches on.
+    /// Continues the search.
     /// - Parameters:
     ///   - bytes: All bytes since the head's start, those of earlier calls included; they may have moved.
-    ///   - maximumBytes: The longest head, leading empty lines included and Cookie fields left out; `tooLarge` beyond
-    ///     it, as soon as it is sure.
+    ///   - maximumBytes: The longest head, leading empty lines included and Cookie fields left out;
+    ///     `tooLarge` beyond
+    ///     it, as soon as that is certain.
     /// - Complexity: O(new bytes).
     package mutating func scan(_ bytes: UnsafeRawBufferPointer, maximumBytes: Int) -> Progress {
         while true {
@@ -46,7 +47,9 @@ package struct HttpHeadScanner: Sendable {
                 return .failed(.malformed)
             }
             let isEmptyLine = lineFeed - 1 == lineStart
-            if HttpHeadScanner.isCookie(bytes.part(lineStart..<lineFeed)) { cookieBytes += lineFeed + 1 - lineStart }
+            if HttpHeadScanner.isCookie(bytes.part(lineStart..<lineFeed)) {
+                cookieBytes += lineFeed + 1 - lineStart
+            }
             searchedBytes = lineFeed + 1
             lineStart = searchedBytes
             guard isEmptyLine else { continue }
@@ -64,11 +67,12 @@ package struct HttpHeadScanner: Sendable {
         return line.part(0..<count).equalsIgnoringCase(name.part(0..<count))
     }
 
-    /// Where the line that has begun has to be over. Lines may come in pieces of any size: one of which nothing but the
-    /// begin of `Cookie:` is there is counted when more of it is known.
+    /// Where the current line must end. Lines may come in pieces of any size: a line of which only the
+    /// beginning of `Cookie:` has come is judged once more of it is there.
     private func lineLimit(_ bytes: UnsafeRawBufferPointer, maximumBytes: Int) -> Int {
         let headLimit = maximumBytes + cookieBytes
-        guard lineStart < headLimit, HttpHeadScanner.isCookie(bytes.part(lineStart..<bytes.count), orMayBecomeOne: true)
+        guard lineStart < headLimit,
+            HttpHeadScanner.isCookie(bytes.part(lineStart..<bytes.count), orMayBecomeOne: true)
         else { return headLimit }
         return lineStart + HttpHeadScanner.maximumCookieBytes - cookieBytes
     }

@@ -4,7 +4,7 @@
 
 import Bytes
 
-/// A request method; those that no endpoint knows are one case.
+/// A request method; all methods that no endpoint knows are one case.
 package enum HttpMethod: Sendable, Equatable {
     case get, head, post, delete, other
 
@@ -23,16 +23,16 @@ package enum HttpMethod: Sendable, Equatable {
     }
 }
 
-/// What a request wants to be told before it goes on (RFC 9110 section 10.1.1).
+/// What a request expects before it sends its body (RFC 9110 section 10.1.1).
 package enum HttpExpectation: Sendable, Equatable {
     case none
-    /// `100-continue`: to hear whether its body is wanted.
+    /// `100-continue`: to learn whether the server wants its body.
     case `continue`
-    /// Something that nobody here can promise.
+    /// An expectation that this server does not know.
     case unknown
 }
 
-/// A request head that no second parser can read in another way (RFC 9112).
+/// A request head that every parser reads in the same way (RFC 9112).
 ///
 /// Refused as malformed: a bare line feed, folded lines, a blank in front of a colon, control characters, a
 /// target with bytes outside visible ASCII or with a fragment, no Host (HTTP/1.1) or two, more than one
@@ -42,7 +42,7 @@ package struct HttpRequestHead: Sendable {
     private static let continueExpectation: StaticString = "100-continue"
 
     package enum ParseResult: Sendable {
-        /// No end in sight yet: call again with more bytes.
+        /// The end has not come yet: call again with more bytes.
         case incomplete
         case complete(HttpRequestHead)
         /// Answer with the error's status, then close.
@@ -135,13 +135,13 @@ package struct HttpRequestHead: Sendable {
         return versionMinor >= 1 || fields.list("Connection", contains: "keep-alive")
     }
 
-    /// What the answer's Connection field says if the connection is to go on whenever the client wants it.
+    /// The answer's Connection field if the connection is to stay open when the client asks for it.
     package var connectionOption: HttpConnectionOption {
         guard isKeepAlive else { return .close }
         return versionMinor >= 1 ? .implied : .keepAlive
     }
 
-    /// What `Expect` asks for; an HTTP/1.0 client cannot mean it.
+    /// The expectation of `Expect`; an HTTP/1.0 client cannot have one.
     package var expectation: HttpExpectation {
         guard versionMinor >= 1 else { return .none }
         let count = fields.count(of: "Expect")

@@ -1,10 +1,10 @@
-// Writes HTTP/1.1 responses into a byte array that is used again and again. Pure, any thread.
+// Writes HTTP/1.1 responses into a reused byte array. Pure, any thread.
 
 import Bytes
 
 /// What a response says about the connection.
 package enum HttpConnectionOption: Sendable, Equatable {
-    /// Nothing: HTTP/1.1 goes on by itself.
+    /// Nothing: an HTTP/1.1 connection stays open by default.
     case implied
     /// `keep-alive`, for an HTTP/1.0 client that asked for it.
     case keepAlive
@@ -38,7 +38,8 @@ package enum HttpResponse {
     /// - Complexity: O(bytes written); allocates only to grow `output`.
     package static func append(
         _ status: HttpStatus, fields: [HttpResponseField] = [], body: UnsafeRawBufferPointer,
-        omitsBody: Bool = false, connection: HttpConnectionOption, date: [UInt8] = [], to output: inout [UInt8]
+        omitsBody: Bool = false, connection: HttpConnectionOption, date: [UInt8] = [],
+        to output: inout [UInt8]
     ) {
         precondition(status.allowsBody || body.isEmpty, "this status has no body")
         appendStatusLine(status, to: &output)
@@ -71,7 +72,7 @@ package enum HttpResponse {
         }
     }
 
-    /// Appends the interim answer that a peer waits for before it sends a body (RFC 9110 section 15.2.1).
+    /// Appends the interim answer for which a peer waits before it sends a body (RFC 9110 section 15.2.1).
     package static func appendContinue(to output: inout [UInt8]) {
         output.append("HTTP/1.1 100 Continue\r\n\r\n")
     }

@@ -6,7 +6,7 @@ import Bytes
 /// Status line and fields of one HTTP/1 response.
 package struct HttpResponseHead: Sendable {
     package enum ParseResult: Sendable {
-        /// No end in sight yet: call again with more bytes.
+        /// The end has not come yet: call again with more bytes.
         case incomplete
         case complete(HttpResponseHead)
         case failed(HttpHeadError)
@@ -56,7 +56,8 @@ package struct HttpResponseHead: Sendable {
         guard let lineFeed = Word.firstOffset(of: Ascii.lineFeed, in: head, from: 0), lineFeed >= 13,
             head[8] == Ascii.space, head[9...11].allSatisfy(Ascii.isDigit),
             lineFeed == 13 || head[12] == Ascii.space,
-            // RFC 9112 section 2.2: a carriage return alone makes the line invalid; so does any control character.
+            // RFC 9112 section 2.2: a carriage return alone makes the line invalid; so does any control
+            // character.
             head[12..<lineFeed - 1].allSatisfy(Ascii.isFieldValueByte)
         else { throw .malformed }
         _ = try RequestLine.minorVersion(head.part(0..<8))

@@ -1,5 +1,4 @@
-// The HTTP statuses in use, and which of them a broken request head is answered with. Pure values, any
-// thread.
+// The HTTP statuses in use, and those that answer a broken request head. Pure values, any thread.
 
 /// A response status; the raw value is the code on the status line.
 package enum HttpStatus: Int, Sendable {

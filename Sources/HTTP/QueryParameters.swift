@@ -37,7 +37,7 @@ package struct QueryParameters: Sendable {
     private var pairs: [Pair] = []
 
     /// Decodes a raw query, without its question mark.
-    /// - Throws: The first fault in it, even in a parameter that nobody asks for.
+    /// - Throws: The first fault in it, even in an unknown parameter.
     /// - Complexity: O(bytes).
     package init(_ query: UnsafeRawBufferPointer) throws(QueryError) {
         guard !query.isEmpty else { return }
@@ -82,8 +82,8 @@ package struct QueryParameters: Sendable {
         decoded.withUnsafeBytes { decoded in pairs.contains { predicate(decoded.part($0.name)) } }
     }
 
-    /// What is wrong with a query that `init` refuses, for its sender: which parameter, and how. Names of others than
-    /// `known` are not repeated, as a secret may stand in the place of one.
+    /// What is wrong with a query that `init` refuses, for its sender: the parameter and its fault. Only
+    /// names among `known` are shown, as an unknown name may be a secret.
     /// - Complexity: O(bytes).
     package static func fault(in query: UnsafeRawBufferPointer, known: [StaticString]) -> String? {
         var position = 0

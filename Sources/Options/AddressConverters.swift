@@ -15,7 +15,9 @@ package struct EndpointConverter: OptionConverter {
 package struct ListenConverter: OptionConverter {
     package init() {}
 
-    package var expected: String { "HOST:PORT or :PORT (0.0.0.0:8080, [::]:8080, name:8080, :8080; port 0 to 65535)" }
+    package var expected: String {
+        "HOST:PORT or :PORT (0.0.0.0:8080, [::]:8080, name:8080, :8080; port 0 to 65535)"
+    }
 
     package func value(of text: String) -> Endpoint? { Endpoint(text) ?? Endpoint(allAddresses: text) }
 }

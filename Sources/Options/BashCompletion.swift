@@ -1,7 +1,7 @@
-// Completions for bash 4.4 and later, which need nothing installed beside it. Pure.
+// Completions for bash 4.4 and later; they need no other package. Pure.
 
 extension Program {
-    /// One function that looks at the word before the one that is typed.
+    /// One function that looks at the word before the current one.
     var bashCompletions: String {
         var lines = [
             "# bash completions of \(name) \(version): source this, or put it where bash-completion looks.",
@@ -29,7 +29,8 @@ extension Program {
         for one in subcommands { lines += bashValues(of: one.program, command: one.word) }
         lines += ["    esac", "    case \"$command\" in"]
         for one in subcommands {
-            lines.append("        \(one.word)) \(Self.bashReply(one.program.completedOptions.map(\.flag))) ;;")
+            lines.append(
+                "        \(one.word)) \(Self.bashReply(one.program.completedOptions.map(\.flag))) ;;")
         }
         let words = completedOptions.map(\.flag)
         lines += [
@@ -59,9 +60,11 @@ extension Program {
                     "mapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < <(compgen -f -- \"$word\")",
                 ]
             }
-            // A value that may be left out may be an option, too.
+            // The word after an option with an optional value may be an option, too.
             actions.append(option.isValueOptional ? "[[ $word == -* ]] || return" : "return")
-            return ["        '\(command) \(option.flag)')"] + actions.map { "            \($0)" } + ["            ;;"]
+            return ["        '\(command) \(option.flag)')"] + actions.map { "            \($0)" } + [
+                "            ;;"
+            ]
         }
     }
 

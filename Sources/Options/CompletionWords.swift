@@ -1,14 +1,14 @@
-// What a shell can complete on the command line of a program: read off its declarations, so that the two never
-// disagree. Pure.
+// What a shell can complete on the command line of a program: read off its declarations, so that the two
+// never disagree. Pure.
 
 /// The shells for which there are completions.
 package enum Shell: String, CaseIterable, Sendable {
     case bash, zsh, fish
 }
 
-/// What may stand behind an option, as far as it can be completed.
+/// The values that a shell can offer for an option.
 struct ValueWords: Equatable {
-    /// Values as they stand.
+    /// Fixed values.
     let words: [String]
     /// Whether it is the path of a file.
     let isPath: Bool
@@ -31,7 +31,7 @@ struct CompletedOption {
     let help: String
     /// nil for a flag, which takes no value.
     let value: ValueWords?
-    /// What the value is called.
+    /// The name of the value.
     let placeholder: String
     /// Whether the value may be left out.
     let isValueOptional: Bool
@@ -80,7 +80,7 @@ extension Program {
 
     /// The script that makes a shell complete the program's command line; ends in a line feed.
     ///
-    /// - Parameter command: what is typed to call the program: shells complete it under this name.
+    /// - Parameter command: the name under which the program is called and shells complete it.
     package func completionScript(for shell: Shell, of command: String) -> String {
         let program = named(command)
         return switch shell {
@@ -90,8 +90,8 @@ extension Program {
         }
     }
 
-    /// The name by which the program was called, as a package may install it under another one; its own where
-    /// that could be more than a name to a shell.
+    /// The name by which the program was called, as a package may install it under another one; its own if
+    /// that name could be more than a name to a shell.
     ///
     /// - Parameter path: the first word of the process's command line.
     func calledName(path: String?) -> String {

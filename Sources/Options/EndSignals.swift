@@ -1,16 +1,17 @@
-// What all programs make of signals: which ones ask for an end, and which ones must not bring it about. Any thread.
+// Which signals end the programs, and which ones they ignore. Any thread.
 
 import Glibc
 
 /// Signals by which others end a process, on purpose or not.
 package enum EndSignals {
-    /// A second signal that comes this soon after the first is the same wish: timeout(1) and some supervisors send one
-    /// to the process and one to its group.
+    /// A second signal that follows the first this soon belongs to it: timeout(1) and some supervisors send
+    /// one to the process and one to its group.
     package static let sameWishTime = Duration.seconds(1)
 
-    /// Ignores signals that by default end a process whose end nobody wants: a reader that goes away (SIGPIPE), a log
-    /// file that has reached its limit (SIGXFSZ: the write fails instead), and what other programs take for a request
-    /// to report or to reopen files (SIGUSR1, SIGUSR2). To be called before any thread starts.
+    /// Ignores signals that would end the process by default and should not: a reader that goes away
+    /// (SIGPIPE), a log file that has reached its limit (SIGXFSZ: the write fails instead), and those by
+    /// which operators ask other programs to report or to reopen files (SIGUSR1, SIGUSR2). Call it before any
+    /// thread starts.
     package static func ignoreStray() {
         for number in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
     }

@@ -12,7 +12,7 @@ extension Program {
         } else {
             let words = subcommands.map(\.word).joined(separator: " ")
             lines += [
-                "# Whether the first word is this command; without one, whether it is none.",
+                "# Whether the first word is this command; without an argument, whether it is no command.",
                 "function __\(name)_is",
                 "    set -l typed (commandline -opc)",
                 "    if test (count $argv) -eq 0",
@@ -41,7 +41,7 @@ extension Program {
             if let condition { line += " -n \(condition.fishQuoted)" }
             line += " -l \(option.flag.dropFirst(2)) -d \(option.help.fishQuoted)"
             guard let value = option.value else { return line }
-            // -x asks for a value that is no file's name; one that may be left out is not asked for.
+            // -x asks for a value that is not a file; an optional value is not asked for.
             if value.isPath { line += " -r -F" } else if !option.isValueOptional { line += " -x" }
             if !value.words.isEmpty { line += " -a \(value.words.joined(separator: " ").fishQuoted)" }
             return line
@@ -51,5 +51,7 @@ extension Program {
 
 extension String {
     /// In single quotes for fish, in which a backslash escapes.
-    fileprivate var fishQuoted: String { "'" + replacing("\\", with: "\\\\").replacing("'", with: "\\'") + "'" }
+    fileprivate var fishQuoted: String {
+        "'" + replacing("\\", with: "\\\\").replacing("'", with: "\\'") + "'"
+    }
 }

@@ -1,4 +1,4 @@
-// The help text of a program, laid out from its declarations. It names environment variables and never reads
+// The help text of a program, laid out from its declarations. It names environment variables but never reads
 // them.
 
 /// The width to which help is wrapped: fits a wide terminal and a README's code block.
@@ -26,7 +26,7 @@ extension Program {
         if !isSubcommand {
             lines += Self.entry(
                 "--completions \(ChoiceConverter(Shell.self).expected)",
-                "Print what completes command lines in this shell, and exit.")
+                "Print a completion script for this shell and exit.")
         }
         for note in standardNotes + notes {
             lines.append("")
@@ -37,9 +37,9 @@ extension Program {
 
     private var standardNotes: [String] {
         [
-            "Every option can be set by the environment variable that stands in brackets. The command line "
-                + "wins over the environment, the environment over the default; an empty variable counts as "
-                + "not set. A value that begins with -- is given as --name=value."
+            "The environment variable in brackets sets the same option. The command line overrides the "
+                + "environment, and the environment the default; an empty variable counts as unset. Write a value "
+                + "that begins with -- as --name=value."
         ]
     }
 

@@ -1,21 +1,21 @@
 // The declaration of one command-line option. Parsing, the environment variable, the help text and the
 // reference's tables all come from it. Pure values, any thread.
 
-/// One option of a program: what it is called, what it takes, and what stands when it is not given.
+/// One option of a program: its name, the values it takes, and its default.
 package struct Option: Sendable {
-    /// What the option takes on the command line.
+    /// The value that the option takes on the command line.
     package enum Kind: Sendable, Equatable {
         /// `--name`; in the environment `on`, `true`, `1` or `off`, `false`, `0`.
         case flag
         /// `--name VALUE` or `--name=VALUE`, at most once.
         case value(placeholder: String)
-        /// As `value`, but what follows may be left out: the flag alone means `implied`.
+        /// As `value`, but the value is optional: the flag alone means `implied`.
         case optionalValue(placeholder: String, implied: String)
         /// As `value`, any number of times; the environment variable holds one value.
         case repeatable(placeholder: String)
     }
 
-    /// What stands when neither the command line nor the environment sets the option.
+    /// The value when neither the command line nor the environment sets the option.
     package enum Default: Sendable, Equatable {
         /// Nothing: the option is optional, or a flag that is off.
         case none
@@ -37,8 +37,8 @@ package struct Option: Sendable {
     package let fallbackVariables: [String]
     /// Error messages never show the value of a secret option.
     package let isSecret: Bool
-    /// The command line is visible to every user of the machine (`ps`), so some values are taken from the
-    /// environment only.
+    /// Every user of the machine can see the command line (`ps`), so some values come from the environment
+    /// only.
     package let isEnvironmentOnly: Bool
 
     /// Declares an option.
@@ -54,7 +54,7 @@ package struct Option: Sendable {
                 && name.utf8.allSatisfy {
                     $0 == 0x2D || (0x61...0x7A).contains($0) || (0x30...0x39).contains($0)
                 },
-            "An option's name is made of a-z, 0-9 and '-'")
+            "an option's name consists of a-z, 0-9 and '-'")
         self.name = name
         self.kind = kind
         self.section = section
@@ -70,19 +70,20 @@ package struct Option: Sendable {
         if case .repeatable = kind { true } else { false }
     }
 
-    /// `--name`, as one types it.
+    /// `--name`, as users type it.
     package var flagText: String { "--" + name }
 
-    /// The placeholder of the value; nil for a flag. Words of `a-z`, `0-9` and `-` in it, separated by `|`, are
-    /// values as they stand; `PATH` is a file's.
+    /// The placeholder of the value; nil for a flag. Words of `a-z`, `0-9` and `-` in it, separated by `|`,
+    /// are fixed values; `PATH` is the path of a file.
     package var placeholder: String? {
         switch kind {
         case .flag: nil
-        case .value(let placeholder), .repeatable(let placeholder), .optionalValue(let placeholder, _): placeholder
+        case .value(let placeholder), .repeatable(let placeholder), .optionalValue(let placeholder, _):
+            placeholder
         }
     }
 
-    /// The placeholder as help shows it: in brackets where the value may be left out.
+    /// The placeholder as help shows it: in brackets if the value is optional.
     var shownPlaceholder: String? {
         guard case .optionalValue(let placeholder, _) = kind else { return placeholder }
         return "[\(placeholder)]"

@@ -1,4 +1,5 @@
-// How the text of an option becomes a value: one small converter a kind of value. Pure values, any thread.
+// Turns the text of an option into a value: one small converter for each kind of value. Pure values, any
+// thread.
 
 import Bytes
 
@@ -6,14 +7,14 @@ import Bytes
 package protocol OptionConverter<Value>: Sendable {
     associatedtype Value: Sendable
 
-    /// The form that is accepted, as it stands in an error message after "expected".
+    /// The accepted form, as error messages show it after "expected".
     var expected: String { get }
 
     /// The value of a text, or nil when it does not have the expected form.
     func value(of text: String) -> Value?
 
-    /// What is wrong with a text that has no value; nil where the expected form says it all. Never shows the text,
-    /// which may be a secret.
+    /// What is wrong with a text that has no value; nil if the expected form says it all. Never shows the
+    /// text, which may be a secret.
     func fault(of text: String) -> String?
 }
 
@@ -81,7 +82,8 @@ package struct ValueFault: Error {
     package init(_ reason: String) { self.reason = reason }
 }
 
-/// A value whose form is known elsewhere, and with it what is wrong with a text: the text goes through `parse`.
+/// A value whose form is known elsewhere, and with it what is wrong with a text: the text goes through
+/// `parse`.
 package struct CheckedConverter<Value: Sendable>: OptionConverter {
     package let expected: String
     private let parse: @Sendable (String) throws(ValueFault) -> Value

@@ -1,9 +1,9 @@
-// What was given for each option, and from where; converters turn it into values on reading. Pure value,
-// lives at start.
+// The given text of each option, and its source; converters turn it into values on reading. Pure value, lives
+// at start.
 
 /// The given texts of a program's options.
 package struct OptionValues: Sendable {
-    /// Where a value came from.
+    /// The source of a value.
     package enum Origin: Sendable, Equatable {
         case commandLine
         /// The environment variable of this name.
@@ -20,7 +20,7 @@ package struct OptionValues: Sendable {
 
     init() {}
 
-    /// Where the option was set; nil when its default stands.
+    /// Where the option was set; nil if it has its default.
     package func origin(of name: String) -> Origin? { given[name]?.origin }
 
     /// Whether a flag is on.
@@ -50,8 +50,7 @@ package struct OptionValues: Sendable {
         try all(name, converter).first
     }
 
-    /// Every value of a repeatable option, in the order given; the default alone when there is one and none
-    /// was given.
+    /// Every value of a repeatable option, in the order given; only the default if no value was given.
     ///
     /// - Throws: `UsageError` for the first text that does not have the converter's form.
     package func all<Converter: OptionConverter>(
@@ -78,7 +77,7 @@ package struct OptionValues: Sendable {
         return values
     }
 
-    /// How to name the option in an error message: the environment variable when it was set there, else
+    /// The option's name in an error message: the environment variable if it was set there, otherwise
     /// `--name`.
     package func originText(_ name: String) -> String {
         if case .environment(let variable) = origin(of: name) { return variable }

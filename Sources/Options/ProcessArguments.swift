@@ -1,17 +1,18 @@
-// The process's command line: what was given, and the process's own memory of it. Used at the start, before any thread.
+// The process's command line, and the memory in which `ps` finds it. Used at the start, before any thread.
 
 import Glibc
 
 /// The arguments as `ps` shows them.
 package enum ProcessArguments {
-    /// The arguments without the program's own name, as they were given.
+    /// The arguments without the program's own name, as given.
     ///
-    /// Swift finds them by /proc/self/cmdline, and finds none where /proc is not mounted, or where a preloaded library
-    /// has moved the environment of a statically linked program (swiftlang/swift#76080). The program's own name is
-    /// always there, so an empty list is a lost one: to run without the options would be to run without an issue key.
+    /// Swift reads them from /proc/self/cmdline, and finds none if /proc is not mounted or if a preloaded
+    /// library has moved the environment of a statically linked program (swiftlang/swift#76080). The
+    /// program's own name is always there, so an empty list means that the arguments are lost: running
+    /// without them would mean running without an issue key.
     ///
-    /// - Throws: `UsageError` when the command line is lost, and for an argument that is not UTF-8: repaired, it would
-    ///   name another room, file or password.
+    /// - Throws: `UsageError` if the command line is lost, and for an argument that is not UTF-8: repaired,
+    ///   it would name another room, file or password.
     package static func read() throws(UsageError) -> [String] {
         try texts(
             (0..<max(0, Int(CommandLine.argc))).map { index in
@@ -20,12 +21,12 @@ package enum ProcessArguments {
             })
     }
 
-    /// The texts behind the first, which is the program's own name.
+    /// The texts after the first, which is the program's own name.
     static func texts(_ arguments: [[UInt8]]) throws(UsageError) -> [String] {
         guard !arguments.isEmpty else {
             throw UsageError(
-                "the command line is lost, expected /proc to be mounted and no preloaded library that changes the "
-                    + "environment: no option was read, nothing was done")
+                "cannot read the command line, expected a mounted /proc and no preloaded library that changes the "
+                    + "environment; nothing was done")
         }
         var texts: [String] = []
         for (index, bytes) in arguments.enumerated().dropFirst() {
@@ -41,7 +42,9 @@ package enum ProcessArguments {
     private static func name(ofArgument index: Int, in arguments: [[UInt8]]) -> String {
         let own = arguments[index].prefix { $0 != UInt8(ascii: "=") }
         for bytes in [own, arguments[index - 1][...]] where bytes.starts(with: Array("--".utf8)) {
-            let isName = bytes.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D }
+            let isName = bytes.allSatisfy {
+                (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D
+            }
             if isName { return "argument \(index) (\(String(decoding: bytes, as: UTF8.self)))" }
         }
         return "argument \(index)"
@@ -52,7 +55,7 @@ package enum ProcessArguments {
         for argument in arguments { hidePassword(in: argument) }
     }
 
-    /// Overwrites what was given for an option, in the process's own memory.
+    /// Overwrites the value of an option in the process's own memory.
     ///
     /// - Parameter option: its name without dashes.
     package static func hideValue(of option: String) {
@@ -65,7 +68,7 @@ package enum ProcessArguments {
         }
     }
 
-    /// Stars in place of what stands behind `--option=` or is the argument behind `--option`.
+    /// Replaces the value of an option by stars, in `--option=value` or in the argument after `--option`.
     package static func hideValue(of option: String, in arguments: [UnsafeMutableBufferPointer<CChar>]) {
         let name = Array("--\(option)".utf8)
         var isValue = false
@@ -80,14 +83,16 @@ package enum ProcessArguments {
         }
     }
 
-    /// Stars in place of what stands between the user and the last `@` of a URL's authority; of the user, too, where it
-    /// stands alone: redis-cli takes it for a password, and so does who has got used to that.
+    /// Replaces the password in a URL's authority by stars, up to the last `@`; and the user, too, if it
+    /// stands alone: redis-cli takes it for a password, and people are used to that.
     package static func hidePassword(in text: UnsafeMutableBufferPointer<CChar>) {
         let bytes = text.map { UInt8(bitPattern: $0) }
         guard let scheme = bytes.firstRange(of: "://".utf8), let at = bytes.lastIndex(of: UInt8(ascii: "@")),
             at > scheme.upperBound
         else { return }
         let colon = bytes[scheme.upperBound..<at].firstIndex(of: UInt8(ascii: ":"))
-        for index in (colon.map { $0 + 1 } ?? scheme.upperBound)..<at { text[index] = CChar(UInt8(ascii: "*")) }
+        for index in (colon.map { $0 + 1 } ?? scheme.upperBound)..<at {
+            text[index] = CChar(UInt8(ascii: "*"))
+        }
     }
 }

@@ -1,4 +1,4 @@
-// The process's environment, as far as options are read from it. Used at the start, before any thread.
+// The part of the process's environment that sets options. Used at the start, before any thread.
 
 // `environ` is a variable of C: it is only read here, and nothing in these programs changes it.
 @preconcurrency import Glibc
@@ -16,13 +16,16 @@ package enum ProcessEnvironment {
         return text
     }
 
-    /// All variables whose names begin with a prefix, by name. What is not UTF-8 in them is repaired.
+    /// All variables whose names begin with a prefix, by name; bytes that are not UTF-8 are repaired.
     package static func all(prefix: String) -> [(name: String, value: String)] {
         var next = environ
         var found: [(name: String, value: String)] = []
         while let entry = next.pointee {
-            let parts = String(cString: entry).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2, parts[0].hasPrefix(prefix) { found.append((String(parts[0]), String(parts[1]))) }
+            let parts = String(cString: entry).split(
+                separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2, parts[0].hasPrefix(prefix) {
+                found.append((String(parts[0]), String(parts[1])))
+            }
             next += 1
         }
         return found.sorted { $0.name < $1.name }

@@ -1,5 +1,5 @@
 // A program's options as a whole: reads the command line and the environment into one set of values, or finds
-// that help or the version was asked for. Runs once at start.
+// a request for help or the version. Runs once at start.
 
 /// A program and its options.
 package struct Program: Sendable {
@@ -10,17 +10,17 @@ package struct Program: Sendable {
     package let summary: String
     /// The usage lines of the help, each without the program's name: `[options]`.
     package let usage: [String]
-    /// In front of every environment variable of its own: `GATEWAY_`.
+    /// The prefix of its environment variables: `GATEWAY_`.
     package let variablePrefix: String
     package let options: [Option]
     /// Paragraphs that end the help, such as the exit codes.
     package let notes: [String]
-    /// Programs that a first word asks for, for completions: the caller takes the word off before `parse`.
+    /// Programs that a first word selects, for completions: the caller removes the word before `parse`.
     package let subcommands: [Subcommand]
-    /// Whether a stray argument is repeated in the error line; not where it is likely to be a secret.
+    /// Whether an error line shows a stray argument; not if it is likely to be a secret.
     private let showsStrayArguments: Bool
 
-    /// A program within a program, which is asked for by the first word.
+    /// A program within a program, which the first word selects.
     package struct Subcommand: Sendable {
         package let word: String
         package let program: Program
@@ -43,9 +43,10 @@ package struct Program: Sendable {
     package init(
         name: String, version: String, summary: String, usage: [String] = ["[options]"],
         variablePrefix: String,
-        options: [Option], notes: [String] = [], subcommands: [Subcommand] = [], showsStrayArguments: Bool = true
+        options: [Option], notes: [String] = [], subcommands: [Subcommand] = [],
+        showsStrayArguments: Bool = true
     ) {
-        precondition(Set(options.map(\.name)).count == options.count, "An option is declared twice")
+        precondition(Set(options.map(\.name)).count == options.count, "an option is declared twice")
         precondition(
             !options.contains { ["help", "version", "completions"].contains($0.name) },
             "help, version and completions are always there")
@@ -60,11 +61,11 @@ package struct Program: Sendable {
         self.showsStrayArguments = showsStrayArguments
     }
 
-    /// Whether it is one within another, whose completions are the other's.
+    /// Whether this is a program within another one, which prints the completions of both.
     package var isSubcommand: Bool { name.contains(" ") }
 
-    /// Reads the command line, then the environment for what it does not set. `--help`, `-h`, `--version` and
-    /// `--completions` win over everything behind them.
+    /// Reads the command line, then the environment for the options that it does not set. `--help`, `-h`,
+    /// `--version` and `--completions` override everything after them.
     ///
     /// - Parameters:
     ///   - arguments: without the program's own name.
@@ -83,7 +84,8 @@ package struct Program: Sendable {
             switch argument {
             case "--help", "-h": return .print(helpText)
             case "--version": return .print("\(name) \(version)\n")
-            case _ where !isSubcommand && (argument == "--completions" || argument.hasPrefix("--completions=")):
+            case _
+            where !isSubcommand && (argument == "--completions" || argument.hasPrefix("--completions=")):
                 let shell = try completedShell(argument, rest.first)
                 return .print(completionScript(for: shell, of: calledName(path: path)))
             default: try accept(argument, &rest, into: &values)
@@ -102,9 +104,10 @@ package struct Program: Sendable {
         return program
     }
 
-    /// The shell that is named behind `--completions`, joined or as the next argument.
+    /// The shell named after `--completions`, joined or as the next argument.
     private func completedShell(_ argument: String, _ next: String?) throws(UsageError) -> Shell {
-        let joined = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first
+        let joined = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            .dropFirst().first
         let converter = ChoiceConverter(Shell.self)
         guard let text = joined.map(String.init) ?? next else {
             throw UsageError("--completions: missing value, expected --completions \(converter.expected)")
@@ -131,7 +134,7 @@ package struct Program: Sendable {
         guard !option.isEnvironmentOnly else {
             let variables = option.variables(prefix: variablePrefix).joined(separator: " or ")
             throw UsageError(
-                "\(option.flagText): is read from the environment only (\(variables)), expected there")
+                "\(option.flagText): can only be set in the environment (\(variables))")
         }
         guard let placeholder = option.placeholder else {
             guard parts.count == 1 else { throw UsageError("\(option.flagText): takes no value") }
@@ -154,7 +157,8 @@ package struct Program: Sendable {
     }
 
     private func readEnvironment(
-        of option: Option, _ environment: (String) throws(UsageError) -> String?, into values: inout OptionValues
+        of option: Option, _ environment: (String) throws(UsageError) -> String?,
+        into values: inout OptionValues
     ) throws(UsageError) {
         values.declare(option)
         if values.origin(of: option.name) != nil { return }

@@ -4,20 +4,20 @@ import Glibc
 
 /// Standard input, output and error of the process.
 package enum StandardStreams {
-    /// Opens those that are closed. To be called before anything else opens a descriptor: the kernel gives out the
-    /// lowest free number, so that a socket would stand where results and errors are printed, and its peer would get
-    /// them.
+    /// Opens those that are closed. Call it before anything else opens a descriptor: the kernel gives out the
+    /// lowest free number, so that a socket could become the standard output, and its peer would get results
+    /// and errors.
     ///
-    /// Each is opened in the wrong direction: reading and writing fail with EBADF as on a closed descriptor. In the
-    /// right one lost results would count as shown, and a lost input as an empty one.
+    /// Each is opened in the wrong direction: reading and writing fail with EBADF as on a closed descriptor.
+    /// In the right direction lost results would count as shown, and a lost input as an empty one.
     package static func openClosed() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
-            // Not closed on exec: what this process starts needs its three descriptors, too.
+            // Not closed on exec: child processes need their three descriptors, too.
             var opened = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
-            // A root without devices: a directory can be neither read nor written as a file.
+            // Without /dev: a directory can be neither read nor written like a file.
             if opened < 0 { opened = open("/", O_RDONLY) }
             guard opened == descriptor else {
-                let words: StaticString = "cannot open a standard stream that is closed\n"
+                let words: StaticString = "cannot open a closed standard stream\n"
                 _ = Glibc.write(STDERR_FILENO, words.utf8Start, words.utf8CodeUnitCount)
                 _exit(2)
             }
@@ -51,7 +51,7 @@ package enum StandardStreams {
         return 0
     }
 
-    /// Prints what a call was made for, such as its help or its report.
+    /// Prints the result of a call, such as its help or its report.
     ///
     /// - Parameter program: begins the line on stderr when it cannot be written.
     /// - Returns: the exit code.
@@ -59,8 +59,8 @@ package enum StandardStreams {
         exitCode(afterWriting: write(text, to: STDOUT_FILENO), of: program)
     }
 
-    /// What a call ends with whose result was to be written: 0, or why it failed; where no one reads any more, what the
-    /// shell makes of SIGPIPE, and no word.
+    /// The exit code after writing a result: 0; or 1 with a line that says why writing failed; or, if the
+    /// reader has gone, the code that shells use for SIGPIPE, without a line.
     ///
     /// - Parameters:
     ///   - code: 0, or the `errno` of writing.

@@ -1,11 +1,11 @@
-// Variables of the environment that look like a program's own and are none: mostly misspelt ones, which would otherwise
-// be left out without a word. Pure.
+// Environment variables that look like options of a program but are not: mostly misspelt ones, which the
+// program would otherwise ignore silently. Pure.
 
-/// A variable that begins like those of a program and sets none of its options.
+/// A variable that has the prefix of a program but sets none of its options.
 package struct UnknownVariable: Equatable, Sendable {
-    /// Its name; the value is never told, since it may be a secret.
+    /// Its name; the value may be a secret and is never shown.
     package let name: String
-    /// The variable that was probably meant.
+    /// The variable that the user probably meant.
     package let suggestion: String?
 
     /// One line for people.
@@ -35,9 +35,10 @@ extension Program {
         }
     }
 
-    /// Whether Kubernetes sets such a variable, in every container of a namespace that has a service whose name begins
-    /// like the program: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_<NAME>`, `PORT`, `PORT_<N>_TCP`, and the last
-    /// with `_PROTO`, `_PORT` and `_ADDR`. `PORT` is its own only with a URL: whoever sets a number means an option.
+    /// Whether Kubernetes sets such a variable, in every container of a namespace that has a service whose
+    /// name begins like the program: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_<NAME>`, `PORT`,
+    /// `PORT_<N>_TCP`, and the last with `_PROTO`, `_PORT` and `_ADDR`. `PORT` is of Kubernetes only if it is
+    /// a URL: a number means an option.
     private static func isOfKubernetes(_ rest: Substring, value: String) -> Bool {
         let words = rest.split(separator: "_", omittingEmptySubsequences: false)
         let protocols = ["TCP", "UDP", "SCTP"]
@@ -49,19 +50,22 @@ extension Program {
                 if tail.count == 2, tail.last == "HOST" { return true }
                 if tail.count >= 2, tail[tail.startIndex + 1] == "PORT" { return true }
             }
-            guard tail.first == "PORT", (3...4).contains(tail.count), let port = Int(tail[tail.startIndex + 1]),
+            guard tail.first == "PORT", (3...4).contains(tail.count),
+                let port = Int(tail[tail.startIndex + 1]),
                 (0...65535).contains(port), protocols.contains(String(tail[tail.startIndex + 2]))
             else { continue }
-            if tail.count == 3 || ["PROTO", "PORT", "ADDR"].contains(tail[tail.startIndex + 3]) { return true }
+            if tail.count == 3 || ["PROTO", "PORT", "ADDR"].contains(tail[tail.startIndex + 3]) {
+                return true
+            }
         }
         return false
     }
 
-    /// The variable with the fewest letters changed, of those that differ in a third of the name at most; among equals
-    /// the one that begins like it the longest.
+    /// The variable with the fewest letters changed, of those that differ in a third of the name at most;
+    /// among equals the one that begins like it the longest.
     private func closest(to name: String, among known: Set<String>) -> String? {
         let given = Array(name.dropFirst(variablePrefix.count).utf8)
-        // A longer name is no slip, and would cost time.
+        // A longer name is hardly a typing error, and would cost time.
         guard given.count <= 64 else { return nil }
         let distances = known.filter { $0.hasPrefix(variablePrefix) }.map { candidate in
             let own = Array(candidate.dropFirst(variablePrefix.count).utf8)
@@ -77,7 +81,7 @@ extension Program {
         return best.candidate
     }
 
-    /// How many letters have to be put in, taken out or replaced to make one of the other (Levenshtein).
+    /// The number of letters to insert, delete or replace to turn one text into the other (Levenshtein).
     private static func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
         var row = Array(0...right.count)
         for (index, letter) in left.enumerated() {

@@ -35,13 +35,16 @@ extension Program {
     private static func zshArguments(_ program: Program, margin: String) -> [String] {
         let specs = program.completedOptions.map { option -> String in
             let star = option.isRepeatable ? "*" : ""
-            guard let value = option.value else { return zshText("\(star)\(option.flag)[\(zshHelp(option.help))]") }
+            guard let value = option.value else {
+                return zshText("\(star)\(option.flag)[\(zshHelp(option.help))]")
+            }
             var action = " "
             if !value.words.isEmpty { action = "(\(value.words.joined(separator: " ")))" }
             if value.isPath { action = "_files" }
             let colons = option.isValueOptional ? "::" : ":"
             return zshText(
-                "\(star)\(option.flag)=[\(zshHelp(option.help))]\(colons)\(zshHelp(option.placeholder)):\(action)")
+                "\(star)\(option.flag)=[\(zshHelp(option.help))]\(colons)\(zshHelp(option.placeholder)):\(action)"
+            )
         }
         return [margin + "_arguments \\"]
             + specs.enumerated().map { index, spec in

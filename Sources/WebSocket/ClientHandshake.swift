@@ -6,10 +6,10 @@ import HTTP
 
 /// Why a response does not open the connection.
 package enum ClientHandshakeError: Error, Equatable, Sendable {
-    /// The server answered something else than 101; its status code.
+    /// The server did not answer 101; its status code.
     case refused(statusCode: Int)
     /// A 101 without the right `Upgrade`, `Connection` or `Sec-WebSocket-Accept`, or with an extension or
-    /// subprotocol that nobody asked for.
+    /// subprotocol that the client did not ask for.
     case malformed
 }
 

@@ -16,12 +16,10 @@ package struct CloseCode: RawRepresentable, Hashable, Sendable {
     package static let protocolError = CloseCode(rawValue: 1002)
     /// A text message or close reason of the peer is not UTF-8.
     package static let invalidPayload = CloseCode(rawValue: 1007)
-    /// The peer does what no rule of the protocol forbids and no peer needs: more control frames than are sane.
+    /// The peer sends more control frames than any peer needs, which the protocol itself does not forbid.
     package static let policyViolation = CloseCode(rawValue: 1008)
     /// A message of the peer is over the limit.
     package static let messageTooBig = CloseCode(rawValue: 1009)
-    /// The node failed inside.
-    package static let internalError = CloseCode(rawValue: 1011)
     /// The client reads too slowly: its queue passed the limit.
     package static let tryAgainLater = CloseCode(rawValue: 1013)
     /// No heartbeat came in time.

@@ -3,7 +3,6 @@
 
 /// The hash of whole buffers.
 package enum Sha1 {
-    package static let digestBytes = 20
     private static let blockBytes = 64
 
     /// The 20-byte digest of `message`.
@@ -62,7 +61,8 @@ package enum Sha1 {
             var (a, b, c, d, e) = (words[0], words[1], words[2], words[3], words[4])
             // Four loops, so that no step asks in which round it is.
             for index in 0..<20 {
-                let next = State.rotate(a, by: 5) &+ ((b & c) | (~b & d)) &+ e &+ 0x5A82_7999 &+ schedule[index]
+                let next =
+                    State.rotate(a, by: 5) &+ ((b & c) | (~b & d)) &+ e &+ 0x5A82_7999 &+ schedule[index]
                 (e, d, c, b, a) = (d, c, State.rotate(b, by: 30), a, next)
             }
             for index in 20..<40 {

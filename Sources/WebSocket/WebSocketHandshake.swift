@@ -55,7 +55,8 @@ package struct WebSocketHandshake: Sendable {
         guard fields.list("Upgrade", contains: "websocket") else { throw .upgrade }
         guard fields.list("Connection", contains: "upgrade") else { throw .connection }
         guard fields.count(of: "Sec-WebSocket-Version") == 1,
-            fields.first("Sec-WebSocket-Version", { $0.equals(WebSocketHandshake.versionText.rawBytes) }) == true
+            fields.first("Sec-WebSocket-Version", { $0.equals(WebSocketHandshake.versionText.rawBytes) })
+                == true
         else {
             throw .unsupportedVersion
         }
@@ -89,8 +90,8 @@ package struct WebSocketHandshake: Sendable {
     /// The accept value for a key: base64 of the SHA-1 of the key's text and a fixed suffix; nil for a key
     /// that is not 22 characters of the alphabet and `==`.
     ///
-    /// The four bits that the 22nd character has too many may be set: clients that draw random characters
-    /// instead of random bytes set them, and nobody decodes the key.
+    /// The four spare bits of the 22nd character may be set: clients that draw random characters instead of
+    /// random bytes set them, and nothing decodes the key.
     static func acceptValue(forKey key: UnsafeRawBufferPointer) -> String? {
         guard key.count == keyBytes, key.suffix(2).allSatisfy({ $0 == UInt8(ascii: "=") }),
             key.dropLast(2).allSatisfy({ Base64.value(of: $0) != nil })

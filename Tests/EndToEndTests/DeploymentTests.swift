@@ -1,30 +1,16 @@
-// The composition's files against each other, and a checkout whose files are closed to others or have other line ends.
+// The composition's files against each other, and a checkout whose files are closed to others or have other
+// line ends.
 import Foundation
 import Glibc
 import Testing
 
 @Suite struct DeploymentTests {
-    private func check(_ root: URL) async throws -> Completed {
-        let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/deployment_check.py").path
-        return try await withDriver {
-            try await $0.run([try Installation.python(), "-B", script, root.path])
-        }
-    }
-
-    private func withDriver<Result: Sendable>(_ body: (Driver) async throws -> Result) async throws -> Result {
-        let driver = try Driver()
-        do {
-            let result = try await body(driver)
-            await driver.stop()
-            return result
-        } catch {
-            await driver.stop()
-            throw error
-        }
-    }
+    private static let check = CheckScript(
+        name: "deployment_check.py", directory: Installation.root,
+        paths: ["deploy", "packaging", "README.md", "README.zh-CN.md", "docs/OPERATIONS.md"])
 
     @Test func filesOfTheCompositionAgree() async throws {
-        let completed = try await check(Installation.root)
+        let completed = try await Self.check.run()
         #expect(completed.code == 0, "\(completed.output)\(completed.errors)")
     }
 
@@ -57,26 +43,14 @@ import Testing
         ("deploy/redis-start", "ulimit -c 0", "ulimit -c 1", "redis-start may dump core"),
         ("packaging/roomcast-gateway.service", "LimitCORE=0", "LimitCORE=1", "the unit may dump core"),
         ("packaging/roomcast-gateway.service", "MemoryMax=75%", "", "the unit may take all memory"),
-        ("packaging/gateway.env", "GATEWAY_LISTEN=127.0.0.1", "#GATEWAY_LISTEN=0.0.0.0", "listens for everybody"),
+        (
+            "packaging/gateway.env", "GATEWAY_LISTEN=127.0.0.1", "#GATEWAY_LISTEN=0.0.0.0",
+            "listens for everybody"
+        ),
         ("deploy/README.md", "install -m 600", "cp", "leaves passwords"),
     ])
     func mistakesAreFound(file: String, text: String, mistake: String, words: String) async throws {
-        let directory = FileManager.default.temporaryDirectory.appending(
-            path: "roomcast-deploy-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(
-            at: directory.appending(path: "docs"), withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: directory) }
-        for name in ["deploy", "packaging", "README.md", "README.zh-CN.md", "docs/OPERATIONS.md"] {
-            try FileManager.default.copyItem(
-                at: Installation.root.appending(path: name), to: directory.appending(path: name))
-        }
-        let path = directory.appending(path: file)
-        let content = try String(contentsOf: path, encoding: .utf8)
-        try #require(content.contains(text))
-        try content.replacing(text, with: mistake).write(to: path, atomically: true, encoding: .utf8)
-        let completed = try await check(directory)
-        #expect(completed.code == 1, "\(completed.errors)")
-        #expect(completed.output.contains(words), "\(completed.output)")
+        try await Self.check.expectFound(mistake, inPlaceOf: text, in: file, words: words)
     }
 
     // MARK: Checkouts
@@ -104,15 +78,15 @@ import Testing
     }
 
     @Test func everyFileThatIsRunOrReadHasUnixLineEnds() async throws {
-        try await withDriver { driver in
+        try await Driver.with { driver in
             let clone = try await clone(driver)
             let found = try await driver.run(["grep", "-rIl", "--exclude-dir=.git", "\r$", clone.path])
             #expect(found.output.isEmpty, "\(found.output)")
         }
     }
 
-    /// The entry points of the composition's containers, with the capabilities and the users that these have, over
-    /// files that belong to somebody else and are closed to all others.
+    /// The entry points of the composition's containers, with the capabilities and the users that these have,
+    /// over files that belong to somebody else and are closed to all others.
     @Test(.enabled("as root only", { geteuid() == 0 }))
     func closedCheckoutStartsRedisAndNginx() async throws {
         try await Cluster.with { cluster in

@@ -17,9 +17,7 @@ import Testing
     ])
     func nodeThatKeepsNobodyOutSaysSo(environment: [String: String], isOpen: Bool) async throws {
         try await Cluster.with(environment: environment) { cluster in
-            let lines = cluster.node.child.errorOutput.split(separator: "\n").filter {
-                $0.contains("open to everybody")
-            }
+            let lines = cluster.node.child.errorOutput.split(separator: "\n").filter { $0.contains("open to everyone") }
             #expect(lines.count == (isOpen ? 1 : 0), "\(cluster.node.child.errorOutput)")
             if let line = lines.first {
                 #expect(line.contains("--issue-key") && line.contains("--allowed-origins") && line.contains("any room"))
@@ -69,7 +67,8 @@ import Testing
         }
     }
 
-    /// A browser sends no credentials with its preflight; the page then reads the refusal like any other answer.
+    /// A browser sends no credentials with its preflight; the page then reads the refusal like any other
+    /// answer.
     @Test func preflightNeedsNoKey() async throws {
         try await withNode(Self.first) { cluster in
             let origin = ["Origin": "https://app.example"]

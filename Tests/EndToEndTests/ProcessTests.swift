@@ -1,5 +1,5 @@
-// The programs as processes: what they make of what they inherit (descriptors, arguments, environment, signals), and
-// what they do when their results cannot be written.
+// The programs as processes: what they make of what they inherit (descriptors, arguments, environment,
+// signals), and what they do when their results cannot be written.
 import Foundation
 import Testing
 
@@ -125,13 +125,13 @@ enum Namespaces {
                     + bash("mount -t tmpfs none /proc && exec \"$@\"", [try Installation.binary(program), "--version"]))
             #expect(ended.code == 2)
             #expect(ended.output.isEmpty)
-            #expect(ended.errors.hasPrefix("\(program): the command line is lost, expected /proc "))
+            #expect(ended.errors.hasPrefix("\(program): cannot read the command line, expected a mounted /proc "))
             #expect(ended.errors.split(separator: "\n").count == 1)
         }
     }
 
-    /// A library that moves the environment hides the arguments of statically linked programs: they are found, or the
-    /// program ends.
+    /// A library that moves the environment hides the arguments of statically linked programs: they are
+    /// found, or the program ends.
     @Test(arguments: programs)
     func preloadedLibrariesDoNotHideArguments(program: String) async throws {
         try await with { driver in
@@ -147,7 +147,7 @@ enum Namespaces {
             let ended = try await driver.run(
                 [try Installation.binary(program), "--no-such-option"], environment: ["LD_PRELOAD": library])
             #expect(ended.code == 2)
-            #expect(ended.errors.contains("no-such-option") || ended.errors.contains("the command line is lost"))
+            #expect(ended.errors.contains("no-such-option") || ended.errors.contains("cannot read the command line"))
         }
     }
 

@@ -59,8 +59,8 @@ import Testing
         return answers
     }
 
-    /// Refused for longer than a record lives without a heartbeat: nobody is closed, nobody is lost, and afterwards all
-    /// is as it was.
+    /// Refused for longer than a record lives without a heartbeat: nobody is closed, nobody is lost, and
+    /// afterwards all is as it was.
     @Test(arguments: Trouble.allCases)
     func refusalIsNotTheClientsFault(trouble: Trouble) async throws {
         try await Cluster.with(nodes: 0) { cluster in
@@ -135,7 +135,7 @@ import Testing
                 }
                 #expect(Set(told).count == told.count, "nothing is told twice: \(told)")
                 if trouble.word != "redis refuses writes" { #expect(told.count == 1, "\(told)") }
-                #expect(lines(node, with: "redis takes commands again") == 1)
+                #expect(lines(node, with: "redis accepts commands again") == 1)
             }
         }
     }
@@ -150,7 +150,7 @@ import Testing
                 try await cluster.redis.command("CONFIG", "SET", "min-replicas-to-write", "0")
                 try await eventually("ready") { try await cluster.node.ready().status == 200 }
             }
-            #expect(lines(cluster.node, with: "redis takes commands again") == 2)
+            #expect(lines(cluster.node, with: "redis accepts commands again") == 2)
         }
     }
 }

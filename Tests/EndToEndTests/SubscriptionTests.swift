@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    /// The nodes' own channels are open to everybody who may publish: nonsense there must do nothing.
+    /// The nodes' own channels are open to everyone who may publish: nonsense there must do nothing.
     @Test func nonsenseOnANodesOwnChannelIsIgnored() async throws {
         try await Cluster.with { cluster in
             let room = cluster.room()

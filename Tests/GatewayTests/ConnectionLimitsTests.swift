@@ -46,10 +46,4 @@ import Testing
         let configuration = try configuration()
         #expect(throws: UsageError.self) { try ConnectionLimits(configuration, descriptors: descriptors) }
     }
-
-    @Test func softLimitIsRaisedToTheHardOne() {
-        let raised = DescriptorLimit.raise()
-        #expect(raised > 0)
-        #expect(DescriptorLimit.raise() == raised)
-    }
 }

@@ -20,9 +20,9 @@ import Testing
     ]
 
     @Test func aBoundBelongsToItsBucketAndWhatIsAboveToTheNext() {
-        #expect(Histogram.bounds.count == Self.bounds.count)
+        #expect(DelayBuckets.bounds.count == Self.bounds.count)
         for (index, bound) in Self.bounds.enumerated() {
-            let histogram = Histogram()
+            let histogram = DelayBuckets()
             histogram.record(nanoseconds: bound)
             histogram.record(nanoseconds: bound + 1)
             #expect(histogram.buckets[index].value == 1, "\(bound)")
@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test func extremesAreCountedToo() {
-        let histogram = Histogram()
+        let histogram = DelayBuckets()
         histogram.record(nanoseconds: 0)
         histogram.record(nanoseconds: -5)
         histogram.record(nanoseconds: .max)

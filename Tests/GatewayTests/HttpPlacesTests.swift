@@ -80,19 +80,13 @@ private final class Rig {
     func connect(now: MonotonicInstant = .now, bufferBytes: Int32 = 0) throws -> (HttpConnection, Peer)? {
         guard places.take(now: now) else { return nil }
         let ended = ended
-        var descriptors: [Int32] = [0, 0]
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        try #require(socketpair(AF_UNIX, type, 0, &descriptors) == 0)
-        if bufferBytes > 0 {
-            var size = bufferBytes
-            setsockopt(descriptors[0], SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
-        }
+        let pair = try socketPair(bufferBytes: bufferBytes)
         let connection = HttpConnection(
-            socket: Socket(descriptor: descriptors[0]), peer: IPAddress("192.0.2.1")!, host: host,
+            socket: pair.0, peer: IPAddress("192.0.2.1")!, host: host,
             limits: HttpLimits(try configuration()), places: places, handler: handler,
             onEnd: { ended.value += 1 })
         connection.start()
-        return (connection, Peer(Socket(descriptor: descriptors[1])))
+        return (connection, Peer(pair.1))
     }
 
     /// Takes the places that are left. Before, there are so many that answers do not end their connections.
@@ -138,7 +132,8 @@ private final class Rig {
         #expect(!firstPeer.hasEnded && others[0].hasEnded && !others[1].hasEnded)
     }
 
-    /// It lies in the kernel when the place is needed: nobody has been idle, and a reset would lose the answer.
+    /// It lies in the kernel when the place is needed: nobody has been idle, and a reset would lose the
+    /// answer.
     @Test func connectionWhoseRequestHasArrivedStays() throws {
         let rig = try Rig(maximumCount: 40)
         let busy = try rig.resting()
@@ -258,8 +253,8 @@ private final class Rig {
 }
 
 @Suite struct HttpConnectionMemoryTests {
-    /// When the socket of a peer that reads nothing is full, 16 KiB of answers wait, and the requests behind them wait
-    /// in the kernel. When it reads again, it gets every answer.
+    /// When the socket of a peer that reads nothing is full, 16 KiB of answers wait, and the requests behind
+    /// them wait in the kernel. When it reads again, it gets every answer.
     @Test func requestsOfAPeerThatDoesNotReadWaitInTheKernel() throws {
         let scenario = try Scenario()
         let rig = try Rig(maximumCount: 8, loop: scenario.loop)

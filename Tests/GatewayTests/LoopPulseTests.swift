@@ -14,8 +14,7 @@ import Testing
         pulses.subscriber.beat(now: start)
         pulses.workers[0].beat(now: start)
         pulses.workers[1].beat(now: start + .milliseconds(1))
-        #expect(
-            pulses.reasonsNotReady(now: now) == ["thread subscriber does not turn", "thread worker 0 does not turn"])
+        #expect(pulses.reasonsNotReady(now: now) == ["thread subscriber hangs", "thread worker 0 hangs"])
         pulses.subscriber.beat(now: now)
         pulses.workers[0].beat(now: now)
         #expect(pulses.reasonsNotReady(now: now).isEmpty)
@@ -37,7 +36,7 @@ import Testing
         state.setCommandsUp(true, worker: 0)
         #expect(state.reasonsNotReady.isEmpty)
         state.pulses.subscriber.beat(now: MonotonicInstant(nanoseconds: 0))
-        #expect(state.reasonsNotReady == ["thread subscriber does not turn"])
+        #expect(state.reasonsNotReady == ["thread subscriber hangs"])
     }
 
     @Test func loopShowsThatItTurns() throws {

@@ -77,7 +77,7 @@ import Testing
         let buckets = try samples(lines, "roomcast_publish_to_flush_seconds_bucket")
         #expect(buckets.map(\.value) == buckets.map(\.value).sorted())
         let bounds = buckets.map { Double($0.labels["le"] ?? "") ?? .nan }
-        #expect(bounds == Histogram.bounds + [.infinity])
+        #expect(bounds == DelayBuckets.bounds + [.infinity])
         #expect(buckets.first?.value == 1)
         #expect(buckets.first { $0.labels["le"] == "0.0005" }?.value == 1)
         #expect(buckets.first { $0.labels["le"] == "0.001" }?.value == 3)

@@ -34,8 +34,8 @@ import Testing
         }
         #expect(
             lines(try #require(result).standardErrorContent) == [
-                "warning redis not reached role=subscriber reason=\"AUTH: WRONGPASS no\"",
-                "warning redis not reached role=\"worker 1\" reason=refused",
+                "warning redis unreachable role=subscriber reason=\"AUTH: WRONGPASS no\"",
+                "warning redis unreachable role=\"worker 1\" reason=refused",
                 "info redis connected",
                 "warning redis connection lost role=subscriber reason=\"no answer for 3750 ms\"",
                 "warning redis connection lost role=subscriber reason=refused",
@@ -80,7 +80,7 @@ import Testing
         }
         let episode = [
             "warning redis refuses commands command=probe reason=\"MISCONF no disk\"",
-            "info redis takes commands again",
+            "info redis accepts commands again",
         ]
         #expect(lines(try #require(result).standardErrorContent) == episode + episode)
     }
@@ -98,8 +98,8 @@ import Testing
         #expect(
             lines(try #require(result).standardErrorContent) == [
                 "info redis connected",
-                "warning no sentinel tells of switches reason=refused",
-                "info a sentinel tells of switches again",
+                "warning sentinel connection lost reason=refused",
+                "info sentinel connection restored",
             ])
     }
 }

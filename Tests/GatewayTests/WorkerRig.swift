@@ -79,17 +79,6 @@ final class WorkerRig {
         try scenario.run()
         return texts
     }
-
-    private func socketPair(bufferBytes: Int32) throws -> (Socket, Socket) {
-        var descriptors: [Int32] = [0, 0]
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        try #require(socketpair(AF_UNIX, type, 0, &descriptors) == 0)
-        if bufferBytes > 0 {
-            var size = bufferBytes
-            setsockopt(descriptors[0], SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
-        }
-        return (Socket(descriptor: descriptors[0]), Socket(descriptor: descriptors[1]))
-    }
 }
 
 /// A client and the other end of its socket.

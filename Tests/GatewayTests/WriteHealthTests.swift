@@ -36,13 +36,13 @@ import Testing
         ("ERR value is not an integer", "ERR"),
     ])
     func codeIsTheFirstWordOfTheCause(message: String, code: String) {
-        #expect(Refusal.code(of: message) == code)
+        #expect(RedisRefusal.code(of: message) == code)
     }
 
     @Test func textIsFitToBeShown() {
-        #expect(Refusal.text("OOM no memory. script: 12, on @user_script:3.") == "OOM no memory.")
-        #expect(Refusal.text("a\u{1B}]0;x\u{7}\u{202E}\n\u{9B}é") == "a?]0;x?????")
-        #expect(Refusal.text(String(repeating: "x", count: 1_000)).utf8.count == 160)
+        #expect(RedisRefusal.text("OOM no memory. script: 12, on @user_script:3.") == "OOM no memory.")
+        #expect(RedisRefusal.text("a\u{1B}]0;x\u{7}\u{202E}\n\u{9B}é") == "a?]0;x?????")
+        #expect(RedisRefusal.text(String(repeating: "x", count: 1_000)).utf8.count == 160)
     }
 
     @Test func rulesForReportsSayNothingOfOtherWrites() {

@@ -1,4 +1,5 @@
-// The scripts as text: what is in them is what is declared. That the shells take them is in the end-to-end tests.
+// The scripts as text: what is in them is what is declared. That the shells take them is in the end-to-end
+// tests.
 import Testing
 
 @testable import Options

@@ -51,7 +51,7 @@ import Testing
 
     @Test func commandLineWithoutAProgramsNameIsLost() throws {
         let error = #expect(throws: UsageError.self) { try ProcessArguments.texts([]) }
-        #expect(try #require(error).description.hasPrefix("the command line is lost, expected /proc "))
+        #expect(try #require(error).description.hasPrefix("cannot read the command line, expected a mounted /proc "))
     }
 
     @Test(arguments: [

@@ -1,5 +1,5 @@
-// What is known of client addresses: how many connections each has, and how full its bucket is. Pure: the clock is
-// given, addresses are those of subscribers (`IPAddress.subscriber`).
+// The connections of each client address, and its token bucket. Pure: the clock is given, and addresses are
+// those of subscribers (`IPAddress.subscriber`).
 
 import EventLoop
 import Network
@@ -11,7 +11,7 @@ struct AddressCounts: Sendable {
     /// The addresses that have a connection.
     var addressCount: Int { counts.count }
 
-    /// Counts one more connection; false when the address has `maximum` already.
+    /// Counts one more connection; false if the address already has `maximum`.
     mutating func admit(_ address: IPAddress, maximum: Int) -> Bool {
         let count = counts[address, default: 0]
         guard count < maximum else { return false }
@@ -19,7 +19,7 @@ struct AddressCounts: Sendable {
         return true
     }
 
-    /// Counts a connection off that was admitted.
+    /// Counts off an admitted connection.
     mutating func release(_ address: IPAddress) {
         guard let count = counts[address] else { return assertionFailure("\(address) has no connection") }
         counts[address] = count > 1 ? count - 1 : nil
@@ -28,19 +28,20 @@ struct AddressCounts: Sendable {
 
 /// A bucket for each address, in a bounded table.
 ///
-/// The table has two generations. Every second the older one is dropped and the younger one takes its place; an
-/// address that takes something moves to the younger one. Who is dropped has taken nothing for a second, so that the
-/// bucket is full, as that of a new address is: nothing is lost. Only when more addresses than a generation holds ask
-/// within a second the change comes early, and some get a full bucket too soon.
+/// The table has two generations. Every second it drops the older one, and the younger one takes its place;
+/// an address that takes something moves to the younger one. A dropped address has taken nothing for a
+/// second, so its bucket is full, like that of a new address: nothing is lost. Only if more addresses than a
+/// generation holds ask within a second, the change comes early, and some addresses get a full bucket too
+/// soon.
 struct AddressRates: Sendable {
     private var younger: [IPAddress: MonotonicInstant] = [:]
     private var older: [IPAddress: MonotonicInstant] = [:]
     private var nextChange = MonotonicInstant(nanoseconds: 0)
 
-    /// The addresses that are known at the moment.
+    /// The addresses in the table.
     var addressCount: Int { younger.count + older.count }
 
-    /// Takes one out of the bucket of the address; false when there is none.
+    /// Takes one out of the bucket of the address; false if it is empty.
     mutating func take(_ address: IPAddress, _ limit: RateLimit, now: MonotonicInstant) -> Bool {
         if now >= nextChange || younger.count >= Limits.rateAddressCount { changeGeneration(now) }
         let fullAt = younger[address] ?? older[address] ?? now

@@ -1,4 +1,4 @@
-// The limits that hold for a whole node, whichever worker a connection comes to. Any thread.
+// The limits of a whole node, over all its workers. Any thread.
 
 import EventLoop
 import Network
@@ -6,17 +6,17 @@ import Synchronization
 
 /// Counts by client address, and the rate of handshakes.
 ///
-/// The kernel spreads the connections of one address over the workers as it likes, so a share for each worker would
-/// turn clients away that are within the limit. Workers therefore ask one place, as they do for the number of
-/// connections (`NodeState`). A lock is held for the time of one look into a table, once a handshake or a token and
-/// never for a message; for a limit that is not set it is not taken.
+/// The kernel spreads the connections of one address over the workers as it likes, so a share for each worker
+/// would refuse clients that are within the limit. Workers therefore ask one place, as they do for the number
+/// of connections (`NodeState`). A lock is held for one look into a table, once for a handshake or a token
+/// and never for a message; a limit that is not set takes no lock.
 final class Admission: Sendable {
-    /// What becomes of a handshake.
+    /// The decision about a handshake.
     enum Verdict: Equatable {
         case admitted
-        /// The address has as many connections as it may.
+        /// The address has as many connections as it may have.
         case tooManyOfAddress
-        /// The node has taken as many handshakes as it will in a second.
+        /// The node has taken as many handshakes as it may take in a second.
         case tooManyHandshakes(retryAfterSeconds: Int)
     }
 
@@ -36,14 +36,15 @@ final class Admission: Sendable {
         nodeTokenLimit = configuration.tokenRate.map(RateLimit.init)
     }
 
-    /// Takes in a handshake; one that is admitted is to be released when its connection, or the attempt, is over.
+    /// Decides about a handshake; release an admitted one when its connection, or the attempt, is over.
     func admit(_ address: IPAddress, now: MonotonicInstant = .now) -> Verdict {
         if let maximumPerAddress,
             !connections.withLock({ $0.admit(address.subscriber, maximum: maximumPerAddress) })
         {
             return .tooManyOfAddress
         }
-        guard let handshakeLimit, let seconds = handshakes.withLock({ $0.take(handshakeLimit, now: now) }) else {
+        guard let handshakeLimit, let seconds = handshakes.withLock({ $0.take(handshakeLimit, now: now) })
+        else {
             return .admitted
         }
         release(address)
@@ -56,15 +57,15 @@ final class Admission: Sendable {
         connections.withLock { $0.release(address.subscriber) }
     }
 
-    /// Whether the address may have a token now.
+    /// Whether the address may get a token now.
     func mayHaveToken(_ address: IPAddress, now: MonotonicInstant = .now) -> Bool {
         guard let tokenLimit else { return true }
         return tokens.withLock { $0.take(address.subscriber, tokenLimit, now: now) }
     }
 
-    /// Takes a token out of what the node issues.
+    /// Takes one out of the tokens that the node may issue.
     ///
-    /// - Returns: nil, or after how many whole seconds to come back.
+    /// - Returns: nil, or the whole seconds after which to come back.
     func takeToken(now: MonotonicInstant = .now) -> Int? {
         guard let nodeTokenLimit else { return nil }
         return nodeTokens.withLock { $0.take(nodeTokenLimit, now: now) }

@@ -2,12 +2,12 @@
 
 import EventLoop
 
-/// So many a second, and at once as many as a second brings.
+/// A number of events a second, as many of which may come at once.
 ///
-/// A bucket is one number: when it will be full again. Each thing that is let through moves that time by one step
-/// further; who would move it further than a second ahead finds the bucket empty.
+/// A bucket is one number: the time at which it will be full again. Each admitted event moves that time one
+/// step on; an event that would move it more than a second ahead finds the bucket empty.
 struct RateLimit: Sendable {
-    /// After this time without use any bucket is full.
+    /// After this time without use a bucket is full.
     static let burstTime = Duration.seconds(1)
 
     let perSecond: Int
@@ -23,27 +23,28 @@ struct RateLimit: Sendable {
 
     /// Takes one out of a bucket that is full again at `fullAt`.
     ///
-    /// - Returns: when it is full now; nil when there was none to take.
+    /// - Returns: the time at which it is full again; nil if the bucket is empty.
     func take(fullAt: MonotonicInstant, now: MonotonicInstant) -> MonotonicInstant? {
         let next = max(fullAt, now) + step
         return next - now <= RateLimit.burstTime ? next : nil
     }
 }
 
-/// The handshakes of a node, or its tokens: so many a second, and for each one too many a time to come back.
+/// A limited rate of a node, of handshakes or of tokens, which gives each refused client a time to come back.
 struct NodeRate: Sendable {
-    /// Longer than this nobody is sent away: a client that was told more would rather be taken for lost.
+    /// The longest time before a client may come back: with a longer one people would take their client for
+    /// lost.
     static let longestAbsence = Duration.seconds(30)
 
     private var fullAt = MonotonicInstant(nanoseconds: 0)
-    /// When the last one of those who were sent away is due.
+    /// When the last refused client is due.
     private var lastReturn = MonotonicInstant(nanoseconds: 0)
 
-    /// Takes one in.
+    /// Admits one, or refuses it.
     ///
-    /// Those for whom there is no room are sent away as if they stood in a queue that moves at the rate: were all
-    /// told the same time, all would be back at the same time.
-    /// - Returns: nil, or after how many whole seconds to come back.
+    /// Refused clients get times as if they stood in a queue that moves at the rate: with the same time for
+    /// all, all would come back together.
+    /// - Returns: nil, or the whole seconds after which to come back.
     mutating func take(_ limit: RateLimit, now: MonotonicInstant) -> Int? {
         if let next = limit.take(fullAt: fullAt, now: now) {
             fullAt = next

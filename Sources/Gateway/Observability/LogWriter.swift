@@ -1,4 +1,4 @@
-// The way of log lines to stderr, on a thread of its own: a reader of the log may stall, and no loop waits for it.
+// Writes log lines to stderr on a thread of its own: a reader of the log may stall, and no loop waits for it.
 // Any thread.
 
 import EventLoop
@@ -6,10 +6,11 @@ import Glibc
 import Options
 import Synchronization
 
-/// Takes lines at once and writes them in the background, in order. While nobody reads stderr, up to
-/// `maximumPendingBytes` wait; lines beyond that are dropped and counted.
+/// Takes lines without waiting and writes them in the background, in order. While no one reads stderr, it
+/// keeps up to `maximumPendingBytes`, and drops and counts the lines beyond that.
 final class LogWriter: Sendable {
-    /// The process's stderr. Its thread starts with the first line; what waits when the process exits is still written.
+    /// The process's stderr. Its thread starts with the first line; lines that wait when the process exits
+    /// are still written.
     static let standardError: LogWriter = {
         let writer = LogWriter(descriptor: STDERR_FILENO)
         atexit { LogWriter.standardError.flush(within: .seconds(1)) }
@@ -30,14 +31,15 @@ final class LogWriter: Sendable {
                 loop.run()
             }
         } catch {
-            // A process that cannot start this thread cannot start its others: it ends, and says so without a log.
+            // A process that cannot start this thread cannot start the others: it ends, and says so without a
+            // log.
         }
     }
 
     /// Lines that were dropped since the start.
     var droppedCount: UInt64 { dropped.load(ordering: .relaxed) }
 
-    /// Takes a line, which ends in a line feed; drops it when too much waits.
+    /// Takes a line, which ends in a line feed; drops it if too many bytes wait.
     func write(_ line: [UInt8]) {
         guard pendingBytes.load(ordering: .relaxed) + line.count <= Limits.pendingLogBytes else {
             dropped.add(1, ordering: .relaxed)
@@ -48,7 +50,7 @@ final class LogWriter: Sendable {
         lines.post(line)
     }
 
-    /// How many lines were dropped since this was asked last, once there is room again; else 0.
+    /// The lines dropped since the last call, once there is room again; until then 0.
     func takeUnreportedCount() -> UInt64 {
         guard unreported.load(ordering: .relaxed) > 0,
             pendingBytes.load(ordering: .relaxed) <= Limits.pendingLogBytes / 2
@@ -56,9 +58,9 @@ final class LogWriter: Sendable {
         return unreported.exchange(0, ordering: .relaxed)
     }
 
-    /// Waits until everything is written, for the end of the process: its last lines say why it ends.
+    /// Waits until everything is written, at the end of the process: its last lines say why it ends.
     ///
-    /// - Returns: whether it is; false when the time was over first.
+    /// - Returns: false if the time was over first.
     @discardableResult
     func flush(within patience: Duration) -> Bool {
         let deadline = MonotonicInstant.now + patience
@@ -71,7 +73,7 @@ final class LogWriter: Sendable {
 
     private func writeOut(_ lines: [[UInt8]], to descriptor: Int32) {
         let bytes = Array(lines.joined())
-        // What cannot be written has no place left to be reported.
+        // There is no other place to report what cannot be written.
         _ = StandardStreams.write(bytes, to: descriptor)
         pendingBytes.subtract(bytes.count, ordering: .releasing)
     }

@@ -23,7 +23,7 @@ final class WorkerMetrics: Sendable {
     let redisReconnects = Counter()
     let rejected = RejectionReason.allCases.map { _ in Counter() }
     let closed = CloseReason.allCases.map { _ in Counter() }
-    let publishToFlush = Histogram()
+    let publishToFlush = DelayBuckets()
 
     func reject(_ reason: RejectionReason) {
         rejected[reason.rawValue].add(1)
@@ -75,7 +75,7 @@ struct Metrics: Sendable {
     /// The messages up to each bound of the histogram, and last all of them.
     var publishToFlush: [UInt64] {
         var cumulative: UInt64 = 0
-        return (0...Histogram.bounds.count).map { index in
+        return (0...DelayBuckets.bounds.count).map { index in
             cumulative += workers.reduce(0) { $0 + $1.publishToFlush.buckets[index].value }
             return cumulative
         }

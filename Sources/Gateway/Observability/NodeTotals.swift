@@ -1,6 +1,7 @@
-// The metrics as the node tells them to the other nodes. Reads from any thread.
+// The metrics as the node reports them to the other nodes. Reads from any thread.
 
 import RedisSchema
+import System
 
 extension NodeReport {
     /// The node's present totals, without its rooms.
@@ -30,6 +31,6 @@ extension NodeReport {
         }
         publishToFlush = metrics.publishToFlush
         redisReconnects = metrics.subscriber.reconnects.value + metrics.total(\.redisReconnects)
-        memoryBytes = ProcessUsage.now().residentBytes ?? 0
+        memoryBytes = UInt64(ProcessUsage.own()?.residentBytes ?? 0)
     }
 }

@@ -1,12 +1,12 @@
-// Word to the service manager by the protocol of sd_notify(3): a datagram of assignments to the socket that it
-// names in the environment. Runs on the control loop, a few times in a node's life.
+// Reports states to the service manager by the protocol of sd_notify(3): a datagram of assignments to the
+// socket that the environment names. Runs on the control loop, a few times in a node's life.
 
 import EventLoop
 import Glibc
 
-/// The address to which a service manager wants to be told of states.
+/// The socket on which a service manager listens for states.
 struct NotifySocket {
-    /// The variable in which systemd names the socket, and leaves it out when the unit does not ask for notices.
+    /// systemd names the socket in this variable, unless the unit does not ask for states.
     static let variable = "NOTIFY_SOCKET"
 
     private let address: sockaddr_un
@@ -22,7 +22,8 @@ struct NotifySocket {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         var name = Array(value.utf8)
-        // An abstract name begins with a zero byte and ends where the address does, a path ends with a zero byte.
+        // An abstract name begins with a zero byte and ends where the address does, a path ends with a zero
+        // byte.
         if name[0] == UInt8(ascii: "@") { name[0] = 0 } else { name.append(0) }
         guard name.count <= MemoryLayout.size(ofValue: address.sun_path) else {
             throw SystemError(ENAMETOOLONG, call)

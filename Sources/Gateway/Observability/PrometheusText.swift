@@ -1,6 +1,7 @@
 // The metrics as text (Prometheus exposition format 0.0.4). Runs on the control loop, reads from any thread.
 
 import RedisSchema
+import System
 
 /// Writes metric families in order.
 struct PrometheusText {
@@ -12,43 +13,47 @@ struct PrometheusText {
         writeConnections(metrics)
         writeRoad(metrics)
         writeRequests(metrics)
-        counter("roomcast_log_lines_dropped_total", "Log lines dropped because nobody read them.")
+        counter("roomcast_log_lines_dropped_total", "Log lines dropped because no one read the log.")
         sample("roomcast_log_lines_dropped_total", droppedLogLines)
-        writeProcess(.now(), state)
+        writeProcess(state)
     }
 
     private mutating func writeNode(_ state: NodeState, _ nodeID: String) {
         gauge("roomcast_info", "The node and its version; always 1.")
         sample("roomcast_info", 1, [("node", nodeID), ("version", Roomcast.version)])
-        gauge("roomcast_ready", "Whether /readyz says yes.")
+        gauge("roomcast_ready", "Whether /readyz answers 200.")
         sample("roomcast_ready", state.reasonsNotReady.isEmpty ? 1 : 0)
         gauge("roomcast_redis_up", "Whether all connections to Redis of this role are up.")
         sample("roomcast_redis_up", state.isSubscriberUp ? 1 : 0, [("role", "subscriber")])
         sample("roomcast_redis_up", state.missingCommandCount == 0 ? 1 : 0, [("role", "command")])
-        gauge("roomcast_redis_refuses_writes", "Whether Redis answers and refuses to write, so that deadlines wait.")
+        gauge(
+            "roomcast_redis_refuses_writes",
+            "Whether Redis answers but refuses writes, so that heartbeat deadlines wait.")
         sample("roomcast_redis_refuses_writes", state.writeRefusal == nil ? 0 : 1)
         gauge("roomcast_node_id_shared", "Whether another node reports under this node's id.")
         sample("roomcast_node_id_shared", state.isNodeIDShared ? 1 : 0)
         gauge("roomcast_uptime_seconds", "Seconds since the node started.")
         sample("roomcast_uptime_seconds", UInt64(state.uptime.components.seconds))
-        gauge("roomcast_connections_limit", "WebSocket connections that the node takes at most.")
+        gauge("roomcast_connections_limit", "Most WebSocket connections that the node accepts.")
         sample("roomcast_connections_limit", UInt64(state.maximumClientCount))
     }
 
     private mutating func writeConnections(_ metrics: Metrics) {
         gauge("roomcast_connections", "Open WebSocket connections.")
         sample("roomcast_connections", metrics.total(\.clients))
-        gauge("roomcast_http_connections", "Open connections that are not, or not yet, WebSockets.")
+        gauge("roomcast_http_connections", "Open HTTP connections, including handshakes on their way.")
         sample("roomcast_http_connections", metrics.total(\.httpConnections))
-        counter("roomcast_accept_pauses_total", "Times that accepting paused because descriptors or memory ran out.")
+        counter(
+            "roomcast_accept_pauses_total",
+            "Times that the node stopped accepting for a while because descriptors or memory had run out.")
         sample("roomcast_accept_pauses_total", metrics.total(\.acceptPauses))
-        gauge("roomcast_rooms", "Rooms with a client on this node.")
+        gauge("roomcast_rooms", "Rooms that have clients on this node.")
         sample("roomcast_rooms", metrics.subscriber.rooms.value)
-        gauge("roomcast_queue_bytes", "Bytes that wait for clients that read slowly.")
+        gauge("roomcast_queue_bytes", "Bytes queued for clients that read slowly.")
         sample("roomcast_queue_bytes", metrics.total(\.queueBytes))
         counter(
             "roomcast_closes_total",
-            "WebSocket connections ended, by close code (peer: the client closed; "
+            "WebSocket connections that have ended, by close code (peer: the client closed; "
                 + "lost: without a Close frame).")
         for reason in CloseReason.allCases {
             sample("roomcast_closes_total", metrics.closed(reason), [("code", reason.description)])
@@ -61,7 +66,9 @@ struct PrometheusText {
         sample("roomcast_messages_received_total", subscriber.messagesReceived.value)
         counter("roomcast_received_bytes_total", "Payload bytes of the messages received from Redis.")
         sample("roomcast_received_bytes_total", subscriber.bytesReceived.value)
-        counter("roomcast_payloads_held_back_total", "Messages that reached nobody, by reason.")
+        counter(
+            "roomcast_payloads_held_back_total",
+            "Published messages that the node dropped as invalid, by reason.")
         for reason in HeldBackReason.allCases {
             sample(
                 "roomcast_payloads_held_back_total", subscriber.heldBack[reason.rawValue].value,
@@ -69,74 +76,80 @@ struct PrometheusText {
         }
         counter("roomcast_messages_shed_total", "Messages dropped because a worker was too far behind.")
         sample("roomcast_messages_shed_total", subscriber.messagesShed.value)
-        counter("roomcast_frames_delivered_total", "Messages handed to clients' sockets or queues.")
+        counter("roomcast_frames_delivered_total", "Messages written to clients or queued for them.")
         sample("roomcast_frames_delivered_total", metrics.total(\.framesDelivered))
         counter("roomcast_written_bytes_total", "Bytes written to WebSocket clients.")
         sample("roomcast_written_bytes_total", metrics.total(\.bytesWritten))
-        counter("roomcast_writes_total", "System calls that wrote them.")
+        counter("roomcast_writes_total", "System calls that wrote to WebSocket clients.")
         sample("roomcast_writes_total", metrics.total(\.writes))
-        counter("roomcast_redis_reconnects_total", "Connections to Redis that were lost, by role.")
+        counter("roomcast_redis_reconnects_total", "Lost connections to Redis, by role.")
         sample("roomcast_redis_reconnects_total", subscriber.reconnects.value, [("role", "subscriber")])
         sample("roomcast_redis_reconnects_total", metrics.total(\.redisReconnects), [("role", "command")])
         counter(
             "roomcast_gaps_total",
-            "Times in which messages of Redis may be missing: the node was away, or dropped them.")
+            "Times during which the node may have missed messages of Redis or dropped them.")
         sample("roomcast_gaps_total", subscriber.gaps.value)
-        counter("roomcast_gap_seconds_total", "How long they were together; never less than it was.")
+        counter("roomcast_gap_seconds_total", "Sum of the lengths of all gaps in seconds, rounded up.")
         text += "roomcast_gap_seconds_total \(Double(subscriber.gapMilliseconds.value) / 1_000)\n"
         writeHistogram(metrics)
     }
 
     private mutating func writeHistogram(_ metrics: Metrics) {
         let name = "roomcast_publish_to_flush_seconds"
-        head(name, "From a message's arrival from Redis to the write for the last client of a worker.", "histogram")
+        head(
+            name, "From a message's arrival from Redis to the write for the last client of a worker.",
+            "histogram")
         let counts = metrics.publishToFlush
-        for (bound, count) in zip(Histogram.bounds.map { "\($0)" } + ["+Inf"], counts) {
+        for (bound, count) in zip(DelayBuckets.bounds.map { "\($0)" } + ["+Inf"], counts) {
             sample(name + "_bucket", count, [("le", bound)])
         }
         let sum = metrics.total { $0.publishToFlush.sumNanoseconds }
         text += "\(name)_sum \(Double(sum) / 1_000_000_000)\n"
-        sample(name + "_count", counts[Histogram.bounds.count])
+        sample(name + "_count", counts[DelayBuckets.bounds.count])
     }
 
     private mutating func writeRequests(_ metrics: Metrics) {
         counter("roomcast_tokens_issued_total", "Tokens issued.")
         sample("roomcast_tokens_issued_total", metrics.total(\.tokensIssued))
-        counter("roomcast_tokens_refused_total", "Requests for tokens without a valid issue key.")
+        counter("roomcast_tokens_refused_total", "Requests for tokens refused for want of a valid issue key.")
         sample("roomcast_tokens_refused_total", metrics.total(\.tokensRefused))
         counter(
-            "roomcast_tokens_limited_total", "Requests for tokens refused because of a limit: an address's, the node's."
-        )
+            "roomcast_tokens_limited_total",
+            "Requests for tokens refused by a limit: of the address, or of the node.")
         sample("roomcast_tokens_limited_total", metrics.total(\.tokensLimited), [("limit", "address")])
         sample("roomcast_tokens_limited_total", metrics.total(\.tokensOverRate), [("limit", "node")])
         counter("roomcast_heartbeats_total", "Heartbeats, by result.")
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeats), [("result", "ok")])
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeatsRefused), [("result", "token_error")])
-        counter("roomcast_requests_unavailable_total", "Requests answered by 503 because Redis was away.")
+        counter(
+            "roomcast_requests_unavailable_total", "Requests answered with 503 because Redis was unavailable."
+        )
         sample("roomcast_requests_unavailable_total", metrics.total(\.requestsUnavailable))
         counter("roomcast_handshakes_total", "WebSocket handshakes completed.")
         sample("roomcast_handshakes_total", metrics.total(\.handshakes))
         counter("roomcast_handshakes_rejected_total", "WebSocket handshakes refused, by reason.")
         for reason in RejectionReason.allCases {
-            sample("roomcast_handshakes_rejected_total", metrics.rejected(reason), [("reason", reason.description)])
+            sample(
+                "roomcast_handshakes_rejected_total", metrics.rejected(reason),
+                [("reason", reason.description)])
         }
     }
 
-    /// Under the names that Prometheus' own client libraries use, so that common dashboards find them.
-    private mutating func writeProcess(_ usage: ProcessUsage, _ state: NodeState) {
+    /// Uses the names of Prometheus' own client libraries, so that common dashboards find them.
+    private mutating func writeProcess(_ state: NodeState) {
         gauge("process_start_time_seconds", "Unix time of the start, in seconds.")
         text += "process_start_time_seconds \(Double(state.startedAtUnixMilliseconds) / 1_000)\n"
-        gauge("process_max_fds", "Descriptors that may be open.")
-        sample("process_max_fds", usage.maximumDescriptorCount)
-        if let count = usage.descriptorCount {
+        gauge("process_max_fds", "Most descriptors that the process may have open.")
+        sample("process_max_fds", UInt64(DescriptorLimit.count))
+        if let count = DescriptorLimit.openCount {
             gauge("process_open_fds", "Open descriptors.")
-            sample("process_open_fds", count)
+            sample("process_open_fds", UInt64(count))
         }
         counter("process_cpu_seconds_total", "User and system CPU time of all threads, in seconds.")
-        text += "process_cpu_seconds_total \(usage.cpuSeconds)\n"
-        guard let residentBytes = usage.residentBytes else { return }
+        text += "process_cpu_seconds_total \(ProcessUsage.ownCpuSeconds)\n"
+        guard let usage = ProcessUsage.own() else { return }
         gauge("process_resident_memory_bytes", "Resident memory, shared pages included.")
-        sample("process_resident_memory_bytes", residentBytes)
+        sample("process_resident_memory_bytes", UInt64(usage.residentBytes))
     }
 
     private mutating func gauge(_ name: String, _ help: String) { head(name, help, "gauge") }

@@ -1,8 +1,8 @@
-// Warnings that a stranger can cause by the thousand. Loop-confined.
+// Warnings that a stranger can trigger by the thousand. Loop-confined.
 
 import EventLoop
 
-/// Lets one line a second through and counts the others: the next line tells how many were left out.
+/// Writes one line a second and counts the others: the next line says how many it left out.
 struct RateLimitedLog {
     private static let interval = Duration.seconds(1)
 
@@ -14,7 +14,7 @@ struct RateLimitedLog {
         self.log = log
     }
 
-    /// - Parameter fields: made only for a line that is written.
+    /// - Parameter fields: evaluated only for a line that is written.
     mutating func warning(
         _ message: String, _ fields: @autoclosure () -> Log.Fields, now: MonotonicInstant = .now
     ) {

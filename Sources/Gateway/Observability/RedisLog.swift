@@ -1,12 +1,12 @@
-// What a node tells of its connections to Redis. Runs on the control loop.
+// What a node logs about its connections to Redis. Runs on the control loop.
 
 import EventLoop
 
-/// Which of a node's connections.
+/// One of a node's connections to Redis.
 enum RedisRole: Hashable, Sendable, CustomStringConvertible {
     case subscriber
     case worker(Int)
-    /// To a sentinel: a node serves without it, only a switch of masters would be noticed late.
+    /// To a sentinel: a node serves without it, but would notice a switch of masters late.
     case sentinel
 
     var description: String {
@@ -18,10 +18,10 @@ enum RedisRole: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Tells each trouble with Redis once for the whole node, however many connections and attempts repeat it, and its
-/// end once, when every connection is back.
+/// Logs each trouble with Redis once for the whole node, however many connections and attempts repeat it, and
+/// logs its end once every connection is back.
 struct RedisLog {
-    /// A command that was not refused for so long is news when it is.
+    /// A refusal is logged again if the last one of its kind was this long ago.
     static let refusalMemory = Duration.seconds(60)
 
     private let log: Log
@@ -29,9 +29,9 @@ struct RedisLog {
     private let neededCount: Int
     private var up: Set<RedisRole> = []
     private var hasBeenUp = false
-    /// Told since all connections were up the last time.
-    private var toldReasons: Set<String> = []
-    private var toldSentinelReasons: Set<String> = []
+    /// Logged since all connections were up the last time.
+    private var loggedReasons: Set<String> = []
+    private var loggedSentinelReasons: Set<String> = []
     private var refusedAt: [String: MonotonicInstant] = [:]
     private var refusedWorkers: Set<Int> = []
 
@@ -43,40 +43,41 @@ struct RedisLog {
     /// A connection, or an attempt at one, was lost.
     mutating func down(_ role: RedisRole, _ reason: String) {
         guard role != .sentinel else {
-            guard toldSentinelReasons.insert(reason).inserted else { return }
-            log.warning("no sentinel tells of switches", ["reason": reason])
+            guard loggedSentinelReasons.insert(reason).inserted else { return }
+            log.warning("sentinel connection lost", ["reason": reason])
             return
         }
         up.remove(role)
-        guard toldReasons.insert(RedisLog.kind(of: reason)).inserted else { return }
+        guard loggedReasons.insert(RedisLog.kind(of: reason)).inserted else { return }
         log.warning(
-            hasBeenUp ? "redis connection lost" : "redis not reached", ["role": "\(role)", "reason": reason])
+            hasBeenUp ? "redis connection lost" : "redis unreachable", ["role": "\(role)", "reason": reason])
     }
 
-    /// A connection stands.
+    /// A connection is up.
     mutating func isUp(_ role: RedisRole) {
         guard role != .sentinel else {
-            if !toldSentinelReasons.isEmpty { log.info("a sentinel tells of switches again") }
-            toldSentinelReasons = []
+            if !loggedSentinelReasons.isEmpty { log.info("sentinel connection restored") }
+            loggedSentinelReasons = []
             return
         }
         guard up.insert(role).inserted, up.count == neededCount else { return }
         log.info(hasBeenUp ? "redis connection restored" : "redis connected")
         hasBeenUp = true
-        toldReasons = []
+        loggedReasons = []
     }
 
-    /// Redis has refused a command, with its message. What concerns all commands is told of the first.
+    /// Redis has refused a command, with its message. A refusal that concerns all commands is logged for the
+    /// first one.
     mutating func refused(_ command: String, _ message: String, now: MonotonicInstant = .now) {
-        let code = Refusal.code(of: message)
+        let code = RedisRefusal.code(of: message)
         let kind = WriteHealth.concernsAll(message) ? code : "\(code) \(command)"
         let last = refusedAt.updateValue(now, forKey: kind)
         guard last.map({ now - $0 >= RedisLog.refusalMemory }) ?? true else { return }
-        log.warning("redis refuses commands", ["command": command, "reason": Refusal.text(message)])
+        log.warning("redis refuses commands", ["command": command, "reason": RedisRefusal.text(message)])
     }
 
-    /// Redis refuses what keeps a worker's records alive, or takes it again. The end is told; the begin was, by the
-    /// command that was refused.
+    /// Redis refuses the writes that keep a worker's records alive, or accepts them again. This logs the end;
+    /// the refused command has logged the beginning.
     mutating func writes(worker: Int, isRefusing: Bool) {
         guard !isRefusing else {
             refusedWorkers.insert(worker)
@@ -84,10 +85,10 @@ struct RedisLog {
         }
         guard refusedWorkers.remove(worker) != nil, refusedWorkers.isEmpty else { return }
         refusedAt = [:]
-        log.info("redis takes commands again")
+        log.info("redis accepts commands again")
     }
 
-    /// The reason without its numbers, such as how long a silence was.
+    /// The reason without its numbers, such as the length of a silence.
     private static func kind(of reason: String) -> String {
         String(reason.unicodeScalars.filter { !("0"..."9").contains($0) })
     }

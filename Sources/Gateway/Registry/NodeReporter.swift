@@ -4,9 +4,9 @@ import EventLoop
 import RedisSchema
 import Redis
 
-/// Writes what a worker has to tell into `node:<id>` every two seconds: the first worker the totals of the node,
-/// each of them its largest rooms. All over the worker's command connection, in one write, and nothing waits for it:
-/// a report that fails is followed by the next.
+/// Writes what a worker has to tell into `node:<id>` every two seconds: the first worker the totals of the
+/// node, each of them its largest rooms. All over the worker's command connection, in one write, and nothing
+/// waits for it: a report that fails is followed by the next.
 final class NodeReporter {
     /// After how many reports the ids of nodes that are gone are looked for: once a minute.
     private static let sweepPeriod = 30
@@ -94,7 +94,7 @@ final class NodeReporter {
         if answer == 0, !hasToldForeignKey {
             hasToldForeignKey = true
             let name = String(decoding: key, as: UTF8.self)
-            node.log.warning("node report not written: the key belongs to something else", ["key": name])
+            node.log.warning("node report not written, the key has another kind", ["key": name])
         }
         // What was there before the first report may be left of a node that was killed.
         let isShared = answer == 2 && hasReported
@@ -103,7 +103,7 @@ final class NodeReporter {
         node.state.setNodeIDShared(isShared)
         guard isShared, !hasToldSharing else { return }
         hasToldSharing = true
-        node.log.warning("another node has the same node id", ["node_id": node.configuration.nodeId])
+        node.log.warning("node id shared with another node", ["node_id": node.configuration.nodeId])
     }
 
     private func send(_ command: RedisCommand, named name: String) {
@@ -112,8 +112,8 @@ final class NodeReporter {
 
     // MARK: The others
 
-    /// Takes the ids out of the index whose reports are gone. One that comes back in that moment adds itself again
-    /// with its next report.
+    /// Takes the ids out of the index whose reports are gone. One that comes back in that moment adds itself
+    /// again with its next report.
     func sweep() {
         registry.send(RedisCommand([[UInt8]("SMEMBERS"), keys.nodes]), named: "SMEMBERS") { [weak self] result in
             guard let self, case .success(let reply) = result else { return }
@@ -135,9 +135,9 @@ final class NodeReporter {
 
     // MARK: The end
 
-    /// Ends the reports, and takes the node off the list, unless another node reports under its id. A report of another
-    /// worker that crosses this is left as a hash without an uptime, which no reader takes for a node, until its life
-    /// is over.
+    /// Ends the reports, and takes the node off the list, unless another node reports under its id. A report
+    /// of another worker that crosses this is left as a hash without an uptime, which no reader takes for a
+    /// node, until its life is over.
     ///
     /// - Parameter onDone: runs once: when Redis has answered, or when it cannot.
     func leave(onDone: @escaping () -> Void) {

@@ -1,5 +1,5 @@
-// Whether Redis takes what keeps records alive. A Redis that answers and refuses writes (no disk for its snapshot, no
-// memory, no replicas, a right that was withdrawn) is to clients as one that is away.
+// Whether Redis takes what keeps records alive. A Redis that answers and refuses writes (no disk for its
+// snapshot, no memory, no replicas, a right that was withdrawn) is to clients as one that is away.
 
 import EventLoop
 import Redis
@@ -13,8 +13,8 @@ struct WriteHealth {
         case renewal, report
     }
 
-    /// A Redis at the edge of its memory refuses and takes by turns: it counts as well when it has refused nothing for
-    /// this long.
+    /// A Redis at the edge of its memory refuses and takes by turns: it counts as well when it has refused
+    /// nothing for this long.
     static let steadyTime = Duration.seconds(2)
 
     private var refusals = [String?](repeating: nil, count: Attempt.allCases.count)
@@ -39,15 +39,15 @@ struct WriteHealth {
         return true
     }
 
-    /// Whether a report that is refused with these words says anything of other writes. The rules for reports and the
-    /// kind of their keys do not.
+    /// Whether a report that is refused with these words says anything of other writes. The rules for reports
+    /// and the kind of their keys do not.
     static func concernsAll(_ message: String) -> Bool {
-        !["NOPERM", "WRONGTYPE", "ERR"].contains(Refusal.code(of: message))
+        !["NOPERM", "WRONGTYPE", "ERR"].contains(RedisRefusal.code(of: message))
     }
 }
 
 /// What Redis says when it refuses something.
-enum Refusal {
+enum RedisRefusal {
     private static let maximumTextBytes = 160
 
     /// The first word. Redis 6 puts words of its own before that of a command within a script.
@@ -78,7 +78,7 @@ final class WriteCheck {
     private var connectionCount = 0
 
     /// Redis' word for refusing, as it may be shown; nil while it takes what is written.
-    var refusal: String? { health.refusal.map(Refusal.text) }
+    var refusal: String? { health.refusal.map(RedisRefusal.text) }
 
     /// Redis begins to refuse writes, or takes them again.
     var onChange: (() -> Void)?
