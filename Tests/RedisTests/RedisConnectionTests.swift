@@ -398,11 +398,14 @@ private final class Rig {
         #expect(rig.replies == ["PONG"])
     }
 
+    /// A name of the kind that never exists (RFC 6761 section 6.4).
     @Test func unknownHostNameIsTheReason() throws {
-        let host = String(repeating: "x", count: 64)
-        let rig = try Rig(RedisURL("redis://\(host):1"))
-        rig.scenario.step("two attempts", until: { rig.reasons.count >= 2 }) { rig.connection.start() }
+        let rig = try Rig(RedisURL("redis://x.invalid:1"))
+        let reason = "cannot resolve host name x.invalid"
+        rig.scenario.step("two attempts", until: { rig.reasons.count { $0 == reason } >= 2 }) {
+            rig.connection.start()
+        }
         try rig.scenario.run()
-        #expect(rig.reasons.allSatisfy { $0 == "cannot resolve host name \(host)" })
+        #expect(rig.replies.isEmpty)
     }
 }
