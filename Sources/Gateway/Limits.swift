@@ -72,8 +72,6 @@ enum Limits {
     static let controlFrameBurstCount = 1_000
     /// The time for the peer's answer to a goodbye, and before that for its backlog.
     static let closeTimeout = Duration.seconds(5)
-    /// For a goodbye behind the rest of a begun frame, which may hold all that one turn has brought.
-    static let lastWordBytes = turnBytes
 
     // MARK: Redis
 
@@ -105,7 +103,6 @@ enum Limits {
         precondition(httpPipelinedBytes <= readBufferBytes, "a request is read into the shared buffer")
         precondition(mergedVectorCount <= 1_024 && backlogVectorCount <= 1_024, "Linux takes 1,024 vectors a call")
         precondition(backlogWriteBytes >= turnBytes, "a backlog drains no slower than turns fill it")
-        precondition(lastWordBytes >= turnBytes, "a begun frame may hold all that one turn has brought")
         precondition(workerBacklogResumingBytes < workerBacklogBytes, "a worker resumes below where it is cut off")
         precondition(gapHoldBytes <= workerBacklogBytes, "what a gap has held goes to a worker at once")
         precondition(turnBytes < workerBacklogResumingBytes, "a backlog is taken in more than one turn")

@@ -96,6 +96,21 @@ import WebSocket
         #expect(rig.closedCount(.lost) == 0)
     }
 
+    /// What is begun may be longer than what one write moves.
+    @Test func longBegunFrameIsCompletedBeforeTheLateCloseFrame() throws {
+        let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
+        let peer = try rig.connect("a", bufferBytes: 4096)
+        let frame = textFrame(payload(1, count: 300_000))
+        while peer.client.phase == .open { peer.client.send(frame) }
+        peer.client.turnEnded()
+        peer.client.deadlinePassed()
+        #expect(!peer.client.isWatching)
+        #expect(rig.worker.turn.queueBytes == 0)
+        peer.read()
+        let closing = TestPeer.closing(.slowConsumer)
+        #expect(peer.received == Array(frame.bytes) + closing)
+    }
+
     /// A limit that no single message fits: who keeps up gets it all the same.
     @Test func frameOverTheLimitIsTakenWhenNothingWaits() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")

@@ -275,8 +275,14 @@ class Member: Connection {
     /// again within `--tcp-user-timeout`, and no descriptor is kept for it.
     private final func leaveLastWord() {
         guard let queue else { return }
-        socket.enlargeSendBuffer(byBytes: Limits.lastWordBytes)
-        writeOut(queue)
+        // The kernel counts more than the bytes.
+        socket.enlargeSendBuffer(byBytes: queue.byteCount + Limits.turnBytes)
+        // A begun run may be longer than one write: a turn ends with the message that exceeds its share.
+        var leftBytes = Int.max
+        while self.queue === queue, queue.byteCount < leftBytes {
+            leftBytes = queue.byteCount
+            writeOut(queue)
+        }
     }
 
     override final func didEnd() {
