@@ -17,7 +17,7 @@ public struct Fifo<Element> {
 
     @inlinable public mutating func append(_ element: Element) { places.append(element) }
 
-    /// Takes the oldest element; nil when there is none.
+    /// Takes the oldest element; nil if the queue is empty.
     ///
     /// - Complexity: O(1) amortised: what closing up moves is at most what was taken since the last time.
     @discardableResult

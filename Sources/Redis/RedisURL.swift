@@ -129,7 +129,7 @@ package struct RedisURL: Sendable, Equatable {
         return copy
     }
 
-    /// The same URL with the password of the sentinels themselves; nil or empty is none, and without
+    /// The same URL with the password of the sentinels themselves; nil or empty means no password, and without
     /// sentinels it means nothing.
     package func withSentinelPassword(_ password: String?) -> RedisURL {
         guard let password, !password.isEmpty, case .master(var sentinels) = route else { return self }

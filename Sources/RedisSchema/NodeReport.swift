@@ -121,7 +121,7 @@ package struct NodeReport: Equatable, Sendable {
     /// Reads a reply of HGETALL: names and values in turn. What is missing or has another form is zero or
     /// empty, so that nodes of several versions can be looked at together.
     ///
-    /// - Returns: nil when the hash is none of a running node: it is gone, or only a worker's rooms are left
+    /// - Returns: nil if the hash is not that of a running node: it is gone, or only a worker's rooms are left
     ///   of it.
     /// - Complexity: O(bytes).
     package init?(id: String, hash: [[UInt8]]) {

@@ -12,7 +12,7 @@ package struct ProcessUsage: Equatable, Sendable {
     /// Resident memory, a shared page counted in part; nil where the system does not say, or was not asked.
     package var proportionalBytes: Int?
 
-    /// Reads all figures of a process; nil when there is none of this number. The last one costs the kernel a
+    /// Reads all figures of a process; nil if no process has this number. The last one costs the kernel a
     /// walk through all of the process's pages.
     package static func read(pid: Int) -> ProcessUsage? {
         guard var usage = read(directory: "/proc/\(pid)") else { return nil }

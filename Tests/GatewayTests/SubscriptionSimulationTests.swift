@@ -33,51 +33,20 @@ import Testing
     }
 }
 
-/// First in, first out; taken from the front without moving the rest each time.
-private struct Queue<Element> {
-    private var elements: [Element] = []
-    private var first = 0
-
-    var isEmpty: Bool { first == elements.count }
-    var front: Element? { isEmpty ? nil : elements[first] }
-    var all: ArraySlice<Element> { elements[first...] }
-
-    mutating func append(_ element: Element) { elements.append(element) }
-
-    mutating func take() -> Element? {
-        guard !isEmpty else { return nil }
-        first += 1
-        defer { if first > 256 { removeTaken() } }
-        return elements[first - 1]
-    }
-
-    mutating func removeTaken() {
-        elements.removeFirst(first)
-        first = 0
-    }
-
-    mutating func removeAll() { self = Queue() }
-
-    mutating func removeAll(where isMeant: (Element) -> Bool) {
-        removeTaken()
-        elements.removeAll(where: isMeant)
-    }
-}
-
 /// Redis' part: commands in, replies out, both in order, on one connection.
 private struct PlayedRedis {
     enum Command { case subscribe(RoomId), unsubscribe(RoomId), end }
     enum Reply { case subscribed(RoomId), unsubscribed(RoomId), refused(RoomId), message(RoomId, UInt64), end }
 
-    var commands = Queue<Command>()
-    var replies = Queue<Reply>()
+    var commands = Fifo<Command>()
+    var replies = Fifo<Reply>()
     var subscribed: Set<RoomId> = []
     /// Rooms that the access rules refuse at present.
     var refusing: Set<RoomId> = []
 
     /// Carries one command out.
     mutating func work() {
-        switch commands.take() {
+        switch commands.takeFirst() {
         case .subscribe(let room) where refusing.contains(room): replies.append(.refused(room))
         case .subscribe(let room):
             subscribed.insert(room)
@@ -122,11 +91,18 @@ private final class PlayedMember {
     var isRefused = false
     var lastOrder: UInt64 = 0
     /// What Redis has sent since then, and has not come yet.
-    var expected = Queue<UInt64>()
+    var expected = Fifo<UInt64>()
 
     init(rooms: [RoomId], worker: Int) {
         self.rooms = rooms
         self.worker = worker
+    }
+
+    /// A message is lost on its way.
+    func forget(_ number: UInt64) {
+        var rest = Fifo<UInt64>()
+        for other in expected where other != number { rest.append(other) }
+        expected = rest
     }
 }
 
@@ -143,8 +119,8 @@ private final class Simulation {
     private(set) var deliveredCount = 0
     private var publishedCount: UInt64 = 0
     private var tables: [RoomTable] = []
-    private var toFeed = Queue<FeedMessage>()
-    private var toWorker = Array(repeating: Queue<WorkerMessage>(), count: workerCount)
+    private var toFeed = Fifo<FeedMessage>()
+    private var toWorker = Array(repeating: Fifo<WorkerMessage>(), count: workerCount)
     private var members: [PlayedMember] = []
 
     init(seed: UInt64) {
@@ -164,8 +140,8 @@ private final class Simulation {
         case 40..<76: leave()
         case 76..<200: publish()
         case 200..<380: redis.work()
-        case 380..<600: if let reply = redis.replies.take() { receive(reply) }
-        case 600..<760: if let message = toFeed.take() { handle(message) }
+        case 380..<600: if let reply = redis.replies.takeFirst() { receive(reply) }
+        case 600..<760: if let message = toFeed.takeFirst() { handle(message) }
         case 760..<985:
             let worker = Int.random(in: 0..<Self.workerCount, using: &random)
             for _ in 0..<Int.random(in: 1...6, using: &random) { work(worker) }
@@ -187,9 +163,9 @@ private final class Simulation {
             while isMoving {
                 isMoving = false
                 while !toFeed.isEmpty || !redis.commands.isEmpty || !redis.replies.isEmpty {
-                    if let message = toFeed.take() { handle(message) }
+                    if let message = toFeed.takeFirst() { handle(message) }
                     redis.work()
-                    if let reply = redis.replies.take() { receive(reply) }
+                    if let reply = redis.replies.takeFirst() { receive(reply) }
                     isMoving = true
                 }
                 for worker in tables.indices where !toWorker[worker].isEmpty {
@@ -237,7 +213,7 @@ private final class Simulation {
     /// Whether all workers know of all losses.
     private var newsIsHeard: Bool {
         !toWorker.contains { queue in
-            queue.all.contains { if case .news(.subscriptionsLost) = $0 { true } else { false } }
+            queue.contains { if case .news(.subscriptionsLost) = $0 { true } else { false } }
         }
     }
 
@@ -337,8 +313,8 @@ private final class Simulation {
     private func lose() {
         guard feed.isUp else { return }
         // What was on its way is lost, in a gap that is told.
-        for case .message(_, let number) in redis.replies.all {
-            for member in members { member.expected.removeAll { $0 == number } }
+        for case .message(_, let number) in redis.replies {
+            for member in members { member.forget(number) }
         }
         redis.lose()
         feed.isUp = false
@@ -393,7 +369,7 @@ private final class Simulation {
 
     private func work(_ worker: Int) {
         let table = tables[worker]
-        switch toWorker[worker].take() {
+        switch toWorker[worker].takeFirst() {
         case .deliver(let message):
             for member in members where member.worker == worker && member.rooms.contains(message.room) {
                 deliver(message.order, to: member)
@@ -414,6 +390,8 @@ private final class Simulation {
         member.lastOrder = order
         deliveredCount += 1
         guard order > readyAt else { return }
-        if member.expected.take() != order { faults.append("message \(order) is not the next one of \(member.rooms)") }
+        if member.expected.takeFirst() != order {
+            faults.append("message \(order) is not the next one of \(member.rooms)")
+        }
     }
 }

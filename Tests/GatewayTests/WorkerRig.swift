@@ -56,7 +56,7 @@ final class WorkerRig {
 
     /// The feed's connection is lost once more.
     func loseSubscriptions() {
-        worker.subscriptionsLost(count: worker.feed.lossCount &+ 1)
+        worker.subscriptionsLost(count: worker.feedLossCount &+ 1)
     }
 
     func closedCount(_ reason: CloseReason) -> UInt64 { worker.metrics.closed[reason.rawValue].value }

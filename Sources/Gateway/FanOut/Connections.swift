@@ -133,7 +133,7 @@ final class Connections {
         members[member.token] = member
         metrics.clients.set(UInt64(members.count))
         worker.rooms.join(member, pending)
-        member.lossCountAtJoin = worker.feed.lossCount
+        member.lossCountAtJoin = worker.feedLossCount
         member.setDeadline(after: node.configuration.heartbeatTimeout)
     }
 

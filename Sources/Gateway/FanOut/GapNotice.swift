@@ -60,7 +60,7 @@ extension Worker {
     /// Reports the gap to every member that was connected when the feed's connection was lost. A member that
     /// came later got its 101 when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
-        tell(GapNotice(milliseconds: milliseconds)) { [feed] in $0.lossCountAtJoin != feed.lossCount }
+        tell(GapNotice(milliseconds: milliseconds)) { [feedLossCount] in $0.lossCountAtJoin != feedLossCount }
     }
 
     /// Reports the loss to the members of rooms of which the node has dropped messages: every one of them

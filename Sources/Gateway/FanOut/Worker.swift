@@ -5,12 +5,6 @@ import EventLoop
 /// Serves a share of the node's members and shares nothing with the other workers. Puts its parts together, and passes
 /// on what the feed and the node say.
 final class Worker {
-    /// What a worker knows of the feed: a copy that only the feed's messages change.
-    struct FeedCopy {
-        /// How often the feed's connection was lost; wraps.
-        var lossCount: UInt32 = 0
-    }
-
     let index: Int
     let node: NodeContext
     let metrics: WorkerMetrics
@@ -22,7 +16,8 @@ final class Worker {
     private(set) lazy var heartbeats = Heartbeats(worker: index, node: node, registry: registry, loop: loop) {
         [unowned self] in Array(self.connections.members.values)
     }
-    private(set) var feed = FeedCopy()
+    /// How often the feed's connection was lost; wraps. A copy that only the feed's news change.
+    private(set) var feedLossCount: UInt32 = 0
     let maximumQueueBytes: Int
     let maximumMessageBytes: Int
     private let loop: EventLoop
@@ -103,7 +98,7 @@ final class Worker {
 
     /// The feed's connection is lost; handshakes from now on wait for the next one.
     func subscriptionsLost(count: UInt32) {
-        feed.lossCount = count
+        feedLossCount = count
         heartbeats.nodeIsNotHeard()
         rooms.subscriptionsLost(pending: connections.pendingJoins)
     }

@@ -17,7 +17,7 @@ struct ReportedAddress: Sendable {
     }
 
     /// - Parameter localHost: the node's own end of its connection to Redis: the address over which the other nodes'
-    ///   network is reached. nil when there is none, or a Unix socket.
+    ///   network is reached. nil without a connection, or over a Unix socket.
     func text(localHost: String?) -> String {
         guard let endpoint = Endpoint(bound), let host = IPAddress(endpoint.host), host.isUnspecified else {
             return bound

@@ -11,7 +11,7 @@ enum JsonLine {
 }
 
 extension JsonWriter {
-    /// A number with three decimals; null when there is none.
+    /// A number with three decimals; null for nil.
     mutating func member(_ name: String, decimal value: Double?) {
         member(name, json: (value.map(Quantity.decimal) ?? "null").utf8)
     }

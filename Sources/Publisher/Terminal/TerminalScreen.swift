@@ -19,18 +19,18 @@ struct TerminalScreen {
     private static let giveUp: StaticString = "\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"
 
     /// Where the settings of stdin are kept as they were: the address of a `termios` that is never freed,
-    /// since a signal handler may use it at any time; 0 when stdin is none of ours.
+    /// since a signal handler may use it at any time; 0 if stdin is not a terminal of ours.
     private static let savedSettings = Atomic<UInt>(0)
     private static let isTaken = Atomic<Bool>(false)
 
-    /// The size of the terminal on stdout; nil when stdout is none, or one that cannot be drawn on
+    /// The size of the terminal on stdout; nil if stdout is not a terminal, or one that cannot be drawn on
     /// (TERM=dumb).
     static var sizeForPictures: Size? {
         guard isatty(STDOUT_FILENO) == 1, let kind = variable("TERM"), kind != "dumb" else { return nil }
         return size ?? Size(columns: 80, rows: 24)
     }
 
-    /// The size of the terminal on stdout, whatever it can do; nil when stdout is none.
+    /// The size of the terminal on stdout, whatever it can do; nil if stdout is not a terminal.
     static var size: Size? {
         var size = winsize()
         guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
