@@ -38,12 +38,14 @@ let package = Package(
         library("Network", ["Bytes"]),
         library("RedisSchema", ["JSON", "Redis"]),
         library("Options", ["System", "Bytes", "Network"]),
-        // A target of its own: its files become array literals, which need be compiled only when they change.
+        // A target of its own: its files become array literals, which need be compiled only when they
+        // change.
         .target(name: "ConsolePage", resources: [.embedInCode("web")], swiftSettings: settings),
         .executableTarget(
             name: "Gateway",
             dependencies: [
-                "System", "Bytes", "EventLoop", "Redis", "HTTP", "WebSocket", "JSON", "Network", "RedisSchema",
+                "System", "Bytes", "EventLoop", "Redis", "HTTP", "WebSocket", "JSON", "Network",
+                "RedisSchema",
                 "Options", "ConsolePage",
             ],
             swiftSettings: settings),
@@ -53,7 +55,9 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "LoadTest",
-            dependencies: ["System", "EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options"],
+            dependencies: [
+                "System", "EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options",
+            ],
             swiftSettings: settings),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .target(

@@ -1,5 +1,5 @@
-// The frame decoder in both roles: cuts must not matter, limits and the order of events must hold, and what was
-// understood, written out again, is understood the same. Single thread.
+// The frame decoder in both roles: cuts must not matter, limits and the order of events must hold, and what
+// was understood, written out again, is understood the same. Single thread.
 
 enum FramesTarget {
     /// An event with its bytes; neighbouring message bytes are joined, so that cuts do not show.
@@ -31,7 +31,9 @@ enum FramesTarget {
     }
 
     /// Events of `wire` in pieces that end at `cuts`, each in memory of its own.
-    private static func decode(_ wire: [UInt8], _ role: FrameDecoder.Role, _ limit: Int, cuts: [Int]) -> [Seen] {
+    private static func decode(_ wire: [UInt8], _ role: FrameDecoder.Role, _ limit: Int, cuts: [Int])
+        -> [Seen]
+    {
         var decoder = FrameDecoder(role, maximumMessageBytes: limit)
         var seen: [Seen] = []
         var start = 0
@@ -39,14 +41,18 @@ enum FramesTarget {
             withExactCopy(wire[start..<end]) { bytes in
                 var rest = bytes
                 while let event = decoder.next(&rest) {
-                    require(!decoder.isFinished || isLast(event), "nothing but the last event finishes a decoder")
+                    require(
+                        !decoder.isFinished || isLast(event), "nothing but the last event finishes a decoder"
+                    )
                     append(event, to: &seen)
                 }
                 require(rest.isEmpty, "all of the input is taken")
             }
             start = end
         }
-        require(decoder.isFinished == seen.contains(where: isEnding), "finished after the last event, not before")
+        require(
+            decoder.isFinished == seen.contains(where: isEnding), "finished after the last event, not before"
+        )
         return seen
     }
 
@@ -81,7 +87,8 @@ enum FramesTarget {
         if case .close = event { true } else { isFailure(event) }
     }
 
-    /// Text that fails takes the rest of its piece along: how much of it was handed out before depends on the cuts.
+    /// Text that fails takes the rest of its piece along: how much of it was handed out before depends on
+    /// the cuts.
     private static func isSame(_ whole: [Seen], _ pieces: [Seen]) -> Bool {
         guard whole.last == .failure(CloseCode.invalidPayload.rawValue), pieces.last == whole.last else {
             return whole == pieces
@@ -94,7 +101,8 @@ enum FramesTarget {
         return more.starts(with: less)
     }
 
-    /// The grammar of events: messages that begin and end, within the limit, of text that is text; one ending.
+    /// The grammar of events: messages that begin and end, within the limit, of text that is text; one
+    /// ending.
     private static func check(_ seen: [Seen], _ limit: Int) {
         var kind: FrameDecoder.MessageKind?
         var message: [UInt8] = []
@@ -125,14 +133,17 @@ enum FramesTarget {
     }
 
     /// The frames that say the same; a message becomes as many as it has stretches of bytes.
-    private static func encode(_ seen: [Seen], _ role: FrameDecoder.Role, _ random: inout SeededRandom) -> [UInt8] {
+    private static func encode(_ seen: [Seen], _ role: FrameDecoder.Role, _ random: inout SeededRandom)
+        -> [UInt8]
+    {
         var output: [UInt8] = []
         var opcode = Opcode.continuation
         func append(_ opcode: Opcode, _ payload: [UInt8], isFinal: Bool = true) {
             let key = MaskingKey(networkOrder: UInt32.random(in: 0...UInt32.max, using: &random))
             payload.withUnsafeBytes {
                 FrameEncoder.append(
-                    opcode, payload: $0, isFinal: isFinal, maskingKey: role == .server ? key : nil, to: &output)
+                    opcode, payload: $0, isFinal: isFinal, maskingKey: role == .server ? key : nil,
+                    to: &output)
             }
         }
         for event in seen {

@@ -1,5 +1,5 @@
-// The entry that libFuzzer calls with each input, and the choice among the targets. One binary holds them all,
-// because they share most of their code; scripts/fuzz builds and runs it. Single thread.
+// The entry that libFuzzer calls with each input, and the choice among the targets. One binary holds them
+// all, because they share most of their code; scripts/fuzz builds and runs it. Single thread.
 
 import Glibc
 
@@ -23,8 +23,8 @@ enum FuzzTarget: String, CaseIterable {
     }()
 
     func run(_ input: [UInt8]) {
-        // Cuts and limits come from the input itself, so that an input alone repeats a finding and the corpus stays
-        // readable. FNV-1a.
+        // Cuts and limits come from the input itself, so that an input alone repeats a finding and the
+        // corpus stays readable. FNV-1a.
         let seed = input.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         var random = SeededRandom(seed: seed)
         switch self {
@@ -36,7 +36,8 @@ enum FuzzTarget: String, CaseIterable {
     }
 }
 
-/// Called by libFuzzer. The bytes are its own and must not be changed; 0 means that the input may join the corpus.
+/// Called by libFuzzer. The bytes are its own and must not be changed; 0 means that the input may join the
+/// corpus.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     FuzzTarget.selected.run(Array(UnsafeBufferPointer(start: bytes, count: count)))
@@ -48,8 +49,8 @@ func require(_ condition: Bool, _ claim: @autoclosure () -> String) {
     if !condition { fatalError("does not hold: \(claim())") }
 }
 
-/// Runs `body` with the bytes in memory of exactly their size, so that the address sanitizer sees the first byte
-/// that is touched beside them.
+/// Runs `body` with the bytes in memory of exactly their size, so that the address sanitizer sees the first
+/// byte that is touched beside them.
 func withExactCopy<Value>(
     _ bytes: some Collection<UInt8>, _ body: (UnsafeMutableRawBufferPointer) -> Value
 ) -> Value {
@@ -59,10 +60,13 @@ func withExactCopy<Value>(
     return body(copy)
 }
 
-/// Ways to cut an input: in one piece, at a few places, and, if it is short, at every byte. The last cut of each
-/// is the input's end.
+/// Ways to cut an input: in one piece, at a few places, and, if it is short, at every byte. The last cut of
+/// each is the input's end.
 func cuttings(of count: Int, _ random: inout SeededRandom) -> [[Int]] {
-    let few = (0..<Int.random(in: 1...8, using: &random)).map { _ in Int.random(in: 0...count, using: &random) }
-    // Heads are searched from their start for each piece here, so every byte of a long one would take too long.
+    let few = (0..<Int.random(in: 1...8, using: &random)).map { _ in
+        Int.random(in: 0...count, using: &random)
+    }
+    // Heads are searched from their start for each piece here, so every byte of a long one would take too
+    // long.
     return [[count], few.sorted() + [count]] + (count <= 256 ? [Array(0...count)] : [])
 }

@@ -1,5 +1,5 @@
-// Published payloads and names: the UTF-8 verdict is held against Swift's own, the JSON verdict against a second
-// reader, and cuts must not matter. Single thread.
+// Published payloads and names: the UTF-8 verdict is held against Swift's own, the JSON verdict against a
+// second reader, and cuts must not matter. Single thread.
 
 enum PayloadTarget {
     static func run(_ input: [UInt8], _ random: inout SeededRandom) {
@@ -20,7 +20,9 @@ enum PayloadTarget {
             require(fault.isWhole == isText, "cut at \(cuts), UTF-8: \(isText)")
             // The piece with the fault is refused, neither an earlier nor a later one.
             let expected = failsAt.end.flatMap { end in cuts.first { $0 >= end } }
-            require(fault.end == expected, "cut at \(cuts), refused at \(fault.end ?? -1), not \(expected ?? -1)")
+            require(
+                fault.end == expected, "cut at \(cuts), refused at \(fault.end ?? -1), not \(expected ?? -1)"
+            )
         }
     }
 
@@ -30,7 +32,9 @@ enum PayloadTarget {
         var fault: Int?
         var start = 0
         for end in cuts {
-            let isAccepted = withExactCopy(input[start..<end]) { validator.accept(UnsafeRawBufferPointer($0)) }
+            let isAccepted = withExactCopy(input[start..<end]) {
+                validator.accept(UnsafeRawBufferPointer($0))
+            }
             if fault != nil, end > start { require(!isAccepted, "a refusal stands") }
             if !isAccepted, fault == nil {
                 require(!validator.isAtBoundary, "a refused text is not whole")
@@ -83,7 +87,9 @@ enum PayloadTarget {
 
         let alphabet = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
         let token = Token(input)
-        require((token != nil) == (input.count == 24 && input.allSatisfy(alphabet.contains)), "the form of a token")
+        require(
+            (token != nil) == (input.count == 24 && input.allSatisfy(alphabet.contains)),
+            "the form of a token")
         require(token.map { $0.bytes == input } ?? true, "a token keeps its bytes")
     }
 }

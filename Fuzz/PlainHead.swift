@@ -1,5 +1,5 @@
-// A second reader of HTTP heads, to hold against the first one: slow, plain, and without any of its parts. It
-// knows only the rules that no reader may break (RFC 9112 sections 2 to 6). Pure values.
+// A second reader of HTTP heads, to hold against the first one: slow, plain, and without any of its parts.
+// It knows only the rules that no reader may break (RFC 9112 sections 2 to 6). Pure values.
 
 /// A start line and fields, as texts of bytes.
 struct PlainHead {
@@ -20,7 +20,9 @@ struct PlainHead {
             line.append(byte)
         }
         lines = Array(lines.drop(while: \.isEmpty))
-        guard line.isEmpty, lines.count >= 2, lines.last == [], !lines.dropLast().contains([]) else { return nil }
+        guard line.isEmpty, lines.count >= 2, lines.last == [], !lines.dropLast().contains([]) else {
+            return nil
+        }
         startLine = lines[0]
         var fields: [(String, [UInt8])] = []
         for line in lines[1..<(lines.count - 1)] {
@@ -36,7 +38,9 @@ struct PlainHead {
         var value = line[(colon + 1)...]
         while value.first == 0x20 || value.first == 0x09 { value.removeFirst() }
         while value.last == 0x20 || value.last == 0x09 { value.removeLast() }
-        guard isToken(name), !value.contains(where: { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F }) else { return nil }
+        guard isToken(name), !value.contains(where: { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F }) else {
+            return nil
+        }
         return (String(decoding: name, as: UTF8.self).lowercased(), Array(value))
     }
 
@@ -45,7 +49,8 @@ struct PlainHead {
         return !bytes.isEmpty
             && bytes.allSatisfy { byte in
                 let character = Character(Unicode.Scalar(byte))
-                return character.isASCII && (character.isLetter || character.isNumber || others.contains(character))
+                return character.isASCII
+                    && (character.isLetter || character.isNumber || others.contains(character))
             }
     }
 
@@ -88,7 +93,8 @@ enum PlainQuery {
             case UInt8(ascii: "+"): decoded.append(0x20)
             case UInt8(ascii: "%"):
                 let digits = String(decoding: rest.prefix(2), as: UTF8.self)
-                guard digits.utf8.count == 2, digits.allSatisfy(\.isHexDigit), let value = UInt8(digits, radix: 16)
+                guard digits.utf8.count == 2, digits.allSatisfy(\.isHexDigit),
+                    let value = UInt8(digits, radix: 16)
                 else { return nil }
                 decoded.append(value)
                 rest = rest.dropFirst(2)

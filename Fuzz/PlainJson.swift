@@ -1,5 +1,5 @@
-// A second reader of JSON, to hold against the first one: recursive, byte by byte, straight from the grammar of
-// RFC 8259. Pure value.
+// A second reader of JSON, to hold against the first one: recursive, byte by byte, straight from the grammar
+// of RFC 8259. Pure value.
 
 struct PlainJson {
     private let bytes: [UInt8]
@@ -21,7 +21,9 @@ struct PlainJson {
     }
 
     private mutating func skipBlanks() {
-        while let byte = next, " \t\n\r".unicodeScalars.contains(byte.unicodeScalars.first!) { position += 1 }
+        while let byte = next, " \t\n\r".unicodeScalars.contains(byte.unicodeScalars.first!) {
+            position += 1
+        }
     }
 
     private mutating func take(_ text: String) -> Bool {
@@ -74,7 +76,8 @@ struct PlainJson {
             case UInt8(ascii: "\\"):
                 if take("u") {
                     let digits = bytes[position...].prefix(4)
-                    guard digits.count == 4, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else {
+                    guard digits.count == 4, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit })
+                    else {
                         return false
                     }
                     position += 4

@@ -1,5 +1,5 @@
-// Request heads with their query and handshake: what was accepted is held against a second reader, and cuts must
-// not matter. Single thread.
+// Request heads with their query and handshake: what was accepted is held against a second reader, and cuts
+// must not matter. Single thread.
 
 /// Everything that a caller can learn of an accepted request.
 private struct Request: Equatable {
@@ -31,7 +31,9 @@ enum RequestHeadTarget {
         "Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Sec-WebSocket-Key",
         "Sec-WebSocket-Version", "X-Forwarded-For", "Origin",
     ]
-    private static let parameterNames: [StaticString] = ["token", "roomIds", "isLogin", "userId", "deviceId", ""]
+    private static let parameterNames: [StaticString] = [
+        "token", "roomIds", "isLogin", "userId", "deviceId", "",
+    ]
 
     private enum Outcome: Equatable {
         case incomplete
@@ -44,7 +46,9 @@ enum RequestHeadTarget {
             let whole = parse(input, limit)
             for cuts in cuttings(of: input.count, &random) {
                 let outcome = parse(input, limit, cuts: cuts)
-                require(outcome == whole.outcome, "cut at \(cuts), limit \(limit): \(outcome), not \(whole.outcome)")
+                require(
+                    outcome == whole.outcome,
+                    "cut at \(cuts), limit \(limit): \(outcome), not \(whole.outcome)")
             }
             if let head = whole.head { check(head, input, limit) }
         }
@@ -78,7 +82,8 @@ enum RequestHeadTarget {
     }
 
     private static func check(_ head: HttpRequestHead, _ input: [UInt8], _ limit: Int) {
-        require(head.headBytes <= min(limit, input.count), "a head of \(head.headBytes) bytes is over its limit")
+        require(
+            head.headBytes <= min(limit, input.count), "a head of \(head.headBytes) bytes is over its limit")
         guard let plain = PlainHead(input[..<head.headBytes]) else {
             fatalError("does not hold: another reader takes it for a head")
         }
@@ -93,7 +98,8 @@ enum RequestHeadTarget {
         checkBody(head, plain)
         checkHandshake(head, plain)
         let parameters = PlainQuery.pairs(head.withQuery { Array($0) })
-        require((try? head.queryParameters()) != nil || parameters == nil, "a query that another reader takes")
+        require(
+            (try? head.queryParameters()) != nil || parameters == nil, "a query that another reader takes")
     }
 
     private static func checkStartLine(_ head: HttpRequestHead, _ plain: PlainHead) {
@@ -112,7 +118,8 @@ enum RequestHeadTarget {
         var path = String(halves[0])
         if !path.hasPrefix("/"), path != "*" {
             let pieces = path.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-            require(pieces.count >= 3 && pieces[1].isEmpty && !pieces[2].isEmpty, "\(target) has an authority")
+            require(
+                pieces.count >= 3 && pieces[1].isEmpty && !pieces[2].isEmpty, "\(target) has an authority")
             path = "/" + (pieces.count == 4 ? String(pieces[3]) : "")
         }
         require(head.path == path, "the path of \(target) is \(path), not \(head.path)")
@@ -147,8 +154,10 @@ enum RequestHeadTarget {
                 && key.prefix(22).allSatisfy(alphabet.contains)
         }
         let expected =
-            head.methodName == "GET" && head.versionMinor == 1 && plain.items("upgrade").contains("websocket")
-            && plain.items("connection").contains("upgrade") && plain.texts("sec-websocket-version") == ["13"]
+            head.methodName == "GET" && head.versionMinor == 1
+            && plain.items("upgrade").contains("websocket")
+            && plain.items("connection").contains("upgrade")
+            && plain.texts("sec-websocket-version") == ["13"]
             && keys.count == 1 && isKey == true
         let handshake = try? WebSocketHandshake(head)
         require((handshake != nil) == expected, "a handshake: \(expected)")
@@ -157,11 +166,16 @@ enum RequestHeadTarget {
         let subprotocol = handshake.offeredSubprotocols.first
         handshake.appendResponse(subprotocol: subprotocol, to: &output)
         let parsed = output.withUnsafeBytes { HttpResponseHead.parse($0, maximumBytes: $0.count) }
-        guard case .complete(let answer) = parsed else { fatalError("does not hold: our own answer is an answer") }
+        guard case .complete(let answer) = parsed else {
+            fatalError("does not hold: our own answer is an answer")
+        }
         require(answer.statusCode == 101 && answer.headBytes == output.count, "a 101 and nothing behind it")
         require(answer.fields.count == (subprotocol == nil ? 3 : 4), "no field that nobody asked for")
-        require(answer.fields.value(of: "Sec-WebSocket-Protocol") == subprotocol, "the subprotocol that was chosen")
-        require(answer.fields.value(of: "Sec-WebSocket-Accept")?.utf8.count == 28, "an accept value of 20 bytes")
+        require(
+            answer.fields.value(of: "Sec-WebSocket-Protocol") == subprotocol,
+            "the subprotocol that was chosen")
+        require(
+            answer.fields.value(of: "Sec-WebSocket-Accept")?.utf8.count == 28, "an accept value of 20 bytes")
     }
 
     /// The whole input as a query: more of it is decoded than heads let through.
@@ -173,7 +187,9 @@ enum RequestHeadTarget {
         for name in parameterNames {
             let value = expected.first { $0.name.utf8.elementsEqual("\(name)".utf8) }?.value
             let found = query.first(name)
-            require(found.map { Array($0.utf8) } == value.map { Array($0.utf8) }, "\(name) is \(value ?? "absent")")
+            require(
+                found.map { Array($0.utf8) } == value.map { Array($0.utf8) },
+                "\(name) is \(value ?? "absent")")
         }
     }
 }

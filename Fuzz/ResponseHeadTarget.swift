@@ -39,7 +39,9 @@ enum ResponseHeadTarget {
         var scanner = HttpHeadScanner()
         for end in cuts {
             let outcome = withExactCopy(input[..<end]) { bytes in
-                Outcome(HttpResponseHead.parse(UnsafeRawBufferPointer(bytes), maximumBytes: limit, scanner: &scanner))
+                Outcome(
+                    HttpResponseHead.parse(
+                        UnsafeRawBufferPointer(bytes), maximumBytes: limit, scanner: &scanner))
             }
             if outcome != .incomplete { return outcome }
         }
@@ -47,7 +49,8 @@ enum ResponseHeadTarget {
     }
 
     private static func check(_ head: HttpResponseHead, _ input: [UInt8], _ limit: Int) {
-        require(head.headBytes <= min(limit, input.count), "a head of \(head.headBytes) bytes is over its limit")
+        require(
+            head.headBytes <= min(limit, input.count), "a head of \(head.headBytes) bytes is over its limit")
         guard let plain = PlainHead(input[..<head.headBytes]) else {
             fatalError("does not hold: another reader takes it for a head")
         }
@@ -61,16 +64,20 @@ enum ResponseHeadTarget {
 
         let lengths = plain.texts("content-length")
         let isPlain =
-            lengths.count == 1 && !lengths[0].isEmpty && lengths[0].utf8.allSatisfy { (48...57).contains($0) }
-        require(head.contentLengthBytes == (isPlain ? Int(lengths[0]) : nil), "a single, plain length or none")
+            lengths.count == 1 && !lengths[0].isEmpty
+            && lengths[0].utf8.allSatisfy { (48...57).contains($0) }
+        require(
+            head.contentLengthBytes == (isPlain ? Int(lengths[0]) : nil), "a single, plain length or none")
 
         let nonce = [UInt8](repeating: 0, count: ClientHandshake.nonceBytes)
         let handshake = nonce.withUnsafeBytes { ClientHandshake(nonce: $0) }
         let isOpen = (try? handshake.verify(head)) != nil
         let expected =
             head.statusCode == 101 && plain.items("upgrade").contains("websocket")
-            && plain.items("connection").contains("upgrade") && plain.texts("sec-websocket-accept") == [acceptValue]
-            && plain.values("sec-websocket-extensions").isEmpty && plain.values("sec-websocket-protocol").isEmpty
+            && plain.items("connection").contains("upgrade")
+            && plain.texts("sec-websocket-accept") == [acceptValue]
+            && plain.values("sec-websocket-extensions").isEmpty
+            && plain.values("sec-websocket-protocol").isEmpty
         require(isOpen == expected, "opens the connection: \(expected)")
     }
 }

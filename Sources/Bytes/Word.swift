@@ -42,7 +42,8 @@ public enum Word {
     /// The offset of the first `byte` at or after `start`, or nil.
     /// - Complexity: O(count).
     @inlinable
-    public static func firstOffset(of byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+    public static func firstOffset(of byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int) -> Int?
+    {
         var offset = start
         while bytes.count - offset >= Word.bytes {
             let found = marks(of: byte, in: load(bytes, at: offset))

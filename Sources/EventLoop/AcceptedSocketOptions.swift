@@ -3,7 +3,8 @@
 import Glibc
 import System
 
-/// Options of a listening socket that the sockets accepted there inherit, at no system call for each of them.
+/// Options of a listening socket that the sockets accepted there inherit, at no system call for each of
+/// them.
 package struct AcceptedSocketOptions: Equatable, Sendable {
     /// Bytes that the kernel keeps for a peer (it doubles the number for its own bookkeeping, and caps it at
     /// net.core.wmem_max); nil lets it grow up to net.ipv4.tcp_wmem, 4 MB by default.

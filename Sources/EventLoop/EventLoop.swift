@@ -1,14 +1,15 @@
-// One libevent base and the thread that turns it. Everything created on a loop belongs to that loop's thread;
-// only `Mailbox` crosses threads, which debug builds check.
+// One libevent base and the thread that turns it. Everything created on a loop belongs to that loop's
+// thread; only `Mailbox` crosses threads, which debug builds check.
 
 import CLibevent
 import Glibc
 
 /// A loop over sockets, timers and mailboxes.
 ///
-/// A *turn* is: wait until something is ready; run the timers and signals that are due; hand over what waits in the
-/// mailboxes; call the watchers of a batch of ready sockets; then `onTurnEnd`. Each step happens once in a turn and has
-/// a bound, whatever comes meanwhile. Work that came in many small pieces during the turn is finished at its end.
+/// A *turn* is: wait until something is ready; run the timers and signals that are due; hand over what waits
+/// in the mailboxes; call the watchers of a batch of ready sockets; then `onTurnEnd`. Each step happens once
+/// in a turn and has a bound, whatever comes meanwhile. Work that came in many small pieces during the turn
+/// is finished at its end.
 public final class EventLoop {
     let base: OpaquePointer
     let sockets: SocketSet
@@ -20,14 +21,15 @@ public final class EventLoop {
     private var finishing: ContiguousArray<SocketWatcher> = []
     /// The thread that made the loop, until another one runs it.
     private var thread = pthread_self()
-    // What libevent has found ready, for the steps of the turn: a callback of its own that did the work at once could
-    // make the next thing ready, and libevent would go on with that before it lets the turn end.
+    // What libevent has found ready, for the steps of the turn: a callback of its own that did the work at
+    // once could make the next thing ready, and libevent would go on with that before it lets the turn end.
     private var areMailboxesReady = false
     private var areSocketsReady = false
     /// Whether the last turn has left work to the next one.
     private var hasWorkLeft = false
 
-    /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not wait.
+    /// Runs at the end of each turn; returns whether work is left, in which case the next turn does not
+    /// wait.
     package var onTurnEnd: (() -> Bool)?
 
     /// Libevent's locking must be switched on before the first base exists.
@@ -69,7 +71,8 @@ public final class EventLoop {
         assert(isOnThread, "what is confined to a loop is called on its thread", file: file, line: line)
     }
 
-    /// Turns until `stop()` is called on this thread; once in the loop's life, as its mailboxes are closed then.
+    /// Turns until `stop()` is called on this thread; once in the loop's life, as its mailboxes are closed
+    /// then.
     package func run() {
         run { !isStopping }
         finishTurn()
@@ -77,8 +80,8 @@ public final class EventLoop {
         mailboxes.removeAll()
     }
 
-    /// Turns as long as something is so: for a program that does one thing after another, and waits in between. What it
-    /// has given to be written since the last time leaves first.
+    /// Turns as long as something is so: for a program that does one thing after another, and waits in
+    /// between. What it has given to be written since the last time leaves first.
     ///
     /// - Parameter duration: how long at most; nil is without end.
     package func run(atMost duration: Duration? = nil, while isGoingOn: () -> Bool) {
@@ -158,7 +161,9 @@ public final class EventLoop {
         }
     }
 
-    private func watch(_ descriptor: Int32, _ flags: Int16, _ callback: @escaping event_callback_fn) -> OpaquePointer {
+    private func watch(_ descriptor: Int32, _ flags: Int16, _ callback: @escaping event_callback_fn)
+        -> OpaquePointer
+    {
         // Unretained: the event is freed in deinit.
         let context = Unmanaged.passUnretained(self).toOpaque()
         guard let event = event_new(base, descriptor, flags, callback, context) else {

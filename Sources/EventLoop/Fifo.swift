@@ -1,8 +1,8 @@
 // A queue: elements leave in the order in which they came. Pure value.
 
-/// Elements in a row, the oldest first. What has left is let go of at once; its places are closed up when they are the
-/// larger part, so that each element is moved once or twice, however long the queue is and however long it lives.
-/// Public, as only then it is specialized for its elements in other modules.
+/// Elements in a row, the oldest first. What has left is let go of at once; its places are closed up when
+/// they are the larger part, so that each element is moved once or twice, however long the queue is and
+/// however long it lives. Public, as only then it is specialized for its elements in other modules.
 public struct Fifo<Element> {
     /// Below this many empty places closing up is not worth while.
     @usableFromInline static var minimumGapCount: Int { 64 }

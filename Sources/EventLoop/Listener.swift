@@ -24,8 +24,8 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
         case further
     }
 
-    /// Binds and listens: on all addresses, IPv6 and IPv4, if no host is given; of a name on the first of its
-    /// addresses that this machine has.
+    /// Binds and listens: on all addresses, IPv6 and IPv4, if no host is given; of a name on the first of
+    /// its addresses that this machine has.
     ///
     /// - Parameters:
     ///   - host: an IPv4 or IPv6 address, a name that resolves to some (blocks while it is resolved), or
@@ -33,7 +33,8 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
     ///   - options: what the sockets accepted here inherit.
     /// - Throws: the failing call with the address in its name.
     package init(
-        host: String, port: UInt16, sharing: Sharing, options: AcceptedSocketOptions = AcceptedSocketOptions()
+        host: String, port: UInt16, sharing: Sharing,
+        options: AcceptedSocketOptions = AcceptedSocketOptions()
     ) throws(SystemError) {
         // An IPv6 socket takes IPv4, too; a kernel without IPv6 has IPv4 alone.
         let hosts = host.isEmpty ? ["::", "0.0.0.0"] : [host]
@@ -83,7 +84,8 @@ package struct ListeningSocket: Sendable, CustomStringConvertible {
         var list: UnsafeMutablePointer<addrinfo>?
         let result = getaddrinfo(host, String(port), &hints, &list)
         guard result == 0, let list else {
-            throw SystemError(EINVAL, "resolve \(text(host, port)): \(String(cString: gai_strerror(result)))")
+            throw SystemError(
+                EINVAL, "resolve \(text(host, port)): \(String(cString: gai_strerror(result)))")
         }
         return list
     }

@@ -48,8 +48,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
         batch.removeAll(keepingCapacity: true)
     }
 
-    /// Binds the mailbox to a loop. Called once, on the loop's thread; the loop keeps `onMessages` alive, and
-    /// calls it once in a turn, with what has come since, a batch at most.
+    /// Binds the mailbox to a loop. Called once, on the loop's thread; the loop keeps `onMessages` alive,
+    /// and calls it once in a turn, with what has come since, a batch at most.
     package func open(on loop: EventLoop, onMessages: @escaping ([Message]) -> Void) {
         loop.add(MailboxReceiver(mailbox: self, onMessages: onMessages))
         state.withLock { state in

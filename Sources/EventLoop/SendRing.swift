@@ -10,7 +10,8 @@ import Glibc
 /// Nothing is asynchronous about it: each send is told not to wait, so that it is done, whole or in part,
 /// when `submit` returns, and the loop needs no second source of events.
 package final class SendRing {
-    /// The sends of one call: enough to make the cost of the call negligible, few enough for the first cache.
+    /// The sends of one call: enough to make the cost of the call negligible, few enough for the first
+    /// cache.
     package static let capacity = 256
 
     let descriptor: Int32
@@ -40,7 +41,8 @@ package final class SendRing {
             let completionBytes =
                 Int(parameters.cq_off.cqes) + Int(parameters.cq_entries) * MemoryLayout<io_uring_cqe>.stride
             rings = try SharedMapping(
-                descriptor, offset: Int(IORING_OFF_SQ_RING), byteCount: max(submissionBytes, completionBytes))
+                descriptor, offset: Int(IORING_OFF_SQ_RING), byteCount: max(submissionBytes, completionBytes)
+            )
             requestArray = try SharedMapping(
                 descriptor, offset: Int(IORING_OFF_SQES),
                 byteCount: Int(parameters.sq_entries) * MemoryLayout<io_uring_sqe>.stride)
@@ -129,7 +131,9 @@ package final class SendRing {
         let isWholeSendSilent = try isSilent(byteCount: 1, to: socket)
         // More than any socket takes by default, net.core.wmem_max being some hundred KiB.
         let isPartialSendSilent = try isSilent(byteCount: 8 << 20, to: socket)
-        guard isWholeSendSilent, !isPartialSendSilent else { throw SystemError(EOPNOTSUPP, "io_uring_enter") }
+        guard isWholeSendSilent, !isPartialSendSilent else {
+            throw SystemError(EOPNOTSUPP, "io_uring_enter")
+        }
     }
 
     private func isSilent(byteCount: Int, to socket: Socket) throws(SystemError) -> Bool {

@@ -82,8 +82,8 @@ public struct Socket: Equatable, Sendable {
     }
 
     /// Makes the kernel's send buffer larger by `bytes`, as far as net.core.wmem_max allows: room for a last
-    /// word to a peer that has filled it. A buffer that the kernel has let grow beyond that by itself becomes
-    /// smaller.
+    /// word to a peer that has filled it. A buffer that the kernel has let grow beyond that by itself
+    /// becomes smaller.
     package func enlargeSendBuffer(byBytes bytes: Int) {
         var size: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)

@@ -12,8 +12,8 @@ import Glibc
 ///
 /// Level-triggered: the kernel reports a socket that one turn leaves out again in the next, in rotation.
 final class SocketSet {
-    /// How many sockets one turn serves, once each. Those beyond wait for the next turn, behind the mailboxes
-    /// and this turn's writes; what one of them may do in its call is bounded where it does it.
+    /// How many sockets one turn serves, once each. Those beyond wait for the next turn, behind the
+    /// mailboxes and this turn's writes; what one of them may do in its call is bounded where it does it.
     static let maximumBatchCount = 256
 
     /// Can be read while a socket of the set is ready.
@@ -58,7 +58,8 @@ final class SocketSet {
         // For want of kernel memory a socket may stay unwatched, until its deadline ends it; anything else
         // means that the descriptor is not ours any more.
         precondition(
-            result == 0 || errno == ENOMEM || errno == ENOSPC, "epoll_ctl: \(SystemError.message(of: errno))")
+            result == 0 || errno == ENOMEM || errno == ENOSPC, "epoll_ctl: \(SystemError.message(of: errno))"
+        )
     }
 
     /// Takes a watcher out of what is still to be called in this turn.

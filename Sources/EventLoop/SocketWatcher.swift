@@ -1,7 +1,7 @@
 // A socket on a loop. Loop-confined.
 
-/// Base class of what lives on a non-blocking socket: calls `socketIsReadable` whenever there is something to
-/// read (or the connection has ended), and `socketIsWritable` while it is asked for.
+/// Base class of what lives on a non-blocking socket: calls `socketIsReadable` whenever there is something
+/// to read (or the connection has ended), and `socketIsWritable` while it is asked for.
 ///
 /// A subclass instead of a closure or delegate: no further allocation for a connection, one virtual call for
 /// an event.

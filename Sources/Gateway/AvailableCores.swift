@@ -29,12 +29,12 @@ enum CpuQuota {
     /// The deepest group that is walked up.
     private static let maximumDepth = 64
 
-    /// The smallest quota of the process's group and the visible groups around it; nil is no limit. A missing
-    /// or malformed file is no limit either.
+    /// The smallest quota of the process's group and the visible groups around it; nil is no limit. A
+    /// missing or malformed file is no limit either.
     ///
     /// - Parameters:
-    ///   - groups: /proc/self/cgroup: lines `<number>:<controllers>:<path>`; of version 2 the controllers are
-    ///     empty.
+    /// - groups: /proc/self/cgroup: lines `<number>:<controllers>:<path>`; of version 2 the controllers are
+    ///   empty.
     ///   - mounts: /proc/self/mountinfo (proc_pid_mountinfo(5)).
     ///   - read: the text of a file, nil if there is none.
     static func cores(groups: String?, mounts: String?, read: (String) -> String?) -> Double? {

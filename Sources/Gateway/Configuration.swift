@@ -140,7 +140,8 @@ struct Configuration: Sendable {
             ?? Self.defaultNodeId(hostName: hostName, random: &random)
         prefix = try values.value("prefix", Self.prefixConverter)
         unsubscribeGrace = try values.value("unsubscribe-grace", DurationConverter(.zero ... .seconds(3600)))
-        redisTimeout = try values.value("redis-timeout", DurationConverter(.milliseconds(50) ... .seconds(2)))
+        redisTimeout = try values.value(
+            "redis-timeout", DurationConverter(.milliseconds(50) ... .seconds(2)))
         redisSilenceTimeout = try values.value(
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         tellsGaps = try values.value("gap-notice", SwitchConverter())
@@ -162,7 +163,8 @@ struct Configuration: Sendable {
         adminListen = try values.value("admin-listen", Self.adminConverter)
         adminHosts = try values.value("admin-hosts", AdminHosts.converter)
         hasConsole = try values.value("console", SwitchConverter())
-        adminKey = try values.optional("admin-key", TextConverter(expected: BearerKey.form) { BearerKey($0) })
+        adminKey = try values.optional(
+            "admin-key", TextConverter(expected: BearerKey.form) { BearerKey($0) })
         isAdminKeyInArguments = values.origin(of: "admin-key") == .commandLine
         maximumHeaderBytes = try values.value("maximum-header-bytes", ByteSizeConverter(1 << 10...1 << 20))
         maximumMessageBytes = try values.value("maximum-message-bytes", ByteSizeConverter(125...64 << 20))
@@ -191,7 +193,8 @@ struct Configuration: Sendable {
     private static func heartbeat(_ values: OptionValues) throws(UsageError) -> (
         timeout: Duration, ttl: Duration
     ) {
-        let timeout = try values.value("heartbeat-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
+        let timeout = try values.value(
+            "heartbeat-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
         let ttl = try values.value("token-ttl", DurationConverter(.seconds(6) ... .seconds(30 * 24 * 3600)))
         let origin = values.originText("token-ttl")
         guard ttl.isWholeSeconds else {
@@ -215,8 +218,8 @@ struct Configuration: Sendable {
         return ttl
     }
 
-    /// The host's name, clipped and cleaned, and six hex digits, because containers and test nodes share host
-    /// names.
+    /// The host's name, clipped and cleaned, and six hex digits, because containers and test nodes share
+    /// host names.
     static func defaultNodeId(hostName: String, random: inout some RandomNumberGenerator) -> String {
         let host = hostName.utf8.prefix(57).map {
             NodeReport.isNodeIdByte($0) ? Character(UnicodeScalar($0)) : "-"

@@ -103,7 +103,8 @@ extension Configuration {
     ]
 
     private static let accessOptions = [
-        // Unset: by the API document anyone can get a token. Two, so that a key can be changed without a gap.
+        // Unset: by the API document anyone can get a token. Two, so that a key can be changed without a
+        // gap.
         Option(
             "issue-key", .value(placeholder: "KEY[,KEY]"), section: "Access", isSecret: true,
             help:
@@ -133,9 +134,11 @@ extension Configuration {
         // tokens.
         Option(
             "token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("1h"),
-            help: "Life of a token after its last heartbeat: at least heartbeat-timeout and 5s, at most 720h."
+            help:
+                "Life of a token after its last heartbeat: at least heartbeat-timeout and 5s, at most 720h."
         ),
-        // A page connects within seconds of getting its token; unused tokens must not fill Redis for an hour.
+        // A page connects within seconds of getting its token; unused tokens must not fill Redis for an
+        // hour.
         Option(
             "unused-token-ttl", .value(placeholder: "TIME"), section: "Clients", default: .text("10m"),
             help:
@@ -216,10 +219,11 @@ extension Configuration {
         // time to read it.
         Option(
             "tcp-user-timeout", .value(placeholder: "TIME"), section: "Sockets", default: .text("60s"),
-            help: "Cut a connection that has acknowledged nothing for this long; 0s leaves it to the kernel."),
+            help: "Cut a connection that has acknowledged nothing for this long; 0s leaves it to the kernel."
+        ),
         // Heartbeats travel on other connections, so they do not show that a WebSocket's peer has vanished.
-        // Shorter than the minutes after which routers forget a silent connection; and half the user timeout,
-        // which ends the probing, too (tcp(7)), so that five probes must be lost and not one.
+        // Shorter than the minutes after which routers forget a silent connection; and half the user
+        // timeout, which ends the probing, too (tcp(7)), so that five probes must be lost and not one.
         Option(
             "tcp-keep-alive", .value(placeholder: "TIME"), section: "Sockets", default: .text("30s"),
             help:
@@ -232,7 +236,8 @@ extension Configuration {
         Option(
             "request-timeout", .value(placeholder: "TIME"), section: "Times", default: .text("10s"),
             help: "How long a client may take to send a request head before it gets 408."),
-        // Above the 60 s for which nginx keeps an idle connection to an upstream, so that nginx closes first.
+        // Above the 60 s for which nginx keeps an idle connection to an upstream, so that nginx closes
+        // first.
         Option(
             "keep-alive-timeout", .value(placeholder: "TIME"), section: "Times", default: .text("75s"),
             help: "How long an HTTP connection may stay idle between two requests."),
@@ -243,8 +248,8 @@ extension Configuration {
     ]
 
     private static let drainOptions = [
-        // Zero: a balancer that tries the next node after a 503 or a refused connection, as deploy/nginx.conf
-        // does, needs no warning.
+        // Zero: a balancer that tries the next node after a 503 or a refused connection, as
+        // deploy/nginx.conf does, needs no warning.
         Option(
             "drain-delay", .value(placeholder: "TIME"), section: "Times", default: .text("0s"),
             help: "How long after readiness has gone off the drain begins, 0s to 1h.")

@@ -103,8 +103,8 @@ struct OriginList: Sendable, Equatable {
 enum Origin {
     static let standardPorts = ["http": 80, "ws": 80, "https": 443, "wss": 443]
 
-    /// The scheme of a text that is `scheme://` and nothing else, as browsers write it for files (`file://`),
-    /// in small letters.
+    /// The scheme of a text that is `scheme://` and nothing else, as browsers write it for files
+    /// (`file://`), in small letters.
     static func lonelyScheme(_ text: String) -> String? {
         guard text.hasSuffix("://") else { return nil }
         let scheme = text.dropLast("://".count).lowercased()
@@ -130,8 +130,8 @@ enum Origin {
         Endpoint(authority, defaultPort: 0)?.isAddress == true
     }
 
-    /// Of other schemes: after `://` stands a name that only its application knows, such as an extension's id
-    /// or `-`, perhaps with a port.
+    /// Of other schemes: after `://` stands a name that only its application knows, such as an extension's
+    /// id or `-`, perhaps with a port.
     private static func opaque(_ scheme: String, _ authority: Substring) -> String? {
         let host = authority.prefix { $0 != ":" }
         let port = authority[host.endIndex...].dropFirst()

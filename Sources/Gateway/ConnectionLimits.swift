@@ -6,8 +6,8 @@ import Options
 ///
 ///     descriptors = clients + httpConnections + adminConnections + what the node has open itself
 ///
-/// The listeners for clients take no connection beyond the first two parts, so that the other two always have
-/// descriptors.
+/// The listeners for clients take no connection beyond the first two parts, so that the other two always
+/// have descriptors.
 struct ConnectionLimits: Equatable {
     /// WebSockets may take nine of ten descriptors; the rest is for requests, Redis, listeners and logs.
     private static let clientShare = 0.9
@@ -30,7 +30,8 @@ struct ConnectionLimits: Equatable {
     init(_ configuration: Configuration, descriptors: Int) throws(UsageError) {
         let workers = configuration.workerCount
         let reserved = Self.reservedCount + Self.reservedPerWorker * workers + Limits.adminConnectionCount
-        let minimumHttp = max(Self.minimumHttpConnectionCount, Self.minimumHttpConnectionsPerWorker * workers)
+        let minimumHttp = max(
+            Self.minimumHttpConnectionCount, Self.minimumHttpConnectionsPerWorker * workers)
         let available = descriptors - reserved - minimumHttp
         let wanted =
             configuration.maximumConnectionCount

@@ -149,7 +149,8 @@ final class Node {
             if case .worker = role { context.state.setClusterFound(reason == RedisConnection.clusterReason) }
             redisLog.down(role, reason)
         case .redisRefused(let command, let message): redisLog.refused(command, message)
-        case .redisWrites(let worker, let isRefusing): redisLog.writes(worker: worker, isRefusing: isRefusing)
+        case .redisWrites(let worker, let isRefusing):
+            redisLog.writes(worker: worker, isRefusing: isRefusing)
         case .drained(let worker):
             drainedWorkers.insert(worker)
             if drainedWorkers.count == configuration.workerCount { stop() }

@@ -2,9 +2,9 @@
 
 import Bytes
 
-/// Fields in order of arrival, as ranges of one copy of the head: two allocations, and none for a lookup that
-/// does not return a String. Cookies are checked but not kept: nothing reads them, and a head may wait for
-/// Redis.
+/// Fields in order of arrival, as ranges of one copy of the head: two allocations, and none for a lookup
+/// that does not return a String. Cookies are checked but not kept: nothing reads them, and a head may wait
+/// for Redis.
 package struct HttpFields: Sendable {
     /// A head with more fields is refused as too large.
     package static let maximumCount = 100
@@ -162,7 +162,8 @@ package struct HttpFields: Sendable {
             .equalsIgnoringCase(name.rawBytes)
     }
 
-    private static func list(_ value: UnsafeRawBufferPointer, contains token: UnsafeRawBufferPointer) -> Bool {
+    private static func list(_ value: UnsafeRawBufferPointer, contains token: UnsafeRawBufferPointer) -> Bool
+    {
         var start = 0
         while start <= value.count {
             let end = Word.firstOffset(of: Ascii.comma, in: value, from: start) ?? value.count

@@ -39,7 +39,8 @@ package struct HttpHeadScanner: Sendable {
         while true {
             let limit = lineLimit(bytes, maximumBytes: maximumBytes)
             let visible = bytes.part(0..<min(bytes.count, max(limit, searchedBytes)))
-            guard let lineFeed = Word.firstOffset(of: Ascii.lineFeed, in: visible, from: searchedBytes) else {
+            guard let lineFeed = Word.firstOffset(of: Ascii.lineFeed, in: visible, from: searchedBytes)
+            else {
                 searchedBytes = visible.count
                 return bytes.count >= limit ? .failed(.tooLarge) : .incomplete
             }

@@ -50,7 +50,9 @@ package enum HttpStatus: Int, Sendable {
     }
 
     /// 1xx and 204 have neither body nor Content-Length (RFC 9110 section 8.6), and 304 has none of its own.
-    package var allowsBody: Bool { self != .switchingProtocols && self != .noContent && self != .notModified }
+    package var allowsBody: Bool {
+        self != .switchingProtocols && self != .noContent && self != .notModified
+    }
 }
 
 /// Why a message head is refused. The connection cannot go on: where the next request starts is unknown.

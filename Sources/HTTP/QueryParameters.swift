@@ -59,7 +59,8 @@ package struct QueryParameters: Sendable {
 
     /// Runs `body` with the bytes of the first value of `name`; nil if the query does not have it.
     /// - Complexity: O(pairs).
-    package func withFirst<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
+    package func withFirst<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value?
+    {
         decoded.withUnsafeBytes { decoded in
             for pair in pairs where decoded.part(pair.name).equals(name.rawBytes) {
                 return body(decoded.part(pair.value))

@@ -36,8 +36,8 @@ package struct JsonObject {
         self.members = members
     }
 
-    /// The text of a JSON string, quotes included; nil if the value is not a string or holds half a surrogate
-    /// pair, which has no UTF-8.
+    /// The text of a JSON string, quotes included; nil if the value is not a string or holds half a
+    /// surrogate pair, which has no UTF-8.
     package static func text(ofString json: ArraySlice<UInt8>) -> [UInt8]? {
         guard json.first == 0x22 else { return nil }
         let inner = json.dropFirst().dropLast()

@@ -2,8 +2,8 @@
 
 import EventLoop
 
-/// Takes the clients in turn. Each one, before it goes, waits for what was published when its turn came: that
-/// is what its connection has to receive; whatever else reaches it is booked and not required.
+/// Takes the clients in turn. Each one, before it goes, waits for what was published when its turn came:
+/// that is what its connection has to receive; whatever else reaches it is booked and not required.
 final class Churn {
     private static let tick = Duration.milliseconds(20)
     /// For the messages before leaving, for the server's Close, and for the new handshake.

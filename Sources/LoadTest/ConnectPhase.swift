@@ -2,7 +2,8 @@
 
 import EventLoop
 
-/// Dials seat after seat, and again those whom a gateway asks to come later; done when every seat has its outcome.
+/// Dials seat after seat, and again those whom a gateway asks to come later; done when every seat has its
+/// outcome.
 final class ConnectPhase {
     /// As long as gateways wait for a request.
     static let handshakeTimeout = Duration.seconds(10)

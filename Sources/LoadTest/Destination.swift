@@ -12,8 +12,8 @@ struct Destination {
     private let length: socklen_t
     private let isLoopback: Bool
 
-    /// Ephemeral ports run out at 28,232 for one pair of addresses (net.ipv4.ip_local_port_range), less those
-    /// that wait after a close; on loopback every address of 127/8 is ours to connect from.
+    /// Ephemeral ports run out at 28,232 for one pair of addresses (net.ipv4.ip_local_port_range), less
+    /// those that wait after a close; on loopback every address of 127/8 is ours to connect from.
     private static let connectionsPerSource = 20_000
     /// The first source is 127.0.0.2: 127.0.0.1 stays free for everything else.
     private static let firstSource: UInt32 = 0x7F00_0002

@@ -59,8 +59,8 @@ final class Failover {
     /// Whether the seat's client is on the way back.
     func expects(_ seat: Int) -> Bool { absences[seat] != nil }
 
-    /// The gateway has ended this connection. What it had to receive to its last moment nobody can tell, so only gaps
-    /// within what it did receive count.
+    /// The gateway has ended this connection. What it had to receive to its last moment nobody can tell, so
+    /// only gaps within what it did receive count.
     func lost(_ client: LoadClient, reason: String) {
         let now = MonotonicInstant.now
         report.lost[reason, default: 0] += 1
@@ -90,7 +90,8 @@ final class Failover {
         absences[seat]?.retryAt = nil
         let number = holder.seats[seat].number
         do throws(SystemError) {
-            try holder.dial(seat, destinations[number % destinations.count], number: number / destinations.count)
+            try holder.dial(
+                seat, destinations[number % destinations.count], number: number / destinations.count)
         } catch {
             refused(seat, reason: error.description)
         }

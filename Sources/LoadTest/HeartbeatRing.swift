@@ -2,8 +2,8 @@
 
 import EventLoop
 
-/// Beats once for each token and turn of the ring, in the order of the clients. Over a few connections, or, as many as
-/// there are tokens, each over its own.
+/// Beats once for each token and turn of the ring, in the order of the clients. Over a few connections, or,
+/// as many as there are tokens, each over its own.
 final class HeartbeatRing {
     /// The API asks for one every 20 to 29 s.
     private static let seconds = 25.0

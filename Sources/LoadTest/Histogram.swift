@@ -35,7 +35,8 @@ struct Histogram: Equatable, Sendable {
         maximum = max(maximum, other.maximum)
     }
 
-    /// The value that the given share (0...1) of all values does not exceed; at most 1 % above the exact one.
+    /// The value that the given share (0...1) of all values does not exceed; at most 1 % above the exact
+    /// one.
     ///
     /// - Returns: 0 when nothing was recorded.
     /// - Complexity: O(buckets).

@@ -20,7 +20,8 @@ final class Holder {
     /// the heartbeats of so many.
     private static let clientsPerHttpConnection = 128
     private static let maximumHttpConnectionCount = 64
-    /// The numbers of clients' own HTTP connections begin behind those of all WebSockets: other source addresses.
+    /// The numbers of clients' own HTTP connections begin behind those of all WebSockets: other source
+    /// addresses.
     private static let ownHttpNumbers = 1_000_000
 
     let loop: EventLoop

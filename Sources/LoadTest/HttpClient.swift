@@ -20,9 +20,9 @@ enum HttpAnswer {
     }
 }
 
-/// Sends GET requests and brings each one answer, in order; connects again when the connection is gone. A request that
-/// a connection which was used before has left without an answer is sent once more: servers close idle ones at any
-/// moment (RFC 9112 section 9.3.1), and browsers do the same.
+/// Sends GET requests and brings each one answer, in order; connects again when the connection is gone. A
+/// request that a connection which was used before has left without an answer is sent once more: servers
+/// close idle ones at any moment (RFC 9112 section 9.3.1), and browsers do the same.
 final class HttpClient {
     /// Below what servers commonly read ahead, enough to hide the round trip.
     static let maximumPipelinedCount = 16
@@ -91,7 +91,8 @@ extension HttpResponseHead {
     /// Far above what a gateway or another server answers to a request of ours; more would fill memory.
     private static let maximumBodyBytes = 1 << 20
 
-    /// Where the answer ends, counted from the start of its head; nil when its body is longer than any that is read.
+    /// Where the answer ends, counted from the start of its head; nil when its body is longer than any that
+    /// is read.
     var endOfAnswer: Int? {
         let bodyBytes = contentLengthBytes ?? 0
         return bodyBytes <= Self.maximumBodyBytes ? headBytes + bodyBytes : nil

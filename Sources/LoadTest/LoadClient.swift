@@ -124,7 +124,8 @@ final class LoadClient: SocketWatcher {
     }
 
     private func take(_ bytes: UnsafeMutableRawBufferPointer) {
-        // A full server may answer before it has read anything, and that may be seen before the connection is.
+        // A full server may answer before it has read anything, and that may be seen before the connection
+        // is.
         guard phase == .handshaking || phase == .connecting else { return decode(bytes) }
         partial += bytes
         let parsed = partial.withUnsafeBytes {
@@ -211,8 +212,8 @@ final class LoadClient: SocketWatcher {
         send(frame)
     }
 
-    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the connection
-    /// is as good as gone, which reading finds.
+    /// A few hundred bytes at most, on a socket to which nothing else is written: they fit, or the
+    /// connection is as good as gone, which reading finds.
     private func send(_ bytes: [UInt8]) {
         _ = bytes.withUnsafeBytes { socket.write($0) }
     }

@@ -189,13 +189,16 @@ struct LoadPlan: Sendable {
             ).wholeMilliseconds)
     }
 
-    private static func issueKey(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError) -> String? {
+    private static func issueKey(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError)
+        -> String?
+    {
         let form = "16 to 256 visible ASCII characters without a comma"
         let key = try values.optional(
             "issue-key",
             TextConverter(expected: form) {
                 (16...256).contains($0.utf8.count)
-                    && $0.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ",") } ? $0 : nil
+                    && $0.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ",") }
+                    ? $0 : nil
             })
         guard key == nil || tokenRule == .gateway else {
             throw UsageError("--issue-key: expected only with --token gateway")
@@ -226,7 +229,9 @@ struct LoadPlan: Sendable {
         let redis = try values.value(
             "redis",
             CheckedConverter(expected: RedisURL.expectedForm) { text throws(ValueFault) in
-                do throws(RedisURLError) { return try RedisURL(text) } catch { throw ValueFault(error.reason) }
+                do throws(RedisURLError) { return try RedisURL(text) } catch {
+                    throw ValueFault(error.reason)
+                }
             })
         let prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
@@ -248,7 +253,9 @@ struct HttpPublishURL: Sendable {
     /// - Returns: nil for what is not `http://HOST:PORT/…{room}…`.
     init?(_ text: String) {
         let scheme = "http://"
-        guard text.hasPrefix(scheme), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
+        guard text.hasPrefix(scheme), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            return nil
+        }
         let rest = text.dropFirst(scheme.count)
         guard let slash = rest.firstIndex(of: "/"), rest.contains("{room}"),
             let endpoint = Endpoint(rest[..<slash])

@@ -65,7 +65,8 @@ struct LoadProcess {
     }
 
     private static func spawn(
-        _ pid: inout pid_t, _ actions: inout posix_spawn_file_actions_t, _ attributes: inout posix_spawnattr_t
+        _ pid: inout pid_t, _ actions: inout posix_spawn_file_actions_t,
+        _ attributes: inout posix_spawnattr_t
     ) -> Int32 {
         var arguments: [UnsafeMutablePointer<CChar>?] = ["loadtest", HolderProgram.argument].map {
             (text: String) in strdup(text)

@@ -28,7 +28,8 @@ enum LoadTestOptions {
         // None: a gateway that goes away is a failure of the run.
         Option(
             "failover", .value(placeholder: "LIST"), section: "Target", default: .text(""),
-            help: "Gateways to which clients go at once, with their tokens, when theirs ends the connection."),
+            help: "Gateways to which clients go at once, with their tokens, when theirs ends the connection."
+        ),
         // Where a Redis that was just installed listens.
         Option(
             "redis", .value(placeholder: "URL"), section: "Target", default: .text("redis://127.0.0.1:6379"),

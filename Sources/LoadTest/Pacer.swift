@@ -1,7 +1,7 @@
 // Spreads a number of things evenly over time. Pure: the clock is handed in.
 
-/// Says how many things are due. What is late is made up for at once, because a test that skips what it could
-/// not send in time would hide the very trouble it looks for.
+/// Says how many things are due. What is late is made up for at once, because a test that skips what it
+/// could not send in time would hide the very trouble it looks for.
 struct Pacer: Sendable {
     private let start: Int64
     private let ratePerSecond: Double

@@ -1,10 +1,11 @@
-// Attempts that a server has asked to make later (429 and 503 with Retry-After). Pure: the clock is handed in.
+// Attempts that a server has asked to make later (429 and 503 with Retry-After). Pure: the clock is handed
+// in.
 
 import EventLoop
 import HTTP
 
-/// Holds numbers of things to try again, and says when. While a server asks for silence nothing is tried, new or old:
-/// what one attempt was told all others would be told, too.
+/// Holds numbers of things to try again, and says when. While a server asks for silence nothing is tried,
+/// new or old: what one attempt was told all others would be told, too.
 struct Postponed: Sendable {
     /// No single wait is longer, whatever a server says.
     static let maximumWait = Duration.seconds(10)

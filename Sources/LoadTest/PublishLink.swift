@@ -1,4 +1,5 @@
-// Where the publisher's messages go: Redis, or a server that takes HTTP POST. Used by the publisher's thread.
+// Where the publisher's messages go: Redis, or a server that takes HTTP POST. Used by the publisher's
+// thread.
 
 import EventLoop
 import Glibc

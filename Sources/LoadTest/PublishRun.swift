@@ -132,7 +132,8 @@ struct PublishRun {
             let room = job.assignment.room(ofMessage: number)
             let sequence = job.assignment.sequence(ofMessage: number)
             let stamp = LoadStamp(
-                run: job.run, room: UInt32(room), sequence: UInt32(truncatingIfNeeded: sequence), sentAt: now)
+                run: job.run, room: UInt32(room), sequence: UInt32(truncatingIfNeeded: sequence), sentAt: now
+            )
             batch.append((room, job.payload.encode(stamp)))
             if case .window = job.pace, job.participantCounts[room] > 0 {
                 inFlight[UInt64(room) << 32 | UInt64(sequence)] = job.participantCounts[room]

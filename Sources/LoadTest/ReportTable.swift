@@ -17,7 +17,8 @@ enum ReportTable {
             "clients",
             "\(handshakes.opened) open of \(report.setting.clients) in \(report.setting.rooms) rooms")
         row(
-            "handshakes", "\(number(handshakes.perSecond))/s   " + percentiles(handshakes.latencyMicroseconds)
+            "handshakes",
+            "\(number(handshakes.perSecond))/s   " + percentiles(handshakes.latencyMicroseconds)
         )
         for (what, counts) in [
             ("tokens", report.tokens.postponed), ("handshakes", handshakes.postponed),
@@ -53,7 +54,9 @@ enum ReportTable {
             let text = closes.map { "; \($0.value) ended: \($0.key)" }.joined()
             row("slow", "\(report.connections.slow)\(text)")
         }
-        if report.connections.churned > 0 { row("churn", "\(report.connections.churned) left and came back") }
+        if report.connections.churned > 0 {
+            row("churn", "\(report.connections.churned) left and came back")
+        }
         if let failover = report.failover { rows(failover).forEach { row($0, $1) } }
         if let server = report.server {
             row("server CPU", cpu(server.cpu))
@@ -69,7 +72,8 @@ enum ReportTable {
 
     private static func rows(_ failover: RunReport.Failover) -> [(String, String)] {
         let lost = failover.lost.sorted { $0.key < $1.key }.map { "; \($0.value) lost: \($0.key)" }.joined()
-        let refusals = failover.refusals.sorted { $0.key < $1.key }.map { "; \($0.value) times: \($0.key)" }.joined()
+        let refusals = failover.refusals.sorted { $0.key < $1.key }.map { "; \($0.value) times: \($0.key)" }
+            .joined()
         return [
             ("failover", "\(failover.returned) returned in \(number(failover.seconds)) s\(lost)\(refusals)"),
             ("  absence", percentiles(failover.absenceMicroseconds)),
@@ -118,6 +122,7 @@ enum ReportTable {
         let sign = value < 0 && scaled > 0 ? "-" : ""
         guard decimals > 0 else { return "\(sign)\(scaled)" }
         let fraction = String(scaled % Int64(scale))
-        return "\(sign)\(scaled / Int64(scale))." + String(repeating: "0", count: decimals - fraction.count) + fraction
+        return "\(sign)\(scaled / Int64(scale))." + String(repeating: "0", count: decimals - fraction.count)
+            + fraction
     }
 }

@@ -2,8 +2,8 @@
 
 import EventLoop
 
-/// Fetches tokens over a few connections, pipelined, or each over its client's own; no faster than the gateways ask
-/// for.
+/// Fetches tokens over a few connections, pipelined, or each over its client's own; no faster than the
+/// gateways ask for.
 final class TokenFetch {
     /// Requests at a time over connections of the clients' own.
     private static let maximumOwnCount = 256

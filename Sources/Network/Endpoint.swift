@@ -86,7 +86,8 @@ package struct Endpoint: Hashable, Sendable, CustomStringConvertible {
     private static func isV6(_ host: Substring) -> Bool {
         let parts = host.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false)
         let isZone =
-            parts.count < 2 || !parts[1].isEmpty && parts[1].utf8.allSatisfy { isLabelByte($0) || $0 == 0x2E }
+            parts.count < 2
+            || !parts[1].isEmpty && parts[1].utf8.allSatisfy { isLabelByte($0) || $0 == 0x2E }
         return host.contains(":") && isZone && IPAddress(parts[0]) != nil
     }
 

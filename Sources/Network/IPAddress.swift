@@ -1,5 +1,5 @@
-// An IP address as 16 bytes, an IPv4 address mapped into IPv6 (::ffff:a.b.c.d, RFC 4291 2.5.5.2), so that one
-// type compares, hashes and matches both families. Pure value, any thread.
+// An IP address as 16 bytes, an IPv4 address mapped into IPv6 (::ffff:a.b.c.d, RFC 4291 2.5.5.2), so that
+// one type compares, hashes and matches both families. Pure value, any thread.
 
 import Glibc
 

@@ -8,8 +8,8 @@ package enum DisplayText {
     /// Marks a cut.
     package static let ellipsis = "…"
 
-    /// The text of any bytes. Invisible characters and those that control a terminal (control characters, and
-    /// with them every escape sequence; marks that turn the direction of writing) are escaped as `\n` or
+    /// The text of any bytes. Invisible characters and those that control a terminal (control characters,
+    /// and with them every escape sequence; marks that turn the direction of writing) are escaped as `\n` or
     /// `\u{1b}`; bytes that are not UTF-8 as `\xff`.
     ///
     /// - Parameter columnCount: the most columns of the result, which ends with an ellipsis if it had to be
@@ -52,8 +52,8 @@ package enum DisplayText {
     }
 
     /// As terminals count: marks stand on the letter before them, and the letters of East Asia and most
-    /// pictures are two columns wide (Unicode Standard Annex 11, by blocks: a terminal's own table may differ
-    /// at their edges).
+    /// pictures are two columns wide (Unicode Standard Annex 11, by blocks: a terminal's own table may
+    /// differ at their edges).
     fileprivate static func columns(of scalar: UnicodeScalar) -> Int {
         guard scalar.value >= 0x300 else { return 1 }
         switch scalar.properties.generalCategory {

@@ -10,8 +10,8 @@ package enum EndSignals {
 
     /// Ignores signals that would end the process by default and should not: a reader that goes away
     /// (SIGPIPE), a log file that has reached its limit (SIGXFSZ: the write fails instead), and those by
-    /// which operators ask other programs to report or to reopen files (SIGUSR1, SIGUSR2). Call it before any
-    /// thread starts.
+    /// which operators ask other programs to report or to reopen files (SIGUSR1, SIGUSR2). Call it before
+    /// any thread starts.
     package static func ignoreStray() {
         for number in [SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
     }

@@ -1,5 +1,5 @@
-// The given text of each option, and its source; converters turn it into values on reading. Pure value, lives
-// at start.
+// The given text of each option, and its source; converters turn it into values on reading. Pure value,
+// lives at start.
 
 /// The given texts of a program's options.
 package struct OptionValues: Sendable {

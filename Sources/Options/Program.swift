@@ -1,5 +1,5 @@
-// A program's options as a whole: reads the command line and the environment into one set of values, or finds
-// a request for help or the version. Runs once at start.
+// A program's options as a whole: reads the command line and the environment into one set of values, or
+// finds a request for help or the version. Runs once at start.
 
 /// A program and its options.
 package struct Program: Sendable {
@@ -123,7 +123,8 @@ package struct Program: Sendable {
         _ argument: String, _ rest: inout ArraySlice<String>, into values: inout OptionValues
     ) throws(UsageError) {
         guard argument.hasPrefix("--"), argument.utf8.count > 2 else {
-            let shown = showsStrayArguments ? "\"\(argument.prefix(80))\"" : "(not shown: it may be a secret)"
+            let shown =
+                showsStrayArguments ? "\"\(argument.prefix(80))\"" : "(not shown: it may be a secret)"
             throw UsageError("unexpected argument \(shown), expected an option (see --help)")
         }
         let parts = argument.dropFirst(2).split(

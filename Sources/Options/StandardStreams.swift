@@ -4,9 +4,9 @@ import Glibc
 
 /// Standard input, output and error of the process.
 package enum StandardStreams {
-    /// Opens those that are closed. Call it before anything else opens a descriptor: the kernel gives out the
-    /// lowest free number, so that a socket could become the standard output, and its peer would get results
-    /// and errors.
+    /// Opens those that are closed. Call it before anything else opens a descriptor: the kernel gives out
+    /// the lowest free number, so that a socket could become the standard output, and its peer would get
+    /// results and errors.
     ///
     /// Each is opened in the wrong direction: reading and writing fail with EBADF as on a closed descriptor.
     /// In the right direction lost results would count as shown, and a lost input as an empty one.

@@ -37,8 +37,8 @@ extension Program {
 
     /// Whether Kubernetes sets such a variable, in every container of a namespace that has a service whose
     /// name begins like the program: `SERVICE_HOST`, `SERVICE_PORT`, `SERVICE_PORT_<NAME>`, `PORT`,
-    /// `PORT_<N>_TCP`, and the last with `_PROTO`, `_PORT` and `_ADDR`. `PORT` is of Kubernetes only if it is
-    /// a URL: a number means an option.
+    /// `PORT_<N>_TCP`, and the last with `_PROTO`, `_PORT` and `_ADDR`. `PORT` is of Kubernetes only if it
+    /// is a URL: a number means an option.
     private static func isOfKubernetes(_ rest: Substring, value: String) -> Bool {
         let words = rest.split(separator: "_", omittingEmptySubsequences: false)
         let protocols = ["TCP", "UDP", "SCTP"]

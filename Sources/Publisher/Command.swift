@@ -11,7 +11,8 @@ struct Command: Sendable {
     let perform: @Sendable (OptionValues) throws(UsageError) -> Int32
 
     /// Without a word: notices to rooms.
-    static let publish = Command(word: nil, program: PublisherOptions.program, perform: PublisherProgram.publish)
+    static let publish = Command(
+        word: nil, program: PublisherOptions.program, perform: PublisherProgram.publish)
 
     /// Those that are asked for by a word.
     static let subcommands = [

@@ -19,7 +19,9 @@ struct Console {
     ///
     /// - Returns: false when it could not be written: see `exitCode`.
     @discardableResult
-    mutating func result(_ line: String) -> Bool { result { StandardStreams.write(line + "\n", to: STDOUT_FILENO) } }
+    mutating func result(_ line: String) -> Bool {
+        result { StandardStreams.write(line + "\n", to: STDOUT_FILENO) }
+    }
 
     /// Results that are written in another way.
     ///
@@ -45,7 +47,8 @@ struct Console {
         Self.writeError(line)
     }
 
-    /// A line about trouble on stderr, of a program that has no console yet. Words of Redis and of records are in it.
+    /// A line about trouble on stderr, of a program that has no console yet. Words of Redis and of records
+    /// are in it.
     static func writeError(_ line: String) {
         write("publisher: \(DisplayText.text(line, columnCount: maximumColumnCount))\n", to: STDERR_FILENO)
     }
@@ -68,7 +71,8 @@ struct Console {
         Self.write("\r\u{1B}[K", to: STDERR_FILENO)
     }
 
-    /// Writes to stderr; what cannot be written there has no other place, and the outcome is in the exit code too.
+    /// Writes to stderr; what cannot be written there has no other place, and the outcome is in the exit
+    /// code too.
     static func write(_ text: String, to descriptor: Int32) {
         _ = StandardStreams.write(text, to: descriptor)
     }

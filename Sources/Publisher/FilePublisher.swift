@@ -21,8 +21,8 @@ struct FilePublisher {
     private var progress: Progress
     private var tally = Tally()
     private var complaintCount = 0
-    /// Lines that were refused or bad and are not named, since there were too many. Rarely more than a window holds:
-    /// under `skip` a whole file may be bad, and then they are only counted.
+    /// Lines that were refused or bad and are not named, since there were too many. Rarely more than a
+    /// window holds: under `skip` a whole file may be bad, and then they are only counted.
     private var unnamedLines: [Int] = []
     private let start: ContinuousClock.Instant
     /// Set by the first error under the rule `stop`.
@@ -77,7 +77,8 @@ struct FilePublisher {
         if Interruption.requested != nil { return .interrupted }
         // One more than there are is what an interruption behind the last line has named.
         if !hasInputFailed, lines.lineCount < job.firstLine - 1 {
-            console.complain("\(inputName) has \(lines.lineCount) lines only, expected --from-line within them")
+            console.complain(
+                "\(inputName) has \(lines.lineCount) lines only, expected --from-line within them")
             return .failed
         }
         return hasInputFailed ? .failed : .complete
@@ -181,7 +182,9 @@ struct FilePublisher {
         complaintCount += 1
         if complaintCount <= Self.maximumComplaintCount { return console.complain("line \(line): \(text)") }
         if unnamedLines.count <= PublishWindow.maximumCount { unnamedLines.append(line) }
-        if complaintCount == Self.maximumComplaintCount + 1 { console.complain("further errors are only counted") }
+        if complaintCount == Self.maximumComplaintCount + 1 {
+            console.complain("further errors are only counted")
+        }
     }
 
     /// Says what was and what was not sent, when that is not everything.
@@ -194,7 +197,8 @@ struct FilePublisher {
         }
         let unanswered = window.unanswered
         if !unanswered.isEmpty {
-            console.complain("no answer for lines \(LineRanges.text(unanswered)): published or not, nobody knows")
+            console.complain(
+                "no answer for lines \(LineRanges.text(unanswered)): published or not, nobody knows")
         }
         console.complain(
             "\(ending.rawValue): nothing behind line \(lastLine) of \(inputName) was sent; "

@@ -40,7 +40,9 @@ final class InputFile {
 
     /// Bytes from here to the end of a regular file; nil for a pipe or a terminal.
     var remainingBytes: Int? {
-        guard case .success(let status) = fileStatus(), status.st_mode & S_IFMT == S_IFREG else { return nil }
+        guard case .success(let status) = fileStatus(), status.st_mode & S_IFMT == S_IFREG else {
+            return nil
+        }
         let position = lseek(descriptor, 0, SEEK_CUR)
         return position < 0 ? nil : max(0, Int(status.st_size) - position)
     }

@@ -1,6 +1,6 @@
-// SIGINT, SIGTERM and SIGHUP as a flag and a readable descriptor, so that no wait misses them: the handler writes to
-// a pipe on which every wait polls. The handler runs on whatever thread the kernel picks and touches only
-// atomics. SIGWINCH wakes a wait in the same way.
+// SIGINT, SIGTERM and SIGHUP as a flag and a readable descriptor, so that no wait misses them: the handler
+// writes to a pipe on which every wait polls. The handler runs on whatever thread the kernel picks and
+// touches only atomics. SIGWINCH wakes a wait in the same way.
 //
 //     install → a signal ends the process at once: nothing has been done
 //     begin   → the first signal is a flag; one that comes more than a second later ends the process at once
@@ -21,8 +21,8 @@ enum Interruption {
     private static let writeEnd = Atomic<Int32>(-1)
     private static let readEnd = Atomic<Int32>(-1)
 
-    /// Takes the signals over, at the start of the process. A terminal that goes away is a wish for an end, too, unless
-    /// nohup(1) has said otherwise.
+    /// Takes the signals over, at the start of the process. A terminal that goes away is a wish for an end,
+    /// too, unless nohup(1) has said otherwise.
     static func install() {
         EndSignals.ignoreStray()
         openPipe()
@@ -34,8 +34,8 @@ enum Interruption {
     /// Says that something is under way from now on, whose end is accounted for.
     static func begin() { hasBegun.store(true, ordering: .relaxed) }
 
-    /// As `begin`, and takes over what else ends a program that holds the terminal, and the signal that tells of its
-    /// new size.
+    /// As `begin`, and takes over what else ends a program that holds the terminal, and the signal that
+    /// tells of its new size.
     static func beginForScreen() {
         begin()
         signal(SIGQUIT) { Interruption.arrived($0) }
@@ -48,7 +48,8 @@ enum Interruption {
         return number == 0 ? nil : number
     }
 
-    /// What the process ends with because of the signal that has arrived, by the shell's convention; nil if none has.
+    /// What the process ends with because of the signal that has arrived, by the shell's convention; nil if
+    /// none has.
     static var exitCode: Int32? { requested.map { 128 + $0 } }
 
     /// Waits until the descriptor can be read, a signal arrives or the time is over.

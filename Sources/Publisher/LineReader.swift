@@ -40,8 +40,8 @@ struct LineReader {
     }
 
     /// The next line; nil when more bytes are needed, or at the end. A carriage return before the line feed
-    /// is dropped, as is a byte order mark at the start; blank lines are counted but not returned, and a last line
-    /// needs no line feed.
+    /// is dropped, as is a byte order mark at the start; blank lines are counted but not returned, and a
+    /// last line needs no line feed.
     ///
     /// - Complexity: O(bytes of the line).
     mutating func next() -> Line? {
@@ -56,8 +56,8 @@ struct LineReader {
         return finishLine()
     }
 
-    /// Adds to the unfinished line, or gives it up when it grows over the limit (one byte more for a carriage
-    /// return, three for a byte order mark).
+    /// Adds to the unfinished line, or gives it up when it grows over the limit (one byte more for a
+    /// carriage return, three for a byte order mark).
     private mutating func keep(_ bytes: ArraySlice<UInt8>) {
         guard !isSkipping else { return }
         let markBytes = lineCount == 0 ? Self.byteOrderMark.count : 0

@@ -34,7 +34,8 @@ final class PublishWindow {
     /// Takes a notice to be sent, after half of the answers have been read when the window is full.
     ///
     /// - Parameter prefix: what stands before `channel` in the channel's name.
-    /// - Throws: `RedisSessionError`; the notice is not sent, and answers that came before can still be taken.
+    /// - Throws: `RedisSessionError`; the notice is not sent, and answers that came before can still be
+    ///   taken.
     func publish(
         _ payload: [UInt8], to channel: [UInt8], prefix: [UInt8], tag: Int
     ) throws(RedisSessionError) {

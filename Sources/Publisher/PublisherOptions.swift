@@ -1,5 +1,5 @@
-// The declarations of the publisher's options: parsing, --help and the reference's tables come from this list.
-// The comment above each tells why its default is what it is.
+// The declarations of the publisher's options: parsing, --help and the reference's tables come from this
+// list. The comment above each tells why its default is what it is.
 
 import RedisSchema
 import Options
@@ -17,7 +17,8 @@ enum PublisherOptions {
             "watch [--redis URL] --room ROOM [--room ROOM ...] [--count N]",
             "top [--redis URL] [--interval TIME]",
         ],
-        variablePrefix: "PUBLISHER_", options: noticeOptions + fileOptions + RedisSettings.options + outputOptions,
+        variablePrefix: "PUBLISHER_",
+        options: noticeOptions + fileOptions + RedisSettings.options + outputOptions,
         notes: [
             "publisher revoke --help tells about revoking tokens; nodes, rooms, watch and top show what the cluster "
                 + "does, and have a --help each.",

@@ -56,8 +56,8 @@ enum PublisherProgram {
         }
     }
 
-    /// Connects and runs `body`. Until there is a connection a signal ends the process at once, also while a name is
-    /// looked up or a pipe is opened.
+    /// Connects and runs `body`. Until there is a connection a signal ends the process at once, also while a
+    /// name is looked up or a pipe is opened.
     ///
     /// - Parameters:
     ///   - undone: what has not happened when there is no connection.

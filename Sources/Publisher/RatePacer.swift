@@ -2,7 +2,8 @@
 
 /// Says when the next notice may go.
 struct RatePacer {
-    /// How much lost time is made up for: less than people notice as a burst, more than a scheduler's hiccup.
+    /// How much lost time is made up for: less than people notice as a burst, more than a scheduler's
+    /// hiccup.
     static let maximumCatchUp = Duration.milliseconds(100)
 
     private let interval: Duration

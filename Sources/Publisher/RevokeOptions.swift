@@ -1,5 +1,5 @@
-// The options of `publisher revoke`: parsing and --help come from this list. The comment above each default tells
-// its reason.
+// The options of `publisher revoke`: parsing and --help come from this list. The comment above each default
+// tells its reason.
 
 import RedisSchema
 import Options
@@ -72,7 +72,8 @@ struct RevokeJob: Sendable {
     private static func target(_ values: OptionValues) throws(UsageError) -> Target {
         let given = ["token", "user", "device"].filter { values.origin(of: $0) != nil }
         guard given.count < 2 else {
-            throw UsageError("\(given.map(values.originText).joined(separator: ", ")): expected only one of them")
+            throw UsageError(
+                "\(given.map(values.originText).joined(separator: ", ")): expected only one of them")
         }
         let tokenForm = "a token: \(Token.byteCount) characters of A-Z a-z 0-9 - _"
         if let token = try values.optional("token", TextConverter(expected: tokenForm) { Token($0) }) {
@@ -81,7 +82,9 @@ struct RevokeJob: Sendable {
         let identity = TextConverter(
             expected: "1 to \(Identity.maximumBytes) bytes of UTF-8 without control characters"
         ) { Identity($0) }
-        if let user = try values.optional("user", identity) { return .tokens(field: .userId, identity: user) }
+        if let user = try values.optional("user", identity) {
+            return .tokens(field: .userId, identity: user)
+        }
         if let device = try values.optional("device", identity) {
             return .tokens(field: .deviceId, identity: device)
         }

@@ -1,4 +1,5 @@
-// `publisher revoke`: from its options to its exit code, and what it tells. Main thread; everything here blocks.
+// `publisher revoke`: from its options to its exit code, and what it tells. Main thread; everything here
+// blocks.
 
 import Glibc
 import JSON
@@ -86,7 +87,9 @@ struct RevokeProgram {
                 })
         } else if !job.isQuiet {
             for one in revoked { console.result("\(one.token): \(RevokeProgram.text(one.connection))") }
-            if ending == .complete || !revoked.isEmpty { console.result(summary(revoked.count, connectedCount)) }
+            if ending == .complete || !revoked.isEmpty {
+                console.result(summary(revoked.count, connectedCount))
+            }
         }
         switch ending {
         case .complete, .stopped: break

@@ -12,7 +12,8 @@ struct RoomPublisher {
 
     /// Publishes to all rooms, or until a signal; a refusal for one room does not keep the others from it.
     ///
-    /// - Returns: the exit code: 0 when every room's notice was published, else 1, or 128 and the signal's number.
+    /// - Returns: the exit code: 0 when every room's notice was published, else 1, or 128 and the signal's
+    ///   number.
     mutating func run(_ redis: RedisSession) -> Int32 {
         var results = [RoomResult](repeating: .unsent, count: rooms.count)
         let window = PublishWindow(redis: redis)
@@ -48,7 +49,8 @@ struct RoomPublisher {
         }
         if publishedCount == rooms.count { return console.exitCode(0) }
         // What a signal has kept from being sent was not refused.
-        let interrupted = results.contains { $0 == .unsent || $0 == .unanswered } ? Interruption.exitCode : nil
+        let interrupted =
+            results.contains { $0 == .unsent || $0 == .unanswered } ? Interruption.exitCode : nil
         let word = interrupted == nil ? "" : "interrupted: "
         console.complain("\(word)published to \(publishedCount) of \(rooms.count) rooms")
         return console.exitCode(interrupted ?? 1)

@@ -35,7 +35,8 @@ struct Tally: Equatable {
     func text(elapsed: Duration) -> String {
         var parts = ["sent \(sentCount)", "receivers \(receiverCount)", "errors \(errorCount)"]
         if errorCount > 0 {
-            parts[2] += " (bad lines \(badLineCount), refused \(refusedCount), unanswered \(unansweredCount))"
+            parts[2] +=
+                " (bad lines \(badLineCount), refused \(refusedCount), unanswered \(unansweredCount))"
         }
         return parts.joined(separator: ", ") + ", \(Self.secondsText(elapsed)) s"
     }
@@ -57,8 +58,8 @@ struct Tally: Equatable {
         }
     }
 
-    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the program:
-    /// any number may stand in an answer.
+    /// Counts a notice that Redis has taken. The sum stays at the largest number rather than end the
+    /// program: any number may stand in an answer.
     mutating func addSent(receiverCount count: Int) {
         sentCount += 1
         receiverCount = receiverCount.addingClamped(count)

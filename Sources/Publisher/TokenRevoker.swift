@@ -33,8 +33,8 @@ struct TokenRevoker {
         }
     }
 
-    /// One step of SCAN. It and the lookups of its records keep Redis from others for about a millisecond; with 1000
-    /// it is four, and the walk is no faster.
+    /// One step of SCAN. It and the lookups of its records keep Redis from others for about a millisecond;
+    /// with 1000 it is four, and the walk is no faster.
     static let pageCount = 250
 
     private let redis: RedisSession

@@ -25,7 +25,8 @@ final class AddressLookup {
 
     /// Starts a look-up; one that is under way is given up.
     ///
-    /// - Parameter onDone: called once unless it is given up; before this returns if there is nothing to resolve.
+    /// - Parameter onDone: called once unless it is given up; before this returns if there is nothing to
+    ///   resolve.
     func start(
         _ address: RedisURL.Address, onDone: @escaping (Result<RedisURL.Address, RedisFailure>) -> Void
     ) {

@@ -6,16 +6,17 @@ import Synchronization
 
 /// Resolves host names on a few threads and posts the results.
 ///
-/// A look-up that hangs holds up nothing: who asks for the same name a moment later starts another one, and an address
-/// that any of them finds is an answer to everybody who waits for the name. Who asks again while many wait shares the
-/// youngest of them, so that their number has an end however long the name server is away.
+/// A look-up that hangs holds up nothing: who asks for the same name a moment later starts another one, and
+/// an address that any of them finds is an answer to everybody who waits for the name. Who asks again while
+/// many wait shares the youngest of them, so that their number has an end however long the name server is
+/// away.
 package final class HostResolver: Sendable {
     /// A numeric address, or the resolver's message.
     typealias Outcome = Result<String, RedisFailure>
     typealias Answers = Mailbox<(Int, Outcome)>
 
-    /// Threads that look up at the same time. One look-up takes ten seconds at worst by the resolver's defaults, so
-    /// that one more may begin each `sharingTime` for most of it.
+    /// Threads that look up at the same time. One look-up takes ten seconds at worst by the resolver's
+    /// defaults, so that one more may begin each `sharingTime` for most of it.
     static let maximumLookupCount = 8
     /// A look-up that has begun so recently is as good as a new one.
     static let sharingTime = Duration.seconds(1)
@@ -55,8 +56,8 @@ package final class HostResolver: Sendable {
     /// Look-ups that are under way.
     var lookupCount: Int { state.withLock { $0.lookups.count } }
 
-    /// Starts a look-up whose outcome comes to `answers`, tagged with `attempt`. A question of the same asker that
-    /// still waits is given up.
+    /// Starts a look-up whose outcome comes to `answers`, tagged with `attempt`. A question of the same
+    /// asker that still waits is given up.
     func resolve(_ host: String, attempt: Int, to answers: Answers) {
         let number: Int? = state.withLock { state in
             state.questions.removeAll { $0.answers === answers }
@@ -80,7 +81,9 @@ package final class HostResolver: Sendable {
     private static func lookup(for host: String, _ state: inout State) -> (number: Int?, isNew: Bool) {
         let youngest = state.lookups.filter { $0.value.host == host }.max { $0.key < $1.key }
         let isFull = state.lookups.count >= maximumLookupCount
-        if let youngest, isFull || .now - youngest.value.startedAt < sharingTime { return (youngest.key, false) }
+        if let youngest, isFull || .now - youngest.value.startedAt < sharingTime {
+            return (youngest.key, false)
+        }
         guard !isFull else { return (nil, false) }
         state.lastNumber += 1
         state.lookups[state.lastNumber] = Lookup(host: host, startedAt: .now)

@@ -2,11 +2,11 @@
 
 import EventLoop
 
-/// Asks for an echo four times in a silence timeout, and tells when nothing at all has come for three of the four: a
-/// server that hangs, or a network that swallows packets, shows itself by nothing else.
+/// Asks for an echo four times in a silence timeout, and tells when nothing at all has come for three of the
+/// four: a server that hangs, or a network that swallows packets, shows itself by nothing else.
 ///
-/// Questions without an answer are counted, not the time: a process that was stopped for longer than the timeout has
-/// asked nothing meanwhile, and what came is still to be read.
+/// Questions without an answer are counted, not the time: a process that was stopped for longer than the
+/// timeout has asked nothing meanwhile, and what came is still to be read.
 final class LinkEcho {
     /// After so many in vain the connection is dead.
     private static let maximumQuestionCount = 2
@@ -63,7 +63,8 @@ final class LinkEcho {
     private func check() {
         let now = MonotonicInstant.now
         let isFair = now - dueAt <= interval / 2 && !hasNews()
-        guard questionCount < (isFair ? LinkEcho.maximumQuestionCount : LinkEcho.maximumLateQuestionCount) else {
+        guard questionCount < (isFair ? LinkEcho.maximumQuestionCount : LinkEcho.maximumLateQuestionCount)
+        else {
             return onSilence("no answer for \((now - lastHeard).wholeMilliseconds) ms")
         }
         wait()

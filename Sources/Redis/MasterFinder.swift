@@ -87,7 +87,8 @@ final class MasterFinder {
     private func ask() {
         guard let context else { return }
         if let authArguments {
-            context.send(RedisCommand((["AUTH"] + authArguments).map { [UInt8]($0) })) { [weak self] result in
+            context.send(RedisCommand((["AUTH"] + authArguments).map { [UInt8]($0) })) {
+                [weak self] result in
                 if case .failure(.refused(let message)) = result { self?.giveUp("AUTH: \(message)") }
             }
         }

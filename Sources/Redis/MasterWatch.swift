@@ -2,12 +2,13 @@
 
 import EventLoop
 
-/// Holds a connection to one of the sentinels, asks it for the master, and listens to its channel `+switch-master`:
+/// Holds a connection to one of the sentinels, asks it for the master, and listens to its channel
+/// `+switch-master`:
 ///
 ///     <name> <old host> <old port> <new host> <new port>
 ///
-/// Question and subscription leave in one write, so that no switch falls between them. When the sentinel goes, the
-/// next one is asked, which tells of a switch that was missed.
+/// Question and subscription leave in one write, so that no switch falls between them. When the sentinel
+/// goes, the next one is asked, which tells of a switch that was missed.
 final class MasterWatch {
     private static let channel = [UInt8]("+switch-master")
     /// Five words; anything longer is not a sentinel's.
@@ -46,7 +47,8 @@ final class MasterWatch {
 
     private func begin(_ context: RedisContext) {
         context.setPushHandler(
-            { [unowned self] in self.receive($0) }, onError: { [unowned self] in self.link.drop(reason: $0) })
+            { [unowned self] in self.receive($0) }, onError: { [unowned self] in self.link.drop(reason: $0) }
+        )
         context.send(MasterQuestion.command(masterName)) { [weak self] result in
             if case .success(let reply) = result, let master = MasterQuestion.address(in: reply) {
                 self?.onMaster?(master)

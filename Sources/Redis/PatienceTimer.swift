@@ -2,8 +2,9 @@
 
 import EventLoop
 
-/// Tells when the server has had its time. A process that was stopped meanwhile (SIGSTOP, a machine that moves, a loop
-/// that was busy) finds its timer expired and the answer unread: then the wait goes on, a few times at most.
+/// Tells when the server has had its time. A process that was stopped meanwhile (SIGSTOP, a machine that
+/// moves, a loop that was busy) finds its timer expired and the answer unread: then the wait goes on, a few
+/// times at most.
 final class PatienceTimer {
     /// How often one wait is prolonged: a server that dribbles must not hold it for ever.
     static let maximumProlongationCount = 4
@@ -44,7 +45,9 @@ final class PatienceTimer {
 
     private func fire() {
         let isLate = MonotonicInstant.now - dueAt > patience / 4
-        guard prolongationCount < PatienceTimer.maximumProlongationCount, isLate || hasNews() else { return onExpiry() }
+        guard prolongationCount < PatienceTimer.maximumProlongationCount, isLate || hasNews() else {
+            return onExpiry()
+        }
         prolongationCount += 1
         // Late, the question itself may only be about to leave; otherwise the next turn reads.
         arm(isLate ? patience : patience / 4)

@@ -2,8 +2,8 @@
 
 import CHiredis
 
-/// PUBLISH commands in one run of bytes, sent in one write. Their answers are numbers, and are counted without an
-/// object for each.
+/// PUBLISH commands in one run of bytes, sent in one write. Their answers are numbers, and are counted
+/// without an object for each.
 package struct RedisBatch {
     /// What has come of a batch, in the order of its commands.
     package enum News {

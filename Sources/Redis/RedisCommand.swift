@@ -1,7 +1,7 @@
 // A command on its way to Redis. Pure.
 
-/// A command in the form in which it is sent (RESP arrays of bulk strings), built argument by argument into one run of
-/// bytes:
+/// A command in the form in which it is sent (RESP arrays of bulk strings), built argument by argument into
+/// one run of bytes:
 ///
 ///     *2\r\n $4\r\nPTTL\r\n $10\r\nclient:abc\r\n
 package struct RedisCommand {
@@ -52,7 +52,8 @@ package struct RedisCommand {
 
     package mutating func append(_ argument: StaticString) {
         begin(byteCount: argument.utf8CodeUnitCount)
-        bytes.append(contentsOf: UnsafeBufferPointer(start: argument.utf8Start, count: argument.utf8CodeUnitCount))
+        bytes.append(
+            contentsOf: UnsafeBufferPointer(start: argument.utf8Start, count: argument.utf8CodeUnitCount))
         end()
     }
 
@@ -83,7 +84,8 @@ package struct RedisCommand {
     ///   - arguments: as many as are replaced.
     package func replacingStart(_ startBytes: Int, by arguments: [RedisArgument]) -> RedisCommand {
         var command = RedisCommand(
-            argumentCount: argumentCount, capacityBytes: bytes.count + arguments.reduce(16) { $0 + $1.count + 16 })
+            argumentCount: argumentCount,
+            capacityBytes: bytes.count + arguments.reduce(16) { $0 + $1.count + 16 })
         for argument in arguments { command.append(argument) }
         command.bytes.append(contentsOf: bytes[startBytes...])
         command.missingCount = missingCount
@@ -137,6 +139,8 @@ enum Decimal {
             rest /= 10
         } while rest > 0
         if number < 0 { start -= 1 }
-        withUnsafeBytes(of: text) { bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[start...])) }
+        withUnsafeBytes(of: text) {
+            bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[start...]))
+        }
     }
 }

@@ -1,4 +1,5 @@
-// A command connection: pipelined commands, each with a deadline, over a link that comes back. Loop-confined.
+// A command connection: pipelined commands, each with a deadline, over a link that comes back.
+// Loop-confined.
 
 import EventLoop
 
@@ -16,12 +17,13 @@ package final class RedisConnection {
         case login
         /// Say what it is.
         case server
-        /// Run a script. While writes are paused (CLIENT PAUSE … WRITE, or a failover under way) it answers everything
-        /// but what matters.
+        /// Run a script. While writes are paused (CLIENT PAUSE … WRITE, or a failover under way) it answers
+        /// everything but what matters.
         case writes
     }
 
-    /// Why a server that is a part of a Redis Cluster is not taken: it has a share of the keys, and refuses the others.
+    /// Why a server that is a part of a Redis Cluster is not taken: it has a share of the keys, and refuses
+    /// the others.
     package static let clusterReason = "the server is part of a Redis Cluster, which redis:// does not reach"
 
     private let link: RedisLink
@@ -79,7 +81,8 @@ package final class RedisConnection {
     /// The address of this end, in numbers; nil without a connection, and over a Unix socket.
     package var localHost: String? { isUp ? link.context?.socket.localHost : nil }
 
-    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the way.
+    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the
+    /// way.
     package var isRefused: Bool { link.isRefused }
 
     /// Starts to connect; `onUp` tells when it has.
@@ -121,8 +124,8 @@ package final class RedisConnection {
 
     /// Sends commands whose answers are numbers.
     ///
-    /// - Parameter onNews: called on the loop as answers come, until each command has one or the connection is lost;
-    ///   before this returns if it is down.
+    /// - Parameter onNews: called on the loop as answers come, until each command has one or the connection
+    ///   is lost; before this returns if it is down.
     package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
         guard isUp, let context = link.context else { return onNews(.lost) }
         awaitReply()

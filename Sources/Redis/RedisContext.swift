@@ -8,11 +8,11 @@ import Glibc
 
 /// Owns one `redisAsyncContext` and is its event adapter.
 ///
-/// hiredis 0.14 aborts or crashes on several sequences; what keeps clear of them is gathered here:
-/// the context is never freed inside its own connect or disconnect callback, an error is looked at before the
-/// descriptor is used, and nothing is sent once the end has been reported. hiredis sees only what `ReplyGate` lets
-/// pass. It gets no private data: it may run the callback of one reply for another one, so there is one callback for
-/// all, and whose turn it is stands in a queue of ours.
+/// hiredis 0.14 aborts or crashes on several sequences; what keeps clear of them is gathered here: the
+/// context is never freed inside its own connect or disconnect callback, an error is looked at before the
+/// descriptor is used, and nothing is sent once the end has been reported. hiredis sees only what
+/// `ReplyGate` lets pass. It gets no private data: it may run the callback of one reply for another one, so
+/// there is one callback for all, and whose turn it is stands in a queue of ours.
 final class RedisContext: SocketWatcher {
     /// Takes the reply to one command.
     typealias Handler = (Result<RedisReply, RedisFailure>) -> Void
@@ -85,8 +85,8 @@ final class RedisContext: SocketWatcher {
         received.deallocate()
     }
 
-    /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first). Not after a
-    /// subscription.
+    /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first).
+    /// Not after a subscription.
     func send(_ command: RedisCommand, onReply: @escaping Handler) {
         guard let context, RedisContext.send(command, on: context) else {
             onReply(.failure(.unavailable("not connected")))
@@ -96,7 +96,8 @@ final class RedisContext: SocketWatcher {
         gate.commandSent()
     }
 
-    /// Sends commands whose answers come to `onNews`, as many at a time as there are. Not after a subscription.
+    /// Sends commands whose answers come to `onNews`, as many at a time as there are. Not after a
+    /// subscription.
     ///
     /// hiredis copies and writes the bytes. It knows nothing of the commands: it does not see their answers.
     func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
@@ -106,8 +107,8 @@ final class RedisContext: SocketWatcher {
         hasOutput()
     }
 
-    /// Sends SUBSCRIBE or UNSUBSCRIBE for one channel: its replies and the channel's messages go to `onPush`, an error
-    /// to `onError`. The first channel stays subscribed for the connection's life.
+    /// Sends SUBSCRIBE or UNSUBSCRIBE for one channel: its replies and the channel's messages go to
+    /// `onPush`, an error to `onError`. The first channel stays subscribed for the connection's life.
     func sendSubscription(_ verb: RedisArgument, channel: RedisArgument) {
         guard let context, RedisContext.send(RedisCommand([verb, channel]), on: context) else { return }
         gate.subscriptionSent()
@@ -115,7 +116,8 @@ final class RedisContext: SocketWatcher {
 
     /// Where the replies to `sendSubscription` and all messages go.
     ///
-    /// - Parameter onError: what Redis says against the oldest subscription without an answer; the connection stays.
+    /// - Parameter onError: what Redis says against the oldest subscription without an answer; the
+    ///   connection stays.
     func setPushHandler(
         _ onPush: @escaping (RedisReply) -> Void, onError: @escaping (String) -> Void
     ) {
@@ -123,7 +125,8 @@ final class RedisContext: SocketWatcher {
         onPushError = onError
     }
 
-    /// Whether something waits to be read, or the attempt to connect has an end, of which the loop knows nothing yet.
+    /// Whether something waits to be read, or the attempt to connect has an end, of which the loop knows
+    /// nothing yet.
     var hasNews: Bool {
         guard context != nil else { return false }
         var state = pollfd(
@@ -186,7 +189,8 @@ final class RedisContext: SocketWatcher {
         onNews(news)
     }
 
-    /// Gives bytes to hiredis, which calls back for each reply in them; returns whether the connection goes on.
+    /// Gives bytes to hiredis, which calls back for each reply in them; returns whether the connection goes
+    /// on.
     private func pass(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let context, !bytes.isEmpty else { return context != nil }
         let text = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
@@ -214,8 +218,8 @@ final class RedisContext: SocketWatcher {
         redisAsyncHandleWrite(context)
     }
 
-    /// Commands of a turn leave together at its end, without asking first whether the socket takes them: it nearly
-    /// always does, and to be told so would cost two changes of the set and another turn.
+    /// Commands of a turn leave together at its end, without asking first whether the socket takes them: it
+    /// nearly always does, and to be told so would cost two changes of the set and another turn.
     private func hasOutput() {
         if !isConnected || isWriting {
             isWriting = true
@@ -239,8 +243,9 @@ final class RedisContext: SocketWatcher {
     }
 
     private func adopt(_ context: UnsafeMutablePointer<redisAsyncContext>) {
-        // Retained until hiredis calls `cleanup`, its last call here after a failed connect. After a connection
-        // that stood, the disconnect callback comes later still: the owner keeps this object until `onEnd`.
+        // Retained until hiredis calls `cleanup`, its last call here after a failed connect. After a
+        // connection that stood, the disconnect callback comes later still: the owner keeps this object
+        // until `onEnd`.
         let this = Unmanaged.passRetained(self).toOpaque()
         context.pointee.data = this
         context.pointee.ev.data = this
@@ -321,7 +326,8 @@ final class RedisContext: SocketWatcher {
             redisAsyncFormattedCommand(
                 context,
                 { context, reply, _ in
-                    // No reply: the connection is ending, which the disconnect callback reports once for all.
+                    // No reply: the connection is ending, which the disconnect callback reports once for
+                    // all.
                     guard let reply, let data = context!.pointee.data else { return }
                     RedisContext.from(data).deliver(
                         RedisReply(reply.assumingMemoryBound(to: redisReply.self)))

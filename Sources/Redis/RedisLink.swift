@@ -2,8 +2,8 @@
 
 import EventLoop
 
-/// Finds the server, connects, logs in, and after a loss waits and starts again, for ever, until `stop()`. What it
-/// does next is up to `RedisLinkState`; here are the parts that do it.
+/// Finds the server, connects, logs in, and after a loss waits and starts again, for ever, until `stop()`.
+/// What it does next is up to `RedisLinkState`; here are the parts that do it.
 final class RedisLink {
     let loop: EventLoop
     private var state: RedisLinkState
@@ -18,7 +18,8 @@ final class RedisLink {
     private var retryTimer: Timer?
     private var timeoutTimer: PatienceTimer?
     private(set) var context: RedisContext?
-    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the way.
+    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the
+    /// way.
     private(set) var isRefused = false
 
     /// Logged in: the context takes commands.
@@ -32,7 +33,8 @@ final class RedisLink {
     ///   - clientName: shown by CLIENT LIST; nil for a program whose user may have no right to be named.
     ///   - attemptTime: for each attempt, with its login.
     convenience init(
-        url: RedisURL, clientName: String?, attemptTime: Duration = RedisLinkState.attemptTime, loop: EventLoop
+        url: RedisURL, clientName: String?, attemptTime: Duration = RedisLinkState.attemptTime,
+        loop: EventLoop
     ) {
         let (route, finder): (RedisLinkState.Route, MasterFinder?) =
             switch url.route {

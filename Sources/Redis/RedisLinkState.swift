@@ -2,7 +2,8 @@
 
 import EventLoop
 
-/// The state of a link. Each event returns what the link has to do; an event that does not fit the phase does nothing.
+/// The state of a link. Each event returns what the link has to do; an event that does not fit the phase
+/// does nothing.
 ///
 ///     idle, waiting         attempt ──▶ asking (behind sentinels) or resolving
 ///     asking                named ──▶ resolving                      lost ──▶ waiting
@@ -14,8 +15,8 @@ import EventLoop
 ///     leaving               lost ──▶ waiting
 ///     all of them           stopped ──▶ stopped, for good
 ///
-/// *Dropped* is also a timeout, a refused login and a new master elsewhere. A connection that is dropped ends when
-/// hiredis says so, perhaps a little later: until then the link is leaving it.
+/// *Dropped* is also a timeout, a refused login and a new master elsewhere. A connection that is dropped
+/// ends when hiredis says so, perhaps a little later: until then the link is leaving it.
 struct RedisLinkState {
     typealias Address = RedisURL.Address
 
@@ -71,8 +72,8 @@ struct RedisLinkState {
         case stop
     }
 
-    /// An attempt that takes longer is given up: hiredis 0.14 has no timeout of its own, and a host that drops packets
-    /// would hold the link for minutes.
+    /// An attempt that takes longer is given up: hiredis 0.14 has no timeout of its own, and a host that
+    /// drops packets would hold the link for minutes.
     static let attemptTime = Duration.seconds(2)
     /// A connection that ends sooner does not prove the server well: the waits go on growing.
     static let provingTime = Duration.seconds(2)
@@ -85,12 +86,15 @@ struct RedisLinkState {
     private var attemptCount = 0
     /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
     private var announcedMaster: Address?
-    /// Behind sentinels always: for seconds after a switch a sentinel may not know of it. Otherwise since the server
-    /// has refused a write.
+    /// Behind sentinels always: for seconds after a switch a sentinel may not know of it. Otherwise since
+    /// the server has refused a write.
     private var mustBeMaster: Bool
 
     /// - Parameter login: what a login sends, but for ROLE.
-    init(_ route: Route, login: [LoginCommand] = [.setName], attemptTime: Duration = RedisLinkState.attemptTime) {
+    init(
+        _ route: Route, login: [LoginCommand] = [.setName],
+        attemptTime: Duration = RedisLinkState.attemptTime
+    ) {
         self.route = route
         self.login = login
         self.attemptTime = attemptTime
@@ -184,7 +188,9 @@ struct RedisLinkState {
         }
     }
 
-    private func late(_ missing: String) -> String { "no \(missing) within \(attemptTime.wholeMilliseconds) ms" }
+    private func late(_ missing: String) -> String {
+        "no \(missing) within \(attemptTime.wholeMilliseconds) ms"
+    }
 
     /// The user wants another connection than the one that it has.
     mutating func dropped(_ reason: String) -> Action { leave(reason) }
@@ -243,7 +249,8 @@ struct RedisLinkState {
     private var server: Address? {
         switch phase {
         case .idle, .waiting, .asking, .stopped: nil
-        case .resolving(let server), .connecting(let server), .loggingIn(let server), .proving(let server, _),
+        case .resolving(let server), .connecting(let server), .loggingIn(let server),
+            .proving(let server, _),
             .proven(let server, _), .leaving(let server, _, _):
             server
         }

@@ -62,8 +62,8 @@ package enum RedisFailure: Error, Equatable, Sendable {
         }
     }
 
-    /// The server is a replica, which takes no writes: a master that was demoted. Within a script Redis 6 puts its
-    /// own words before the error's.
+    /// The server is a replica, which takes no writes: a master that was demoted. Within a script Redis 6
+    /// puts its own words before the error's.
     package var isReadOnly: Bool {
         guard case .refused(let message) = self else { return false }
         return message.hasPrefix("READONLY") || message.contains("-READONLY ")

@@ -41,8 +41,8 @@ package final class RedisSession {
     /// Why there is no connection, or was none yet.
     package private(set) var failure: RedisSessionError?
 
-    /// Connects, logs in and selects the database. Behind sentinels it is tried again until the timeout, as a failover
-    /// may be under way.
+    /// Connects, logs in and selects the database. Behind sentinels it is tried again until the timeout, as
+    /// a failover may be under way.
     ///
     /// - Parameters:
     ///   - timeout: the longest wait for the connection, and later for each answer.
@@ -77,7 +77,8 @@ package final class RedisSession {
     }
 
     /// Sends a command; `onReply` is called once, during a wait or when the connection ends.
-    package func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+    package func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void)
+    {
         connection.send(command, onReply: onReply)
     }
 

@@ -4,14 +4,14 @@ import EventLoop
 
 /// Receives the messages of the channels that are subscribed, and subscribes them again after every loss.
 ///
-/// An *anchor* channel is subscribed first and for ever. With it hiredis 0.14's count of subscriptions never comes to
-/// zero, which is where it aborts; and subscribing it again is the echo by which a dead link is noticed, as a
-/// subscribed connection may not be asked anything else.
+/// An *anchor* channel is subscribed first and for ever. With it hiredis 0.14's count of subscriptions never
+/// comes to zero, which is where it aborts; and subscribing it again is the echo by which a dead link is
+/// noticed, as a subscribed connection may not be asked anything else.
 package final class RedisSubscriber {
     private static let subscribeVerb = [UInt8]("SUBSCRIBE")
     private static let unsubscribeVerb = [UInt8]("UNSUBSCRIBE")
-    /// hiredis keeps some 150 bytes for each channel that it has asked for and that was refused, as long as the
-    /// connection lives: beyond this many a new one is made.
+    /// hiredis keeps some 150 bytes for each channel that it has asked for and that was refused, as long as
+    /// the connection lives: beyond this many a new one is made.
     private static let maximumRefusalCount = 100_000
 
     private let link: RedisLink
@@ -23,15 +23,16 @@ package final class RedisSubscriber {
     private var channels: Set<RedisArgument> = []
     private var refused: RefusedChannels
     private var asked = SubscriptionQueue()
-    /// Whether the present connection has been asked for the channels that were held when it stood: those that come
-    /// later are asked for at once, also while the anchor's confirmation is on its way.
+    /// Whether the present connection has been asked for the channels that were held when it stood: those
+    /// that come later are asked for at once, also while the anchor's confirmation is on its way.
     private var hasAskedForAll = false
     /// On the present connection.
     private var refusalCount = 0
     /// Whether the anchor of the present connection is confirmed.
     package private(set) var isUp = false
-    /// All that was published before this instant to channels that were confirmed by then has come, if it was to come
-    /// at all: Redis has answered what was sent to it then. Holds its value when the link is lost.
+    /// All that was published before this instant to channels that were confirmed by then has come, if it
+    /// was to come at all: Redis has answered what was sent to it then. Holds its value when the link is
+    /// lost.
     package private(set) var completeUntil = MonotonicInstant.now
 
     /// The anchor is confirmed and every held channel has been asked for again.
@@ -44,7 +45,8 @@ package final class RedisSubscriber {
     package var onSubscribed: ((RedisArgument) -> Void)?
     /// Redis has confirmed that a channel is left.
     package var onUnsubscribed: ((RedisArgument) -> Void)?
-    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time; told each time.
+    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time; told each
+    /// time.
     package var onRefused: ((RedisArgument) -> Void)?
     /// A message: channel and payload, valid only during the call.
     package var onMessage: ((UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void)?
@@ -56,9 +58,9 @@ package final class RedisSubscriber {
     /// - Parameters:
     ///   - clientName: shown by CLIENT LIST; nil for a program whose user may have no right to be named.
     ///   - anchor: a channel that is never left.
-    ///   - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
-    ///   - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule costs
-    ///     little, short enough that who has just put it right sees it work.
+    /// - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
+    /// - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule
+    ///   costs little, short enough that who has just put it right sees it work.
     ///   - connectTimeout: for each attempt to connect, with its login; nil is the link's own.
     package init(
         url: RedisURL, clientName: String?, anchor: RedisArgument, silenceTimeout: Duration,
@@ -67,7 +69,8 @@ package final class RedisSubscriber {
         self.anchor = anchor
         refused = RefusedChannels(firstPause: refusalPause)
         link = RedisLink(
-            url: url, clientName: clientName, attemptTime: connectTimeout ?? RedisLinkState.attemptTime, loop: loop)
+            url: url, clientName: clientName, attemptTime: connectTimeout ?? RedisLinkState.attemptTime,
+            loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
             hasNews: { [unowned self] in self.link.hasNews },
@@ -80,7 +83,8 @@ package final class RedisSubscriber {
         }
     }
 
-    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the way.
+    /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the
+    /// way.
     package var isRefused: Bool { link.isRefused }
 
     package func start() {
@@ -134,7 +138,8 @@ package final class RedisSubscriber {
             { [unowned self] in self.receive($0) }, onError: { [unowned self] in self.answered(error: $0) })
         refusalCount = 0
         send(.echo, anchor)
-        // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel takes.
+        // One channel a command (hiredis 0.14 miscounts several), all of them in as few writes as the kernel
+        // takes.
         for channel in channels where !refused.contains(channel) { send(.subscribe, channel) }
         send(.end, anchor)
         hasAskedForAll = true
@@ -173,7 +178,9 @@ package final class RedisSubscriber {
     /// A refusal concerns one channel, which is set aside; any other error the connection.
     private func answered(error message: String) {
         echo?.heard()
-        guard RefusedChannels.isRefusal(message), asked.first?.purpose == .subscribe, let entry = asked.refused() else {
+        guard RefusedChannels.isRefusal(message), asked.first?.purpose == .subscribe,
+            let entry = asked.refused()
+        else {
             return link.drop(reason: message, isRefusal: true)
         }
         completeUntil = entry.sentAt

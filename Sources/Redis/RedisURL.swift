@@ -25,7 +25,8 @@ package enum RedisURLError: Error, Equatable, CustomStringConvertible {
         case .blank: "it begins or ends with a blank or a line feed"
         case .credentials:
             "a % in the user or the password begins no escape of UTF-8: write % as %25, @ as %40, : as %3A, / as %2F"
-        case .slash: "a / in the user or the password is not escaped: write / as %2F, and ? as %3F, # as %23, @ as %40"
+        case .slash:
+            "a / in the user or the password is not escaped: write / as %2F, and ? as %3F, # as %23, @ as %40"
         case .host: "the host is missing or malformed"
         case .port: "the port is not a number from 1 to 65535 (a password stands in front of an @)"
         case .query: "there is a ? or # behind the host: the database is written as /N"
@@ -129,8 +130,8 @@ package struct RedisURL: Sendable, Equatable {
         return copy
     }
 
-    /// The same URL with the password of the sentinels themselves; nil or empty means no password, and without
-    /// sentinels it means nothing.
+    /// The same URL with the password of the sentinels themselves; nil or empty means no password, and
+    /// without sentinels it means nothing.
     package func withSentinelPassword(_ password: String?) -> RedisURL {
         guard let password, !password.isEmpty, case .master(var sentinels) = route else { return self }
         var copy = self
@@ -176,7 +177,8 @@ package struct RedisURL: Sendable, Equatable {
             if !addresses.contains(address) { addresses.append(address) }
         }
         // Sentinel allows letters, digits and `.-_` in a name; spaces would break its messages apart.
-        guard let name = percentDecoded(masterName), !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
+        guard let name = percentDecoded(masterName), !name.isEmpty,
+            name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
         else { throw .master }
         return Sentinels(addresses: addresses, masterName: name, password: nil)
     }
@@ -212,7 +214,8 @@ package struct RedisURL: Sendable, Equatable {
                 bytes.append(byte)
                 continue
             }
-            guard let high = rest.popFirst().flatMap(Ascii.hexValue), let low = rest.popFirst().flatMap(Ascii.hexValue)
+            guard let high = rest.popFirst().flatMap(Ascii.hexValue),
+                let low = rest.popFirst().flatMap(Ascii.hexValue)
             else { return nil }
             bytes.append(high << 4 | low)
         }
@@ -221,8 +224,8 @@ package struct RedisURL: Sendable, Equatable {
 }
 
 extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    /// The URL with `***` for the password; for the user, too, where it stands alone: it may be a password of
-    /// somebody who is used to redis-cli, which takes it for one.
+    /// The URL with `***` for the password; for the user, too, where it stands alone: it may be a password
+    /// of somebody who is used to redis-cli, which takes it for one.
     package var description: String {
         let credentials =
             switch (user, password) {

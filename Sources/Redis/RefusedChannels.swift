@@ -4,8 +4,9 @@ import EventLoop
 
 /// Sets refused channels aside, and says when one of them may be tried again.
 ///
-/// They come back one at a time, after a pause that doubles with each further refusal; where one is taken, the others
-/// follow at once. All of them are held channels, so their number is bounded by what the node's clients may ask for.
+/// They come back one at a time, after a pause that doubles with each further refusal; where one is taken,
+/// the others follow at once. All of them are held channels, so their number is bounded by what the node's
+/// clients may ask for.
 struct RefusedChannels {
     static let maximumPause = Duration.seconds(300)
     /// Below this many turns it is not worth while to look for those that are none any more.

@@ -3,12 +3,12 @@
 import EventLoop
 
 /// Watches the stream of one connection. Before a subscription each reply answers a command; behind it come
-/// confirmations, each of which was asked for, messages, and errors. The answers to a batch are taken out of the
-/// stream and counted here, without a reply object for each.
+/// confirmations, each of which was asked for, messages, and errors. The answers to a batch are taken out of
+/// the stream and counted here, without a reply object for each.
 ///
-/// hiredis 0.14 asserts the shape of what comes on a subscribed connection, and ends it for every error. So whatever
-/// it could not take is found here and ends the connection, and errors on a subscribed connection are taken out of the
-/// stream: they concern one channel, not the others.
+/// hiredis 0.14 asserts the shape of what comes on a subscribed connection, and ends it for every error. So
+/// whatever it could not take is found here and ends the connection, and errors on a subscribed connection
+/// are taken out of the stream: they concern one channel, not the others.
 struct ReplyGate {
     /// What stands behind the bytes that may pass.
     enum Finding: Equatable {
@@ -141,7 +141,8 @@ struct ReplyGate {
         return Verdict(passedBytes: 0, finding: finding, consumedBytes: consumedBytes)
     }
 
-    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) {
+    private mutating func look(at bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation)
+    {
         let isReply = !awaited.isEmpty
         if scanner.isBetweenReplies {
             guard isReply || isSubscribed else { throw .unasked }
@@ -159,8 +160,8 @@ struct ReplyGate {
         passedCount += 1
     }
 
-    /// An anchor stays subscribed, so no confirmation tells of zero subscriptions, where hiredis would take the
-    /// connection for an ordinary one.
+    /// An anchor stays subscribed, so no confirmation tells of zero subscriptions, where hiredis would take
+    /// the connection for an ordinary one.
     private mutating func checkPush(_ shape: RespScanner.Shape) throws(RespViolation) {
         guard shape.elementCount == ReplyGate.pushElementCount, shape.elementKinds[1] == .bulk else {
             throw .shape
@@ -201,7 +202,8 @@ struct ReplyGate {
 
     // MARK: The road
 
-    /// Skips messages that are there whole, which is nearly all that ever comes: the same rules, in fewer steps.
+    /// Skips messages that are there whole, which is nearly all that ever comes: the same rules, in fewer
+    /// steps.
     private mutating func skipMessages(_ bytes: UnsafeRawBufferPointer, _ index: inout Int) {
         while ReplyGate.isMessage(bytes, index) {
             var next = index + ReplyGate.messageStartBytes
@@ -209,13 +211,16 @@ struct ReplyGate {
                 next < bytes.count, bytes[next] == .bulk
             else { return }
             next += 1
-            guard ReplyGate.skipString(bytes, &next, maximumBytes: ReplyGate.maximumPushBytes) else { return }
+            guard ReplyGate.skipString(bytes, &next, maximumBytes: ReplyGate.maximumPushBytes) else {
+                return
+            }
             index = next
             passedCount += 1
         }
     }
 
-    /// Takes numbers that are there whole and are not negative, which is nearly all that ever comes to a batch.
+    /// Takes numbers that are there whole and are not negative, which is nearly all that ever comes to a
+    /// batch.
     private mutating func takeNumbers(
         _ bytes: UnsafeRawBufferPointer, _ index: inout Int, _ maximumCount: Int
     ) {

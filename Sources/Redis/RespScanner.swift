@@ -30,9 +30,9 @@ enum RespViolation: Error, Equatable {
     }
 }
 
-/// Finds the ends of replies in a stream that may be cut anywhere. It is never more lenient than hiredis' reader, so
-/// that both see the same replies: what passes here neither trips an assert of hiredis nor makes it allocate for
-/// elements or bytes that are only announced.
+/// Finds the ends of replies in a stream that may be cut anywhere. It is never more lenient than hiredis'
+/// reader, so that both see the same replies: what passes here neither trips an assert of hiredis nor makes
+/// it allocate for elements or bytes that are only announced.
 struct RespScanner {
     /// hiredis takes one level more.
     static let maximumDepth = 7
@@ -92,7 +92,8 @@ struct RespScanner {
     /// - Parameter index: where to go on; behind what was looked at when this returns.
     /// - Returns: whether a reply is complete, which `shape` describes.
     /// - Complexity: O(bytes of headers and lines).
-    mutating func scan(_ bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) -> Bool {
+    mutating func scan(_ bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) -> Bool
+    {
         while index < bytes.count {
             let byte = bytes[index]
             switch step {
@@ -143,7 +144,8 @@ struct RespScanner {
         }
     }
 
-    /// The place of the present item among the elements of the outermost array, if it is one of the first three.
+    /// The place of the present item among the elements of the outermost array, if it is one of the first
+    /// three.
     private var position: Int? {
         guard depth == 1 else { return nil }
         let position = shape.elementCount - missingElements[0]

@@ -2,9 +2,10 @@
 
 import EventLoop
 
-/// Subscription commands on their way, oldest first. Redis answers them in their order, which tells two things that
-/// no answer says: which channel an error is about, as it is the oldest one without an answer; and until when nothing
-/// is missing, as all that was published before an answered command was sent has come before the answer.
+/// Subscription commands on their way, oldest first. Redis answers them in their order, which tells two
+/// things that no answer says: which channel an error is about, as it is the oldest one without an answer;
+/// and until when nothing is missing, as all that was published before an answered command was sent has come
+/// before the answer.
 struct SubscriptionQueue {
     enum Purpose {
         case subscribe, unsubscribe
@@ -35,15 +36,17 @@ struct SubscriptionQueue {
     ///
     /// - Complexity: O(1) amortised where answers come in the order of the commands.
     mutating func answered(_ channel: RedisArgument, isSubscribed: Bool) -> Entry? {
-        let index = entries.firstIndex { ($0.purpose != .unsubscribe) == isSubscribed && $0.channel == channel }
+        let index = entries.firstIndex {
+            ($0.purpose != .unsubscribe) == isSubscribed && $0.channel == channel
+        }
         guard let index else { return nil }
         // Those before it will have no answer any more.
         for _ in 0..<index { entries.takeFirst() }
         return entries.takeFirst()
     }
 
-    /// Redis has answered the oldest command with an error, which says no channel; returns the command, if there is
-    /// one.
+    /// Redis has answered the oldest command with an error, which says no channel; returns the command, if
+    /// there is one.
     mutating func refused() -> Entry? { entries.takeFirst() }
 
     mutating func removeAll() { entries.removeAll() }

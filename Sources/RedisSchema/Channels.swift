@@ -19,9 +19,9 @@ package struct Channels: Sendable {
     /// Whether a text may be the prefix of all names: empty, or of the same characters as an identity.
     ///
     /// With the prefix `room:x:` every name would be a room of an installation without a prefix: a client
-    /// there that joins `x:gateway:n1` would receive tokens. No other prefix makes names of the two the same,
-    /// because neither a node's id nor a token nor a reply's id can have a colon, and every name of ours has
-    /// one after its prefix.
+    /// there that joins `x:gateway:n1` would receive tokens. No other prefix makes names of the two the
+    /// same, because neither a node's id nor a token nor a reply's id can have a colon, and every name of
+    /// ours has one after its prefix.
     package static func isPrefix(_ text: String) -> Bool {
         text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil)
             && !text.utf8.starts(with: "room:".utf8)

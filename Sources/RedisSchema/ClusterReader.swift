@@ -21,7 +21,8 @@ package final class ClusterReader {
         self.send = send
     }
 
-    /// Reads the present reports, in the order of the nodes' ids. A node that is listed and has no report is gone.
+    /// Reads the present reports, in the order of the nodes' ids. A node that is listed and has no report is
+    /// gone.
     ///
     /// - Parameter onDone: called once, perhaps before this returns.
     package func read(onDone: @escaping (Outcome) -> Void) {

@@ -25,8 +25,8 @@ package struct NodeReport: Equatable, Sendable {
     private static let maximumBoundCount = 64
 
     package var id: String
-    /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the one
-    /// by which it reaches Redis, or its host name.
+    /// `host:port` for clients, as the node has bound it; where that is every address of its machine, the
+    /// one by which it reaches Redis, or its host name.
     package var address = ""
     package var version = ""
     /// Unix time in milliseconds by the node's clock: to show, and to tell one start of a node from another.
@@ -51,7 +51,8 @@ package struct NodeReport: Equatable, Sendable {
     package var handshakes: UInt64 = 0
     /// Handshakes refused.
     package var rejected: UInt64 = 0
-    /// Connections that have ended, by close code (`peer`: the client closed; `lost`: without a Close frame).
+    /// Connections that have ended, by close code (`peer`: the client closed; `lost`: without a Close
+    /// frame).
     package var closes: [Closes] = []
     /// How many messages took at most each of `publishToFlushBounds` from Redis to the last client's write,
     /// cumulative, and all of them at the end: one number more than there are bounds.
@@ -111,7 +112,8 @@ package struct NodeReport: Equatable, Sendable {
             ("connectionsLimit", "\(connectionsLimit)"), ("rooms", "\(rooms)"), ("received", "\(received)"),
             ("delivered", "\(delivered)"), ("writtenBytes", "\(writtenBytes)"),
             ("queueBytes", "\(queueBytes)"),
-            ("tokensIssued", "\(tokensIssued)"), ("handshakes", "\(handshakes)"), ("rejected", "\(rejected)"),
+            ("tokensIssued", "\(tokensIssued)"), ("handshakes", "\(handshakes)"),
+            ("rejected", "\(rejected)"),
             ("closes", closes.map { "\($0.reason)=\($0.count)" }.joined(separator: ",")),
             ("publishToFlush", publishToFlush.map { "\($0)" }.joined(separator: ",")),
             ("redisReconnects", "\(redisReconnects)"), ("memory", "\(memoryBytes)"),
@@ -121,8 +123,8 @@ package struct NodeReport: Equatable, Sendable {
     /// Reads a reply of HGETALL: names and values in turn. What is missing or has another form is zero or
     /// empty, so that nodes of several versions can be looked at together.
     ///
-    /// - Returns: nil if the hash is not that of a running node: it is gone, or only a worker's rooms are left
-    ///   of it.
+    /// - Returns: nil if the hash is not that of a running node: it is gone, or only a worker's rooms are
+    ///   left of it.
     /// - Complexity: O(bytes).
     package init?(id: String, hash: [[UInt8]]) {
         self.init(id: id)

@@ -11,11 +11,11 @@ package struct Revocation: Equatable, Sendable {
     /// Why Redis did not tell the node: the record is gone all the same.
     package let refusal: String?
 
-    /// Deletes the record and tells the node, in one step: a connection that begins later finds no record, and one that
-    /// began before is the one that the node is told of.
+    /// Deletes the record and tells the node, in one step: a connection that begins later finds no record,
+    /// and one that began before is the one that the node is told of.
     ///
-    /// Replies with nothing if there is no record; otherwise with 1, the node if there is one, and what PUBLISH has
-    /// said. ARGV: control channel prefix, the message (see `RevocationMessage`).
+    /// Replies with nothing if there is no record; otherwise with 1, the node if there is one, and what
+    /// PUBLISH has said. ARGV: control channel prefix, the message (see `RevocationMessage`).
     private static let script = """
         local node = redis.call('HGET', KEYS[1], 'node')
         if redis.call('DEL', KEYS[1]) == 0 then return {} end

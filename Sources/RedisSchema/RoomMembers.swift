@@ -62,8 +62,8 @@ package struct RoomMembers: Equatable, Sendable {
 ///     rooms <worker> LF   followed by lines of RoomMembers
 ///     end <worker> <workers of the node> <rooms of this worker>
 ///
-/// The asker subscribes the reply channel first, has everything once each worker's end has come, and adds the
-/// rooms up: the members of a room may be spread over workers and nodes.
+/// The asker subscribes the reply channel first, has everything once each worker's end has come, and adds
+/// the rooms up: the members of a room may be spread over workers and nodes.
 package enum RoomListMessage: Equatable, Sendable {
     /// The most bytes of a chunk.
     package static let maximumChunkBytes = 64 << 10
@@ -108,7 +108,8 @@ package enum RoomListMessage: Equatable, Sendable {
     }
 }
 
-/// The last part of a reply channel: 1 to 64 characters of `A-Z a-z 0-9 - _`. The asker chooses it at random.
+/// The last part of a reply channel: 1 to 64 characters of `A-Z a-z 0-9 - _`. The asker chooses it at
+/// random.
 package struct ReplyId: Hashable, Sendable, CustomStringConvertible {
     package let description: String
 

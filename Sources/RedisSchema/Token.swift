@@ -1,8 +1,9 @@
-// The push token: 18 random bytes as 24 characters of base64url (RFC 4648 5), which need no padding and stand
-// in a query string as they are. Held inline: a node looks tokens up on each heartbeat.
+// The push token: 18 random bytes as 24 characters of base64url (RFC 4648 5), which need no padding and
+// stand in a query string as they are. Held inline: a node looks tokens up on each heartbeat.
 
 /// A token of the form that the gateway mints. Having the form does not make it registered.
-package struct Token: ByteParsable, Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible,
+package struct Token: ByteParsable, Hashable, Sendable, CustomStringConvertible,
+    CustomDebugStringConvertible,
     CustomReflectable
 {
     /// Characters, and bytes, of a token.

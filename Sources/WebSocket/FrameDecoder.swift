@@ -181,7 +181,8 @@ package struct FrameDecoder {
     }
 
     /// Takes up to `remainingBytes` off the input, unmasked.
-    private mutating func takePayload(_ input: inout UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer {
+    private mutating func takePayload(_ input: inout UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer
+    {
         let taken = UnsafeMutableRawBufferPointer(rebasing: input.prefix(remainingBytes))
         input = UnsafeMutableRawBufferPointer(rebasing: input.dropFirst(taken.count))
         remainingBytes -= taken.count

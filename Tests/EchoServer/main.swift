@@ -13,7 +13,8 @@ func fail(_ message: String) -> Never {
 
 func serve(_ endpoint: Endpoint) throws(SystemError) {
     let loop = try EventLoop()
-    let listening = try ListeningSocket(host: endpoint.host, port: UInt16(endpoint.port), sharing: .exclusive)
+    let listening = try ListeningSocket(
+        host: endpoint.host, port: UInt16(endpoint.port), sharing: .exclusive)
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 64)
     var connections: [ObjectIdentifier: EchoConnection] = [:]
     let listener = Listener(

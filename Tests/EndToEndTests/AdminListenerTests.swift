@@ -31,10 +31,13 @@ import Testing
                 #expect(head.hasPrefix("HTTP/1.1 200 OK\r\n") && head.hasSuffix("\r\n\r\n"))
                 #expect(head.components(separatedBy: "\r\n\r\n").count == 2)
                 // Numbers grow between the two.
-                if path != "/metrics" { #expect(head.contains("\r\nContent-Length: \(asGet.body.utf8.count)\r\n")) }
+                if path != "/metrics" {
+                    #expect(head.contains("\r\nContent-Length: \(asGet.body.utf8.count)\r\n"))
+                }
                 #expect(asGet.headers["cache-control"] == "no-store")
                 #expect(asGet.headers["date"] != nil)
-                let refused = try await cluster.driver.request(cluster.node.adminPort, path, method: "DELETE")
+                let refused = try await cluster.driver.request(
+                    cluster.node.adminPort, path, method: "DELETE")
                 #expect(refused.status == 405)
                 #expect(refused.headers["allow"] == "GET, HEAD")
                 try await raw.close()
@@ -50,7 +53,9 @@ import Testing
                 try await cluster.driver.request(node.adminPort, path, headers: ["Host": host]).status
             }
             for path in Self.paths + ["/console/", "/console/api/cluster"] {
-                for host in ["127.0.0.1:\(node.adminPort)", "localhost", "gateway:9090", "Node.Example", "[::1]:9090"] {
+                for host in [
+                    "127.0.0.1:\(node.adminPort)", "localhost", "gateway:9090", "Node.Example", "[::1]:9090",
+                ] {
                     #expect(try await status(path, host) == 200, "\(host)")
                 }
                 for host in ["evil.example", "evil.example:\(node.adminPort)", "gateway.evil.example"] {
@@ -82,7 +87,9 @@ import Testing
             #expect(limited?.data == "Too many wrong keys")
             // Whoever shows none guesses nothing.
             #expect(try await ask(node, key: nil).status == 401)
-            try await eventually("the key is looked at again") { try await ask(node, key: Self.key).status == 200 }
+            try await eventually("the key is looked at again") {
+                try await ask(node, key: Self.key).status == 200
+            }
             let lineCount = node.child.errorOutput.components(separatedBy: "admin key refused").count - 1
             #expect(lineCount < statuses.count, "one line a second")
         }
@@ -107,12 +114,14 @@ import Testing
                 let interim = String(decoding: try await raw.receive(until: "\r\n\r\n").bytes, as: UTF8.self)
                 #expect(interim == "HTTP/1.1 100 Continue\r\n\r\n")
                 try await raw.send(body)
-                let final = String(decoding: try await raw.receive(until: #"{"nodes":0}"#).bytes, as: UTF8.self)
+                let final = String(
+                    decoding: try await raw.receive(until: #"{"nodes":0}"#).bytes, as: UTF8.self)
                 #expect(final.hasPrefix("HTTP/1.1 200 OK\r\n"))
             }
             // A body that is too long is refused before it is sent.
             let tooLong = requestText(
-                "/console/api/publish", method: "POST", headers: ["Content-Length": "99999", "Expect": "100-continue"])
+                "/console/api/publish", method: "POST",
+                headers: ["Content-Length": "99999", "Expect": "100-continue"])
             try await raw.send(tooLong)
             let refusal = try await raw.receive()
             #expect(String(decoding: refusal.bytes, as: UTF8.self).hasPrefix("HTTP/1.1 413 "))

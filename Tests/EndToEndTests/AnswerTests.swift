@@ -1,4 +1,5 @@
-// What every answer carries beside its body: what a page of another origin may read, and why a request was refused.
+// What every answer carries beside its body: what a page of another origin may read, and why a request was
+// refused.
 import Foundation
 import Testing
 
@@ -11,7 +12,9 @@ struct AnswerTests {
         return try await cluster.driver.exchange(cluster.node.port, text, patience: .patience)
     }
 
-    private func expectReadable(_ answer: Answer, _ status: Int, sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expectReadable(
+        _ answer: Answer, _ status: Int, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         #expect(answer.status == status, sourceLocation: sourceLocation)
         #expect(answer.headers["access-control-allow-origin"] == "*", sourceLocation: sourceLocation)
         #expect(
@@ -19,7 +22,9 @@ struct AnswerTests {
             sourceLocation: sourceLocation)
     }
 
-    private func expectDetail(_ answer: Answer, _ part: String, sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expectDetail(
+        _ answer: Answer, _ part: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         let detail = answer.headers["roomcast-detail"] ?? ""
         #expect(detail.contains(part), "\(detail)", sourceLocation: sourceLocation)
         #expect((1...256).contains(detail.utf8.count), sourceLocation: sourceLocation)
@@ -38,7 +43,8 @@ struct AnswerTests {
                 try await cluster.driver.request(node.port, target, method: "POST", headers: posted), 405)
         }
         let long = Self.origin.merging(["Content-Length": "65537"]) { $1 }
-        expectReadable(try await answer(requestText("/heartbeat", method: "POST", headers: long)).answers[0], 413)
+        expectReadable(
+            try await answer(requestText("/heartbeat", method: "POST", headers: long)).answers[0], 413)
         let padding = Self.origin.merging(["X": String(repeating: "x", count: 9000)]) { $1 }
         expectReadable(try await answer(requestText("/heartbeat", headers: padding)).answers[0], 431)
         expectReadable(try await answer("GET /heartbeat HTTP/1.1\r\nHost a\r\n\r\n").answers[0], 400)
@@ -74,9 +80,12 @@ struct AnswerTests {
         let asking = Self.origin.merging([
             "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "baggage,sentry-trace",
         ]) { $1 }
-        let answer = try await cluster.driver.request(cluster.node.port, target, method: "OPTIONS", headers: asking)
+        let answer = try await cluster.driver.request(
+            cluster.node.port, target, method: "OPTIONS", headers: asking)
         expectReadable(answer, 204)
-        #expect(answer.headers["access-control-allow-headers"] == "Authorization, Content-Type, baggage, sentry-trace")
+        #expect(
+            answer.headers["access-control-allow-headers"]
+                == "Authorization, Content-Type, baggage, sentry-trace")
         #expect(answer.headers["vary"]?.contains("Access-Control-Request-Headers") == true)
     }
 
@@ -86,11 +95,13 @@ struct AnswerTests {
         arguments: [
             (["Upgrade": ""], "proxy_set_header Upgrade $http_upgrade"), (["Upgrade": "h2c"], "Upgrade"),
             (["Connection": "keep-alive"], "proxy_set_header Connection upgrade"),
-            (["Sec-WebSocket-Version": "8"], "Sec-WebSocket-Version"), (["Sec-WebSocket-Key": ""], "Sec-WebSocket-Key"),
+            (["Sec-WebSocket-Version": "8"], "Sec-WebSocket-Version"),
+            (["Sec-WebSocket-Key": ""], "Sec-WebSocket-Key"),
         ] as [([String: String], String)])
     func handshakeSaysWhichOfItsChecksFailed(changes: [String: String], detail: String) async throws {
         let cluster = try Cluster.current
-        let answer = try await cluster.node.get("/ws?token=a&roomIds=b", headers: handshakeHeaders(replacing: changes))
+        let answer = try await cluster.node.get(
+            "/ws?token=a&roomIds=b", headers: handshakeHeaders(replacing: changes))
         #expect(answer.status == 400)
         #expect(answer.body == #"{"data":"Invalid WebSocket handshake"}"#)
         expectDetail(answer, detail)
@@ -110,7 +121,8 @@ struct AnswerTests {
             ("/get/token?isLogin=1", 400, "isLogin"), ("/get/token?isLogin=true", 400, "userId"),
             ("/get/token?isLogin=true&userId=%zz", 400, "parameter userId has a % without"),
             ("/get/token?isLogin=true&userId=a&Rooms=x", 400, "rooms"), ("/heartbeat", 500, "no token"),
-            ("/heartbeat?token=x", 500, "form"), ("/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", 500, "unknown"),
+            ("/heartbeat?token=x", 500, "form"),
+            ("/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", 500, "unknown"),
             ("/heartbeat?token=a&token=a", 400, "parameter token is given more than once"),
             ("/nowhere", 404, "/get/token, /heartbeat and /ws"),
         ] as [(String, Int, String)])
@@ -131,7 +143,9 @@ struct AnswerTests {
             ("?token=x&token=x&roomIds=a", 400, "Invalid request parameters", "token"),
             ("?token=x&roomIds=a&roomIds=b", 400, "Invalid request parameters", "roomIds"),
         ] as [(String, Int, String, String)])
-    func refusedHandshakeClosesAndSaysWhy(query: String, status: Int, message: String, detail: String) async throws {
+    func refusedHandshakeClosesAndSaysWhy(query: String, status: Int, message: String, detail: String)
+        async throws
+    {
         let exchange = try await answer(requestText("/ws\(query)", headers: handshakeHeaders()))
         #expect(exchange.answers[0].status == status)
         #expect(exchange.answers[0].body == #"{"data":"\#(message)"}"#)
@@ -182,7 +196,9 @@ struct AnswerTests {
         #expect(try await node.get("/heartbeat", headers: bearer(token)).body == "{}")
         #expect(try await node.get("/heartbeat?token=", headers: bearer(token)).status == 200)
         #expect(try await node.get("/heartbeat?token=\(token)", headers: bearer(token)).status == 200)
-        #expect(try await node.get("/heartbeat?token=\(token)", headers: ["Authorization": "Basic eDp5"]).status == 200)
+        #expect(
+            try await node.get("/heartbeat?token=\(token)", headers: ["Authorization": "Basic eDp5"]).status
+                == 200)
         #expect(try await node.get("/heartbeat", headers: bearer("x")).body == #"{"data":"token error"}"#)
         #expect(try await node.get("/heartbeat", headers: ["Authorization": "Basic eDp5"]).status == 500)
         for target in ["/heartbeat?token=\(other)", "/heartbeat?token=x"] {
@@ -243,14 +259,19 @@ struct AnswerTests {
             try await cluster.redis.publish(room: room, "1")
             #expect(try await client.next() == .text("1"))
             let lines = {
-                cluster.node.child.errorOutput.split(separator: "\n").filter { $0.contains("control message") }
+                cluster.node.child.errorOutput.split(separator: "\n").filter {
+                    $0.contains("control message")
+                }
             }
             try await eventually("one is told") { !lines().isEmpty }
             #expect(lines().count < 50)
             #expect(lines()[0].contains("unknown control message bytes="))
             #expect(!cluster.node.child.errorOutput.contains("secret"))
             #expect(!cluster.node.child.errorOutput.utf8.contains(0x1B))
-            #expect(!cluster.node.child.errorOutput.unicodeScalars.contains { [0x9B, 0x202E].contains($0.value) })
+            #expect(
+                !cluster.node.child.errorOutput.unicodeScalars.contains {
+                    [0x9B, 0x202E].contains($0.value)
+                })
         }
     }
 }
@@ -269,9 +290,13 @@ struct AnswerTests {
                 #expect(read.headers["access-control-allow-origin"] == origin)
                 #expect(read.headers["vary"] == "Origin")
             }
-            for origin in ["https://example.com", "http://a.example.com", "capacitor://other", "https://evil.example"] {
+            for origin in [
+                "https://example.com", "http://a.example.com", "capacitor://other", "https://evil.example",
+            ] {
                 let query = "token=\(try await cluster.node.token())&roomIds=a"
-                guard case .refused(let answer) = try await cluster.node.handshake(query, headers: ["Origin": origin])
+                guard
+                    case .refused(let answer) = try await cluster.node.handshake(
+                        query, headers: ["Origin": origin])
                 else {
                     Issue.record("\(origin) was let in")
                     continue

@@ -1,4 +1,5 @@
-// docs/api says what the gateways do: valid documents, and every answer and frame in them is given by a real node.
+// docs/api says what the gateways do: valid documents, and every answer and frame in them is given by a real
+// node.
 import Foundation
 import Testing
 
@@ -17,7 +18,8 @@ import Testing
                 url: "redis://127.0.0.1:1", awaitReady: false)
             let full = try await GatewayNode(
                 driver, id: "full", redis: cluster.redis, options: ["--maximum-connections", "1"])
-            let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/api_description.py").path
+            let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/api_description.py")
+                .path
             let directory = Installation.root.appending(path: "docs/api").path
             let ports = [cluster.node.port, guarded.port, cutOff.port, full.port, cluster.redis.port]
             let ended = try await driver.run(

@@ -5,8 +5,8 @@ import Testing
 @Suite struct BrowserClientTests {
     private static let lobby: [String: JSON] = ["rooms": ["lobby"], "userId": "ada"]
 
-    /// The page beats after 4.2 to 5 s, as if the timeout were these 6 s. The nodes have more patience with a machine
-    /// that is slow.
+    /// The page beats after 4.2 to 5 s, as if the timeout were these 6 s. The nodes have more patience with
+    /// a machine that is slow.
     private static let shortLobby = lobby.merging(["heartbeatTimeoutMs": 6000]) { own, _ in own }
 
     @Test func noticesComeInOrderAndGoOnAfterTheNodeIsKilled() async throws {
@@ -58,9 +58,12 @@ import Testing
     /// Beats that come within this test are not due: the timeout is that of the nodes.
     @Test func wakingPagesBeatAtOnceAndANewNetworkIsANewConnection() async throws {
         try await ClientEdge.with { edge in
-            let page = try await edge.client(Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { own, _ in own })
+            let page = try await edge.client(
+                Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { own, _ in own })
             _ = try await edge.page()
-            try await eventually("hidden") { try await page.evaluate("document.visibilityState") == "hidden" }
+            try await eventually("hidden") {
+                try await page.evaluate("document.visibilityState") == "hidden"
+            }
             #expect(try await page.seen()["beats"] == 0)
             try await page.show()
             try await page.expect("a beat because it is seen again") { $0["beats"] == 1 }
@@ -166,14 +169,17 @@ import Testing
         let times = try await notices.stop()
         let last = times.count - 1
         let seen = try await page.expect("the last notice") { $0.noticeNumbers.last == last }
-        let missing = Set(times.indices).subtracting(seen.noticeNumbers).filter { $0 > seen.noticeNumbers[0] }
+        let missing = Set(times.indices).subtracting(seen.noticeNumbers).filter {
+            $0 > seen.noticeNumbers[0]
+        }
         let (first, end) = (try #require(missing.min()), try #require(missing.max()))
         let silence = (times[end].sent - times[first].answered) / .milliseconds(1)
         #expect(silence > 1000, "or nothing is proved")
         #expect(told >= silence, "\(told) ms were told, and \(silence) ms are missing")
     }
 
-    /// An ingress that has lost its way says all sorts of things, at every place where a gateway would answer.
+    /// An ingress that has lost its way says all sorts of things, at every place where a gateway would
+    /// answer.
     @Test(arguments: [404, 403, 401, 429])
     func pagesOfAnIngressEndNoClient(status: Int) async throws {
         try await ClientEdge.with { edge in
@@ -258,17 +264,22 @@ import Testing
         }
     }
 
-    /// A token of the gateway's own would be minted for anybody, so the client ends; a backend can be asked. The one
-    /// beats never: its node finds the end of its token when it should have.
+    /// A token of the gateway's own would be minted for anybody, so the client ends; a backend can be asked.
+    /// The one beats never: its node finds the end of its token when it should have.
     @Test func revokedClientEndsUnlessItsBackendGivesAnotherToken() async throws {
         try await ClientEdge.with(options: ["--heartbeat-timeout", "30s"]) { edge in
-            let own = try await edge.client(Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { _, new in new })
+            let own = try await edge.client(
+                Self.lobby.merging(["heartbeatTimeoutMs": 600_000]) { _, new in new })
             let tokens = [try await edge.cluster.node.token(), try await edge.cluster.node.token()]
-            let backend: [String: JSON] = ["tokens": .array(tokens.map(JSON.string)), "tokenIn": "subprotocol"]
+            let backend: [String: JSON] = [
+                "tokens": .array(tokens.map(JSON.string)), "tokenIn": "subprotocol",
+            ]
             let asking = try await edge.client(Self.shortLobby.merging(backend) { _, new in new })
             let minted = try #require(try await own.seen()["tokens"][0].string)
             try await edge.cluster.redis.command("DEL", .string("client:\(minted)"))
-            let publisher = [try Installation.binary("publisher"), "revoke", "--redis", edge.cluster.redis.url]
+            let publisher = [
+                try Installation.binary("publisher"), "revoke", "--redis", edge.cluster.redis.url,
+            ]
             #expect(try await edge.cluster.driver.run(publisher + ["--token", tokens[0]]).code == 0)
             let seen = try await asking.expect("connected again") {
                 $0["status"] == "open" && $0["counts"]["reconnects"] == 1
@@ -281,10 +292,12 @@ import Testing
         }
     }
 
-    /// The page is of another origin: the browser asks by a preflight whether it may show the token in a header.
+    /// The page is of another origin: the browser asks by a preflight whether it may show the token in a
+    /// header.
     @Test func tokenOfASubprotocolStandsInNoURL() async throws {
         try await ClientEdge.with { edge in
-            let page = try await edge.client(Self.shortLobby.merging(["tokenIn": "subprotocol"]) { own, _ in own })
+            let page = try await edge.client(
+                Self.shortLobby.merging(["tokenIn": "subprotocol"]) { own, _ in own })
             let token = try #require(try await page.seen()["tokens"][0].string)
             let seen = try await page.expect("beats go on") { $0["beats"].int ?? 0 >= 3 }
             #expect(seen["status"] == "open" && seen["counts"]["reconnects"] == 0, "\(seen["statuses"])")
@@ -328,7 +341,8 @@ import Testing
                 try await redis.publish(room: "ü +&%", #"{"type":"notice","data":{"n":\#(number)}}"#)
             }
             try await redis.publish(room: "lobby", #"{"type":"gap","data":{"rooms":["lobby"],"ms":1234}}"#)
-            try await redis.publish(room: "lobby", #"{"type":"gap","data":{"n":4,"rooms":["lobby"],"ms":1234}}"#)
+            try await redis.publish(
+                room: "lobby", #"{"type":"gap","data":{"n":4,"rooms":["lobby"],"ms":1234}}"#)
             let seen = try await page.expect("four notices") { $0.noticeNumbers == [1, 2, 3, 4] }
             #expect(seen["errors"] == ["Error: thrown", "Error: rejected"])
             #expect(seen["gaps"] == [["rooms": ["lobby"], "ms": 1234, "source": "server"]])

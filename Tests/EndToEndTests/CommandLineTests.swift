@@ -144,8 +144,10 @@ import Testing
             let six = try #require(port)
             var token: String?
             try await eventually("it issues tokens") {
-                token = try await cluster.driver.request(six, "/get/token?isLogin=true&userId=a", host: "::1")
-                    .data
+                token = try await cluster.driver.request(
+                    six, "/get/token?isLogin=true&userId=a", host: "::1"
+                )
+                .data
                 return token?.count == 24 || token?.count == 32
             }
             let issued = try #require(token)

@@ -8,7 +8,8 @@ import Testing
 
     /// A POST as the page sends it; `fields` are further ones, or others.
     private func post(
-        _ node: GatewayNode, _ action: String, _ body: String, key: String? = key, _ fields: [String: String] = [:]
+        _ node: GatewayNode, _ action: String, _ body: String, key: String? = key,
+        _ fields: [String: String] = [:]
     ) async throws -> Answer {
         var headers = ["Content-Type": "application/json", "Content-Length": "\(body.utf8.count)"]
         if let key { headers["Authorization"] = "Bearer \(key)" }
@@ -24,24 +25,29 @@ import Testing
             #expect(page.status == 200)
             #expect(page.headers["content-type"] == "text/html; charset=utf-8")
             let policy = try #require(page.headers["content-security-policy"])
-            for part in ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"] {
+            for part in [
+                "default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'",
+            ] {
                 #expect(policy.contains(part))
             }
             #expect(!policy.contains("unsafe"))
             #expect(page.headers["x-content-type-options"] == "nosniff")
             #expect(page.headers["referrer-policy"] == "no-referrer")
             let tag = try #require(page.headers["etag"])
-            let again = try await cluster.driver.request(port, "/console/", headers: ["If-None-Match": "\"a\", \(tag)"])
+            let again = try await cluster.driver.request(
+                port, "/console/", headers: ["If-None-Match": "\"a\", \(tag)"])
             #expect(again.status == 304)
             #expect(again.body.isEmpty)
-            let other = try await cluster.driver.request(port, "/console/", headers: ["If-None-Match": "\"a\""])
+            let other = try await cluster.driver.request(
+                port, "/console/", headers: ["If-None-Match": "\"a\""])
             #expect(other.status == 200)
             let moved = try await cluster.driver.request(port, "/console")
             #expect(moved.status == 308)
             #expect(moved.headers["location"] == "/console/")
             #expect(try await cluster.driver.request(port, "/console/nothing").status == 404)
             #expect(try await cluster.driver.request(port, "/console/", method: "POST").status == 405)
-            #expect(try await cluster.driver.request(port, "/console/api/publish").headers["allow"] == "POST")
+            #expect(
+                try await cluster.driver.request(port, "/console/api/publish").headers["allow"] == "POST")
             #expect(try await cluster.node.get("/console/").status == 404, "clients have no console")
         }
     }
@@ -60,21 +66,24 @@ import Testing
             let room = cluster.room()
             _ = try await cluster.nodes[1].connect(room)
             try await eventually("the first node tells of the second's client") {
-                let answer = try await cluster.driver.request(cluster.nodes[0].adminPort, "/console/api/cluster")
+                let answer = try await cluster.driver.request(
+                    cluster.nodes[0].adminPort, "/console/api/cluster")
                 let nodes = JSON(parsing: answer.body)?["nodes"].array ?? []
                 return nodes.map { $0["id"].string } == ["node-1", "node-2"] && nodes[1]["connections"] == 1
                     && nodes[1]["topRooms"][0]["room"].string == room
             }
             try await cluster.redis.stop()
             try await eventually("it tells of itself alone") {
-                let answer = try await cluster.driver.request(cluster.nodes[0].adminPort, "/console/api/cluster")
+                let answer = try await cluster.driver.request(
+                    cluster.nodes[0].adminPort, "/console/api/cluster")
                 let told = try #require(JSON(parsing: answer.body))
                 return answer.status == 200 && told["redis"].string != nil && told["nodes"].array?.count == 1
                     && told["nodes"][0]["id"] == "node-1"
             }
             _ = try await cluster.redis.restart()
             try await eventually("it tells of both again") {
-                let answer = try await cluster.driver.request(cluster.nodes[0].adminPort, "/console/api/cluster")
+                let answer = try await cluster.driver.request(
+                    cluster.nodes[0].adminPort, "/console/api/cluster")
                 return JSON(parsing: answer.body)?["nodes"].array?.count == 2
             }
         }
@@ -105,7 +114,8 @@ import Testing
             let room = cluster.room()
             let client = try await cluster.node.connect(room)
             for key in [nil, Self.key] {
-                let answer = try await post(cluster.node, "publish", #"{"room":"\#(room)","data":1}"#, key: key)
+                let answer = try await post(
+                    cluster.node, "publish", #"{"room":"\#(room)","data":1}"#, key: key)
                 #expect(answer.status == 403)
                 #expect(answer.data?.contains("--admin-key") == true)
             }
@@ -152,17 +162,22 @@ import Testing
     @Test func everyAnswerOfTheListenerSaysWhatItIs() async throws {
         try await Cluster.with(environment: Self.keyed) { cluster in
             let (driver, port) = (cluster.driver, cluster.node.adminPort)
-            let own = try #require(JSON(parsing: try await post(cluster.node, "admit", "{}").body)?["token"].string)
+            let own = try #require(
+                JSON(parsing: try await post(cluster.node, "admit", "{}").body)?["token"].string)
             for (target, method, headers) in [
-                ("/healthz", "GET", [:]), ("/readyz", "GET", [:]), ("/metrics", "GET", [:]), ("/nowhere", "GET", [:]),
-                ("/metrics", "POST", ["Content-Length": "0"]), ("/console", "GET", [:]), ("/console/", "GET", [:]),
+                ("/healthz", "GET", [:]), ("/readyz", "GET", [:]), ("/metrics", "GET", [:]),
+                ("/nowhere", "GET", [:]),
+                ("/metrics", "POST", ["Content-Length": "0"]), ("/console", "GET", [:]),
+                ("/console/", "GET", [:]),
                 ("/console/api/cluster", "GET", [:]), ("/console/nothing", "GET", [:]),
                 ("/console/api/publish", "GET", [:]),
                 ("/healthz", "GET", ["X": String(repeating: "x", count: 9000)]),
                 ("/console/api/watch?token=\(own)", "GET", handshakeHeaders()),
             ] as [(String, String, [String: String])] {
                 let answer = try await driver.request(port, target, method: method, headers: headers)
-                #expect(answer.headers["x-content-type-options"] == "nosniff", "\(method) \(target): \(answer.status)")
+                #expect(
+                    answer.headers["x-content-type-options"] == "nosniff",
+                    "\(method) \(target): \(answer.status)")
             }
         }
     }
@@ -180,7 +195,9 @@ import Testing
             #expect(try await post(node, "publish", good, ["Origin": "http://evil.example"]).status == 403)
             #expect(try await post(node, "publish", good, ["Sec-Fetch-Site": "cross-site"]).status == 403)
             #expect(try await post(node, "publish", good, ["Origin": "http://localhost"]).status == 200)
-            for body in ["", "{}", "x", #"{"room":"","data":1}"#, #"{"room":"a"}"#, #"{"room":"a","data":}"#] {
+            for body in [
+                "", "{}", "x", #"{"room":"","data":1}"#, #"{"room":"a"}"#, #"{"room":"a","data":}"#,
+            ] {
                 #expect(try await post(node, "publish", body).status == 400, "\(body)")
             }
             let long = #"{"room":"a","data":"\#(String(repeating: "x", count: 64 << 10))"}"#
@@ -220,7 +237,8 @@ import Testing
             let head = requestText(
                 "/console/api/publish", method: "POST",
                 headers: [
-                    "Content-Type": "application/json", "Content-Length": "20", "Authorization": "Bearer \(Self.key)",
+                    "Content-Type": "application/json", "Content-Length": "20",
+                    "Authorization": "Bearer \(Self.key)",
                 ])
             let exchange = try await cluster.driver.exchange(
                 cluster.node.adminPort, head + "{", patience: .patience)
@@ -236,14 +254,16 @@ import Testing
             let client = try await cluster.nodes[1].connect(room, token: token)
             let admitted = try await post(cluster.nodes[0], "admit", "{}")
             let own = try #require(JSON(parsing: admitted.body)?["token"].string)
-            let address = "ws://127.0.0.1:\(cluster.nodes[0].adminPort)/console/api/watch?token=\(own)&roomIds=\(room)"
+            let address =
+                "ws://127.0.0.1:\(cluster.nodes[0].adminPort)/console/api/watch?token=\(own)&roomIds=\(room)"
             guard case .open(let watcher) = try await cluster.driver.handshake(address) else {
                 Issue.record("the watch was refused")
                 return
             }
             #expect(try await cluster.redis.hash("client:\(own)")["rooms"] == room)
             #expect(try await post(cluster.nodes[0], "beat", #"{"token":"\#(own)"}"#).status == 200)
-            let published = try await post(cluster.nodes[0], "publish", #"{"room":"\#(room)","data":{"n":1}}"#)
+            let published = try await post(
+                cluster.nodes[0], "publish", #"{"room":"\#(room)","data":{"n":1}}"#)
             #expect(published.body == #"{"nodes":2}"#)
             for one in [client, watcher] {
                 #expect(try await one.next() == .text(#"{"type":"notice","data":{"n":1}}"#))

@@ -40,7 +40,8 @@ private struct ConsoleBrowser: Sendable {
     }
 
     func text(_ selector: String) async throws -> String {
-        try await page.evaluate("document.querySelector(\(quoted(selector)))?.textContent ?? ''").string ?? ""
+        try await page.evaluate("document.querySelector(\(quoted(selector)))?.textContent ?? ''").string
+            ?? ""
     }
 
     func isShown(_ selector: String) async throws -> Bool {
@@ -59,7 +60,8 @@ private struct ConsoleBrowser: Sendable {
     /// Types as a person does: over what is there.
     func fill(_ selector: String, _ text: String) async throws {
         try await page.evaluate(
-            "document.querySelector(\(quoted(selector))).focus(), document.querySelector(\(quoted(selector))).select()")
+            "document.querySelector(\(quoted(selector))).focus(), document.querySelector(\(quoted(selector))).select()"
+        )
         try await page.command("Input.insertText", ["text": .string(text)])
     }
 
@@ -89,8 +91,11 @@ private struct ConsoleBrowser: Sendable {
                 try await cluster.nodes[1].connect(room.percentEncoded),
             ]
             try await console.expect("#total-connections", "three") { $0 == "3" }
-            try await console.expect("#rooms li", "the room, with its members of both nodes") { $0 == room + "3" }
-            #expect(try await console.page.evaluate("document.querySelectorAll('#nodes tbody tr').length") == 2)
+            try await console.expect("#rooms li", "the room, with its members of both nodes") {
+                $0 == room + "3"
+            }
+            #expect(
+                try await console.page.evaluate("document.querySelectorAll('#nodes tbody tr').length") == 2)
             #expect(try await console.text("#nodes tbody tr:nth-child(1)").contains("node-1 (this one)"))
             #expect(try await console.text("#nodes tbody tr:nth-child(2)").contains("2 / "))
             try await cluster.redis.publish(room: room, "1")
@@ -98,7 +103,9 @@ private struct ConsoleBrowser: Sendable {
             try await console.expect("#total-p99", "a time") { $0.hasSuffix("ms") }
             try await console.expect("#chart-latency figcaption", "quantiles") { $0.contains("p99") }
             _ = try await clients[0].close()
-            try await console.expect("#chart-closes figcaption", "the close") { $0.contains("by the client 1") }
+            try await console.expect("#chart-closes figcaption", "the close") {
+                $0.contains("by the client 1")
+            }
             #expect(try await console.isShown("#tools-off"))
             #expect(try await !console.isShown("#key-form"))
             #expect(try await !console.isShown("#tools-on"))
@@ -124,7 +131,9 @@ private struct ConsoleBrowser: Sendable {
             try await console.expect("#send-note", "both nodes") { $0 == "Received by 2 nodes." }
             #expect(try await client.next() == .text(notice))
             try await console.cluster.redis.publish(room: room, #"{"from":"elsewhere"}"#)
-            try await console.expect("#arrivals li code", "that of others") { $0 == #"{"from":"elsewhere"}"# }
+            try await console.expect("#arrivals li code", "that of others") {
+                $0 == #"{"from":"elsewhere"}"#
+            }
             try await console.click("#watch")
             try await eventually("the page has left the room") {
                 try await console.cluster.nodes[0].metrics()["roomcast_connections"] == 0
@@ -152,7 +161,9 @@ private struct ConsoleBrowser: Sendable {
             #expect(try await !console.isShown("#tools-on"))
             try await console.enter(key: "fedcba9876543210")
             try await console.click("#send-form .primary")
-            try await console.expect("#key-note", "the refusal") { $0.hasPrefix("The gateway does not accept") }
+            try await console.expect("#key-note", "the refusal") {
+                $0.hasPrefix("The gateway does not accept")
+            }
             #expect(try await console.isShown("#key-form"))
             #expect(try await !console.isShown("#tools-on"))
             #expect(try await console.page.evaluate("sessionStorage.length") == 0)
@@ -174,7 +185,8 @@ private struct ConsoleBrowser: Sendable {
         }
     }
 
-    /// What the policy is there for: a script that somebody got into the page does not run, nor reach anybody.
+    /// What the policy is there for: a script that somebody got into the page does not run, nor reach
+    /// anybody.
     @Test func foreignScriptsDoNotRun() async throws {
         try await ConsoleBrowser.with { console in
             let elsewhere = console.cluster.nodes[1].adminPort
@@ -212,7 +224,10 @@ private struct ConsoleBrowser: Sendable {
                   return history.closeReasons;
                 })()
                 """)
-            #expect(outcome == [["__proto__", 8], ["constructor", 8], ["hasOwnProperty", 8], ["toString", 8]])
+            #expect(
+                outcome == [
+                    ["__proto__", 8], ["constructor", 8], ["hasOwnProperty", 8], ["toString", 8],
+                ])
         }
     }
 
@@ -242,7 +257,10 @@ private struct ConsoleBrowser: Sendable {
                   };
                 })()
                 """)
-            #expect(outcome["rates"] == [[.null, .null, 0], [4, 2, 8], [4, 2, 0], [.null, .null, 0], [2, 0.5, 4]])
+            #expect(
+                outcome["rates"] == [
+                    [.null, .null, 0], [4, 2, 8], [4, 2, 0], [.null, .null, 0], [2, 0.5, 4],
+                ])
             #expect(outcome["closes"] == [["1001", 12]])
             #expect(outcome["quantiles"] == [.null, 2, 3, 0.5])
             #expect(outcome["rooms"] == [["b", 3], ["a", 1]])

@@ -85,8 +85,8 @@ import Testing
         }
     }
 
-    /// The entry points of the composition's containers, with the capabilities and the users that these have,
-    /// over files that belong to somebody else and are closed to all others.
+    /// The entry points of the composition's containers, with the capabilities and the users that these
+    /// have, over files that belong to somebody else and are closed to all others.
     @Test(.enabled("as root only", { geteuid() == 0 }))
     func closedCheckoutStartsRedisAndNginx() async throws {
         try await Cluster.with { cluster in

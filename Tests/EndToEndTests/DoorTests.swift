@@ -1,10 +1,11 @@
-// A node of few descriptors, and everybody who wants some of them: it serves those that it has announced to serve, and
-// its operators.
+// A node of few descriptors, and everybody who wants some of them: it serves those that it has announced to
+// serve, and its operators.
 import Foundation
 import Testing
 
 extension Driver {
-    /// Clients as browsers are, each with a WebSocket and a kept-alive connection; how often each outcome came.
+    /// Clients as browsers are, each with a WebSocket and a kept-alive connection; how often each outcome
+    /// came.
     func pages(_ port: Int, _ room: String, count: Int, atOnce: Int) async throws -> [String: Int] {
         let arguments: [String: JSON] = [
             "port": .number(Double(port)), "room": .string(room), "count": .number(Double(count)),
@@ -30,7 +31,9 @@ extension Driver {
 @Suite struct DoorTests {
     private static let fewDescriptors = ["bash", "-c", #"ulimit -n 1024; exec "$@""#, "bash"]
 
-    private func smallNode(_ cluster: Cluster, workers: Int = 2, options: [String] = []) async throws -> GatewayNode {
+    private func smallNode(_ cluster: Cluster, workers: Int = 2, options: [String] = []) async throws
+        -> GatewayNode
+    {
         try await GatewayNode(
             cluster.driver, id: "small", redis: cluster.redis, options: options,
             wrapper: Self.fewDescriptors, workers: workers)
@@ -51,7 +54,8 @@ extension Driver {
             let node = try await smallNode(cluster, workers: workers)
             let announced = Int(try await node.metrics()["roomcast_connections_limit"])
             #expect(announced > 900)
-            let outcomes = try await node.driver.pages(node.port, cluster.room(), count: announced, atOnce: 10)
+            let outcomes = try await node.driver.pages(
+                node.port, cluster.room(), count: announced, atOnce: 10)
             #expect(outcomes == ["101": announced])
             for _ in 0..<2 {
                 let beats = try await node.driver.beats(atOnce: 10)
@@ -64,7 +68,9 @@ extension Driver {
             try await node.driver.strangers(node.adminPort, count: 100)
             try await expectOperatorsAreServed(node)
             #expect(try node.child.descriptorCount < 1024)
-            #expect(try await node.metrics()["roomcast_accept_pauses_total"] == 0, "descriptors were never short")
+            #expect(
+                try await node.metrics()["roomcast_accept_pauses_total"] == 0, "descriptors were never short"
+            )
             try await node.driver.closePages()
         }
     }
@@ -111,7 +117,8 @@ extension Driver {
         }
     }
 
-    /// The limit is lowered under a running node, to what it has open: idle connections are what it can do without.
+    /// The limit is lowered under a running node, to what it has open: idle connections are what it can do
+    /// without.
     @Test func descriptorsComeFromIdleConnections() async throws {
         try await Cluster.with { cluster in
             let node = cluster.node
@@ -126,7 +133,8 @@ extension Driver {
         }
     }
 
-    /// Some hundred connections that ask thousands of times and read nothing: their answers wait in 16 KiB each.
+    /// Some hundred connections that ask thousands of times and read nothing: their answers wait in 16 KiB
+    /// each.
     @Test(.enabled(if: !Installation.isSanitized))
     func unreadAnswersCostLittle() async throws {
         try await Cluster.with { cluster in

@@ -121,8 +121,8 @@ import Testing
         }
     }
 
-    /// As timeout(1) and some supervisors do, to the process and to its group. Both wait while the process is stopped,
-    /// and are then delivered together.
+    /// As timeout(1) and some supervisors do, to the process and to its group. Both wait while the process
+    /// is stopped, and are then delivered together.
     @Test func secondSignalWithinASecondIsTheSameWish() async throws {
         try await Cluster.with(options: ["--drain-time", "1s"]) { cluster in
             let client = try await cluster.node.connect(cluster.room())
@@ -140,7 +140,8 @@ import Testing
             let client = try await cluster.node.connect(room)
             try await cluster.node.child.signal(number)
             try await eventually("it is told") {
-                cluster.node.child.errorOutput.contains("warning signal ignored signal=\(name) drain_by=SIGTERM")
+                cluster.node.child.errorOutput.contains(
+                    "warning signal ignored signal=\(name) drain_by=SIGTERM")
             }
             try await cluster.redis.publish(room: room, "1")
             #expect(try await client.next() == .text("1"))

@@ -1,5 +1,5 @@
-// What deploy/nginx.conf lets one address have, with the real nginx and limits that a test can reach; and what nginx
-// logs.
+// What deploy/nginx.conf lets one address have, with the real nginx and limits that a test can reach; and
+// what nginx logs.
 import Foundation
 import Testing
 
@@ -86,7 +86,8 @@ struct EdgeLimitTests {
         }
     }
 
-    /// Thousands of users behind one address: the limits of the file itself let a whole node's clients come back.
+    /// Thousands of users behind one address: the limits of the file itself let a whole node's clients come
+    /// back.
     @Test func limitsOfTheFileAreGenerous() async throws {
         let cluster = try Cluster.current
         let nginx = try await NginxServer(cluster)

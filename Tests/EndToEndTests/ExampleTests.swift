@@ -8,7 +8,8 @@ struct ExampleTests {
         let cluster = try Cluster.current
         let script = Installation.root.appending(path: "examples/backend-python/publish.py").path
         try await publishes(
-            cluster, [try Installation.python(), "-B", script], environment: ["REDIS_URL": cluster.redis.url])
+            cluster, [try Installation.python(), "-B", script], environment: ["REDIS_URL": cluster.redis.url]
+        )
     }
 
     @Test func aPhpBackendPublishes() async throws {
@@ -19,7 +20,9 @@ struct ExampleTests {
             environment: ["REDIS_URL": cluster.redis.url])
     }
 
-    private func publishes(_ cluster: Cluster, _ command: [String], environment: [String: String]) async throws {
+    private func publishes(_ cluster: Cluster, _ command: [String], environment: [String: String])
+        async throws
+    {
         let room = cluster.room("größe")
         let client = try await cluster.node.connect(room.percentEncoded)
         let text = "Ein \"Gruß\" / 你好"
@@ -74,7 +77,8 @@ struct ExampleTests {
                 """)
             for visitor in visitors {
                 try await eventually("it is there") {
-                    try await visitor.evaluate("document.querySelector('#said').innerText").string == "Ada\(words)"
+                    try await visitor.evaluate("document.querySelector('#said').innerText").string
+                        == "Ada\(words)"
                 }
             }
             let bad = requestText("/say", method: "POST", headers: ["Content-Length": "2"]) + "[]"
@@ -88,7 +92,8 @@ struct ExampleTests {
         try await ClientEdge.with { edge in
             let driver = edge.cluster.driver
             let guide = try String(
-                contentsOf: Installation.root.appending(path: "docs/guides/first-notice.md"), encoding: .utf8)
+                contentsOf: Installation.root.appending(path: "docs/guides/first-notice.md"), encoding: .utf8
+            )
             let parts = guide.components(separatedBy: "<<'END'\n")
             try #require(parts.count == 2)
             let page = try #require(parts[1].components(separatedBy: "\nEND\n").first)
@@ -109,7 +114,8 @@ struct ExampleTests {
                 try await tab.evaluate("document.querySelector('#status').textContent") == "open"
             }
             let ended = try await driver.run([
-                try Installation.binary("publisher"), "--redis", edge.cluster.redis.url, "--room", "lobby", "--data",
+                try Installation.binary("publisher"), "--redis", edge.cluster.redis.url, "--room", "lobby",
+                "--data",
                 #"{"text":"Hello"}"#,
             ])
             #expect(ended.output.contains("lobby"))

@@ -1,4 +1,5 @@
-// Peers that send too slowly, too much, or in pieces too small: they get what is due to them, and nobody else pays.
+// Peers that send too slowly, too much, or in pieces too small: they get what is due to them, and nobody
+// else pays.
 import Foundation
 import Testing
 
@@ -7,7 +8,8 @@ import Testing
 
     /// Time is the subject: a head has 3 s, however it dribbles in.
     @Test func slowHeadsAreCutAfterTheRequestTimeout() async throws {
-        try await Cluster.with(options: ["--request-timeout", "3s", "--unsubscribe-grace", "100ms"]) { cluster in
+        try await Cluster.with(options: ["--request-timeout", "3s", "--unsubscribe-grace", "100ms"]) {
+            cluster in
             let node = cluster.node
             let descriptors = try node.child.descriptorCount
             let all = try await node.driver.trickle(
@@ -37,7 +39,8 @@ import Testing
         }
     }
 
-    /// Time is the subject: a head behind an answered request has the request timeout too, not the keep-alive time.
+    /// Time is the subject: a head behind an answered request has the request timeout too, not the
+    /// keep-alive time.
     @Test func headThatBeginsInTheSegmentOfAnotherRequestIsCutAsWell() async throws {
         try await Cluster.with(options: ["--request-timeout", "5s"]) { cluster in
             let token = try await cluster.node.token()
@@ -54,7 +57,8 @@ import Testing
         }
     }
 
-    /// Time is the subject: a body that is announced and dribbles keeps its connection no longer than a head does.
+    /// Time is the subject: a body that is announced and dribbles keeps its connection no longer than a head
+    /// does.
     @Test func bodyThatDribblesIsCutAfterTheRequestTimeout() async throws {
         try await Cluster.with(options: ["--request-timeout", "5s"]) { cluster in
             let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
@@ -72,9 +76,9 @@ import Testing
         }
     }
 
-    /// 10 MB of requests, sent before any is answered. While Redis is silent the first one waits, and the node takes no
-    /// more than a little of the rest. It waits for 2 s: where a slow machine takes longer to send, the first ones may
-    /// be refused.
+    /// 10 MB of requests, sent before any is answered. While Redis is silent the first one waits, and the
+    /// node takes no more than a little of the rest. It waits for 2 s: where a slow machine takes longer to
+    /// send, the first ones may be refused.
     @Test func tenThousandPipelinedHeartbeatsAreAnsweredInOrderInBoundedMemory() async throws {
         try await Cluster.with { cluster in
             let node = cluster.node
@@ -82,7 +86,8 @@ import Testing
             let token = try await node.token()
             let padding = ["X-Padding": String(repeating: "x", count: 900)]
             let targets = [
-                "/heartbeat?token=\(token)", "/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", "/heartbeat?token=x",
+                "/heartbeat?token=\(token)", "/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA",
+                "/heartbeat?token=x",
                 "/heartbeat", "/heartbeat?token=%zz",
             ]
             let memory = try node.peakMemoryBytes
@@ -107,7 +112,8 @@ import Testing
         }
     }
 
-    /// More pings than any client needs end the connection; until then the node keeps one Pong for it, not thousands.
+    /// More pings than any client needs end the connection; until then the node keeps one Pong for it, not
+    /// thousands.
     @Test func floodOfPingsEndsTheConnectionAndTakesNoMemory() async throws {
         try await Cluster.with(options: ["--unsubscribe-grace", "100ms"]) { cluster in
             let node = cluster.node

@@ -89,7 +89,8 @@ import Testing
                     notices += 1
                     expected = -1
                 } else {
-                    guard case .text(let text) = event, let number = JSON(parsing: text)?["data"]["n"].int else {
+                    guard case .text(let text) = event, let number = JSON(parsing: text)?["data"]["n"].int
+                    else {
                         throw HarnessError("no message: \(event)")
                     }
                     if expected >= 0, number != expected { holes += 1 }

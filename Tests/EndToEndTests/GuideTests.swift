@@ -20,7 +20,8 @@ struct GuideTests {
         """.write(to: file, atomically: true, encoding: .utf8)
         let nginx = try Installation.system("nginx", package: "nginx-light")
         let child = try await Child(
-            cluster.driver, name: "guide-nginx", [nginx, "-e", "stderr", "-p", directory.path, "-c", file.path])
+            cluster.driver, name: "guide-nginx",
+            [nginx, "-e", "stderr", "-p", directory.path, "-c", file.path])
         try await holds(cluster, through: port, child)
     }
 
@@ -31,13 +32,16 @@ struct GuideTests {
             .replacingOccurrences(of: "bind :80", with: "bind 127.0.0.1:\(port)")
         for node in cluster.nodes {
             // The checks of the guide ask port 9090, which every node has to itself there.
-            guard let range = text.range(of: "check port 9090") else { throw HarnessError("no check in:\n\(text)") }
+            guard let range = text.range(of: "check port 9090") else {
+                throw HarnessError("no check in:\n\(text)")
+            }
             text.replaceSubrange(range, with: "check port \(node.adminPort)")
         }
         let file = cluster.driver.directory.appending(path: "guide-haproxy.cfg")
         try (text + "\n").write(to: file, atomically: true, encoding: .utf8)
         let haproxy = try Installation.system("haproxy", package: "haproxy")
-        let child = try await Child(cluster.driver, name: "guide-haproxy", [haproxy, "-db", "-f", file.path])
+        let child = try await Child(
+            cluster.driver, name: "guide-haproxy", [haproxy, "-db", "-f", file.path])
         try await holds(cluster, through: port, child)
     }
 
@@ -58,7 +62,8 @@ struct GuideTests {
         return text
     }
 
-    /// A client gets a token, connects, beats and receives, all through the proxy, and is known by its own address.
+    /// A client gets a token, connects, beats and receives, all through the proxy, and is known by its own
+    /// address.
     private func holds(_ cluster: Cluster, through port: Int, _ child: Child) async throws {
         let driver = cluster.driver
         try await eventually("the proxy passes requests on") {

@@ -5,7 +5,8 @@ import Testing
 @Suite struct HalfDeadLinkTests {
     /// A node that reaches Redis through a proxy, and one client.
     private func with(
-        silenceTimeout: String, _ body: (Cluster, SilentProxy, GatewayNode, Client, String) async throws -> Void
+        silenceTimeout: String,
+        _ body: (Cluster, SilentProxy, GatewayNode, Client, String) async throws -> Void
     ) async throws {
         try await Cluster.with(nodes: 0) { cluster in
             let proxy = try await SilentProxy(cluster.driver, to: cluster.redis.port)
@@ -18,8 +19,8 @@ import Testing
         }
     }
 
-    /// Silences a link, and waits until the node is not ready and gives all of the `reasons`; that takes the silence
-    /// timeout at most, and what a busy machine and the asking add. Returns how long it took.
+    /// Silences a link, and waits until the node is not ready and gives all of the `reasons`; that takes the
+    /// silence timeout at most, and what a busy machine and the asking add. Returns how long it took.
     @discardableResult
     private func expectNotReady(
         _ cluster: Cluster, _ node: GatewayNode, within timeout: Duration, because reasons: String...,

@@ -8,7 +8,8 @@ struct HandshakeTests {
         async throws -> Answer
     {
         let cluster = try Cluster.current
-        let text = requestText("/ws\(query)", version: version, headers: handshakeHeaders(replacing: changes))
+        let text = requestText(
+            "/ws\(query)", version: version, headers: handshakeHeaders(replacing: changes))
         return try await cluster.driver.exchange(cluster.node.port, text).answers[0]
     }
 

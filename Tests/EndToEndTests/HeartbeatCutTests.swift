@@ -95,7 +95,8 @@ struct HeartbeatCutTests {
                     let start = ContinuousClock.now
                     #expect(try await node.heartbeat(token).status == 200)
                     try await cluster.redis.expectLife(
-                        of: token, .seconds(lifetime), since: start, "issued by \(issuer), renewed by \(node.id)")
+                        of: token, .seconds(lifetime), since: start,
+                        "issued by \(issuer), renewed by \(node.id)")
                 }
             }
         }
@@ -109,7 +110,8 @@ struct HeartbeatCutTests {
                     for (issuer, holder) in [(0, 1), (1, 0)] {
                         group.addTask {
                             let token = try await cluster.nodes[issuer].token()
-                            let client = try await cluster.nodes[holder].connect(cluster.room(), token: token)
+                            let client = try await cluster.nodes[holder].connect(
+                                cluster.room(), token: token)
                             // For longer than the timeout, and far more often.
                             for _ in 0..<12 {
                                 #expect(try await client.closed(within: .milliseconds(1_500)) == nil)

@@ -95,7 +95,8 @@ struct HttpTests {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
         let targets = [
-            "/heartbeat?token=\(token)", "/nowhere", "/heartbeat?token=x", "/get/token?isLogin=true&userId=a",
+            "/heartbeat?token=\(token)", "/nowhere", "/heartbeat?token=x",
+            "/get/token?isLogin=true&userId=a",
         ]
         let text = (0..<5).flatMap { _ in targets }.map { requestText($0) }.joined()
         let exchange = try await send(text, count: 20)
@@ -136,7 +137,8 @@ struct HttpTests {
     }
 
     @Test(arguments: [
-        "/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x", "/heartbeat?token=%zz", "/nowhere",
+        "/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x", "/heartbeat?token=%zz",
+        "/nowhere",
         "/ws?token=x&roomIds=a",
     ])
     func headIsAnsweredAsGetWithoutBody(target: String) async throws {
@@ -148,7 +150,9 @@ struct HttpTests {
         #expect(head.hasPrefix("HTTP/1.1 \(asGet.status) "))
         var names: Set<String> = []
         for line in head.split(separator: "\r\n").dropFirst() {
-            let (name, value) = (line.prefix { $0 != ":" }.lowercased(), line.drop { $0 != ":" }.dropFirst(2))
+            let (name, value) = (
+                line.prefix { $0 != ":" }.lowercased(), line.drop { $0 != ":" }.dropFirst(2)
+            )
             names.insert(name)
             // The time goes on, and the detail may be about the method.
             guard name != "date", name != "roomcast-detail" else { continue }
@@ -221,14 +225,16 @@ struct HttpTests {
 
     /// No cache on the way may keep what is true of a token, or of a node, at this moment.
     @Test(arguments: [
-        "/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x", "/heartbeat?token=%zz", "/ws",
+        "/get/token?isLogin=true&userId=a", "/get/token", "/heartbeat?token=x", "/heartbeat?token=%zz",
+        "/ws",
         "/ws?token=x&roomIds=a", "/nowhere",
     ])
     func everyAnswerHasItsDateAndIsForNoCache(target: String) async throws {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
         for method in ["GET", "HEAD", "POST", "OPTIONS"] {
-            let text = requestText(target, method: method, headers: ["Content-Length": "0", "Connection": "close"])
+            let text = requestText(
+                target, method: method, headers: ["Content-Length": "0", "Connection": "close"])
             let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
             let start = Date.now
             try await raw.send(text)
@@ -249,7 +255,8 @@ struct HttpTests {
         let raw = try await RawConnection(cluster.driver, port: cluster.node.port)
         let start = Date.now
         try await raw.send(text)
-        try expectDateAndNoStore(String(decoding: try await raw.receive().bytes, as: UTF8.self), since: start)
+        try expectDateAndNoStore(
+            String(decoding: try await raw.receive().bytes, as: UTF8.self), since: start)
         try await raw.close()
     }
 
@@ -258,7 +265,8 @@ struct HttpTests {
         _ answer: String, since start: Date, sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         #expect(answer.contains("\r\nCache-Control: no-store\r\n"), sourceLocation: sourceLocation)
-        #expect(answer.components(separatedBy: "\r\nCache-Control:").count == 2, sourceLocation: sourceLocation)
+        #expect(
+            answer.components(separatedBy: "\r\nCache-Control:").count == 2, sourceLocation: sourceLocation)
         let form = DateFormatter()
         form.locale = Locale(identifier: "en_US_POSIX")
         form.timeZone = TimeZone(identifier: "GMT")
@@ -283,7 +291,8 @@ struct HttpTests {
 
     @Test(arguments: [
         (["Content-Length: 100000"], 413), (["Content-Length: 999999999999999999999"], 400),
-        (["Content-Length: 5", "Content-Length: 5"], 400), (["Content-Length: 5", "Content-Length: 6"], 400),
+        (["Content-Length: 5", "Content-Length: 5"], 400),
+        (["Content-Length: 5", "Content-Length: 6"], 400),
         (["Content-Length: +5"], 400), (["Content-Length: 5, 5"], 400), (["Content-Length:"], 400),
         (["Transfer-Encoding: chunked"], 400), (["Transfer-Encoding: chunked", "Content-Length: 5"], 400),
     ])

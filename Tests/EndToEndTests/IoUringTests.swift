@@ -5,7 +5,8 @@ import Testing
 @Suite struct IoUringTests {
     @Test func nodeToWhichItIsForbiddenSaysSoAndServes() async throws {
         try await Cluster.with { cluster in
-            let filter = Installation.root.appending(path: "Tests/EndToEndTests/Support/without_io_uring.py").path
+            let filter = Installation.root.appending(path: "Tests/EndToEndTests/Support/without_io_uring.py")
+                .path
             let node = try await GatewayNode(
                 cluster.driver, id: "forbidden", redis: cluster.redis,
                 wrapper: [try Installation.python(), filter])

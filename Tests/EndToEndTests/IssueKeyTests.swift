@@ -17,10 +17,14 @@ import Testing
     ])
     func nodeThatKeepsNobodyOutSaysSo(environment: [String: String], isOpen: Bool) async throws {
         try await Cluster.with(environment: environment) { cluster in
-            let lines = cluster.node.child.errorOutput.split(separator: "\n").filter { $0.contains("open to everyone") }
+            let lines = cluster.node.child.errorOutput.split(separator: "\n").filter {
+                $0.contains("open to everyone")
+            }
             #expect(lines.count == (isOpen ? 1 : 0), "\(cluster.node.child.errorOutput)")
             if let line = lines.first {
-                #expect(line.contains("--issue-key") && line.contains("--allowed-origins") && line.contains("any room"))
+                #expect(
+                    line.contains("--issue-key") && line.contains("--allowed-origins")
+                        && line.contains("any room"))
             }
         }
     }
@@ -59,7 +63,9 @@ import Testing
 
     @Test func duringARotationBothKeysAreTaken() async throws {
         try await withNode("\(Self.first),\(Self.second)") { cluster in
-            for (key, status) in [(Self.first, 200), (Self.second, 200), ("\(Self.first),\(Self.second)", 401)] {
+            for (key, status) in [
+                (Self.first, 200), (Self.second, 200), ("\(Self.first),\(Self.second)", 401),
+            ] {
                 let headers = ["Authorization": "Bearer \(key)"]
                 let answer = try await cluster.node.get(Self.target, headers: headers)
                 #expect(answer.status == status)
@@ -93,7 +99,9 @@ import Testing
     @Test(arguments: ["short", "0123456789abcdef,", "0123456789abcdef 0123456789abcdef"])
     func keyOfAnotherFormStopsTheStart(key: String) async throws {
         try await Cluster.with(nodes: 0) { cluster in
-            let command = [try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen", "off"]
+            let command = [
+                try Installation.binary("gateway"), "--listen", "127.0.0.1:0", "--admin-listen", "off",
+            ]
             let fromVariable = try await cluster.driver.run(command, environment: ["GATEWAY_ISSUE_KEY": key])
             let fromArgument = try await cluster.driver.run(command + ["--issue-key", key])
             for (completed, name) in [(fromVariable, "GATEWAY_ISSUE_KEY"), (fromArgument, "--issue-key")] {

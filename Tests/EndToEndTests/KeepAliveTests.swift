@@ -11,7 +11,8 @@ struct KeepAliveTests {
         #expect(try await raw.receive(22).bytes == Array(#"{"data":"token error"}"#.utf8))
     }
 
-    /// Time is the subject: the busy connection outlives the idle one. It rests far less than 10 s between requests.
+    /// Time is the subject: the busy connection outlives the idle one. It rests far less than 10 s between
+    /// requests.
     @Test func idleConnectionIsClosedWhileABusyOneStays() async throws {
         let cluster = try Cluster.current
         let idle = try await RawConnection(cluster.driver, port: cluster.node.port)

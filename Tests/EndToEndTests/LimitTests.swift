@@ -117,7 +117,8 @@ import Testing
         }
     }
 
-    /// A peer that breaks the protocol, keeps its socket, and comes again: what it holds is what it may hold.
+    /// A peer that breaks the protocol, keeps its socket, and comes again: what it holds is what it may
+    /// hold.
     @Test func addressHoldsNoMoreDescriptorsThanItMayHaveConnections() async throws {
         try await Cluster.with(options: ["--maximum-connections-per-address", "5"]) { cluster in
             let node = cluster.node

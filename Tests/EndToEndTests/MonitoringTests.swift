@@ -1,5 +1,5 @@
-// Prometheus' configuration, alerts and Grafana's dashboard in deploy/, against real nodes and the real Prometheus.
-// No Grafana runs here: the dashboard's form is checked, and Prometheus answers what it asks.
+// Prometheus' configuration, alerts and Grafana's dashboard in deploy/, against real nodes and the real
+// Prometheus. No Grafana runs here: the dashboard's form is checked, and Prometheus answers what it asks.
 import Foundation
 import Testing
 
@@ -50,14 +50,18 @@ import Testing
             let metrics = try await cluster.node.metrics()
             let asked = try expressions().joined(separator: "\n")
             let rules = try text("alerts.yml") + text("alerts.test.yml")
-            for name in Set((asked + rules).matches(of: /\b(?:roomcast|process)_[a-z_]+/).map { String($0.output) }) {
+            for name in Set(
+                (asked + rules).matches(of: /\b(?:roomcast|process)_[a-z_]+/).map { String($0.output) })
+            {
                 let family = name.replacing(/_(bucket|sum|count)$/, with: "")
                 #expect(
-                    metrics.types[name] != nil || metrics.types[family] == "histogram", "nothing is called \(name)")
+                    metrics.types[name] != nil || metrics.types[family] == "histogram",
+                    "nothing is called \(name)")
             }
             for match in (asked + rules).matches(of: /\b(?:code|reason|role|result)="[^"]+"/) {
                 #expect(
-                    metrics.samples.keys.contains { $0.contains(match.output) }, "nothing has \(match.output)")
+                    metrics.samples.keys.contains { $0.contains(match.output) },
+                    "nothing has \(match.output)")
             }
         }
     }
@@ -77,16 +81,21 @@ import Testing
             let (width, height) = (try #require(place["w"].int), try #require(place["h"].int))
             #expect(x + width <= 24, "\(title)")
             for column in x..<x + width {
-                for line in y..<y + height { #expect(taken.insert([column, line]).inserted, "\(title) overlaps") }
+                for line in y..<y + height {
+                    #expect(taken.insert([column, line]).inserted, "\(title) overlaps")
+                }
             }
             guard panel["type"].string != "row" else { continue }
             #expect(panel["description"].string?.isEmpty == false, "\(title) says what it shows")
             #expect(panel["fieldConfig"]["defaults"]["unit"].string != nil, "\(title) has a unit")
-            #expect(panel["fieldConfig"]["defaults"]["thresholds"]["steps"].array?.isEmpty == false, "\(title)")
+            #expect(
+                panel["fieldConfig"]["defaults"]["thresholds"]["steps"].array?.isEmpty == false, "\(title)")
             let uid = try #require(panel["datasource"]["uid"].string)
             #expect(source.contains("uid: \(uid)\n"), "\(title): no source \(uid)")
             let targets = try #require(panel["targets"].array)
-            #expect(Set(targets.map { $0["refId"].string }).count == targets.count, "\(title): refIds are unique")
+            #expect(
+                Set(targets.map { $0["refId"].string }).count == targets.count, "\(title): refIds are unique"
+            )
             for target in targets {
                 let expression = try #require(target["expr"].string)
                 for match in expression.matches(of: /\$(\w+)/) {
@@ -99,7 +108,8 @@ import Testing
 
     // MARK: Prometheus
 
-    /// The deployed configuration, with the nodes of `cluster` in place of those that DNS knows, once a second.
+    /// The deployed configuration, with the nodes of `cluster` in place of those that DNS knows, once a
+    /// second.
     private func start(_ cluster: Cluster) async throws -> (Int, Child) {
         let program = try Installation.system("prometheus", package: "prometheus")
         let port = try await cluster.driver.freePort()
@@ -124,7 +134,8 @@ import Testing
     }
 
     private func query(_ cluster: Cluster, _ port: Int, _ expression: String) async throws -> [JSON] {
-        let answer = try await cluster.driver.request(port, "/api/v1/query?query=\(expression.percentEncoded)")
+        let answer = try await cluster.driver.request(
+            port, "/api/v1/query?query=\(expression.percentEncoded)")
         // 503 while it starts.
         guard let reply = JSON(parsing: answer.body) else { throw HarnessError(answer.body) }
         guard reply["status"].string == "success" else { throw Hopeless("\(expression): \(answer.body)") }
@@ -151,7 +162,8 @@ import Testing
                 if let code = try await prometheus.exitCode(within: .zero) {
                     throw Hopeless("prometheus ended with \(code): \(prometheus.errorOutput.suffix(2000))")
                 }
-                return try await query(cluster, port, #"sum(up{job="roomcast"})"#).first?["value"][1].string == "2"
+                return try await query(cluster, port, #"sum(up{job="roomcast"})"#).first?["value"][1].string
+                    == "2"
             }
             _ = try await cluster.redis.command("CLIENT", "KILL", "TYPE", "pubsub")
             var waiting = Set(

@@ -22,7 +22,9 @@ import Testing
             try await cluster.redis.publishSequence(room: "lobby", count: 500)
             var holder: GatewayNode?
             try await eventually("a node counts it") {
-                for node in cluster.nodes where try await node.metrics()["roomcast_connections"] == 1 { holder = node }
+                for node in cluster.nodes where try await node.metrics()["roomcast_connections"] == 1 {
+                    holder = node
+                }
                 return holder != nil
             }
             let victim = try #require(holder).child
@@ -45,7 +47,8 @@ import Testing
     @Test func rulesHoldUnderNodesOwnTestRunner() async throws {
         try await withDriver { driver in
             let tests = ["client", "rules"].map { Self.folder.appending(path: "tests/\($0).test.js").path }
-            let run = try await driver.run([try Installation.node(), "--test", "--test-reporter=tap"] + tests)
+            let run = try await driver.run(
+                [try Installation.node(), "--test", "--test-reporter=tap"] + tests)
             #expect(run.code == 0, "\(run.output.suffix(4000))")
             let passed = try #require(run.output.firstMatch(of: /\n# pass (\d+)/))
             #expect(try #require(Int(passed.output.1)) > 30)
@@ -77,9 +80,11 @@ import Testing
         try await withDriver { driver in
             let consumer = try consumerFolder(driver)
             let source = consumer.appending(path: "consumer.mts")
-            try FileManager.default.copyItem(at: Self.folder.appending(path: "tests/consumer.ts"), to: source)
+            try FileManager.default.copyItem(
+                at: Self.folder.appending(path: "tests/consumer.ts"), to: source)
             let compiler = [
-                try Installation.system("tsc", package: "node-typescript"), "--noEmit", "--target", "es2022", "--lib",
+                try Installation.system("tsc", package: "node-typescript"), "--noEmit", "--target", "es2022",
+                "--lib",
                 "es2022,dom", "--module", "node16", "--moduleResolution", "node16",
             ]
             let uses = try await driver.run(compiler + ["--strict", source.path])

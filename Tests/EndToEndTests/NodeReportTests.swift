@@ -40,8 +40,10 @@ import Testing
             let metrics = try await cluster.nodes[0].metrics()
             #expect(Double(report["writtenBytes"] ?? "") == metrics["roomcast_written_bytes_total"])
             // The two clients may be on one worker or on two.
-            let members = report.filter { $0.key.hasPrefix("rooms:") }.values.flatMap { $0.split(separator: "\n") }
-                .compactMap { $0.split(separator: "\t").last.flatMap { Int($0) } }
+            let members = report.filter { $0.key.hasPrefix("rooms:") }.values.flatMap {
+                $0.split(separator: "\n")
+            }
+            .compactMap { $0.split(separator: "\t").last.flatMap { Int($0) } }
             #expect(members.reduce(0, +) == 2)
             let uptime = Int(report["uptime"] ?? "") ?? -1
             try await eventually("time goes on") {
@@ -56,7 +58,8 @@ import Testing
             let node = try await Child(
                 cluster.driver, name: "everywhere",
                 [
-                    try Installation.binary("gateway"), "--listen", "0.0.0.0:0", "--admin-listen", "off", "--node-id",
+                    try Installation.binary("gateway"), "--listen", "0.0.0.0:0", "--admin-listen", "off",
+                    "--node-id",
                     "everywhere", "--redis", cluster.redis.url,
                 ])
             var name = [CChar](repeating: 0, count: 256)
@@ -98,14 +101,18 @@ import Testing
                     "timeout": .number(Duration.patience.seconds),
                 ])
             let texts = (messages.array ?? []).compactMap(\.string)
-            let lines = texts.filter { $0.hasPrefix("rooms ") }.flatMap { $0.split(separator: "\n").dropFirst() }
+            let lines = texts.filter { $0.hasPrefix("rooms ") }.flatMap {
+                $0.split(separator: "\n").dropFirst()
+            }
             var members: [String: Int] = [:]
             for line in lines {
                 let parts = line.split(separator: "\t")
                 members[String(parts[0]), default: 0] += Int(parts[1]) ?? 0
             }
             #expect(members == Dictionary(uniqueKeysWithValues: names.map { ($0, $0 == names[0] ? 2 : 1) }))
-            let ends = texts.filter { $0.hasPrefix("end ") }.map { $0.split(separator: " ").map(String.init) }
+            let ends = texts.filter { $0.hasPrefix("end ") }.map {
+                $0.split(separator: " ").map(String.init)
+            }
             #expect(Set(ends.map { $0[1] }) == ["0", "1"])
             #expect(ends.allSatisfy { $0[2] == "2" })
             #expect(ends.compactMap { Int($0[3]) }.reduce(0, +) == lines.count)

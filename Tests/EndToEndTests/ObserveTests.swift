@@ -43,7 +43,9 @@ struct ObserveTests {
         let lines = table.output.split(separator: "\n").map(String.init)
         try #require(lines.count == 5)
         #expect(lines[0].hasPrefix("NODE    ADDRESS"))
-        #expect(lines[2].hasPrefix("node-2  127.0.0.1:\(cluster.nodes[1].port)") && lines[2].contains("  ready  "))
+        #expect(
+            lines[2].hasPrefix("node-2  127.0.0.1:\(cluster.nodes[1].port)")
+                && lines[2].contains("  ready  "))
         #expect(lines[4].hasPrefix("3 nodes, 3 ready, "))
         _ = client
     }
@@ -56,7 +58,8 @@ struct ObserveTests {
             for _ in 0..<40 { _ = try await node.connect(large.percentEncoded) }
         }
         _ = try await cluster.nodes[2].connect("\(large.percentEncoded),\(small)")
-        let completed = try await cluster.driver.run(try cluster.publisher("rooms", "--top", "1", "--timeout", "1m"))
+        let completed = try await cluster.driver.run(
+            try cluster.publisher("rooms", "--top", "1", "--timeout", "1m"))
         #expect(completed.code == 0, "\(completed.errors)")
         let lines = completed.output.split(separator: "\n").map(String.init)
         try #require(lines.count == 3)
@@ -72,7 +75,8 @@ struct ObserveTests {
         #expect(result["nodeCount"] == 3)
     }
 
-    /// A node that is stopped hears the question and does not answer; one that is listed and gone does not hear it.
+    /// A node that is stopped hears the question and does not answer; one that is listed and gone does not
+    /// hear it.
     @Test func nodesThatDoNotAnswerAreNamed() async throws {
         try await Cluster.with(nodes: 2) { cluster in
             try await eventually("both have reported") {
@@ -100,7 +104,8 @@ struct ObserveTests {
             let port = try await cluster.driver.freePort()
             for command in [["nodes"], ["rooms"], ["watch", "--room", "a"], ["top"]] {
                 let binary = try Installation.binary("publisher")
-                let lost = try await cluster.driver.run([binary] + command + ["--redis", "redis://127.0.0.1:\(port)"])
+                let lost = try await cluster.driver.run(
+                    [binary] + command + ["--redis", "redis://127.0.0.1:\(port)"])
                 #expect(lost.code == 1 && lost.output.isEmpty, "\(command)")
                 #expect(lost.errors.contains("\(port)") && lost.errors.split(separator: "\n").count == 1)
             }
@@ -109,13 +114,17 @@ struct ObserveTests {
 
     @Test func wrongUsageIsOneLine() async throws {
         let usages: [([String], String)] = [
-            (["nodes", "--watch", "2"], "--watch"), (["nodes", "more"], "more"), (["rooms", "--top", "0"], "--top"),
-            (["rooms", "--top", "some"], "or all"), (["watch"], "--room"), (["watch", "--room", "a\u{7}"], "--room"),
-            (["watch", "--room", "a", "--count", "0"], "--count"), (["top", "--interval", "1"], "--interval"),
+            (["nodes", "--watch", "2"], "--watch"), (["nodes", "more"], "more"),
+            (["rooms", "--top", "0"], "--top"),
+            (["rooms", "--top", "some"], "or all"), (["watch"], "--room"),
+            (["watch", "--room", "a\u{7}"], "--room"),
+            (["watch", "--room", "a", "--count", "0"], "--count"),
+            (["top", "--interval", "1"], "--interval"),
             (["top", "--json"], "--json"),
         ]
         for (arguments, named) in usages {
-            let completed = try await Cluster.current.driver.run([try Installation.binary("publisher")] + arguments)
+            let completed = try await Cluster.current.driver.run(
+                [try Installation.binary("publisher")] + arguments)
             #expect(completed.code == 2 && completed.output.isEmpty, "\(arguments)")
             #expect(completed.errors.contains(named) && completed.errors.split(separator: "\n").count == 1)
         }
@@ -123,9 +132,12 @@ struct ObserveTests {
 
     @Test(arguments: ["nodes", "rooms", "watch", "top"])
     func helpGoesToStandardOutput(command: String) async throws {
-        let help = try await Cluster.current.driver.run([try Installation.binary("publisher"), command, "--help"])
+        let help = try await Cluster.current.driver.run([
+            try Installation.binary("publisher"), command, "--help",
+        ])
         #expect(help.code == 0 && help.errors.isEmpty)
-        #expect(help.output.contains("Usage: publisher \(command) ") && help.output.contains("PUBLISHER_REDIS"))
+        #expect(
+            help.output.contains("Usage: publisher \(command) ") && help.output.contains("PUBLISHER_REDIS"))
         #expect(help.output.split(separator: "\n").allSatisfy { $0.count <= 100 })
     }
 
@@ -137,7 +149,9 @@ struct ObserveTests {
         let child = try await Child(
             cluster.driver, name: "watch-\(room)",
             try cluster.publisher("watch", "--room", room, "--room", other, "--count", "3"))
-        try await eventually("it listens") { try await cluster.redis.publish(room: room, "\u{1B}]0;x\u{7}\n1") == 1 }
+        try await eventually("it listens") {
+            try await cluster.redis.publish(room: room, "\u{1B}]0;x\u{7}\n1") == 1
+        }
         try await cluster.redis.publish(room: cluster.room(), "not this")
         try await cluster.redis.publish(room: other, #"{"é":1}"#)
         try await cluster.redis.publish(room: room, "")
@@ -163,7 +177,8 @@ struct ObserveTests {
         try await child.signal(SIGINT)
         #expect(try await child.exitCode() == 130)
         let notice = try #require(JSON(parsing: child.output))
-        #expect(notice["room"].string == room && notice["payload"].string == payload && notice["bytes"] == 12)
+        #expect(
+            notice["room"].string == room && notice["payload"].string == payload && notice["bytes"] == 12)
         #expect(child.output.contains(#"\u009b"#) && notice["isUtf8"] == true)
         #expect(child.errorOutput.hasPrefix("publisher: 1 notice, 12 B in "))
     }

@@ -1,5 +1,5 @@
-// A node that does not run for a while, as one that is moved to another machine: it must not take its own pause for
-// the silence of others.
+// A node that does not run for a while, as one that is moved to another machine: it must not take its own
+// pause for the silence of others.
 import Foundation
 import Testing
 
@@ -13,7 +13,8 @@ import Testing
                 for number in 0..<10 {
                     #expect(try await cluster.redis.publish(room: "room", "\(round * 10 + number)") == 1)
                 }
-                // The time is what is tested: longer than the silence timeout, and than a request waits for Redis.
+                // The time is what is tested: longer than the silence timeout, and than a request waits for
+                // Redis.
                 try await Task.sleep(for: .seconds(6))
                 try await node.child.signal(SIGCONT)
                 for number in 0..<10 { #expect(try await client.next() == .text("\(round * 10 + number)")) }

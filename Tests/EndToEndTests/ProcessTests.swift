@@ -35,7 +35,9 @@ enum Namespaces {
     }
 
     /// A command that bash starts with a redirection, or with other words around it.
-    private func bash(_ script: String, _ command: [String]) -> [String] { ["bash", "-c", script, "bash"] + command }
+    private func bash(_ script: String, _ command: [String]) -> [String] {
+        ["bash", "-c", script, "bash"] + command
+    }
 
     /// What Redis has taken for commands and was none, and the commands that tests of this file smuggle in.
     private func expectNothingForeign(_ redis: RedisServer) async throws {
@@ -60,10 +62,13 @@ enum Namespaces {
             // A line of error, for the third.
             let line = #"{"room":"a","data":}"# + "\n"
             let file = try await cluster.driver.run(
-                bash("exec \"$@\" \(closing)", publisher + ["--file", "-", "--on-error", "skip"]), input: line)
+                bash("exec \"$@\" \(closing)", publisher + ["--file", "-", "--on-error", "skip"]),
+                input: line)
             #expect(file.code == 1)
             if closing == "<&-" { #expect(file.errors.contains("cannot read stdin: Bad file descriptor")) }
-            if closing == ">&-" { #expect(sent.errors.contains("cannot write the result: Bad file descriptor")) }
+            if closing == ">&-" {
+                #expect(sent.errors.contains("cannot write the result: Bad file descriptor"))
+            }
             for words in [["revoke", "--user", "x"], ["nodes"], ["rooms"]] {
                 let command: [String] =
                     [publisher[0], words[0], "--redis", cluster.redis.url] + Array(words.dropFirst())
@@ -84,11 +89,15 @@ enum Namespaces {
                 bash(
                     "exec \"$@\" \(closed)>&-",
                     [
-                        try Installation.binary("gateway"), "--listen", "127.0.0.1:\(port)", "--admin-listen",
+                        try Installation.binary("gateway"), "--listen", "127.0.0.1:\(port)",
+                        "--admin-listen",
                         "127.0.0.1:\(admin)", "--redis", cluster.redis.url, "--workers", "1",
                     ]))
-            try await eventually("it is ready") { try await cluster.driver.request(admin, "/readyz").status == 200 }
-            let opened = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(child.pid)/fd/\(closed)")
+            try await eventually("it is ready") {
+                try await cluster.driver.request(admin, "/readyz").status == 200
+            }
+            let opened = try FileManager.default.destinationOfSymbolicLink(
+                atPath: "/proc/\(child.pid)/fd/\(closed)")
             #expect(opened == "/dev/null")
             let target = "/get/token?isLogin=true&userId=a"
             #expect(try await cluster.driver.request(port, target).status == 200)
@@ -105,8 +114,10 @@ enum Namespaces {
                 bash(
                     "exec \"$@\" \(closing)",
                     [
-                        try Installation.binary("loadtest"), "--gateway", "127.0.0.1:\(cluster.node.port)", "--redis",
-                        cluster.redis.url, "--clients", "4", "--rate", "50", "--warmup", "0s", "--duration", "300ms",
+                        try Installation.binary("loadtest"), "--gateway", "127.0.0.1:\(cluster.node.port)",
+                        "--redis",
+                        cluster.redis.url, "--clients", "4", "--rate", "50", "--warmup", "0s", "--duration",
+                        "300ms",
                         "--processes", "2",
                     ]))
             #expect(run.code == code, "\(run.output)\(run.errors)")
@@ -122,10 +133,14 @@ enum Namespaces {
         try await with { driver in
             let ended = try await driver.run(
                 ["unshare", "-m"]
-                    + bash("mount -t tmpfs none /proc && exec \"$@\"", [try Installation.binary(program), "--version"]))
+                    + bash(
+                        "mount -t tmpfs none /proc && exec \"$@\"",
+                        [try Installation.binary(program), "--version"]))
             #expect(ended.code == 2)
             #expect(ended.output.isEmpty)
-            #expect(ended.errors.hasPrefix("\(program): cannot read the command line, expected a mounted /proc "))
+            #expect(
+                ended.errors.hasPrefix("\(program): cannot read the command line, expected a mounted /proc ")
+            )
             #expect(ended.errors.split(separator: "\n").count == 1)
         }
     }
@@ -147,7 +162,9 @@ enum Namespaces {
             let ended = try await driver.run(
                 [try Installation.binary(program), "--no-such-option"], environment: ["LD_PRELOAD": library])
             #expect(ended.code == 2)
-            #expect(ended.errors.contains("no-such-option") || ended.errors.contains("cannot read the command line"))
+            #expect(
+                ended.errors.contains("no-such-option")
+                    || ended.errors.contains("cannot read the command line"))
         }
     }
 
@@ -160,7 +177,8 @@ enum Namespaces {
             #expect(argument.code == 2)
             #expect(argument.errors == "\(program): argument 2 (\(option)) is not UTF-8, expected UTF-8\n")
             let name = "\(program.uppercased())_\(option.dropFirst(2).uppercased())"
-            let variable = try await driver.run(bash("export \(name)=$(printf 'a\\377'); exec \"$@\"", [binary]))
+            let variable = try await driver.run(
+                bash("export \(name)=$(printf 'a\\377'); exec \"$@\"", [binary]))
             #expect(variable.code == 2)
             #expect(variable.errors == "\(program): \(name): is not UTF-8, expected UTF-8\n")
         }
@@ -200,7 +218,8 @@ enum Namespaces {
 
     @Test func unknownVariablesOfTheGatewayAreLogged() async throws {
         let environment = [
-            "GATEWAY_HEARTBEAT_TIMOUT": "hunter2", "GATEWAY_SERVICE_HOST": "10.0.0.1", "GATEWAY_SERVICE_PORT": "8080",
+            "GATEWAY_HEARTBEAT_TIMOUT": "hunter2", "GATEWAY_SERVICE_HOST": "10.0.0.1",
+            "GATEWAY_SERVICE_PORT": "8080",
             "GATEWAY_PORT": "tcp://10.0.0.1:8080", "GATEWAY_PORT_8080_TCP_ADDR": "10.0.0.1",
             "GATEWAY_SERVICE_PORT_HTTP": "8080", "GATEWAY_PORT_8080_TCP": "tcp://10.0.0.1:8080",
         ]
@@ -209,7 +228,8 @@ enum Namespaces {
             let warning = "unknown environment variable"
             #expect(
                 log.contains(
-                    "warning \(warning) variable=GATEWAY_HEARTBEAT_TIMOUT did_you_mean=GATEWAY_HEARTBEAT_TIMEOUT"))
+                    "warning \(warning) variable=GATEWAY_HEARTBEAT_TIMOUT did_you_mean=GATEWAY_HEARTBEAT_TIMEOUT"
+                ))
             #expect(log.split(separator: "\n").count { $0.contains(warning) } == 1, "\(log)")
             #expect(!log.contains("hunter2"))
         }
@@ -218,7 +238,8 @@ enum Namespaces {
     // MARK: Results
 
     @Test(arguments: [
-        ("gateway", ["--help"]), ("gateway", ["--version"]), ("loadtest", ["--help"]), ("loadtest", ["--version"]),
+        ("gateway", ["--help"]), ("gateway", ["--version"]), ("loadtest", ["--help"]),
+        ("loadtest", ["--version"]),
         ("publisher", ["--help"]), ("publisher", ["--version"]), ("publisher", ["revoke", "--help"]),
         ("publisher", ["--completions", "bash"]),
     ])
@@ -236,10 +257,12 @@ enum Namespaces {
             let binary = try Installation.binary("publisher")
             for words in [
                 ["--room", "a", "--data", "1"], ["--room", "a", "--data", "1", "--json"], ["--file", "-"],
-                ["revoke", "--user", "x"], ["nodes"], ["nodes", "--watch", "100ms"], ["rooms"], ["rooms", "--json"],
+                ["revoke", "--user", "x"], ["nodes"], ["nodes", "--watch", "100ms"], ["rooms"],
+                ["rooms", "--json"],
                 ["top"],
             ] {
-                let (word, options) = words[0].hasPrefix("--") ? ([], words) : ([words[0]], Array(words.dropFirst()))
+                let (word, options) =
+                    words[0].hasPrefix("--") ? ([], words) : ([words[0]], Array(words.dropFirst()))
                 let command: [String] = [binary] + word + ["--redis", cluster.redis.url] + options
                 let ended = try await cluster.driver.run(
                     bash("exec \"$@\" > /dev/full", command), input: #"{"room":"a","data":1}"#)
@@ -255,7 +278,9 @@ enum Namespaces {
             let room = cluster.room()
             let watch = try await Child(
                 cluster.driver, name: "watch",
-                bash("exec \"$@\" > /dev/full", [binary, "watch", "--redis", cluster.redis.url, "--room", room]))
+                bash(
+                    "exec \"$@\" > /dev/full",
+                    [binary, "watch", "--redis", cluster.redis.url, "--room", room]))
             try await eventually("it listens") { try await cluster.redis.publish(room: room, "1") == 1 }
             #expect(try await watch.exitCode() == 1)
             #expect(watch.errorOutput.contains("cannot write the result: No space left on device"))
@@ -272,9 +297,11 @@ enum Namespaces {
                 .write(toFile: path, atomically: true, encoding: .utf8)
             let first = ["unshare", "-p", "-f", "--kill-child", try Installation.binary("publisher")]
             let child = try await Child(
-                cluster.driver, name: "first", first + ["--redis", cluster.redis.url, "--file", path, "--rate", "20"])
+                cluster.driver, name: "first",
+                first + ["--redis", cluster.redis.url, "--file", path, "--rate", "20"])
             try await eventually("lines are sent") {
-                try await cluster.redis.command("INFO", "commandstats").string?.contains("cmdstat_publish:") == true
+                try await cluster.redis.command("INFO", "commandstats").string?.contains("cmdstat_publish:")
+                    == true
             }
             try await signalChild(of: child, "TERM", cluster.driver)
             #expect(try await child.exitCode() == 143)
@@ -292,7 +319,10 @@ enum Namespaces {
             #expect(try await driver.run(["mkfifo", pipe]).code == 0)
             let child = try await Child(
                 driver, name: "first",
-                ["unshare", "-p", "-f", "--kill-child", try Installation.binary("publisher"), "--file", pipe])
+                [
+                    "unshare", "-p", "-f", "--kill-child", try Installation.binary("publisher"), "--file",
+                    pipe,
+                ])
             try await eventually("it ends") {
                 try await signalChild(of: child, "TERM", driver)
                 return try await child.exitCode(within: .zero) != nil
@@ -304,6 +334,8 @@ enum Namespaces {
     private func signalChild(of child: Child, _ name: String, _ driver: Driver) async throws {
         let path = "/proc/\(child.pid)/task/\(child.pid)/children"
         let children = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-        for pid in children.split(separator: " ") { _ = try await driver.run(["kill", "-\(name)", String(pid)]) }
+        for pid in children.split(separator: " ") {
+            _ = try await driver.run(["kill", "-\(name)", String(pid)])
+        }
     }
 }

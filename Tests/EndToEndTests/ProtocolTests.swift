@@ -84,9 +84,13 @@ struct ProtocolTests {
         ("fragments that do not join", Frame.client(1, [0xe6], fin: false) + Frame.client(0, [0x61]), 1007),
         ("close reason not UTF-8", Frame.close(1000, [0xff]), 1007),
         ("message of 64 KiB and a byte", Frame.client(2, full + letter), 1009),
-        ("fragments of 64 KiB and a byte", Frame.client(2, full, fin: false) + Frame.client(0, letter), 1009),
         (
-            "announcement of 8 EiB", [0x82, 0xff, 0x7f] + [UInt8](repeating: 0xff, count: 7) + [0, 0, 0, 0],
+            "fragments of 64 KiB and a byte", Frame.client(2, full, fin: false) + Frame.client(0, letter),
+            1009
+        ),
+        (
+            "announcement of 8 EiB",
+            [0x82, 0xff, 0x7f] + [UInt8](repeating: 0xff, count: 7) + [0, 0, 0, 0],
             1009
         ),
     ]

@@ -1,4 +1,5 @@
-// Every reserved bit and opcode, missing masks, and frames of an extension that was offered but never agreed on.
+// Every reserved bit and opcode, missing masks, and frames of an extension that was offered but never agreed
+// on.
 import Testing
 
 @Suite(.cluster())
@@ -27,7 +28,8 @@ struct ProtocolViolationTests {
     @Test(arguments: reservedOpcodes)
     func reservedOpcodeIsRefused(opcode: UInt8) async throws {
         for isFinal in [true, false] {
-            try await expectProtocolError(Frame.client(opcode, Self.letter, fin: isFinal), try await socket())
+            try await expectProtocolError(
+                Frame.client(opcode, Self.letter, fin: isFinal), try await socket())
         }
     }
 
@@ -45,7 +47,8 @@ struct ProtocolViolationTests {
     func frameWithoutAMaskIsRefused(opcode: UInt8) async throws {
         let before = opcode == 0 ? Frame.client(1, Self.letter, fin: false) : []
         let payload = opcode == 8 ? [3, 0xe8] : Self.letter
-        try await expectProtocolError(before + Frame.client(opcode, payload, masked: false), try await socket())
+        try await expectProtocolError(
+            before + Frame.client(opcode, payload, masked: false), try await socket())
         try await expectProtocolError(before + Frame.client(opcode, [], masked: false), try await socket())
     }
 
@@ -65,7 +68,8 @@ struct ProtocolViolationTests {
     @Test(arguments: [
         "permessage-deflate", "permessage-deflate; client_max_window_bits",
         "permessage-deflate; server_no_context_takeover; client_max_window_bits=15, permessage-deflate",
-        "x-webkit-deflate-frame", "permessage-bzip2; level=9, permessage-deflate", "permessage-deflate, ,;;=",
+        "x-webkit-deflate-frame", "permessage-bzip2; level=9, permessage-deflate",
+        "permessage-deflate, ,;;=",
     ])
     func compressionIsDeclinedAndItsFramesAreRefused(offer: String) async throws {
         let cluster = try Cluster.current

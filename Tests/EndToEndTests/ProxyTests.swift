@@ -59,7 +59,8 @@ struct ProxyTests {
     func trustedProxyNamesTheClient(header: String, address: String) async throws {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
-        _ = try await cluster.node.connect(cluster.room(), token: token, headers: ["X-Forwarded-For": header])
+        _ = try await cluster.node.connect(
+            cluster.room(), token: token, headers: ["X-Forwarded-For": header])
         #expect(try await cluster.redis.hash("client:\(token)")["ip"] == address)
     }
 }
@@ -79,7 +80,8 @@ struct ProxyTests {
         try await Cluster.with(options: ["--listen", ":0"]) { cluster in
             #expect(cluster.node.child.errorOutput.contains("listening on [::]:\(cluster.node.port)"))
             for host in ["127.0.0.1", "::1"] {
-                let answer = try await cluster.driver.request(cluster.node.port, "/heartbeat?token=x", host: host)
+                let answer = try await cluster.driver.request(
+                    cluster.node.port, "/heartbeat?token=x", host: host)
                 #expect(answer.data == "token error")
             }
         }

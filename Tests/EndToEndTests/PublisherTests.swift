@@ -15,7 +15,9 @@ struct PublisherTests {
         let (first, second) = (cluster.room("a"), cluster.room("b"))
         let one = try await cluster.nodes[0].connect(first)
         let both = try await cluster.nodes[1].connect("\(first),\(second)")
-        let completed = try await publish(["--room", first, "--room", second, "--data", #"{"text":"héllo"}"#])
+        let completed = try await publish([
+            "--room", first, "--room", second, "--data", #"{"text":"héllo"}"#,
+        ])
         #expect(completed.code == 0)
         let notice = #"{"type":"notice","data":{"text":"héllo"}}"#
         #expect(try await one.next() == .text(notice))

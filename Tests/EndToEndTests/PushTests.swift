@@ -17,8 +17,8 @@ struct PushTests {
         #expect(try await outside.receivedCount() == 1)
     }
 
-    /// The 101 may leave only when Redis has confirmed the subscription of this very room: each round takes a
-    /// room that nobody has been in, and publishes in the turn in which the client has read the 101.
+    /// The 101 may leave only when Redis has confirmed the subscription of this very room: each round takes
+    /// a room that nobody has been in, and publishes in the turn in which the client has read the 101.
     @Test func whatIsPublishedRightAfterTheUpgradeIsDelivered() async throws {
         let cluster = try Cluster.current
         for round in 0..<25 {

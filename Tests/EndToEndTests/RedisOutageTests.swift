@@ -33,7 +33,8 @@ import Testing
         return answers + [answer]
     }
 
-    /// The heart of the matter: an outage longer than the heartbeat timeout, then a Redis that knows nothing.
+    /// The heart of the matter: an outage longer than the heartbeat timeout, then a Redis that knows
+    /// nothing.
     @Test func connectionsOutliveARedisThatComesBackEmpty() async throws {
         try await Cluster.with(nodes: 2, options: Self.options) { cluster in
             let room = cluster.room()

@@ -35,9 +35,11 @@ import Testing
             let options = [
                 "--save", "", "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024",
             ]
-            let redis = try await RedisServer(cluster.driver, options: ["--dbfilename", "slow.rdb"] + options)
+            let redis = try await RedisServer(
+                cluster.driver, options: ["--dbfilename", "slow.rdb"] + options)
             for number in 0..<300 {
-                try await redis.command("SET", .string("key-\(number)"), .string(String(repeating: "x", count: 100)))
+                try await redis.command(
+                    "SET", .string("key-\(number)"), .string(String(repeating: "x", count: 100)))
             }
             let node = try await GatewayNode(cluster.driver, id: "patient", redis: redis)
             let client = try await node.connect("room")
@@ -61,7 +63,8 @@ import Testing
     @Test func clusterBehindAPlainAddressIsTheReasonForNotBeingReady() async throws {
         try await Cluster.with(nodes: 0) { cluster in
             let redis = try await RedisServer(cluster.driver, options: ["--cluster-enabled", "yes"])
-            let node = try await GatewayNode(cluster.driver, id: "clustered", redis: redis, awaitReady: false)
+            let node = try await GatewayNode(
+                cluster.driver, id: "clustered", redis: redis, awaitReady: false)
             try await eventually("it says why") {
                 let answer = try await node.ready()
                 return answer.status == 503 && answer.body.contains("the server is part of a Redis Cluster")
@@ -105,7 +108,9 @@ import Testing
                 cluster.driver, id: "too-many", redis: cluster.redis, awaitReady: false)
             try await eventually("several were turned away") {
                 let text = try await cluster.redis.command("INFO", "stats").string ?? ""
-                let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("rejected_connections:") }
+                let line = text.split(whereSeparator: \.isNewline).first {
+                    $0.hasPrefix("rejected_connections:")
+                }
                 return (line.flatMap { Int($0.drop { $0 != ":" }.dropFirst()) } ?? 0) >= 12
             }
             #expect(lines(node, with: "max number of clients reached") == 1)
@@ -137,7 +142,8 @@ import Testing
                 for room in [bad, worse, "\(good),\(worse)"] {
                     let token = try await cluster.node.token()
                     answers.append(
-                        try await cluster.node.get("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders()))
+                        try await cluster.node.get(
+                            "/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders()))
                 }
                 return answers
             }

@@ -1,4 +1,5 @@
-// The users of deploy/redis.conf, on a server started by deploy/redis-start: each can do its work and no more.
+// The users of deploy/redis.conf, on a server started by deploy/redis-start: each can do its work and no
+// more.
 import Foundation
 import Testing
 
@@ -69,7 +70,8 @@ import Testing
             }
             try await eventually("both nodes have reported again") {
                 let counts = [
-                    try await redis.hash("node:one")["connections"], try await redis.hash("node:two")["connections"],
+                    try await redis.hash("node:one")["connections"],
+                    try await redis.hash("node:two")["connections"],
                 ]
                 return counts == ["0", "1"]
             }
@@ -92,13 +94,16 @@ import Testing
     @Test func gatewayUserIsRefusedEverythingElse() async throws {
         try await withRedis { _, redis in
             let refused: [[JSON]] = [
-                ["HGETALL", "client:a"], ["SADD", "client:a", "1"], ["SMEMBERS", "client:a"], ["HGETALL", "other"],
+                ["HGETALL", "client:a"], ["SADD", "client:a", "1"], ["SMEMBERS", "client:a"],
+                ["HGETALL", "other"],
                 ["GET", "node:a"], ["SET", "roomcast:nodes", "1"], ["SMEMBERS", "nodes2"], ["KEYS", "*"],
                 ["SCAN", "0"],
-                ["SUBSCRIBE", "other"], ["PUBLISH", "roomcast:nodes", "1"], ["CONFIG", "GET", "*"], ["FLUSHALL"],
+                ["SUBSCRIBE", "other"], ["PUBLISH", "roomcast:nodes", "1"], ["CONFIG", "GET", "*"],
+                ["FLUSHALL"],
             ]
             for command in refused {
-                let reply = try await redis.command(command, user: "gateway", password: Self.passwords["gateway"])
+                let reply = try await redis.command(
+                    command, user: "gateway", password: Self.passwords["gateway"])
                 #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
             }
         }
@@ -140,7 +145,9 @@ import Testing
                 let token = try await node.token(userId: "ada")
                 let client = try await node.connect(room, token: token)
                 let whom = index == 0 ? ["--token=\(token)"] : ["--user", "ada"]
-                let command = [try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "revoker")]
+                let command = [
+                    try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "revoker"),
+                ]
                 let completed = try await cluster.driver.run(command + whom)
                 #expect(completed.code == 0, "\(completed.errors)")
                 #expect(completed.output.hasSuffix("revoked 1 token, 1 connected\n"))
@@ -150,20 +157,26 @@ import Testing
             let refused: [[JSON]] = [
                 ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"],
                 ["HSET", "client:a", "userId", "b"],
-                ["HGETALL", "client:a"], ["HGET", "other", "userId"], ["DEL", "other"], ["KEYS", "*"], ["FLUSHALL"],
+                ["HGETALL", "client:a"], ["HGET", "other", "userId"], ["DEL", "other"], ["KEYS", "*"],
+                ["FLUSHALL"],
                 ["EXPIRE", "client:a", "9"], ["SUBSCRIBE", "gateway:one"], ["SCRIPT", "LOAD", "return 1"],
                 ["PUBSUB", "CHANNELS"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],
             ]
             for command in refused {
-                let reply = try await redis.command(command, user: "revoker", password: Self.passwords["revoker"])
+                let reply = try await redis.command(
+                    command, user: "revoker", password: Self.passwords["revoker"])
                 #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
             }
             // A script may not do more than its user.
-            for call in ["'HGETALL', 'client:a'", "'GET', 'other'", "'PUBLISH', 'room:\(room)', '1'", "'FLUSHALL'"] {
+            for call in [
+                "'HGETALL', 'client:a'", "'GET', 'other'", "'PUBLISH', 'room:\(room)', '1'", "'FLUSHALL'",
+            ] {
                 let reply = try await redis.command(
                     ["EVAL", .string("return redis.call(\(call))"), "0"], user: "revoker",
                     password: Self.passwords["revoker"])
-                #expect(reply["error"].string?.contains("The user executing the script") == true, "\(call): \(reply)")
+                #expect(
+                    reply["error"].string?.contains("The user executing the script") == true,
+                    "\(call): \(reply)")
             }
         }
     }
@@ -174,9 +187,13 @@ import Testing
             let room = cluster.room()
             let token = try await node.token()
             let client = try await node.connect(room, token: token)
-            try await eventually("it has reported") { try await redis.command("SCARD", "roomcast:nodes") == 1 }
+            try await eventually("it has reported") {
+                try await redis.command("SCARD", "roomcast:nodes") == 1
+            }
             func publisher(_ arguments: String...) throws -> [String] {
-                [try Installation.binary("publisher")] + arguments + ["--redis", url(redis, user: "observer")]
+                [try Installation.binary("publisher")] + arguments + [
+                    "--redis", url(redis, user: "observer"),
+                ]
             }
             let nodes = try await cluster.driver.run(try publisher("nodes"))
             #expect(nodes.code == 0 && nodes.output.contains("\none  "), "\(nodes.errors)")
@@ -184,23 +201,30 @@ import Testing
             #expect(rooms.code == 0 && rooms.output.contains("\n\(room) "), "\(rooms.errors)")
             let watch = try await Child(
                 cluster.driver, name: "watch", try publisher("watch", "--room", room, "--count", "1"))
-            try await eventually("node and observer listen") { try await redis.publish(room: room, "1") == 2 }
+            try await eventually("node and observer listen") {
+                try await redis.publish(room: room, "1") == 2
+            }
             #expect(try await watch.exitCode() == 0)
             let top = try await Child(cluster.driver, name: "top", try publisher("top"))
             try await eventually("a line") { top.output.contains("1 node, 1 ready") }
             try await top.signal(SIGTERM)
             #expect(try await denials(redis).isEmpty)
             let refused: [[JSON]] = [
-                ["HGETALL", .string("client:\(token)")], ["HGETALL", "other"], ["SMEMBERS", "other"], ["KEYS", "*"],
+                ["HGETALL", .string("client:\(token)")], ["HGETALL", "other"], ["SMEMBERS", "other"],
+                ["KEYS", "*"],
                 ["SCAN", "0"], ["DEL", "roomcast:nodes"], ["HSET", "node:one", "uptime", "1"],
                 ["SADD", "roomcast:nodes", "x"],
-                ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"], ["SUBSCRIBE", "gateway:one"],
-                ["PSUBSCRIBE", "*"], ["PSUBSCRIBE", "gateway:*"], ["SUBSCRIBE", "other"], ["PUBSUB", "CHANNELS"],
-                ["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"], ["MONITOR"],
+                ["PUBLISH", .string("room:\(room)"), "1"], ["PUBLISH", "other", "1"],
+                ["SUBSCRIBE", "gateway:one"],
+                ["PSUBSCRIBE", "*"], ["PSUBSCRIBE", "gateway:*"], ["SUBSCRIBE", "other"],
+                ["PUBSUB", "CHANNELS"],
+                ["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["SHUTDOWN"],
+                ["MONITOR"],
                 ["INFO"], ["EXPIRE", "node:one", "1"],
             ]
             for command in refused {
-                let reply = try await redis.command(command, user: "observer", password: Self.passwords["observer"])
+                let reply = try await redis.command(
+                    command, user: "observer", password: Self.passwords["observer"])
                 #expect(reply["error"].string?.hasPrefix("NOPERM") == true, "\(command): \(reply)")
             }
             _ = client
@@ -228,7 +252,8 @@ import Testing
             for whom in [["--token=\(token)"], ["--user", "ada"]] {
                 let command =
                     [
-                        try Installation.binary("publisher"), "revoke", "--redis", url(redis, user: "publisher"),
+                        try Installation.binary("publisher"), "revoke", "--redis",
+                        url(redis, user: "publisher"),
                     ] + whom
                 let completed = try await cluster.driver.run(command)
                 #expect(completed.code == 1)
@@ -247,7 +272,8 @@ import Testing
             for (user, password, options, expected) in [
                 ("reader", "reader-Pa55word", [String](), "NOPERM"),
                 ("publisher", nil, ["--prefix", "elsewhere:"], "NOPERM"),
-                ("publisher", "wrong-Pa55word", [], "WRONGPASS"), ("nobody", "any-Pa55word", [], "WRONGPASS"),
+                ("publisher", "wrong-Pa55word", [], "WRONGPASS"),
+                ("nobody", "any-Pa55word", [], "WRONGPASS"),
             ] {
                 let completed = try await cluster.driver.run(
                     [

@@ -71,7 +71,8 @@ import Testing
             var nodes: [GatewayNode] = []
             for number in 1...2 {
                 let options = Self.options + ["--gap-notice", "off"]
-                nodes.append(try await GatewayNode(cluster.driver, id: "n\(number)", redis: redis, options: options))
+                nodes.append(
+                    try await GatewayNode(cluster.driver, id: "n\(number)", redis: redis, options: options))
             }
             let room = cluster.room()
             var clients: [Client] = []

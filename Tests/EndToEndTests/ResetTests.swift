@@ -6,7 +6,8 @@ import Testing
     private static let count = 20
 
     enum Stage: String, CaseIterable {
-        case afterConnecting, withinTheHead, behindAnAnswerThatIsUnread, whileRedisIsAsked, rightAfterTheUpgrade
+        case afterConnecting, withinTheHead, behindAnAnswerThatIsUnread, whileRedisIsAsked,
+            rightAfterTheUpgrade
         case withinAFrame, withinAMessage, withMessagesUnread, afterItsClose, afterTheClose, afterAViolation
     }
 
@@ -21,7 +22,9 @@ import Testing
             if stage == .whileRedisIsAsked {
                 try await Self.abandonHandshakes(cluster)
             } else {
-                for connection in try await Self.connections(cluster, at: stage) { try await connection.reset() }
+                for connection in try await Self.connections(cluster, at: stage) {
+                    try await connection.reset()
+                }
             }
             try await cluster.node.expectNobody(descriptors: descriptors)
             try await cluster.node.expectService(cluster)
@@ -30,8 +33,8 @@ import Testing
         }
     }
 
-    /// Resets handshakes that wait for a frozen Redis. After 2 s the node itself refuses them: where a slow machine
-    /// takes longer than that between the request and the reset, another one is tried.
+    /// Resets handshakes that wait for a frozen Redis. After 2 s the node itself refuses them: where a slow
+    /// machine takes longer than that between the request and the reset, another one is tried.
     private static func abandonHandshakes(_ cluster: Cluster) async throws {
         let rejected = "roomcast_handshakes_rejected_total"
         let token = try await cluster.node.token()
@@ -45,13 +48,15 @@ import Testing
             try await eventually("the handshakes are over") {
                 try await cluster.node.metrics()[rejected] == Double(begunCount)
             }
-            let abandoned = try await cluster.node.metrics().samples[rejected + #"{reason="abandoned"}"#] ?? 0
+            let abandoned =
+                try await cluster.node.metrics().samples[rejected + #"{reason="abandoned"}"#] ?? 0
             return begunCount >= count && abandoned > 0
         }
         try await cluster.redis.first.signal(SIGCONT)
     }
 
-    /// Connections that have come as far as `stage`, which the node is known to have seen where that can be told.
+    /// Connections that have come as far as `stage`, which the node is known to have seen where that can be
+    /// told.
     private static func connections(_ cluster: Cluster, at stage: Stage) async throws -> [RawConnection] {
         var tokens: [String] = []
         for _ in 0..<count { tokens.append(try await cluster.node.token()) }
@@ -69,7 +74,8 @@ import Testing
         _ cluster: Cluster, at stage: Stage, token: String
     ) async throws -> RawConnection {
         let node = cluster.node
-        let upgrade = requestText("/ws?token=\(token)&roomIds=\(cluster.room())", headers: handshakeHeaders())
+        let upgrade = requestText(
+            "/ws?token=\(token)&roomIds=\(cluster.room())", headers: handshakeHeaders())
         switch stage {
         case .afterConnecting: return try await RawConnection(cluster.driver, port: node.port)
         case .withinTheHead: return try await begun(node, with: "GET /ws?token=")
@@ -82,7 +88,8 @@ import Testing
         }
     }
 
-    /// A connection whose first request has been answered; `text` came in the same segment, so it has been read.
+    /// A connection whose first request has been answered; `text` came in the same segment, so it has been
+    /// read.
     private static func begun(_ node: GatewayNode, with text: String) async throws -> RawConnection {
         let raw = try await RawConnection(node.driver, port: node.port)
         try await raw.send(requestText("/nowhere") + text)
@@ -99,8 +106,10 @@ import Testing
         let ping = Frame.client(9, [UInt8(ascii: "p")])
         switch stage {
         case .withinAFrame: try await expectPong(raw, ping + Frame.client(2, [1, 2, 3, 4]).dropLast())
-        case .withinAMessage: try await expectPong(raw, Frame.client(1, [0xe6], fin: false) + ping + ping.dropLast(3))
-        case .withMessagesUnread: try await cluster.redis.publishSequence(room: room, count: 50, paddingBytes: 1000)
+        case .withinAMessage:
+            try await expectPong(raw, Frame.client(1, [0xe6], fin: false) + ping + ping.dropLast(3))
+        case .withMessagesUnread:
+            try await cluster.redis.publishSequence(room: room, count: 50, paddingBytes: 1000)
         case .afterItsClose: try await raw.send(Frame.close(1000))
         case .afterTheClose:
             // Its own Close frame is not answered: a newer connection of the token has come.

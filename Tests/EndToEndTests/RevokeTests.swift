@@ -5,9 +5,12 @@ import Testing
 /// No heartbeat is due: what is closed was closed because the node was told.
 @Suite(.cluster(nodes: 2))
 struct RevokeTests {
-    private func revoke(_ arguments: String..., environment: [String: String] = [:]) async throws -> Completed {
+    private func revoke(_ arguments: String..., environment: [String: String] = [:]) async throws
+        -> Completed
+    {
         let cluster = try Cluster.current
-        let command = [try Installation.binary("publisher"), "revoke", "--redis", cluster.redis.url] + arguments
+        let command =
+            [try Installation.binary("publisher"), "revoke", "--redis", cluster.redis.url] + arguments
         return try await cluster.driver.run(command, environment: environment)
     }
 
@@ -84,7 +87,8 @@ struct RevokeTests {
     @Test func recordWhoseNodeIsGoneCountsAsNotConnected() async throws {
         let cluster = try Cluster.current
         let token = try await cluster.node.token()
-        try await cluster.redis.command("HSET", .string("client:\(token)"), "node", "gone", "connection", "1")
+        try await cluster.redis.command(
+            "HSET", .string("client:\(token)"), "node", "gone", "connection", "1")
         let completed = try await revoke("--token=\(token)")
         #expect(completed.output == "\(token.prefix(4))…: not connected\nrevoked 1 token, 0 connected\n")
         #expect(try await !exists(token))
@@ -93,7 +97,8 @@ struct RevokeTests {
     @Test func wrongUsageIsOneLineAndRevokesNothing() async throws {
         let token = try await Cluster.current.node.token()
         let usages: [([String], String)] = [
-            ([], "--token"), (["--token", "short"], "--token"), (["--token=\(token)", "--user", "a"], "--user"),
+            ([], "--token"), (["--token", "short"], "--token"),
+            (["--token=\(token)", "--user", "a"], "--user"),
             (["--user", ""], "--user"), (["--device", "a\u{7}"], "--device"), (["--room", "a"], "--room"),
             (["--timeout", "5", "--user", "a"], "--timeout"), ([token], "unexpected argument"),
             (["--user", "a", token], "unexpected argument"),
@@ -114,7 +119,8 @@ struct RevokeTests {
         let cluster = try Cluster.current
         let port = try await cluster.driver.freePort()
         let command = [
-            try Installation.binary("publisher"), "revoke", "--user", "a", "--redis", "redis://127.0.0.1:\(port)",
+            try Installation.binary("publisher"), "revoke", "--user", "a", "--redis",
+            "redis://127.0.0.1:\(port)",
         ]
         let completed = try await cluster.driver.run(command)
         #expect(completed.code == 1)
@@ -131,7 +137,8 @@ struct RevokeTests {
         #expect(help.output.split(separator: "\n").allSatisfy { $0.count <= 100 })
     }
 
-    /// Where several installations share a Redis, a revocation stays in its own, also where a prefix is a glob.
+    /// Where several installations share a Redis, a revocation stays in its own, also where a prefix is a
+    /// glob.
     @Test func prefixKeepsInstallationsApart() async throws {
         try await Cluster.with(optionsOfNode: { _ in ["--prefix", "a*[b]:"] }) { cluster in
             let token = try await cluster.node.token(userId: "ada")
@@ -139,12 +146,15 @@ struct RevokeTests {
             let other = "ab:client:\(String(repeating: "A", count: 24))"
             try await cluster.redis.command("HSET", .string(other), "userId", "ada")
             let command = [
-                try Installation.binary("publisher"), "revoke", "--redis", cluster.redis.url, "--user", "ada",
+                try Installation.binary("publisher"), "revoke", "--redis", cluster.redis.url, "--user",
+                "ada",
             ]
             let without = try await cluster.driver.run(command)
             #expect(without.output == "no token found in 0 records\n")
             let within = try await cluster.driver.run(command + ["--prefix", "a*[b]:"])
-            #expect(within.output.hasSuffix("revoked 1 token, 1 connected\n"), "\(within.output)\(within.errors)")
+            #expect(
+                within.output.hasSuffix("revoked 1 token, 1 connected\n"), "\(within.output)\(within.errors)"
+            )
             #expect(try await client.closed()?.code == 4003)
             #expect(try await cluster.redis.command("EXISTS", .string(other)) == 1)
         }

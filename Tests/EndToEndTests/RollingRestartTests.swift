@@ -1,5 +1,5 @@
-// Nodes replaced one after another under constant publishing: what clients lose is what is published while they are
-// on their way.
+// Nodes replaced one after another under constant publishing: what clients lose is what is published while
+// they are on their way.
 import Foundation
 import Testing
 
@@ -31,7 +31,8 @@ import Testing
                 }
             }
             let count = try await cluster.driver.call("roam_open", ["id": id])["published"].int ?? 0
-            // As many again as were published while clients were on their way: how long that took is no matter.
+            // As many again as were published while clients were on their way: how long that took is no
+            // matter.
             try await published(cluster.driver, id, atLeast: 2 * count)
             let ledger = try await cluster.driver.call("roam_stop", ["id": id])
             #expect(ledger["lost"].int == 0, "\(ledger)")

@@ -1,4 +1,5 @@
-// Tokens that are bound to rooms: they enter those and no others, on every node and after every loss of Redis.
+// Tokens that are bound to rooms: they enter those and no others, on every node and after every loss of
+// Redis.
 import Foundation
 import Testing
 
@@ -25,11 +26,15 @@ struct RoomBindingTests {
         let (first, second, other) = (cluster.room("a"), cluster.room("b"), cluster.room("c"))
         let token = try await token("\(first),\(second),\(first)")
         #expect(try await cluster.redis.hash("client:\(token)")["allowedRooms"] == "\(first),\(second)")
-        for rooms in [other, "\(first),\(other)", "\(other),\(first)", "\(first)x", String(first.dropLast())] {
+        for rooms in [
+            other, "\(first),\(other)", "\(other),\(first)", "\(first)x", String(first.dropLast()),
+        ] {
             try await expectRefused(cluster.nodes[1], token, rooms)
         }
-        // Repeats are dropped, and what stands behind the second room is ignored, before the rooms are looked at.
-        let client = try await cluster.nodes[1].connect("\(second),\(second),,\(first),\(other)", token: token)
+        // Repeats are dropped, and what stands behind the second room is ignored, before the rooms are
+        // looked at.
+        let client = try await cluster.nodes[1].connect(
+            "\(second),\(second),,\(first),\(other)", token: token)
         try await cluster.redis.publish(room: first, "1")
         #expect(try await client.next() == .text("1"))
         let rejected = #"roomcast_handshakes_rejected_total{reason="room_not_allowed"}"#
@@ -87,7 +92,9 @@ struct RoomBindingTests {
                 try await cluster.redis.hash("client:\(token)")["node"] == "node-1"
             }
             #expect(try await cluster.redis.hash("client:\(token)")["allowedRooms"] == "a,b c")
-            for node in cluster.nodes { try await eventually("ready") { try await node.ready().status == 200 } }
+            for node in cluster.nodes {
+                try await eventually("ready") { try await node.ready().status == 200 }
+            }
             try await expectRefused(cluster.nodes[1], token, "b")
             let newer = try await cluster.nodes[1].connect("b%20c", token: token)
             #expect(try await newer.ping("connected"))

@@ -159,9 +159,13 @@ import Testing
             let tokens = Array(secrets.dropFirst(3))
             for (index, token) in tokens.enumerated() {
                 let (url, offers) = ("ws://127.0.0.1:\(port)/ws?roomIds=", ["token.\(token)"])
-                guard case .open(let client) = try await cluster.driver.handshake(url + "a", subprotocols: offers)
+                guard
+                    case .open(let client) = try await cluster.driver.handshake(
+                        url + "a", subprotocols: offers)
                 else { throw HarnessError("refused") }
-                guard case .refused(let refusal) = try await cluster.driver.handshake(url + "b", subprotocols: offers)
+                guard
+                    case .refused(let refusal) = try await cluster.driver.handshake(
+                        url + "b", subprotocols: offers)
                 else { throw HarnessError("let in") }
                 #expect(refusal.status == 403 && !refusal.body.contains(token))
                 let command = [try Installation.binary("publisher"), "revoke", "--redis", cluster.redis.url]
@@ -170,7 +174,9 @@ import Testing
                 #expect(completed.code == 0 && completed.output.contains("revoked 1 token"))
                 #expect(!(completed.output + completed.errors).contains(token.dropFirst(4)))
                 #expect(try await client.closed()?.code == 4003)
-                guard case .refused(let gone) = try await cluster.driver.handshake(url + "a", subprotocols: offers)
+                guard
+                    case .refused(let gone) = try await cluster.driver.handshake(
+                        url + "a", subprotocols: offers)
                 else { throw HarnessError("let in") }
                 #expect(gone.data == "Token error")
                 _ = try await cluster.driver.request(port, "/heartbeat?token=\(token)")
@@ -186,7 +192,9 @@ import Testing
                     #expect(try await cluster.driver.request(port, target, headers: headers).status == 503)
                 }
             }
-            try await eventually("nginx has complained") { nginx.child.errorOutput.contains("/heartbeat?...") }
+            try await eventually("nginx has complained") {
+                nginx.child.errorOutput.contains("/heartbeat?...")
+            }
             for child in cluster.nodes.map(\.child) + [nginx.child] {
                 let log = child.errorOutput + child.output
                 #expect(!log.isEmpty)

@@ -7,7 +7,9 @@ import Testing
         var gaps = 0
         while true {
             let event = try await client.next()
-            guard case .text(let text) = event, text.hasPrefix(#"{"type":"gap""#) else { return (event, gaps) }
+            guard case .text(let text) = event, text.hasPrefix(#"{"type":"gap""#) else {
+                return (event, gaps)
+            }
             gaps += 1
         }
     }
@@ -42,7 +44,8 @@ import Testing
             #expect(try await node.metrics()["roomcast_gaps_total"] == 1)
 
             let completed = try await cluster.driver.run([
-                try Installation.binary("publisher"), "--redis", group.url(before: "127.0.0.1:1"), "--room", room,
+                try Installation.binary("publisher"), "--redis", group.url(before: "127.0.0.1:1"), "--room",
+                room,
                 "--data", "3",
             ])
             #expect(completed.code == 0, "\(completed.errors)")
@@ -62,14 +65,17 @@ import Testing
             // It refuses to be demoted, however long it has.
             try await old.command("ACL", "SETUSER", "default", "-slaveof", "-replicaof")
             #expect(
-                try await group.sentinels[0].command("SENTINEL", "FAILOVER", .string(SentinelGroup.masterName))
+                try await group.sentinels[0].command(
+                    "SENTINEL", "FAILOVER", .string(SentinelGroup.masterName))
                     == "OK")
             try await eventually("the node is subscribed at the new master") {
                 try await subscribers(new, room) == 1
             }
             try await eventually("ready again") { try await node.ready().status == 200 }
             #expect(try await subscribers(old, room) == 0)
-            #expect(try await old.command("ROLE")[0] == "master", "it was not the demotion that made the node leave")
+            #expect(
+                try await old.command("ROLE")[0] == "master",
+                "it was not the demotion that made the node leave")
             let names = try await old.command("CLIENT", "LIST").string ?? ""
             #expect(!names.contains("roomcast-"), "no command connection is left there either")
 
@@ -100,7 +106,8 @@ import Testing
             let completed = try await cluster.driver.run(
                 command,
                 environment: [
-                    "PUBLISHER_REDIS_PASSWORD": "data-Pa55word", "PUBLISHER_SENTINEL_PASSWORD": "sentinel-Pa55word",
+                    "PUBLISHER_REDIS_PASSWORD": "data-Pa55word",
+                    "PUBLISHER_SENTINEL_PASSWORD": "sentinel-Pa55word",
                 ])
             #expect(completed.code == 0, "\(completed.errors)")
             #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))

@@ -8,7 +8,8 @@ import Testing
         let child: Child
 
         init(_ driver: Driver, _ address: String) async throws {
-            let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/notify_receiver.py").path
+            let script = Installation.root.appending(path: "Tests/EndToEndTests/Support/notify_receiver.py")
+                .path
             let child = try await Child(
                 driver, name: "receiver", [try Installation.python(), "-B", script, address])
             self.child = child
@@ -26,7 +27,8 @@ import Testing
     func startReadinessAndEndAreTold(isAbstract: Bool) async throws {
         try await Cluster.with { cluster in
             let address =
-                isAbstract ? "@roomcast-\(UUID().uuidString)" : cluster.driver.directory.appending(path: "n").path
+                isAbstract
+                ? "@roomcast-\(UUID().uuidString)" : cluster.driver.directory.appending(path: "n").path
             let receiver = try await Receiver(cluster.driver, address)
             let node = try await GatewayNode(
                 cluster.driver, id: "told", redis: cluster.redis, options: ["--drain-time", "1s"],
@@ -62,7 +64,8 @@ import Testing
                 receiver.assignments.contains("READY=1")
             }
             #expect(ContinuousClock.now - started > .seconds(9), "it has waited for Redis")
-            #expect(receiver.assignments.allSatisfy { $0.hasPrefix("STATUS=not ready: ") || $0 == "READY=1" })
+            #expect(
+                receiver.assignments.allSatisfy { $0.hasPrefix("STATUS=not ready: ") || $0 == "READY=1" })
             #expect(try await node.ready().status == 503)
         }
     }

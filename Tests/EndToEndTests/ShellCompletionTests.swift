@@ -3,8 +3,8 @@ import Foundation
 import Testing
 
 @Suite struct ShellCompletionTests {
-    /// A shell that has read the completions of both programs, of one of them also under the name that the Debian
-    /// package gives it, with a prompt of its own.
+    /// A shell that has read the completions of both programs, of one of them also under the name that the
+    /// Debian package gives it, with a prompt of its own.
     private func withShell(_ name: String, _ body: (Terminal) async throws -> Void) async throws {
         try await Cluster.with(nodes: 0) { cluster in
             let shell = try Installation.system(name, package: name)
@@ -12,8 +12,11 @@ import Testing
             let renamed = cluster.driver.directory.appending(path: "roomcast-publisher").path
             try FileManager.default.createSymbolicLink(
                 atPath: renamed, withDestinationPath: try Installation.binary("publisher"))
-            for binary in [try Installation.binary("publisher"), try Installation.binary("gateway"), renamed] {
-                let file = "\(cluster.driver.directory.path)/\(URL(filePath: binary).lastPathComponent).\(name)"
+            for binary in [
+                try Installation.binary("publisher"), try Installation.binary("gateway"), renamed,
+            ] {
+                let file =
+                    "\(cluster.driver.directory.path)/\(URL(filePath: binary).lastPathComponent).\(name)"
                 let script = try await cluster.driver.run([binary, "--completions", name])
                 #expect(script.code == 0 && script.errors.isEmpty)
                 try script.output.write(toFile: file, atomically: true, encoding: .utf8)
@@ -39,7 +42,8 @@ import Testing
     ) async throws {
         try await terminal.type(line + "\t")
         try await terminal.awaitPicture("\(line) is completed to \(text)") { $0.text.contains(text) }
-        // A colon before the line, by Ctrl-A, makes nothing of it. Ctrl-C would throw away what is typed behind it.
+        // A colon before the line, by Ctrl-A, makes nothing of it. Ctrl-C would throw away what is typed
+        // behind it.
         try await terminal.type("\u{1}: \rprintf '\\033[2J\\033[H'\r")
         try await terminal.awaitPicture("the screen is empty") { !$0.text.contains(text) }
     }
@@ -48,17 +52,24 @@ import Testing
     func commandsOptionsValuesAndFilesAreCompleted(shell: String) async throws {
         try await withShell(shell) { terminal in
             try await expectCompletion(terminal, of: "publisher rev", shows: "publisher revoke")
-            try await expectCompletion(terminal, of: "roomcast-publisher rev", shows: "roomcast-publisher revoke")
+            try await expectCompletion(
+                terminal, of: "roomcast-publisher rev", shows: "roomcast-publisher revoke")
             try await expectCompletion(terminal, of: "publisher --on-err", shows: "publisher --on-error")
-            try await expectCompletion(terminal, of: "publisher --on-error sk", shows: "publisher --on-error skip")
-            try await expectCompletion(terminal, of: "publisher --on-error=st", shows: "publisher --on-error=stop")
+            try await expectCompletion(
+                terminal, of: "publisher --on-error sk", shows: "publisher --on-error skip")
+            try await expectCompletion(
+                terminal, of: "publisher --on-error=st", shows: "publisher --on-error=stop")
             try await expectCompletion(terminal, of: "publisher rooms --to", shows: "publisher rooms --top")
-            try await expectCompletion(terminal, of: "publisher rooms --top a", shows: "publisher rooms --top all")
+            try await expectCompletion(
+                terminal, of: "publisher rooms --top a", shows: "publisher rooms --top all")
             try await expectCompletion(
                 terminal, of: "publisher --file noti", shows: "publisher --file notices\\ 1.ndjson")
-            try await expectCompletion(terminal, of: "publisher watch --co", shows: "publisher watch --count")
-            try await expectCompletion(terminal, of: "gateway --log-level w", shows: "gateway --log-level warning")
-            try await expectCompletion(terminal, of: "gateway --admin-listen o", shows: "gateway --admin-listen off")
+            try await expectCompletion(
+                terminal, of: "publisher watch --co", shows: "publisher watch --count")
+            try await expectCompletion(
+                terminal, of: "gateway --log-level w", shows: "gateway --log-level warning")
+            try await expectCompletion(
+                terminal, of: "gateway --admin-listen o", shows: "gateway --admin-listen off")
         }
     }
 

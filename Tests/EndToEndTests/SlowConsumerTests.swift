@@ -28,8 +28,8 @@ import Testing
         }
     }
 
-    /// How much the node grows by a message of 100 KB to one room and a small one to another, in one turn, with clients
-    /// in both that read nothing.
+    /// How much the node grows by a message of 100 KB to one room and a small one to another, in one turn,
+    /// with clients in both that read nothing.
     private func growth(clients: Int) async throws -> Int {
         var growth = 0
         try await Cluster.with { cluster in
@@ -62,8 +62,8 @@ import Testing
         if !Installation.isSanitized { #expect(many - few < 20_000_000, "\(few) and \(many) bytes more") }
     }
 
-    /// Its time for the closing handshake is over when it reads again: the node has no descriptor for it any more,
-    /// and it learns the reason all the same.
+    /// Its time for the closing handshake is over when it reads again: the node has no descriptor for it any
+    /// more, and it learns the reason all the same.
     @Test func whoReadsAgainTooLateIsToldWhy() async throws {
         // However late it reads: the kernel keeps what is left for it.
         let options = ["--maximum-queue-bytes", "64KiB", "--tcp-user-timeout", "10m"]

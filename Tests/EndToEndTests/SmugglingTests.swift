@@ -17,7 +17,8 @@ struct SmugglingTests {
     }
 
     static let lengths = [
-        "5\r\nContent-Length: 5", "5\r\nContent-Length: 0", "0\r\ncontent-length: 5", "+5", "-5", "-0", "5, 5", "5,6",
+        "5\r\nContent-Length: 5", "5\r\nContent-Length: 0", "0\r\ncontent-length: 5", "+5", "-5", "-0",
+        "5, 5", "5,6",
         "5 5", "5;", "0x5", "1e1", "5.0", "\"5\"", "", ",", "9223372036854775808", "18446744073709551616",
         "00000000000000000005",
     ]
@@ -33,7 +34,8 @@ struct SmugglingTests {
         "Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: xchunked", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
         "Transfer-Encoding:\tchunked", "Transfer-Encoding : chunked", "Transfer-Encoding\t: chunked",
-        "X: a\r\n Transfer-Encoding: chunked", "X: a\rTransfer-Encoding: chunked", "X: a\nTransfer-Encoding: chunked",
+        "X: a\r\n Transfer-Encoding: chunked", "X: a\rTransfer-Encoding: chunked",
+        "X: a\nTransfer-Encoding: chunked",
     ]
 
     @Test(arguments: encodings)
@@ -47,13 +49,15 @@ struct SmugglingTests {
         ("bare line feed behind the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n"),
         ("bare line feed behind a field", "GET / HTTP/1.1\r\nHost: a\n\r\n"),
         ("bare line feed at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n"),
-        ("bare line feeds only", "GET / HTTP/1.1\nHost: a\n\n"), ("bare line feed in front", "\n" + target("/")),
+        ("bare line feeds only", "GET / HTTP/1.1\nHost: a\n\n"),
+        ("bare line feed in front", "\n" + target("/")),
         ("bare carriage return in a value", fields("X: a\rb")),
         ("bare carriage return behind the request line", "GET / HTTP/1.1\rHost: a\r\n\r\n"),
         ("carriage return twice", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n"),
         ("NUL in a value", fields("X: a\0b")), ("NUL in a name", fields("X\0: a")),
         ("NUL in the target", target("/\0")),
-        ("delete in a value", fields("X: a\u{7f}b")), ("vertical tab in front of a value", fields("X:\u{b}a")),
+        ("delete in a value", fields("X: a\u{7f}b")),
+        ("vertical tab in front of a value", fields("X:\u{b}a")),
         ("space in front of the colon", fields("X : a")), ("tab in front of the colon", fields("X\t: a")),
         ("no name", fields(": a")), ("no colon", fields("X")), ("a name of two words", fields("X Y: a")),
         ("a name outside ASCII", fields("X\u{e9}: a")), ("two hosts", fields("Host: b")),
@@ -77,7 +81,8 @@ struct SmugglingTests {
 
     @Test(arguments: targets)
     func targetThatIsNoneIsRefused(target: String, status: Int) async throws {
-        // What the grammar allows and nobody serves keeps its connection; it says itself that it is the last.
+        // What the grammar allows and nobody serves keeps its connection; it says itself that it is the
+        // last.
         var head = Self.target(target)
         if status == 404 { head = head.replacing("\r\n\r\n", with: "\r\nConnection: close\r\n\r\n") }
         try await expectRefusal(head, status)
@@ -86,7 +91,8 @@ struct SmugglingTests {
     static let versions: [(String, Int)] = [
         ("HTTP/2.0", 505), ("HTTP/0.9", 505), ("HTTP/3.1", 505), ("HTTP/1", 400), ("HTTP/1.", 400),
         ("HTTP/1.10", 400),
-        ("HTTP/01.1", 400), ("http/1.1", 400), ("HTTP/1,1", 400), ("HTTPS/1.1", 400), ("HTTP/1.1 ", 400), ("", 400),
+        ("HTTP/01.1", 400), ("http/1.1", 400), ("HTTP/1,1", 400), ("HTTPS/1.1", 400), ("HTTP/1.1 ", 400),
+        ("", 400),
     ]
 
     @Test(arguments: versions)
@@ -96,7 +102,8 @@ struct SmugglingTests {
 
     @Test func moreThanAHundredFieldsAreTooLarge() async throws {
         try await expectRefusal(Self.fields(String(repeating: "X:\r\n", count: 99) + "X:"), 431)
-        let answer = try await send(Self.fields(String(repeating: "X:\r\n", count: 98) + "X:"), patience: .zero)
+        let answer = try await send(
+            Self.fields(String(repeating: "X:\r\n", count: 98) + "X:"), patience: .zero)
         #expect(answer.answers[0].status == 500)
     }
 
@@ -133,10 +140,15 @@ struct SmugglingTests {
         let before = try await issuedCount()
         let exchange = try await send(head + Self.smuggled, patience: .patience)
         #expect(exchange.answers[0].status == status, sourceLocation: sourceLocation)
-        #expect(JSON(parsing: exchange.answers[0].body)?["data"].string != nil, sourceLocation: sourceLocation)
+        #expect(
+            JSON(parsing: exchange.answers[0].body)?["data"].string != nil, sourceLocation: sourceLocation)
         #expect(exchange.answers[0].headers["connection"] == "close", sourceLocation: sourceLocation)
-        #expect(exchange.closed, "the connection is still open, or more was answered", sourceLocation: sourceLocation)
-        #expect(try await issuedCount() == before, "the second request was served", sourceLocation: sourceLocation)
+        #expect(
+            exchange.closed, "the connection is still open, or more was answered",
+            sourceLocation: sourceLocation)
+        #expect(
+            try await issuedCount() == before, "the second request was served",
+            sourceLocation: sourceLocation)
     }
 
     private func issuedCount() async throws -> Double {

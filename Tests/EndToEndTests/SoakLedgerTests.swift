@@ -1,4 +1,5 @@
-// The account of scripts/soak: its verdict is only worth something if it notices each thing that can be wrong.
+// The account of scripts/soak: its verdict is only worth something if it notices each thing that can be
+// wrong.
 import Foundation
 import Testing
 

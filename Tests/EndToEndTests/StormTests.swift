@@ -9,20 +9,26 @@ import Testing
             let (node, room) = (cluster.node, cluster.room())
             let staying = try await node.connect(room)
             let token = try await node.token()
-            try await eventually("requests are over") { try await node.metrics()["roomcast_http_connections"] == 0 }
+            try await eventually("requests are over") {
+                try await node.metrics()["roomcast_http_connections"] == 0
+            }
             try await node.child.limitDescriptors(to: 1)
             var waiting: [RawConnection] = []
             for _ in 0..<8 {
                 let raw = try await RawConnection(cluster.driver, port: node.port)
-                try await raw.send(requestText("/heartbeat?token=\(token)", headers: ["Connection": "close"]))
+                try await raw.send(
+                    requestText("/heartbeat?token=\(token)", headers: ["Connection": "close"]))
                 waiting.append(raw)
             }
             try await eventually("it says so") { node.child.errorOutput.contains("accept failed") }
             let (before, begun) = (try node.child.cpuTime, ContinuousClock.now)
-            // The log tells how many failures it left out, once a second: two workers with a pause of 100 ms.
+            // The log tells how many failures it left out, once a second: two workers with a pause of 100
+            // ms.
             var leftOut: [Int] = []
             try await eventually("it has gone on for a while") {
-                leftOut = node.child.errorOutput.matches(of: /left_out=(\d+)/).compactMap { Int($0.output.1) }
+                leftOut = node.child.errorOutput.matches(of: /left_out=(\d+)/).compactMap {
+                    Int($0.output.1)
+                }
                 return leftOut.count >= 2
             }
             #expect(leftOut.allSatisfy { (1...15).contains($0) }, "\(leftOut)")
@@ -40,8 +46,8 @@ import Testing
         }
     }
 
-    /// A node that knows its low limit from its start takes no more than it has descriptors for, and lets a crowd that
-    /// says nothing wait, not those who speak.
+    /// A node that knows its low limit from its start takes no more than it has descriptors for, and lets a
+    /// crowd that says nothing wait, not those who speak.
     @Test func stormOnFewDescriptorsIsKeptWaiting() async throws {
         try await Cluster.with { cluster in
             let prlimit = try Installation.system("prlimit", package: "util-linux")
@@ -73,7 +79,8 @@ import Testing
         }
     }
 
-    /// A head that is complete while Redis says nothing: the wait for Redis ends it, and its places are given back.
+    /// A head that is complete while Redis says nothing: the wait for Redis ends it, and its places are
+    /// given back.
     @Test func handshakeThatWaitsForRedisEndsInTime() async throws {
         let options = ["--redis-timeout", "300ms", "--maximum-connections-per-address", "1"]
         try await Cluster.with(options: options) { cluster in
@@ -84,7 +91,8 @@ import Testing
                 var answers: [Answer] = []
                 for _ in 0..<3 {
                     answers.append(
-                        try await node.get("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders()))
+                        try await node.get("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
+                    )
                 }
                 return answers
             }
@@ -102,9 +110,12 @@ import Testing
 }
 
 @Suite struct AddressLimitTests {
-    private func handshake(_ node: GatewayNode, _ room: String, from address: String) async throws -> Handshake {
+    private func handshake(_ node: GatewayNode, _ room: String, from address: String) async throws
+        -> Handshake
+    {
         let token = try await node.token()
-        return try await node.handshake("token=\(token)&roomIds=\(room)", headers: ["X-Forwarded-For": address])
+        return try await node.handshake(
+            "token=\(token)&roomIds=\(room)", headers: ["X-Forwarded-For": address])
     }
 
     private func open(_ handshake: Handshake) throws -> Client {
@@ -120,7 +131,8 @@ import Testing
             for host in 1...3 {
                 clients.append(try open(try await handshake(node, room, from: "2001:db8:0:7::\(host)")))
             }
-            guard case .refused(let answer) = try await handshake(node, room, from: "2001:db8:0:7:8::") else {
+            guard case .refused(let answer) = try await handshake(node, room, from: "2001:db8:0:7:8::")
+            else {
                 Issue.record("a fourth connection from the same /64")
                 return
             }
@@ -149,7 +161,8 @@ import Testing
             var told: [Int] = []
             // A slow machine asks so seldom that some are taken in between.
             for _ in 0..<1_000 where (told.last ?? 0) <= 1 {
-                let answer = try await node.get("/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
+                let answer = try await node.get(
+                    "/ws?token=\(token)&roomIds=\(room)", headers: handshakeHeaders())
                 guard answer.status == 503 else { continue }
                 #expect(answer.data == "service unavailable")
                 told.append(answer.headers["retry-after"].flatMap { Int($0) } ?? 0)
@@ -158,7 +171,8 @@ import Testing
             #expect(try #require(told.last) > 1, "not all at the same time")
             #expect(
                 try await node.metrics().samples[
-                    #"roomcast_handshakes_rejected_total{reason="too_many_handshakes"}"#] == Double(told.count))
+                    #"roomcast_handshakes_rejected_total{reason="too_many_handshakes"}"#]
+                    == Double(told.count))
             try await eventually("the next second takes one") {
                 (try? await node.connect(room, token: token)) != nil
             }
@@ -183,7 +197,9 @@ import Testing
                 if answer.status != 200 { refused.append(answer) }
             }
             let seconds = (ContinuousClock.now - begun).seconds
-            #expect(askedCount - refused.count <= 2 + Int((2 * seconds).rounded(.up)), "two at once, and two a second")
+            #expect(
+                askedCount - refused.count <= 2 + Int((2 * seconds).rounded(.up)),
+                "two at once, and two a second")
             let answer = try #require(refused.first)
             #expect(answer.status == 429)
             #expect(answer.body == #"{"data":"Too many requests"}"#)

@@ -1,5 +1,5 @@
-// The token as a WebSocket subprotocol, for those who keep it out of URLs. The client is the independent one, which
-// like a browser refuses a selection that it has not offered.
+// The token as a WebSocket subprotocol, for those who keep it out of URLs. The client is the independent
+// one, which like a browser refuses a selection that it has not offered.
 import Foundation
 import Testing
 

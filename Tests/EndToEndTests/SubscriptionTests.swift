@@ -104,7 +104,8 @@ import Testing
                 cluster.driver, id: "unix-1", redis: cluster.redis, url: "unix://\(path)")
             let client = try await node.connect("room")
             let command = [
-                try Installation.binary("publisher"), "--redis", "unix://\(path)", "--room", "room", "--data",
+                try Installation.binary("publisher"), "--redis", "unix://\(path)", "--room", "room",
+                "--data",
                 "1",
             ]
             #expect(try await cluster.driver.run(command).code == 0)

@@ -9,8 +9,10 @@ import Testing
             let room = "good-\(UUID())"
             let token = try await cluster.node.token()
             let older = try await cluster.nodes[0].connect(room, token: token)
-            try await cluster.redis.command("ACL", "SETUSER", "default", "resetchannels", "&room:good*", "&gateway:*")
-            let answer = try await cluster.nodes[1].get("/ws?token=\(token)&roomIds=bad", headers: handshakeHeaders())
+            try await cluster.redis.command(
+                "ACL", "SETUSER", "default", "resetchannels", "&room:good*", "&gateway:*")
+            let answer = try await cluster.nodes[1].get(
+                "/ws?token=\(token)&roomIds=bad", headers: handshakeHeaders())
             #expect(answer.status == 500)
             try await cluster.redis.publish(room: room, "1")
             #expect(try await older.next() == .text("1"))
@@ -126,7 +128,8 @@ import Testing
         try await Cluster.with(nodes: 0) { cluster in
             for (id, options, count) in [("bare", [String](), 1), ("apart", ["--prefix", "a:"], 0)] {
                 let node = try await GatewayNode(
-                    cluster.driver, id: id, redis: cluster.redis, options: options, url: cluster.redis.url + "/1")
+                    cluster.driver, id: id, redis: cluster.redis, options: options,
+                    url: cluster.redis.url + "/1")
                 let lines = node.child.errorOutput.split(separator: "\n")
                 #expect(lines.count { $0.contains("redis databases share their channels") } == count)
             }

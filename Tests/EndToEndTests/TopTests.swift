@@ -12,7 +12,8 @@ struct TopTests {
             try await cluster.redis.command("SCARD", "roomcast:nodes") == 3
         }
         return try await Terminal(
-            cluster.driver, try cluster.publisher("top", "--interval", "100ms"), columns: columns, rows: rows,
+            cluster.driver, try cluster.publisher("top", "--interval", "100ms"), columns: columns,
+            rows: rows,
             environment: environment)
     }
 
@@ -30,14 +31,17 @@ struct TopTests {
             picture.lines.contains { $0.hasSuffix("  \(room)") && $0.hasPrefix("      3") }
                 && picture.lines.contains { $0.hasPrefix("connections ") && $0.contains("█") }
         }
-        #expect(picture.isAlternate && !picture.hasCursor && !picture.hasSameSettings && picture.styleCount > 0)
+        #expect(
+            picture.isAlternate && !picture.hasCursor && !picture.hasSameSettings && picture.styleCount > 0)
         #expect(picture.lines[0].hasPrefix("roomcast ") && picture.lines[1].hasPrefix("3 nodes, 3 ready   "))
         for id in 1...3 { #expect(picture.lines.contains { $0.hasPrefix("node-\(id)  127.0.0.1:") }) }
         #expect(picture.lines[29] == "q quits")
         try await eventually("deliveries are shown") {
             try await cluster.redis.publishSequence(room: room, count: 100)
             let lines = try await terminal.picture().lines
-            return lines.contains { $0.hasPrefix("deliveries/s ") && $0.contains("█") && !$0.hasSuffix(" 0") }
+            return lines.contains {
+                $0.hasPrefix("deliveries/s ") && $0.contains("█") && !$0.hasSuffix(" 0")
+            }
         }
         try await terminal.type("xyz")
         try await terminal.type("q")
@@ -92,7 +96,8 @@ struct TopTests {
             try await terminal.resize(columns: columns, rows: rows)
             let picture = try await terminal.awaitPicture("\(columns)x\(rows)") { picture in
                 picture.lines.count == rows && picture.lines[rows - 1] == "q quits"
-                    && picture.lines.filter { $0 == "q quits" }.count == 1 && picture.lines[0].count == columns
+                    && picture.lines.filter { $0 == "q quits" }.count == 1
+                    && picture.lines[0].count == columns
             }
             #expect(picture.lines.contains { $0.hasPrefix("node-1 ") })
         }
@@ -102,12 +107,16 @@ struct TopTests {
 
     @Test func redisMayGoAndComeBack() async throws {
         try await Cluster.with(nodes: 1) { cluster in
-            try await eventually("it has reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 1 }
+            try await eventually("it has reported") {
+                try await cluster.redis.command("SCARD", "roomcast:nodes") == 1
+            }
             let terminal = try await Terminal(
                 cluster.driver, try cluster.publisher("top", "--interval", "100ms"), columns: 90, rows: 20)
             try await terminal.awaitPicture("the node", hasNodes)
             try await cluster.redis.stop()
-            let away = try await terminal.awaitPicture("the loss") { $0.lines[19].contains("cannot reach Redis") }
+            let away = try await terminal.awaitPicture("the loss") {
+                $0.lines[19].contains("cannot reach Redis")
+            }
             #expect(hasNodes(away))
             let second = try await cluster.redis.restart()
             try await terminal.awaitPicture("it is back") { $0.lines[19] == "q quits" && hasNodes($0) }
@@ -122,9 +131,12 @@ struct TopTests {
     /// Redis says nothing while it is asked: keys are heard all the same.
     @Test func keysAreHeardWhileRedisIsSilent() async throws {
         try await Cluster.with(nodes: 1) { cluster in
-            try await eventually("it has reported") { try await cluster.redis.command("SCARD", "roomcast:nodes") == 1 }
+            try await eventually("it has reported") {
+                try await cluster.redis.command("SCARD", "roomcast:nodes") == 1
+            }
             let terminal = try await Terminal(
-                cluster.driver, try cluster.publisher("top", "--interval", "100ms", "--timeout", "5m"), rows: 12)
+                cluster.driver, try cluster.publisher("top", "--interval", "100ms", "--timeout", "5m"),
+                rows: 12)
             try await terminal.awaitPicture("the node", hasNodes)
             try await cluster.redis.first.signal(SIGSTOP)
             // A look every 20 ms: 25 alike are five intervals without a picture.
@@ -159,7 +171,8 @@ struct TopTests {
         try await dumb.signal(SIGTERM)
         #expect(try await dumb.exitCode() == 143)
         let child = try await Child(
-            cluster.driver, name: "top-\(cluster.room())", try cluster.publisher("top", "--interval", "100ms"))
+            cluster.driver, name: "top-\(cluster.room())",
+            try cluster.publisher("top", "--interval", "100ms"))
         try await eventually("two lines") { child.output.split(separator: "\n").count >= 2 }
         try await child.signal(SIGINT)
         #expect(try await child.exitCode() == 130)

@@ -99,7 +99,9 @@ import Testing
         let mailbox = Mailbox<Int>()
         var counts = (turns: 0, batches: 0, messages: 0, reads: 0, timers: 0)
         // Far beyond what the turns below bring: it turns a turn without end into a failure.
-        func guardAgainstNoEnd() { if counts.batches + counts.reads + counts.timers > 10_000 { loop.stop() } }
+        func guardAgainstNoEnd() {
+            if counts.batches + counts.reads + counts.timers > 10_000 { loop.stop() }
+        }
         let watcher = TestWatcher(socket: left, loop: loop)
         watcher.onReadable = {
             counts.reads += 1

@@ -54,7 +54,8 @@ import Testing
         #expect(queue.first == 7)
     }
 
-    /// Against an array, of which the front is removed: every element, wherever it stands, and every change of one.
+    /// Against an array, of which the front is removed: every element, wherever it stands, and every change
+    /// of one.
     @Test(arguments: SeededRandom.seeds)
     func elementsAreThoseOfAnArray(seed: UInt64) {
         var random = SeededRandom(seed: seed)
@@ -69,7 +70,8 @@ import Testing
                 let index = Int.random(in: 0..<array.count, using: &random)
                 queue[index] = -step
                 array[index] = -step
-            default: #expect(queue.takeFirst() == (array.isEmpty ? nil : array.removeFirst()), "seed \(seed)")
+            default:
+                #expect(queue.takeFirst() == (array.isEmpty ? nil : array.removeFirst()), "seed \(seed)")
             }
             #expect(queue.elementsEqual(array), "seed \(seed), step \(step)")
         }

@@ -82,7 +82,8 @@ private func connect(to port: UInt16) throws -> Socket {
     @Test func acceptedSocketsInheritWhatTheirListenerWasGiven() throws {
         let options = AcceptedSocketOptions(
             sendBufferBytes: 32 << 10, userTimeout: .milliseconds(7_500), keepAliveTime: .seconds(20))
-        let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive, options: options)
+        let listening = try ListeningSocket(
+            host: "127.0.0.1", port: 0, sharing: .exclusive, options: options)
         let loop = try EventLoop()
         var accepted: [Socket] = []
         let listener = Listener(
@@ -108,7 +109,9 @@ private func connect(to port: UInt16) throws -> Socket {
         let listening = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
         let socket = Socket(descriptor: listening.descriptor)
         defer { socket.close() }
-        #expect(option(socket, SOL_SOCKET, SO_SNDBUF) == option(Socket(descriptor: untouched), SOL_SOCKET, SO_SNDBUF))
+        #expect(
+            option(socket, SOL_SOCKET, SO_SNDBUF)
+                == option(Socket(descriptor: untouched), SOL_SOCKET, SO_SNDBUF))
         #expect(option(socket, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT) == 0)
     }
 
@@ -163,7 +166,8 @@ private func connect(to port: UInt16) throws -> Socket {
         #expect(listening.port != 0)
         let error = #expect(throws: SystemError.self) {
             try ListeningSocket(
-                firstOf: ["192.0.2.1", "2001:db8::1"], port: 0, sharing: .first, options: AcceptedSocketOptions())
+                firstOf: ["192.0.2.1", "2001:db8::1"], port: 0, sharing: .first,
+                options: AcceptedSocketOptions())
         }
         #expect(error?.description.hasPrefix("bind 192.0.2.1:0: ") == true, "the first says most")
     }
@@ -193,7 +197,8 @@ private func connect(to port: UInt16) throws -> Socket {
         let listening = try ListeningSocket(host: "", port: 0, sharing: .exclusive)
         defer { Socket(descriptor: listening.descriptor).close() }
         #expect(
-            listening.description == "[::]:\(listening.port)" || listening.description == "0.0.0.0:\(listening.port)")
+            listening.description == "[::]:\(listening.port)"
+                || listening.description == "0.0.0.0:\(listening.port)")
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = listening.port.bigEndian
@@ -227,7 +232,11 @@ private func connect(to port: UInt16) throws -> Socket {
             listening, on: loop, onError: { Issue.record("\($0)") },
             onAccept: { socket, _ in accepted[accepted.count - 1].append(socket) })
         loop.onTurnEnd = {
-            if accepted.reduce(0, { $0 + $1.count }) == clients.count { loop.stop() } else { accepted.append([]) }
+            if accepted.reduce(0, { $0 + $1.count }) == clients.count {
+                loop.stop()
+            } else {
+                accepted.append([])
+            }
             return false
         }
         loop.run()
@@ -246,7 +255,9 @@ private func connect(to port: UInt16) throws -> Socket {
     }
 
     @Test func errorsOfAConnectionAreNoErrorsOfTheListener() {
-        for code in [EINTR, ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH] { #expect(name(ofError: code) == "lost") }
+        for code in [EINTR, ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH] {
+            #expect(name(ofError: code) == "lost")
+        }
         for code in [EMFILE, ENFILE, ENOBUFS, ENOMEM] {
             #expect(name(ofError: code) == "\(SystemError(code, "accept"))")
         }
@@ -274,7 +285,9 @@ private func connect(to port: UInt16) throws -> Socket {
             onAccept: { socket, _ in accepted.append(socket) })
         var left = errors
         let acceptNext = listener.acceptNext
-        listener.acceptNext = { left.isEmpty ? acceptNext($0) : Listener.outcome(ofError: left.removeFirst()) }
+        listener.acceptNext = {
+            left.isEmpty ? acceptNext($0) : Listener.outcome(ofError: left.removeFirst())
+        }
         scenario.step(
             "the queue is empty", until: { accepted.count == count && !isClosing || hasClosed }
         ) {
@@ -285,21 +298,24 @@ private func connect(to port: UInt16) throws -> Socket {
         return Accepting(accepted: accepted.count, errors: told, hasClosed: hasClosed)
     }
 
-    @Test(arguments: [true, false]) func acceptingGoesOnOverWhatConcernsOneConnection(isClosing: Bool) throws {
+    @Test(arguments: [true, false]) func acceptingGoesOnOverWhatConcernsOneConnection(isClosing: Bool) throws
+    {
         let errors = [EINTR, ECONNABORTED, EINTR, EPROTO]
         let outcome = try accepting(count: 5, errors: errors, isClosing: isClosing)
         #expect(outcome == Accepting(accepted: 5, hasClosed: isClosing))
     }
 
     /// Those who are queued wait until there are descriptors, also when the listener is about to close.
-    @Test(arguments: [true, false]) func acceptingGoesOnWhenThereAreDescriptorsAgain(isClosing: Bool) throws {
+    @Test(arguments: [true, false]) func acceptingGoesOnWhenThereAreDescriptorsAgain(isClosing: Bool) throws
+    {
         let outcome = try accepting(count: 5, errors: [EMFILE, ENFILE], isClosing: isClosing)
         #expect(outcome == Accepting(accepted: 5, errors: [EMFILE, ENFILE], hasClosed: isClosing))
     }
 
     @Test func closingListenerWaitsForDescriptorsOnlySoLong() throws {
         let outcome = try accepting(
-            count: 1, errors: Array(repeating: EMFILE, count: 1_000), isClosing: true, patience: .milliseconds(1))
+            count: 1, errors: Array(repeating: EMFILE, count: 1_000), isClosing: true,
+            patience: .milliseconds(1))
         #expect(outcome.accepted == 0)
         #expect(outcome.hasClosed)
     }

@@ -77,7 +77,8 @@ import Testing
         #expect(batchSizes == [1, 300] + Array(repeating: 1_024, count: 8) + [809])
     }
 
-    /// What is posted while a long batch is handed over comes behind it, though its wake-up came long before.
+    /// What is posted while a long batch is handed over comes behind it, though its wake-up came long
+    /// before.
     @Test func postsBehindAnUnfinishedBatchComeInTheirOrder() throws {
         let loop = try EventLoop()
         let mailbox = Mailbox<Int>()

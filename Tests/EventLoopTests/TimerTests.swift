@@ -27,7 +27,8 @@ import Testing
             }
             return (timer, milliseconds)
         }
-        // Within a turn, in which the loop's clock stands: their order is that of these numbers, on any machine.
+        // Within a turn, in which the loop's clock stands: their order is that of these numbers, on any
+        // machine.
         let begin = Timer(on: loop) {
             for (timer, milliseconds) in timers { timer.start(after: .milliseconds(milliseconds)) }
         }

@@ -15,16 +15,20 @@ import Testing
     }
 
     @Test(arguments: [
-        "127.0.0.1", "127.0.0.1:9090", "10.0.0.7:9090", "[::1]", "[::1]:9090", "[2001:db8::1]:1", "localhost",
-        "localhost:9090", "LocalHost", "gateway", "gateway:9090", "GATEWAY", "node-1.example:9090", "localhost:",
+        "127.0.0.1", "127.0.0.1:9090", "10.0.0.7:9090", "[::1]", "[::1]:9090", "[2001:db8::1]:1",
+        "localhost",
+        "localhost:9090", "LocalHost", "gateway", "gateway:9090", "GATEWAY", "node-1.example:9090",
+        "localhost:",
     ])
     func addressesAndOwnNamesAreTaken(host: String) throws {
         #expect(try allows(host))
     }
 
     @Test(arguments: [
-        "evil.example", "evil.example:9090", "localhost.evil.example", "evil-localhost", "gateway.evil.example",
-        "127.0.0.1.evil.example", "", ":9090", "[]", "[gateway]", "[::1", "[::1]x", "::1", "127.0.0.1:x", "127.1",
+        "evil.example", "evil.example:9090", "localhost.evil.example", "evil-localhost",
+        "gateway.evil.example",
+        "127.0.0.1.evil.example", "", ":9090", "[]", "[gateway]", "[::1", "[::1]x", "::1", "127.0.0.1:x",
+        "127.1",
         "0x7f000001", "node-1", "localhost:9090:9090",
     ])
     func otherNamesAreNot(host: String) throws {
@@ -49,7 +53,8 @@ import Testing
         #expect(try configuration().adminHosts == AdminHosts())
         let hosts = try configuration(["--admin-hosts", "gateway, a.example"]).adminHosts
         #expect(hosts == AdminHosts(["gateway", "a.example"]))
-        for wrong in ["a.example:9090", "http://a", "*", "a b", "[::1]", String(repeating: "a", count: 254)] {
+        for wrong in ["a.example:9090", "http://a", "*", "a b", "[::1]", String(repeating: "a", count: 254)]
+        {
             #expect(throws: UsageError.self) { try configuration(["--admin-hosts", wrong]) }
         }
     }

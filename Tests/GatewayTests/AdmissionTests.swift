@@ -37,7 +37,8 @@ import Testing
         let admission = try admission("--handshake-rate", "2")
         #expect(admission.admit(try address("192.0.2.1"), now: now) == .admitted)
         #expect(admission.admit(try address("192.0.2.2"), now: now) == .admitted)
-        #expect(admission.admit(try address("192.0.2.3"), now: now) == .tooManyHandshakes(retryAfterSeconds: 1))
+        #expect(
+            admission.admit(try address("192.0.2.3"), now: now) == .tooManyHandshakes(retryAfterSeconds: 1))
         #expect(admission.admit(try address("192.0.2.3"), now: now + .milliseconds(500)) == .admitted)
     }
 

@@ -24,7 +24,8 @@ import Testing
         #expect(cores("0::/a/b\n", Self.unifiedMounts, files) == 1.5)
         #expect(cores("0::/a\n", Self.unifiedMounts, files) == 1.5)
         #expect(cores("0::/\n", Self.unifiedMounts, files) == nil)
-        #expect(cores("0::/other\n", Self.unifiedMounts, files) == nil, "a group without a file has no limit")
+        #expect(
+            cores("0::/other\n", Self.unifiedMounts, files) == nil, "a group without a file has no limit")
     }
 
     /// In a container with a namespace of its own the group is the root, and has a limit all the same.
@@ -48,8 +49,10 @@ import Testing
     @Test func mountMayShowAPartOfTheTree() {
         let mounts = "32 31 0:29 /docker/x /sys/fs/cgroup/cpu ro master:3 - cgroup cgroup rw,cpu\n"
         let files = [
-            "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
-            "/sys/fs/cgroup/cpu/in/cpu.cfs_quota_us": "100000", "/sys/fs/cgroup/cpu/in/cpu.cfs_period_us": "100000",
+            "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000",
+            "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            "/sys/fs/cgroup/cpu/in/cpu.cfs_quota_us": "100000",
+            "/sys/fs/cgroup/cpu/in/cpu.cfs_period_us": "100000",
         ]
         #expect(cores("1:cpu:/docker/x\n", mounts, files) == 2)
         #expect(cores("1:cpu:/docker/x/in\n", mounts, files) == 1)
@@ -57,8 +60,10 @@ import Testing
     }
 
     @Test(arguments: [
-        nil, "", "\n", "max\n", "max 100000\n", "100000\n", "100000 0\n", "0 100000\n", "-1 100000\n", "1e5 100000\n",
-        "100000 100000 100000\n", "99999999999999999999 100000\n", "100000 -100000\n", "\u{0}\n", "max max\n",
+        nil, "", "\n", "max\n", "max 100000\n", "100000\n", "100000 0\n", "0 100000\n", "-1 100000\n",
+        "1e5 100000\n",
+        "100000 100000 100000\n", "99999999999999999999 100000\n", "100000 -100000\n", "\u{0}\n",
+        "max max\n",
     ])
     func malformedQuotaIsNone(text: String?) {
         #expect(CpuQuota.unified(text) == nil)
@@ -67,7 +72,8 @@ import Testing
     }
 
     @Test(arguments: [
-        nil, "", "0\n", "0:\n", "0::\n", "::\n", "0::a\n", "0::/../a\n", "0::/a/../..\n", "1:cpu\n", "\u{FFFD}",
+        nil, "", "0\n", "0:\n", "0::\n", "::\n", "0::a\n", "0::/../a\n", "0::/a/../..\n", "1:cpu\n",
+        "\u{FFFD}",
         "0::" + String(repeating: "/a", count: 10_000) + "\n",
     ])
     func malformedGroupsAreNone(groups: String?) {
@@ -75,7 +81,8 @@ import Testing
     }
 
     @Test(arguments: [
-        nil, "", "-", "- cgroup2\n", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2\n", "29 23 0:26 - cgroup2 cgroup2 rw\n",
+        nil, "", "-", "- cgroup2\n", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2\n",
+        "29 23 0:26 - cgroup2 cgroup2 rw\n",
         "29 23 0:26 / /sys/fs/cgroup rw shared:9 cgroup2 cgroup2 rw\n",
     ])
     func malformedMountsAreNone(mounts: String?) {

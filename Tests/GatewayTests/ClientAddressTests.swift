@@ -47,7 +47,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "garbage", "1.2.3", "1.2.3.4.5", "unknown", "_hidden", "300.1.1.1", "1.2.3.4:99999", "::1%lo", "[::1", "::1]",
+        "garbage", "1.2.3", "1.2.3.4.5", "unknown", "_hidden", "300.1.1.1", "1.2.3.4:99999", "::1%lo",
+        "[::1", "::1]",
         "[]", "[1.2.3.4]", "[::1]x", "[[::1]]", "[::1] ]", "[::1%lo]", "[::1]:", "[::1]:x", "[unknown]",
     ])
     func entryThatIsNoAddressEndsTheWalkAtItsWriter(entry: String) throws {

@@ -94,7 +94,9 @@ import Testing
         }
         try rig.scenario.run()
         #expect(rig.outcomes == ["unknownToken", "issued true", "me true 500"])
-        let fields = try ["node", "ip", "rooms", "connectedAt", "connection", "ttl"].map { try rig.field($0) }
+        let fields = try ["node", "ip", "rooms", "connectedAt", "connection", "ttl"].map {
+            try rig.field($0)
+        }
         #expect(fields == ["n1", "192.0.2.1", "a,b", "1000", "7", "500"])
         try rig.expectLife(499...500)
     }
@@ -117,7 +119,9 @@ import Testing
             try rig.server.command("EXPIRE", rig.key, "5")
         }
         rig.scenario.then {
-            let fields = try ["node", "ip", "rooms", "connectedAt", "connection", "order"].map { try rig.field($0) }
+            let fields = try ["node", "ip", "rooms", "connectedAt", "connection", "order"].map {
+                try rig.field($0)
+            }
             #expect(fields == ["n0", nil, "x", nil, "41", "5"])
             try rig.expectLife(59...60)
             #expect(rig.pending == [true])
@@ -134,7 +138,8 @@ import Testing
         #expect(try rig.field("order") == "\(rig.orders[0])")
     }
 
-    /// Of several handshakes under way the one that Redis has ordered last wins, in whichever order they complete.
+    /// Of several handshakes under way the one that Redis has ordered last wins, in whichever order they
+    /// complete.
     @Test(arguments: [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
     func lastInRedisOrderWins(completion: [Int]) throws {
         let rig = try RegistryRig()
@@ -153,8 +158,10 @@ import Testing
 
     /// No node's clock is in it; and Redis' own may be set back, or a record hold anything.
     @Test(arguments: [
-        ("", ""), ("7", ""), ("", "9"), ("4000000000000000", ""), ("4000000000000000", "4000000000000005"), ("-5", "x"),
-        ("nan", "inf"), ("1e300", "9223372036854775807"), ("0x7fffffffffffffff", " "), ("9007199254740992", ""),
+        ("", ""), ("7", ""), ("", "9"), ("4000000000000000", ""), ("4000000000000000", "4000000000000005"),
+        ("-5", "x"),
+        ("nan", "inf"), ("1e300", "9223372036854775807"), ("0x7fffffffffffffff", " "),
+        ("9007199254740992", ""),
     ])
     func orderGrowsWhateverTheRecordSays(order: String, allotted: String) throws {
         let rig = try RegistryRig()
@@ -189,13 +196,17 @@ import Testing
         rig.scenario.then { try rig.expect("allowedRooms", "a,b c,é") }
         rig.attach(rooms: ["b c", "a"])
         rig.attach(rooms: ["é"])
-        for rooms in [["a", "b"], ["b", "a"], ["b"], ["c"], ["x"], ["A"], [".*"], ["%a"]] { rig.attach(rooms: rooms) }
+        for rooms in [["a", "b"], ["b", "a"], ["b"], ["c"], ["x"], ["A"], [".*"], ["%a"]] {
+            rig.attach(rooms: rooms)
+        }
         try rig.scenario.run()
         let bound = "me 2 too true 60 a,b c,é"
-        #expect(rig.outcomes == ["issued true", bound, bound] + [String](repeating: "roomNotAllowed", count: 8))
+        #expect(
+            rig.outcomes == ["issued true", bound, bound] + [String](repeating: "roomNotAllowed", count: 8))
     }
 
-    /// A refused attempt is as if it had not been: no field, no life, no word to the older connection's node.
+    /// A refused attempt is as if it had not been: no field, no life, no word to the older connection's
+    /// node.
     @Test func refusedRoomChangesNothing() throws {
         let rig = try RegistryRig()
         var messageCount = 0
@@ -241,15 +252,20 @@ import Testing
         rig.confirm()
         rig.confirm(restoring: true)
         rig.scenario.then {
-            let names = ["deviceId", "isLogin", "issuedAt", "ttl", "node", "ip", "connectedAt", "connection"]
+            let names = [
+                "deviceId", "isLogin", "issuedAt", "ttl", "node", "ip", "connectedAt", "connection",
+            ]
             let fields = try names.map { try rig.field($0) }
             #expect(fields == ["me", "false", "5", "90", "n1", "192.0.2.1", "1000", "7"])
             try rig.expectLife(89...90)
         }
         rig.confirm { try rig.server.command("EXPIRE", rig.key, "5") }
         rig.scenario.then { try rig.expectLife(89...90) }
-        // Another connection has the token: a later one wins, an earlier one has lost it, whatever clocks say.
-        rig.confirm(restoring: true) { try rig.set("connection", "9", "connectedAt", "1", "order", "51", "node", "n2") }
+        // Another connection has the token: a later one wins, an earlier one has lost it, whatever clocks
+        // say.
+        rig.confirm(restoring: true) {
+            try rig.set("connection", "9", "connectedAt", "1", "order", "51", "node", "n2")
+        }
         rig.scenario.then { try rig.expect("node", "n2") }
         rig.confirm { try rig.set("connection", "6", "connectedAt", "9999999999999", "order", "49") }
         try rig.scenario.run()
@@ -268,8 +284,8 @@ import Testing
         #expect(try rig.field("connection") == "7")
     }
 
-    /// `client:` and 24 characters is a name that other programs' keys have, too: such a key is no token's record, and
-    /// stays as it is.
+    /// `client:` and 24 characters is a name that other programs' keys have, too: such a key is no token's
+    /// record, and stays as it is.
     @Test func keysOfOtherProgramsAreLeftAlone() throws {
         let rig = try RegistryRig()
         let foreign: [[String]] = [
@@ -341,7 +357,9 @@ import Testing
         for (index, outcome) in rig.outcomes.enumerated() where index % 3 != 1 {
             #expect(["renewed", "replaced"].contains(outcome), "seed \(seed)")
         }
-        #expect(!rig.outcomes.contains { $0.hasPrefix("unavailable") || $0.hasPrefix("unknown") }, "seed \(seed)")
+        #expect(
+            !rig.outcomes.contains { $0.hasPrefix("unavailable") || $0.hasPrefix("unknown") }, "seed \(seed)"
+        )
     }
 
     /// Once each; the digests stay of use.
@@ -352,8 +370,8 @@ import Testing
         for _ in 0..<5 { rig.renew() }
         try rig.scenario.run()
         #expect(rig.outcomes == ["issued true"] + [String](repeating: "renewed", count: 6))
-        // When the connection is made: the question whether it works, and the first call, whose digest is on its way.
-        // Behind the flush: the renewal, and perhaps the probe of that time.
+        // When the connection is made: the question whether it works, and the first call, whose digest is on
+        // its way. Behind the flush: the renewal, and perhaps the probe of that time.
         let calls = try #require(try rig.server.information("commandstats", "cmdstat_eval"))
         let count = Int(calls.dropFirst("calls=".count).prefix { $0 != "," }) ?? 0
         #expect(count <= 4, "\(calls)")

@@ -5,8 +5,8 @@ import Testing
 
 @testable import Gateway
 
-/// Always the same digits, so that the node id is known. It has a property because the thread sanitizer falls over the
-/// address of an empty value.
+/// Always the same digits, so that the node id is known. It has a property because the thread sanitizer
+/// falls over the address of an empty value.
 private struct FixedGenerator: RandomNumberGenerator {
     let number: UInt64 = 0
     mutating func next() -> UInt64 { number }
@@ -83,7 +83,8 @@ private struct FixedGenerator: RandomNumberGenerator {
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
             "request-timeout": "1s",
             "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
-            "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s", "drain-delay": "3s",
+            "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s",
+            "drain-delay": "3s",
             "sentinel-password": "s", "gap-notice": "on",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
@@ -110,7 +111,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.maximumConnectionCount == 5)
         #expect(
             configuration.acceptedSocketOptions
-                == AcceptedSocketOptions(sendBufferBytes: nil, userTimeout: .zero, keepAliveTime: .seconds(1)))
+                == AcceptedSocketOptions(
+                    sendBufferBytes: nil, userTimeout: .zero, keepAliveTime: .seconds(1)))
         #expect(configuration.maximumConnectionsPerAddress == 7)
         #expect(configuration.handshakeRate == 8)
         #expect(configuration.tokenRatePerAddress == 9)
@@ -154,7 +156,9 @@ private struct FixedGenerator: RandomNumberGenerator {
 
     /// All that such a node publishes would reach clients of an installation without a prefix.
     @Test func prefixThatMakesEverythingARoomIsRefused() throws {
-        for prefix in ["room:", "room:a:"] { #expect(try message(["--prefix", prefix]).hasPrefix("--prefix: ")) }
+        for prefix in ["room:", "room:a:"] {
+            #expect(try message(["--prefix", prefix]).hasPrefix("--prefix: "))
+        }
         for prefix in ["room", "rooms:", "Room:", "a:room:", "gateway:", ""] {
             #expect(try configuration(["--prefix", prefix]).prefix == prefix)
         }
@@ -223,7 +227,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         }
         #expect(AllowedOrigins.any.allows("null"))
         #expect(
-            try configuration(["--allowed-origins", "http://[::1]:80"]).allowedOrigins.allows("http://[::1]"))
+            try configuration(["--allowed-origins", "http://[::1]:80"]).allowedOrigins.allows("http://[::1]")
+        )
         for wrong in ["a.example", "https://", "https://a/b", "*,https://a", ","] {
             #expect(try message(["--allowed-origins", wrong]).hasPrefix("--allowed-origins: "))
         }
@@ -245,7 +250,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         for origin in [
             "https://example.com", "https://.example.com", "https://a..example.com", "https://aexample.com",
             "http://a.example.com", "https://a.example.com:444", "https://a.example.com.evil.test",
-            "https://evil.test/.example.com", "https://evil.test?.example.com", "https://evil.test#.example.com",
+            "https://evil.test/.example.com", "https://evil.test?.example.com",
+            "https://evil.test#.example.com",
             "https://evil.test:1.example.com", "https://u@a.example.com", "https://*.example.com",
             "https://a.exact.example",
             "http://x.dev.test", "http://dev.test:8080", "null", "https://evil.test\\.example.com",
@@ -259,14 +265,17 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(try !origins("null").allows("file://"))
         #expect(try origins("file://").allows("file://"))
         #expect(try !origins("file://").allows("null"))
-        let one = try origins("app://host, capacitor://localhost,chrome-extension://abcdefghijklmnop,app://-:12")
+        let one = try origins(
+            "app://host, capacitor://localhost,chrome-extension://abcdefghijklmnop,app://-:12")
         for origin in [
-            "app://host", "APP://Host", "capacitor://localhost", "chrome-extension://abcdefghijklmnop", "app://-:12",
+            "app://host", "APP://Host", "capacitor://localhost", "chrome-extension://abcdefghijklmnop",
+            "app://-:12",
         ] {
             #expect(one.allows(origin), "\(origin)")
         }
         for origin in [
-            "app://", "app://other", "app://host:1", "app://-", "capacitor://", "chrome-extension://other", "null",
+            "app://", "app://other", "app://host:1", "app://-", "capacitor://", "chrome-extension://other",
+            "null",
         ] {
             #expect(!one.allows(origin), "\(origin)")
         }
@@ -274,14 +283,18 @@ private struct FixedGenerator: RandomNumberGenerator {
         for origin in ["app://", "app://host", "app://-", "app://.", "APP://x:1"] {
             #expect(scheme.allows(origin), "\(origin)")
         }
-        for origin in ["apps://host", "https://app", "app:host", "app:///", "app://a/b", "app://a b", "null", ""] {
+        for origin in [
+            "apps://host", "https://app", "app:host", "app:///", "app://a/b", "app://a b", "null", "",
+        ] {
             #expect(!scheme.allows(origin), "\(origin)")
         }
     }
 
     @Test(arguments: [
-        "https://", "http://", "wss://", "https://*", "https://*.", "https://*.*.a", "https://a.*.b", "*.example.com",
-        "https://*a.example", "https://*.1.2.3.4", "https://*.[::1]", "https://*.a/", "https://*.a:0x1", "Null", "any",
+        "https://", "http://", "wss://", "https://*", "https://*.", "https://*.*.a", "https://a.*.b",
+        "*.example.com",
+        "https://*a.example", "https://*.1.2.3.4", "https://*.[::1]", "https://*.a/", "https://*.a:0x1",
+        "Null", "any",
         "app:", "app:/", "app:///", "://", "1app://", "app://a/b", "app://a:b", "app://*", "https://a b",
         "https://é.example",
         "https://a.example/,null",
@@ -289,7 +302,8 @@ private struct FixedGenerator: RandomNumberGenerator {
     func otherOriginsAreRefusedAtStart(wrong: String) throws {
         let message = try message(["--allowed-origins", wrong])
         #expect(
-            message.hasPrefix("--allowed-origins: invalid value \"\(wrong)\", expected * or a comma-separated list"))
+            message.hasPrefix(
+                "--allowed-origins: invalid value \"\(wrong)\", expected * or a comma-separated list"))
     }
 
     @Test func logLevelsAreOrdered() {

@@ -26,7 +26,8 @@ import Testing
     }
 
     @Test func askedForNumberIsTaken() throws {
-        let limits = try ConnectionLimits(configuration(["--maximum-connections", "7"]), descriptors: 20_000)
+        let limits = try ConnectionLimits(
+            configuration(["--maximum-connections", "7"]), descriptors: 20_000)
         #expect(limits.clients == 7)
         #expect(limits.httpConnections == 20_000 - 80 - 7)
     }

@@ -36,7 +36,9 @@ import Testing
         report.closes = [.init(reason: "1001", count: 16), .init(reason: "lost", count: 17)]
         report.publishToFlush = [1, 2, 3]
         let room = try #require(RoomId("a\"\\é 房"))
-        report.workerRooms = [0: [RoomMembers(room: room, count: 2)], 1: [RoomMembers(room: room, count: 3)]]
+        report.workerRooms = [
+            0: [RoomMembers(room: room, count: 2)], 1: [RoomMembers(room: room, count: 3)],
+        ]
         let cluster = try object(.init(reports: [report], failure: nil), hasActions: true)
         #expect(cluster["node"] as? String == "n\"1")
         #expect(cluster["redis"] is NSNull)
@@ -46,7 +48,8 @@ import Testing
         let node = try #require((cluster["nodes"] as? [[String: Any]])?.first)
         let numbers = [
             "startedAt": 1, "uptimeMs": 2, "workers": 3, "connections": 4, "connectionsLimit": 5, "rooms": 6,
-            "received": 7, "delivered": 8, "writtenBytes": 9, "queueBytes": 10, "tokensIssued": 11, "handshakes": 12,
+            "received": 7, "delivered": 8, "writtenBytes": 9, "queueBytes": 10, "tokensIssued": 11,
+            "handshakes": 12,
             "rejected": 13, "redisReconnects": 14, "memoryBytes": 15,
         ]
         for (name, value) in numbers { #expect(node[name] as? Int == value, "\(name)") }
@@ -74,7 +77,8 @@ import Testing
         }
         let report = try #require(NodeReport(id: "n", hash: fields))
         let cluster = try object(.init(reports: [report, report], failure: nil))
-        let rooms = try #require((cluster["nodes"] as? [[String: Any]])?.first?["topRooms"] as? [[String: Any]])
+        let rooms = try #require(
+            (cluster["nodes"] as? [[String: Any]])?.first?["topRooms"] as? [[String: Any]])
         #expect(rooms.first?["members"] as? Int == .max)
     }
 
@@ -102,7 +106,8 @@ import Testing
     private func asked(_ text: String) -> ConsoleRequest? { ConsoleRequest(Array(text.utf8)) }
 
     @Test func dataIsPublishedByteForByte() throws {
-        let request = try #require(asked(#" {"room":"a\u00e9","data": {"n":1.0, "n":1e400} ,"type":"x\"y"}"#))
+        let request = try #require(
+            asked(#" {"room":"a\u00e9","data": {"n":1.0, "n":1e400} ,"type":"x\"y"}"#))
         #expect(request.room == RoomId("aé"))
         #expect(request.notice == Array(#"{"type":"x\"y","data":{"n":1.0, "n":1e400}}"#.utf8))
         #expect(asked(#"{"data":null}"#)?.notice == Array(#"{"type":"notice","data":null}"#.utf8))
@@ -110,7 +115,9 @@ import Testing
     }
 
     @Test func otherFormsAreNone() {
-        for text in ["", "[]", "1", "{", #"{"a":1} x"#, "{\"a\":\"\u{1}\"}"] { #expect(asked(text) == nil, "\(text)") }
+        for text in ["", "[]", "1", "{", #"{"a":1} x"#, "{\"a\":\"\u{1}\"}"] {
+            #expect(asked(text) == nil, "\(text)")
+        }
         #expect(ConsoleRequest([0x7B, 0x22, 0xFF, 0x22, 0x3A, 0x31, 0x7D]) == nil, "not UTF-8")
         #expect(asked("{}")?.notice == nil)
         #expect(asked(#"{"data":1,"type":2}"#)?.notice == nil)
@@ -140,7 +147,8 @@ import Testing
 
     @Test(arguments: [
         "Origin: http://node", "Origin: http://node:9091", "Origin: null", "Origin: http://evil.example",
-        "Origin: http://node:9090.evil.example", "Origin: http://node:9090\r\nOrigin: http://node:9090", "Origin:",
+        "Origin: http://node:9090.evil.example", "Origin: http://node:9090\r\nOrigin: http://node:9090",
+        "Origin:",
         "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: none",
         "Origin: http://node:9090\r\nSec-Fetch-Site: cross-site",
     ])
@@ -155,7 +163,9 @@ import Testing
     private func shows(_ fields: String...) throws -> Bool {
         let text = "POST / HTTP/1.1\r\nHost: a\r\n" + fields.map { $0 + "\r\n" }.joined() + "\r\n"
         let head = Array(text.utf8).withUnsafeBytes { HttpRequestHead.parse($0, maximumBytes: 8192) }
-        guard case .complete(let request) = head, let shown = BearerKey.shown(by: request) else { return false }
+        guard case .complete(let request) = head, let shown = BearerKey.shown(by: request) else {
+            return false
+        }
         return try #require(key).matches(shown)
     }
 
@@ -169,7 +179,8 @@ import Testing
         ] {
             #expect(try !shows("Authorization: \(wrong)"), "\(wrong)")
         }
-        #expect(try !shows("Authorization: Bearer 0123456789abcdef", "Authorization: Bearer 0123456789abcdef"))
+        #expect(
+            try !shows("Authorization: Bearer 0123456789abcdef", "Authorization: Bearer 0123456789abcdef"))
         #expect(try !shows())
     }
 
@@ -186,7 +197,8 @@ import Testing
 
     /// Placeholders and keys that were typed with one finger.
     @Test(arguments: [
-        String(repeating: "k", count: 16), String(repeating: "01", count: 8), "changemechangeme", "0000000000000000",
+        String(repeating: "k", count: 16), String(repeating: "01", count: 8), "changemechangeme",
+        "0000000000000000",
         String(repeating: "1234567", count: 3), "aaaaaaaaaaaaaaaaaaaaaaaabcdefg",
     ])
     func keyOfFewDifferentCharactersIsNone(text: String) {
@@ -201,7 +213,9 @@ import Testing
         let key = try #require(key)
         var dumped = ""
         dump(key, to: &dumped)
-        for text in [dumped, "\(key)", String(reflecting: key)] { #expect(!text.contains("0123456789"), "\(text)") }
+        for text in [dumped, "\(key)", String(reflecting: key)] {
+            #expect(!text.contains("0123456789"), "\(text)")
+        }
     }
 }
 

@@ -31,7 +31,9 @@ import Testing
     func listedOriginIsNamed(origin: String) throws {
         let head = try request("GET", ["Origin: \(origin)"])
         #expect(
-            text(listed.fields(for: head)) == ["Vary: Origin", "Access-Control-Allow-Origin: \(origin)", exposed])
+            text(listed.fields(for: head)) == [
+                "Vary: Origin", "Access-Control-Allow-Origin: \(origin)", exposed,
+            ])
         #expect(listed.mayConnect(head))
     }
 
@@ -74,7 +76,8 @@ import Testing
 
     @Test func preflightAllowsWhatIsAskedFor() throws {
         let usual = "Authorization, Content-Type"
-        #expect(try allowedHeaders("authorization,baggage,sentry-trace") == "\(usual), baggage, sentry-trace")
+        #expect(
+            try allowedHeaders("authorization,baggage,sentry-trace") == "\(usual), baggage, sentry-trace")
         #expect(
             try allowedHeaders("traceparent , CONTENT-TYPE", "x-b3!#$%&'*+.^_`|~1")
                 == "\(usual), traceparent, x-b3!#$%&'*+.^_`|~1")
@@ -94,7 +97,9 @@ import Testing
     /// A proxy or a server that reads the other one would judge differently.
     @Test func ofTwoOriginsNoneCounts() throws {
         let origin = "Origin: https://app.example"
-        for head in [try request("GET", [origin, origin]), try request("GET", [origin, "Origin: https://b.example"])] {
+        for head in [
+            try request("GET", [origin, origin]), try request("GET", [origin, "Origin: https://b.example"]),
+        ] {
             for one in [any, listed] {
                 #expect(!one.isUnambiguous(head))
                 #expect(!one.mayConnect(head))

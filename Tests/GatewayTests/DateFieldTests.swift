@@ -7,8 +7,10 @@ import Testing
     @Test(
         arguments: [
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"), (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"),
-            (4_294_967_296, "Sun, 07 Feb 2106 06:28:16 GMT"), (1_767_225_599, "Wed, 31 Dec 2025 23:59:59 GMT"),
+            (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"),
+            (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"),
+            (4_294_967_296, "Sun, 07 Feb 2106 06:28:16 GMT"),
+            (1_767_225_599, "Wed, 31 Dec 2025 23:59:59 GMT"),
         ] as [(Int64, String)])
     func textHasTheFormOfTheStandard(seconds: Int64, text: String) {
         #expect(DateField.text(of: seconds) == text)

@@ -131,7 +131,9 @@ private typealias Wheel = DeadlineWheel<Entry>
         var wheel = Wheel(maximumDelay: .seconds(1), now: start)
         let entries = (0..<50).map(Entry.init)
         let late = Entry(99)
-        for entry in entries { wheel.set(entry, after: .milliseconds(100 * (entry.number % 3 + 1)), now: start) }
+        for entry in entries {
+            wheel.set(entry, after: .milliseconds(100 * (entry.number % 3 + 1)), now: start)
+        }
         wheel.set(late, after: .milliseconds(900), now: start)
         let now = start + .milliseconds(500)
         var portions: [[Int]] = []

@@ -102,7 +102,9 @@ private final class Publishing: Sendable {
     func start() {
         Thread.detachNewThread { [self] in
             // The server ends with the test, which may cut off the last batch.
-            do { try publish() } catch { if !isStopped.load(ordering: .relaxed) { Issue.record("\(error)") } }
+            do { try publish() } catch {
+                if !isStopped.load(ordering: .relaxed) { Issue.record("\(error)") }
+            }
         }
     }
 
@@ -170,7 +172,8 @@ private final class Publishing: Sendable {
             connection.send("+OK\r\n")
             func confirm(_ channels: [String]) {
                 for channel in channels {
-                    connection.send("*3\r\n$9\r\nsubscribe\r\n$\(channel.utf8.count)\r\n\(channel)\r\n:1\r\n")
+                    connection.send(
+                        "*3\r\n$9\r\nsubscribe\r\n$\(channel.utf8.count)\r\n\(channel)\r\n:1\r\n")
                 }
             }
             // The anchor comes first; behind it, in one write, the rooms in any order and the anchor again.
@@ -184,7 +187,8 @@ private final class Publishing: Sendable {
             }
             let asked = try connection.expect("gateway:n1\r\n")
             let rooms = asked.split(separator: "\r\n").filter { $0.hasPrefix("room:") }.map { String($0) }
-            // Answers come in the order of the commands. The confirmation of the anchor at their end is missing.
+            // Answers come in the order of the commands. The confirmation of the anchor at their end is
+            // missing.
             confirm(Array(rooms[...rooms.firstIndex(of: "room:a")!]))
             guard connection.number == 3 else { return }
             confirm(Array(rooms[(rooms.firstIndex(of: "room:a")! + 1)...]) + ["gateway:n1"])
@@ -207,7 +211,8 @@ private final class Publishing: Sendable {
         #expect(rig.node.metrics.subscriber.gaps.value == 1)
     }
 
-    /// A room that has no members any more goes with the connection, unsaid by Redis: it is no longer counted.
+    /// A room that has no members any more goes with the connection, unsaid by Redis: it is no longer
+    /// counted.
     @Test func roomThatGoesWithTheConnectionIsNotCounted() throws {
         let rig = try Rig("--unsubscribe-grace", "1h")
         rig.await("subscribed a") { rig.join("a", worker: 0) }
@@ -237,24 +242,31 @@ private final class Publishing: Sendable {
     @Test func gapIsToldBeforeAnyMessageThatIsPublishedBehindIt() throws {
         let rig = try Rig("--gap-notice", "on")
         let rooms = (0..<6_000).map { "r\($0)" }
-        rig.scenario.step("all rooms", until: { rig.received[0].count { $0.hasPrefix("subscribed") } == rooms.count }) {
+        rig.scenario.step(
+            "all rooms", until: { rig.received[0].count { $0.hasPrefix("subscribed") } == rooms.count }
+        ) {
             for room in rooms { rig.join(room, worker: 0) }
         }
         let publishing = try Publishing(to: rig.server.url, rooms: rooms)
         defer { publishing.stop() }
-        rig.scenario.step("the publisher is at work", until: { rig.received[0].last?.hasSuffix(": 1") == true }) {
+        rig.scenario.step(
+            "the publisher is at work", until: { rig.received[0].last?.hasSuffix(": 1") == true }
+        ) {
             publishing.start()
         }
         rig.await("gap true") {
             try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub")
         }
-        rig.scenario.step("all is delivered again", until: { rig.received[0].count { $0 == "restored" } == 2 })
+        rig.scenario.step(
+            "all is delivered again", until: { rig.received[0].count { $0 == "restored" } == 2 })
         rig.scenario.step("the publisher goes on", until: { rig.received[0].last?.hasSuffix(": 1") == true })
         try rig.run()
         let told = rig.received[0]
         let lost = try #require(told.lastIndex(of: "lost"))
         let gap = try #require(told.firstIndex(of: "gap true"))
-        #expect(!told[lost..<gap].contains { $0.hasSuffix(": 1") }, "what is published behind a gap comes behind it")
+        #expect(
+            !told[lost..<gap].contains { $0.hasSuffix(": 1") },
+            "what is published behind a gap comes behind it")
         let held = told[gap...].prefix { $0 != "restored" }.count { $0.hasSuffix(": 1") }
         #expect(held > 0, "nothing was published while rooms were coming back: the test proves nothing")
         #expect(rig.node.metrics.subscriber.gaps.value == 1)
@@ -270,8 +282,8 @@ private final class Publishing: Sendable {
         #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
     }
 
-    /// A worker that is far behind misses messages until it has caught up; where they are missing stands the word of
-    /// it, and the other worker gets everything.
+    /// A worker that is far behind misses messages until it has caught up; where they are missing stands the
+    /// word of it, and the other worker gets everything.
     @Test(arguments: [true, false]) func messagesThatAreDroppedForAWorkerAreAGap(isTold: Bool) throws {
         let rig = try Rig("--gap-notice", isTold ? "on" : "off")
         rig.await("subscribed a") { rig.join("a", worker: 0) }
@@ -282,7 +294,9 @@ private final class Publishing: Sendable {
         rig.await("c: 1") { try rig.server.command("PUBLISH", "room:c", "1") }
         rig.await("b: 3", worker: 1) {
             backlog.add(Limits.workerBacklogBytes + 1_000)
-            for (room, text) in [("a", "2"), ("b", "3")] { try rig.server.command("PUBLISH", "room:\(room)", text) }
+            for (room, text) in [("a", "2"), ("b", "3")] {
+                try rig.server.command("PUBLISH", "room:\(room)", text)
+            }
         }
         // Not before it has caught up well: else there would be a notice for every few messages.
         rig.await("b: 4", worker: 1) {

@@ -7,7 +7,9 @@ import Testing
 @Suite struct GapTests {
     private let room = RoomId("a")!
 
-    private func at(_ seconds: Int) -> MonotonicInstant { MonotonicInstant(nanoseconds: 1_000) + .seconds(seconds) }
+    private func at(_ seconds: Int) -> MonotonicInstant {
+        MonotonicInstant(nanoseconds: 1_000) + .seconds(seconds)
+    }
 
     // MARK: The node's part
 
@@ -74,7 +76,9 @@ import Testing
         let small = message([1])
         var count = 0
         while count < 1_000_000, gap.hold(small, for: 1) { count += 1 }
-        #expect((64 << 20) / count >= small.encoded(as: .webSocketText).byteCount + SharedBytes.overheadBytes - 1)
+        #expect(
+            (64 << 20) / count >= small.encoded(as: .webSocketText).byteCount + SharedBytes.overheadBytes - 1
+        )
     }
 
     // MARK: The worker's part

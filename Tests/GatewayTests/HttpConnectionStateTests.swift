@@ -16,7 +16,8 @@ import Testing
         case received, headIncomplete, headWithoutBody, headOfWantedBody, headOfWantedBodyExpectingContinue
         case headOfUnwantedBody, headOfUnwantedBodyExpectingContinue, headOfWantedBodyTooLong,
             headOfBodyTooLong
-        case headWithUnknownExpectation, partOfBody, endOfBody, endOfBodyAndMore, malformed, handled, answered
+        case headWithUnknownExpectation, partOfBody, endOfBody, endOfBodyAndMore, malformed, handled,
+            answered
         case answeredLast, answersWritten, peerEnded, peerEndedBeforeItHasRead, deadline, deadlineWithInput
         case deadlineWithOutput, closeWhenIdle, closeWhenIdleWithInput, closeWhenIdleWithOutput
     }
@@ -27,7 +28,9 @@ import Testing
     private static func head(_ fields: String = "") -> HttpRequestHead {
         let text = Array("POST / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n".utf8)
         guard
-            case .complete(let head) = text.withUnsafeBytes({ HttpRequestHead.parse($0, maximumBytes: 1_000) }
+            case .complete(let head) = text.withUnsafeBytes({
+                HttpRequestHead.parse($0, maximumBytes: 1_000)
+            }
             )
         else { preconditionFailure("a head of the test's own") }
         return head
@@ -260,7 +263,8 @@ import Testing
         #expect(state.isLast)
     }
 
-    /// Nobody can tell whether a body follows that was neither asked for nor refused (RFC 9110 section 10.1.1).
+    /// Nobody can tell whether a body follows that was neither asked for nor refused (RFC 9110 section
+    /// 10.1.1).
     @Test(arguments: Event.allCases) func onlyAnUnansweredExpectationMakesTheAnswerTheLast(event: Event) {
         var state = HttpConnectionState()
         _ = HttpConnectionStateTests.send(event, to: &state)

@@ -65,7 +65,8 @@ private final class Rig {
     var endedCount: Int { ended.value }
 
     init(
-        maximumCount: Int, grace: Duration = .seconds(1), givesUpRequests: Bool = false, loop: EventLoop? = nil
+        maximumCount: Int, grace: Duration = .seconds(1), givesUpRequests: Bool = false,
+        loop: EventLoop? = nil
     ) throws {
         self.loop = try loop ?? EventLoop()
         host = ConnectionHost(loop: self.loop, maximumDelay: .seconds(100))
@@ -263,7 +264,9 @@ private final class Rig {
         var sentCount = 0
         for _ in 0..<100 {
             scenario.then {
-                while sentCount < 5_000, request.withUnsafeBytes({ peer.socket.write($0) }) == .bytes(request.count) {
+                while sentCount < 5_000,
+                    request.withUnsafeBytes({ peer.socket.write($0) }) == .bytes(request.count)
+                {
                     sentCount += 1
                 }
             }

@@ -28,8 +28,10 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "Bearer", "Bearer ", first, "Basic \(first)", "Bearer\(first)", "Bearer\t\(first)", "Bearer \(first)x",
-        "Bearer \(first.dropLast())", "Bearer \(first)\(first)", "Bearer x\(first)", "Bearer \(first.uppercased())",
+        "", "Bearer", "Bearer ", first, "Basic \(first)", "Bearer\(first)", "Bearer\t\(first)",
+        "Bearer \(first)x",
+        "Bearer \(first.dropLast())", "Bearer \(first)\(first)", "Bearer x\(first)",
+        "Bearer \(first.uppercased())",
         "Bearer \(first) x", "Bearer \"\(first)\"", "Bearer \(first),",
     ])
     func anythingElseIsNot(credentials: String) throws {

@@ -64,7 +64,9 @@ import Testing
     func nothingUnseenReachesTheLine(character: String) throws {
         let value = "a\(character)b"
         let escape =
-            "a\\u" + String(repeating: "0", count: 4 - String(character.unicodeScalars.first!.value, radix: 16).count)
+            "a\\u"
+            + String(
+                repeating: "0", count: 4 - String(character.unicodeScalars.first!.value, radix: 16).count)
             + String(character.unicodeScalars.first!.value, radix: 16) + "b"
         #expect(text("m", ["v": value]) == "T warning m v=\"\(escape)\" node=n1\n")
         #expect(!text(value, [:]).contains(character))
@@ -104,7 +106,8 @@ import Testing
         let time = try #require(lines.first?.prefix { $0 != " " })
         let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
         // The line tells milliseconds.
-        #expect((start.addingTimeInterval(-0.001)...(.now)).contains(try Date(String(time), strategy: style)))
+        #expect(
+            (start.addingTimeInterval(-0.001)...(.now)).contains(try Date(String(time), strategy: style)))
     }
 
     @Test func oneWarningASecondThatTellsHowManyWereLeftOut() async throws {

@@ -23,8 +23,8 @@ import Testing
         }
     }
 
-    /// A state, by the events that lead to it, and what each event asks for there. Events that are not named ask for
-    /// nothing.
+    /// A state, by the events that lead to it, and what each event asks for there. Events that are not named
+    /// ask for nothing.
     struct Row: Sendable {
         let path: [Event]
         let phase: MemberState.Phase
@@ -36,8 +36,10 @@ import Testing
             path: [], phase: .open,
             actions: [
                 .close: .sayGoodbye(.goingAway), .peerClosed: .sayGoodbye(.closedByPeer),
-                .peerClosedBehindBacklog: .sayGoodbye(.closedByPeer), .peerViolated: .sayGoodbye(.protocolError),
-                .writeFailed: .awaitTurnEnd, .backlogTooLong: .awaitTurnEnd, .connectionEnded: .abandon(.lost),
+                .peerClosedBehindBacklog: .sayGoodbye(.closedByPeer),
+                .peerViolated: .sayGoodbye(.protocolError),
+                .writeFailed: .awaitTurnEnd, .backlogTooLong: .awaitTurnEnd,
+                .connectionEnded: .abandon(.lost),
             ]),
         Row(
             path: [.writeFailed], phase: .failed,
@@ -54,7 +56,8 @@ import Testing
         Row(
             path: [.writeFailed, .peerClosed], phase: .failed,
             actions: [
-                .close: .sayGoodbye(.goingAway), .turnEnded: .abandon(.lost), .connectionEnded: .abandon(.lost),
+                .close: .sayGoodbye(.goingAway), .turnEnded: .abandon(.lost),
+                .connectionEnded: .abandon(.lost),
             ]),
         Row(
             path: [.backlogTooLong, .peerClosed], phase: .failed,
@@ -63,7 +66,8 @@ import Testing
                 .connectionEnded: .abandon(.lost),
             ]),
         Row(
-            path: [.close], phase: .closing, actions: [.peerClosed: .disconnect, .connectionEnded: .disconnect]),
+            path: [.close], phase: .closing,
+            actions: [.peerClosed: .disconnect, .connectionEnded: .disconnect]),
         Row(
             path: [.close, .peerClosedBehindBacklog], phase: .closing,
             actions: [.backlogWritten: .disconnect, .connectionEnded: .disconnect]),

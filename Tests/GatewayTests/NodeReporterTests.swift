@@ -79,7 +79,9 @@ private final class Rig {
         rig.worker.node.metrics.workers[0].reject(.missingRoom)
         rig.worker.node.metrics.workers[0].reject(.tokenError)
         rig.worker.node.metrics.workers[0].publishToFlush.record(nanoseconds: 200_000)
-        rig.scenario.step("the report is there", until: { try rig.report() != nil }) { rig.reporter.report() }
+        rig.scenario.step("the report is there", until: { try rig.report() != nil }) {
+            rig.reporter.report()
+        }
         try rig.scenario.run()
         let report = try #require(try rig.report())
         #expect(report.address == "[::1]:80")
@@ -105,7 +107,9 @@ private final class Rig {
     @Test func otherWorkersTellTheirRoomsOnly() throws {
         let rig = try Rig(index: 3)
         _ = try rig.worker.connect("a")
-        rig.scenario.step("the rooms are there", until: { try !rig.hash().isEmpty }) { rig.reporter.report() }
+        rig.scenario.step("the rooms are there", until: { try !rig.hash().isEmpty }) {
+            rig.reporter.report()
+        }
         try rig.scenario.run()
         let run = String(decoding: rig.worker.node.run, as: UTF8.self)
         #expect(try rig.hash() == ["run", run, "rooms:3", "a\t1\n"].map { Array($0.utf8) })
@@ -121,7 +125,9 @@ private final class Rig {
         let rig = try Rig()
         try rig.enter(Limits.roomSliceCount * 2 + 1)
         _ = try rig.worker.connect("room-7", "room-2000")
-        rig.scenario.step("the report is there", until: { try rig.report() != nil }) { rig.reporter.report() }
+        rig.scenario.step("the report is there", until: { try rig.report() != nil }) {
+            rig.reporter.report()
+        }
         try rig.scenario.run()
         let rooms = try #require(try rig.report()).topRooms
         #expect(rooms.count == NodeReport.topRoomCount)
@@ -134,7 +140,8 @@ private final class Rig {
         rig.scenario.step(
             "the gone are gone",
             until: {
-                try rig.server.command("SMEMBERS", "p:roomcast:nodes") == .array([.bytes(Array("alive".utf8))])
+                try rig.server.command("SMEMBERS", "p:roomcast:nodes")
+                    == .array([.bytes(Array("alive".utf8))])
             }
         ) {
             try rig.server.command("SADD", "p:roomcast:nodes", "alive", "gone", "gone-2")
@@ -154,7 +161,8 @@ private final class Rig {
                 try rig.server.command("SISMEMBER", "p:roomcast:nodes", "gone") == .integer(0)
             }
         ) {
-            try rig.server.command(bytes: (["SADD", "p:roomcast:nodes", "gone"] + foreign).map { Array($0.utf8) })
+            try rig.server.command(
+                bytes: (["SADD", "p:roomcast:nodes", "gone"] + foreign).map { Array($0.utf8) })
             rig.reporter.sweep()
         }
         rig.scenario.step(
@@ -190,7 +198,9 @@ private final class Rig {
     /// A report that Redis has no memory for must not live on as if it were new.
     @Test func reportThatIsNotTakenRunsOut() throws {
         let rig = try Rig()
-        rig.scenario.step("the report is there", until: { try rig.report() != nil }) { rig.reporter.report() }
+        rig.scenario.step("the report is there", until: { try rig.report() != nil }) {
+            rig.reporter.report()
+        }
         var isOver = false
         rig.scenario.step("the next is refused", until: { isOver }) {
             try rig.server.command("EXPIRE", "p:node:n1", "100")
@@ -237,7 +247,9 @@ private final class Rig {
     @Test func nodeThatEndsLeavesNothing() throws {
         let rig = try Rig()
         var hasLeft = false
-        rig.scenario.step("the report is there", until: { try rig.report() != nil }) { rig.reporter.report() }
+        rig.scenario.step("the report is there", until: { try rig.report() != nil }) {
+            rig.reporter.report()
+        }
         rig.scenario.step("the node has left", until: { hasLeft }) { rig.reporter.leave { hasLeft = true } }
         try rig.scenario.run()
         #expect(try rig.server.command("KEYS", "p:node*") == .array([]))
@@ -273,16 +285,21 @@ private final class Rig {
         #expect(try rig.server.command("DBSIZE") == .integer(0), "nothing is left in Redis")
     }
 
-    /// The same question twice is one, the others wait for it, and when all is answered there is room for more.
+    /// The same question twice is one, the others wait for it, and when all is answered there is room for
+    /// more.
     @Test func questionsAreAnsweredOneAfterTheOther() throws {
         let rig = try Rig()
         try rig.enter(Limits.roomSliceCount + 1)
         rig.scenario.step("the first end", until: { rig.ends == 1 }) {
             for _ in 0..<2 { rig.lister.list(reply: ReplyId("r1")!) }
-            for number in 1...Limits.roomListWaitingCount { rig.lister.list(reply: ReplyId("other-\(number)")!) }
+            for number in 1...Limits.roomListWaitingCount {
+                rig.lister.list(reply: ReplyId("other-\(number)")!)
+            }
         }
         rig.scenario.step("an end of all", until: { rig.lister.waitingCount == 0 })
-        rig.scenario.step("the second end", until: { rig.ends == 2 }) { rig.lister.list(reply: ReplyId("r1")!) }
+        rig.scenario.step("the second end", until: { rig.ends == 2 }) {
+            rig.lister.list(reply: ReplyId("r1")!)
+        }
         try rig.scenario.run()
         #expect(rig.answers.count == 4, "two chunks and two ends")
     }
@@ -291,7 +308,9 @@ private final class Rig {
         let rig = try Rig()
         try rig.enter(Limits.roomSliceCount + 1)
         rig.scenario.then {
-            for number in 1...Limits.roomListWaitingCount { rig.lister.list(reply: ReplyId("other-\(number)")!) }
+            for number in 1...Limits.roomListWaitingCount {
+                rig.lister.list(reply: ReplyId("other-\(number)")!)
+            }
             rig.lister.list(reply: ReplyId("r1")!)
         }
         rig.scenario.step("an end of all", until: { rig.lister.waitingCount == 0 })

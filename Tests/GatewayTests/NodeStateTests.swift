@@ -80,7 +80,8 @@ import Testing
     @Test(arguments: [1, 2, 3, 7, 64])
     func workersShareThePlacesOfRequests(workers: Int) {
         for count in [64, 65, 100, 127] {
-            let state = NodeState(workerCount: workers, maximumClientCount: 1, maximumHttpConnectionCount: count)
+            let state = NodeState(
+                workerCount: workers, maximumClientCount: 1, maximumHttpConnectionCount: count)
             let shares = (0..<workers).map { state.maximumHttpConnectionCount(ofWorker: $0) }
             #expect(shares.reduce(0, +) == count)
             #expect((shares.max() ?? 0) - (shares.min() ?? 0) <= 1)

@@ -91,6 +91,8 @@ import Testing
 
     @Test func socketThatIsGoneIsAnError() throws {
         let socket = try NotifySocket("@roomcast-\(UInt64.random(in: .min ... .max))")
-        #expect(throws: SystemError(ECONNREFUSED, "sendto NOTIFY_SOCKET")) { _ = try socket.send(["READY=1"]) }
+        #expect(throws: SystemError(ECONNREFUSED, "sendto NOTIFY_SOCKET")) {
+            _ = try socket.send(["READY=1"])
+        }
     }
 }

@@ -167,7 +167,8 @@ private struct Peer {
         }
     }
 
-    /// What a frame takes beside its bytes counts until it is gone: bytes alone would let tiny frames take anything.
+    /// What a frame takes beside its bytes counts until it is gone: bytes alone would let tiny frames take
+    /// anything.
     @Test func memoryIsThatOfWholeFrames() {
         let (frames, _) = frames([4, 4, 4])
         let whole = 4 + SharedBytes.overheadBytes
@@ -306,7 +307,8 @@ private struct Peer {
                 queue.dropUnbegun()
                 owed = isBegun ? Array(owed.prefix(1)) : []
             }
-            let isRight = queue.byteCount == owed.reduce(0) { $0 + $1.count } && queue.isEmpty == owed.isEmpty
+            let isRight =
+                queue.byteCount == owed.reduce(0) { $0 + $1.count } && queue.isEmpty == owed.isEmpty
             #expect(isRight, "seed \(seed), step \(step)")
             if !isRight { return }
         }

@@ -41,7 +41,8 @@ import Testing
         let names = Set(Configuration.options.map(\.name))
         // The whole chapter, so that the text of a row names no lost option, either.
         for match in try gatewayChapter().matches(of: /`--([a-z-]+)/) {
-            #expect(names.contains(String(match.output.1)) || match.output.1 == "help", "--\(match.output.1)")
+            #expect(
+                names.contains(String(match.output.1)) || match.output.1 == "help", "--\(match.output.1)")
         }
     }
 
@@ -67,7 +68,8 @@ import Testing
     private struct Skeleton {
         let headings: [Int]
         let codeBlocks: [String]
-        /// Of each row of a table: its first cell, if that is code, and every other cell that is nothing but code.
+        /// Of each row of a table: its first cell, if that is code, and every other cell that is nothing but
+        /// code.
         let rows: [[String]]
 
         init(_ page: String) {

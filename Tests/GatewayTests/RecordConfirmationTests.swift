@@ -27,7 +27,8 @@ private final class Rig {
     }
 
     func step(
-        _ name: String, until isDone: @escaping (Rig) throws -> Bool, _ action: @escaping (Rig) throws -> Void
+        _ name: String, until isDone: @escaping (Rig) throws -> Bool,
+        _ action: @escaping (Rig) throws -> Void
     ) {
         workers.scenario.step(
             name, until: { [unowned self] in try isDone(self) }, { [unowned self] in try action(self) })

@@ -47,12 +47,15 @@ import Testing
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
             var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
             let start = MonotonicInstant(nanoseconds: 1)
-            for second in 0..<90 { log.refused("renew", "OOM used \(second)", now: start + .seconds(second)) }
+            for second in 0..<90 {
+                log.refused("renew", "OOM used \(second)", now: start + .seconds(second))
+            }
             log.refused("PTTL", "NOPERM no", now: start + .seconds(90))
             log.refused("PUBLISH", "NOPERM no", now: start + .seconds(91))
             log.refused("PTTL", "NOPERM no", now: start + .seconds(92))
             log.refused("issue", "OOM again", now: start + .seconds(148))
-            log.refused("attach", "OOM news\u{1B}[2J script: 1f, on @user_script:2.", now: start + .seconds(208))
+            log.refused(
+                "attach", "OOM news\u{1B}[2J script: 1f, on @user_script:2.", now: start + .seconds(208))
             exit(0)
         }
         #expect(

@@ -22,7 +22,8 @@ import Testing
     func anyTextMakesARegistration(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let words = [
-            "9223372036854775807", "-9223372036854775808", "99999999999999999999", "", "0", "-1", "nan", "true",
+            "9223372036854775807", "-9223372036854775808", "99999999999999999999", "", "0", "-1", "nan",
+            "true",
         ]
         for _ in 0..<2_000 {
             var bytes: [UInt8] = []

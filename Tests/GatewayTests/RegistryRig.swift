@@ -88,7 +88,8 @@ final class RegistryRig {
                 let record = registration.record
                 rig.orders.append(record.order)
                 rig.pending.append(registration.isPending)
-                let rooms = record.allowedRooms.isEmpty ? [] : [String(decoding: record.allowedRooms, as: UTF8.self)]
+                let rooms =
+                    record.allowedRooms.isEmpty ? [] : [String(decoding: record.allowedRooms, as: UTF8.self)]
                 let parts = [record.identity, "\(record.isLogin)", "\(record.ttlSeconds)"] + rooms
                 rig.outcomes.append(parts.joined(separator: " "))
             }
@@ -119,14 +120,18 @@ final class RegistryRig {
     }
 
     /// Confirms a connection as the whole of a step.
-    func confirm(_ connection: UInt64, order: Int64, restoring: Bool = false, allowedRooms: String = "") throws {
+    func confirm(_ connection: UInt64, order: Int64, restoring: Bool = false, allowedRooms: String = "")
+        throws
+    {
         var descriptors: [Int32] = [0, 0]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
         let client = WebSocketClient(
-            takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host), worker: worker,
+            takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host),
+            worker: worker,
             token: token, connectionID: connection, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
             record: ClientRecord(
-                identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90, allowedRooms: [UInt8](allowedRooms),
+                identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90,
+                allowedRooms: [UInt8](allowedRooms),
                 order: order))
         registry.confirm(client, restoring: restoring) { [unowned self] confirmation in
             self.outcomes.append(confirmation.map { "\($0)" } ?? "none")

@@ -12,7 +12,8 @@ import Testing
         ("[::]:8080", "198.51.100.7", "198.51.100.7:8080"),
         ("[::]:8080", "2001:db8::7", "[2001:db8::7]:8080"),
         ("0.0.0.0:8080", "::ffff:198.51.100.7", "198.51.100.7:8080"),
-        // Nobody else gets there by a loopback address, and a Unix socket has none: the machine's name is left.
+        // Nobody else gets there by a loopback address, and a Unix socket has none: the machine's name is
+        // left.
         ("0.0.0.0:8080", "127.0.0.1", "machine:8080"), ("[::]:8080", "::1", "machine:8080"),
         ("0.0.0.0:8080", nil, "machine:8080"), ("0.0.0.0:8080", "fe80::1%eth0", "machine:8080"),
     ])

@@ -32,7 +32,8 @@ private struct Model {
 
 @Suite struct RoomSubscriptionsModelTests {
     /// Random joins, leaves, confirmations, sweeps and losses: a worker is told that a room is subscribed
-    /// only when Redis holds it, no channel is subscribed or left twice, and in the end all is as it is wanted.
+    /// only when Redis holds it, no channel is subscribed or left twice, and in the end all is as it is
+    /// wanted.
     @Test(arguments: SeededRandom.seeds)
     func randomUseAgreesWithAModelOfRedis(seed: UInt64) {
         var random = SeededRandom(seed: seed)
@@ -122,7 +123,9 @@ private struct Run {
             tell(room, (0..<64).filter { workers >> UInt64($0) & 1 == 1 })
         } else {
             model.confirmed.remove(room)
-            if rooms.left(room), !model.subscribe(room, isUp: isUp) { fault = "\(room) was subscribed twice" }
+            if rooms.left(room), !model.subscribe(room, isUp: isUp) {
+                fault = "\(room) was subscribed twice"
+            }
         }
     }
 

@@ -26,7 +26,8 @@ import Testing
         #expect(try rig.subscriberMessages() == ["join a", "join b", "leave a", "leave b", "join a"])
     }
 
-    /// Whoever leaves, the last member takes the seat over: all others stay reachable, and can leave themselves.
+    /// Whoever leaves, the last member takes the seat over: all others stay reachable, and can leave
+    /// themselves.
     @Test(arguments: SeededRandom.seeds)
     func membersAreThoseWhoHaveJoinedAndNotLeft(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
@@ -116,14 +117,15 @@ import Testing
     /// Where the bytes of a client's backlog lie.
     private func backlog(_ client: Member) -> [UnsafeRawPointer] {
         guard let queue = client.queue else { return [] }
-        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Limits.backlogVectorCount) { vectors in
+        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Limits.backlogVectorCount) {
+            vectors in
             let count = queue.gather(into: vectors)
             return vectors[..<count].compactMap { UnsafeRawPointer($0.iov_base) }
         }
     }
 
-    /// A large message to one room and a small one to the other: three hundred clients that read nothing hold the
-    /// messages themselves, not three hundred copies.
+    /// A large message to one room and a small one to the other: three hundred clients that read nothing
+    /// hold the messages themselves, not three hundred copies.
     @Test(arguments: IoUringUse.allCases)
     func backlogOfMembersOfTwoRoomsIsMadeOfTheRoomsOwnFrames(_ use: IoUringUse) throws {
         let rig = try WorkerRig("--io-uring", use.rawValue)
@@ -161,7 +163,8 @@ import Testing
         #expect(large == nil)
     }
 
-    /// More frames than one call takes, of two rooms at random, to sockets that take all, some, or nearly nothing.
+    /// More frames than one call takes, of two rooms at random, to sockets that take all, some, or nearly
+    /// nothing.
     @Test(arguments: SeededRandom.seeds)
     func membersOfTwoRoomsGetEveryFrameInOrder(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
@@ -196,13 +199,15 @@ import Testing
         #expect(rig.worker.turn.writtenBytes == wanted.reduce(0) { $0 + $1.count })
     }
 
-    /// What a turn has brought in two rooms is refused for its own size no more than what it has brought in one.
+    /// What a turn has brought in two rooms is refused for its own size no more than what it has brought in
+    /// one.
     @Test func turnOfTwoRoomsIsTakenWholeByAClientWithoutBacklog() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "64KiB")
         let peer = try rig.connect("a", "b", bufferBytes: 4096)
         for number in 1...6 {
             let room = room(number % 2 == 0 ? "a" : "b")
-            rig.worker.rooms.deliver(message([UInt8](repeating: 7, count: 50_000), in: room, order: UInt64(number)))
+            rig.worker.rooms.deliver(
+                message([UInt8](repeating: 7, count: 50_000), in: room, order: UInt64(number)))
         }
         rig.worker.turn.flush()
         #expect(peer.client.phase == .open)
@@ -322,8 +327,8 @@ import Testing
         #expect(released == nil)
     }
 
-    /// A confirmation that the feed sent before it knew that the room was left is about the earlier stay: until the
-    /// feed knows of the new one, messages pass the worker by.
+    /// A confirmation that the feed sent before it knew that the room was left is about the earlier stay:
+    /// until the feed knows of the new one, messages pass the worker by.
     @Test func confirmationOfAnEarlierStayCountsForNothing() throws {
         let rig = try WorkerRig()
         let table = rig.worker.rooms

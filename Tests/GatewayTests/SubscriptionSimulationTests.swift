@@ -5,11 +5,13 @@ import Testing
 
 @testable import Gateway
 
-/// A Redis that is played, one feed, and the room tables of three workers: members come and go, rooms are subscribed,
-/// refused and left, the connection is lost and comes back, and messages are published, in any order.
+/// A Redis that is played, one feed, and the room tables of three workers: members come and go, rooms are
+/// subscribed, refused and left, the connection is lost and comes back, and messages are published, in any
+/// order.
 ///
-/// What holds: a member whose handshake is complete gets every message that Redis has sent for its rooms from then on,
-/// once and in order; while its room counts as subscribed, Redis has the subscription; and in the end none is left.
+/// What holds: a member whose handshake is complete gets every message that Redis has sent for its rooms
+/// from then on, once and in order; while its room counts as subscribed, Redis has the subscription; and in
+/// the end none is left.
 @Suite struct SubscriptionSimulationTests {
     private static let stepCount = 500_000
     private static let randomSeed = UInt64.random(in: 1...UInt64.max)
@@ -36,7 +38,9 @@ import Testing
 /// Redis' part: commands in, replies out, both in order, on one connection.
 private struct PlayedRedis {
     enum Command { case subscribe(RoomId), unsubscribe(RoomId), end }
-    enum Reply { case subscribed(RoomId), unsubscribed(RoomId), refused(RoomId), message(RoomId, UInt64), end }
+    enum Reply {
+        case subscribed(RoomId), unsubscribed(RoomId), refused(RoomId), message(RoomId, UInt64), end
+    }
 
     var commands = Fifo<Command>()
     var replies = Fifo<Reply>()
@@ -127,7 +131,9 @@ private final class Simulation {
         random = SeededRandom(seed: seed)
         for worker in 0..<Self.workerCount {
             tables.append(
-                RoomTable(worker: worker, metrics: WorkerMetrics()) { [unowned self] in self.toFeed.append($0) })
+                RoomTable(worker: worker, metrics: WorkerMetrics()) { [unowned self] in
+                    self.toFeed.append($0)
+                })
         }
     }
 

@@ -6,7 +6,8 @@ import Testing
 
 @testable import Gateway
 
-/// Always the same digits. It has a property because the thread sanitizer falls over the address of an empty value.
+/// Always the same digits. It has a property because the thread sanitizer falls over the address of an empty
+/// value.
 private struct ZeroGenerator: RandomNumberGenerator {
     let number: UInt64 = 0
     mutating func next() -> UInt64 { number }
@@ -14,7 +15,8 @@ private struct ZeroGenerator: RandomNumberGenerator {
 
 /// A configuration from command-line arguments, on two cores.
 func configuration(_ arguments: [String] = []) throws -> Configuration {
-    guard case .run(let values) = try Configuration.program.parse(arguments, environment: { _ in nil }) else {
+    guard case .run(let values) = try Configuration.program.parse(arguments, environment: { _ in nil })
+    else {
         throw UsageError("printed")
     }
     var random = ZeroGenerator()

@@ -69,7 +69,8 @@ import Testing
         ("isLogin=true&userId=a%0A", "userId"), ("isLogin=true&userId=%zz", "userId"),
         ("isLogin=true&userId=a&rooms=", "rooms"), ("isLogin=true&userId=a&rooms=x,%1F", "rooms"),
         ("isLogin=true&userId=a&isLogin=true", "isLogin"), ("isLogin=true&userId=a&userId=b", "userId"),
-        ("isLogin=true&userId=a&deviceId=b&deviceId=b", "deviceId"), ("isLogin=true&userId=a&rooms=x&rooms=y", "rooms"),
+        ("isLogin=true&userId=a&deviceId=b&deviceId=b", "deviceId"),
+        ("isLogin=true&userId=a&rooms=x&rooms=y", "rooms"),
     ])
     func faultNamesItsParameter(query: String, name: String) throws {
         #expect(try ask(query)?.identity == nil)

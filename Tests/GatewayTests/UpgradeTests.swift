@@ -7,8 +7,8 @@ import Testing
 
 @testable import Gateway
 
-/// A worker that listens and has a real Redis, but no subscriber: no room is ever subscribed, so a handshake waits
-/// once its connection is registered.
+/// A worker that listens and has a real Redis, but no subscriber: no room is ever subscribed, so a handshake
+/// waits once its connection is registered.
 private final class Rig {
     let server: RedisServer
     let workers: WorkerRig
@@ -28,7 +28,8 @@ private final class Rig {
             "the token is issued",
             until: { [unowned self] in
                 if !isIssued {
-                    self.workers.worker.registry.issue(self.token, identity: Identity("me")!, isLogin: true) {
+                    self.workers.worker.registry.issue(self.token, identity: Identity("me")!, isLogin: true)
+                    {
                         isIssued = isIssued || $0
                     }
                 }
@@ -42,7 +43,8 @@ private final class Rig {
     }
 
     func step(
-        _ name: String, until isDone: @escaping (Rig) throws -> Bool, _ action: @escaping (Rig) throws -> Void
+        _ name: String, until isDone: @escaping (Rig) throws -> Bool,
+        _ action: @escaping (Rig) throws -> Void
     ) {
         workers.scenario.step(
             name, until: { [unowned self] in try isDone(self) }, { [unowned self] in try action(self) })
@@ -86,7 +88,8 @@ private final class Rig {
 }
 
 @Suite(.serialized) struct UpgradeTests {
-    /// What holds a client's token back at the last moment must hold for one that is about to become a client, too.
+    /// What holds a client's token back at the last moment must hold for one that is about to become a
+    /// client, too.
     @Test func handshakeUnderWayEndsWithItsToken() throws {
         let rig = try Rig()
         rig.step("the connection is registered", until: { try $0.isRegistered() }) { try $0.sendHandshake() }
@@ -112,14 +115,16 @@ private final class Rig {
     @Test func olderConnectionIsNamedUntilTheHandshakeIsComplete() throws {
         let rig = try Rig()
         func field(_ rig: Rig, _ name: String) throws -> String? {
-            guard case .bytes(let value) = try rig.server.command("HGET", "client:\(rig.token.text)", name) else {
+            guard case .bytes(let value) = try rig.server.command("HGET", "client:\(rig.token.text)", name)
+            else {
                 return nil
             }
             return String(decoding: value, as: UTF8.self)
         }
         rig.step("the connection has its place", until: { try field($0, "allotted") != nil }) {
             try $0.server.command(
-                "HSET", "client:\($0.token.text)", "node", "n0", "connection", "41", "order", "5", "rooms", "old")
+                "HSET", "client:\($0.token.text)", "node", "n0", "connection", "41", "order", "5", "rooms",
+                "old")
             try $0.sendHandshake()
         }
         rig.step("the record names it", until: { try $0.isRegistered() }) {

@@ -14,7 +14,8 @@ import WebSocket
 
     // MARK: Backlog
 
-    /// A socket that takes 4 KiB at a time, and 40 frames of up to 20 KB: nearly every write is a partial one.
+    /// A socket that takes 4 KiB at a time, and 40 frames of up to 20 KB: nearly every write is a partial
+    /// one.
     @Test func backlogLeavesInOrderAsThePeerReads() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "16MiB")
         let peer = try rig.connect("a", bufferBytes: 4096)
@@ -91,7 +92,8 @@ import WebSocket
         #expect(peer.hasEnded)
         let closing = TestPeer.closing(.slowConsumer)
         #expect(peer.received.suffix(closing.count).elementsEqual(closing))
-        #expect((peer.received.count - closing.count) % frame.byteCount == 0, "only whole frames come before it")
+        #expect(
+            (peer.received.count - closing.count) % frame.byteCount == 0, "only whole frames come before it")
         #expect(rig.closedCount(.slowConsumer) == 1)
         #expect(rig.closedCount(.lost) == 0)
     }
@@ -139,7 +141,8 @@ import WebSocket
             sentCount += 1
         }
         #expect(peer.client.phase == .failed)
-        #expect((300...512).contains(sentCount), "\(sentCount) frames of \(SharedBytes.overheadBytes + 3) bytes")
+        #expect(
+            (300...512).contains(sentCount), "\(sentCount) frames of \(SharedBytes.overheadBytes + 3) bytes")
     }
 
     @Test func vanishedPeerIsFoundByTheWrite() throws {
@@ -292,7 +295,9 @@ import WebSocket
         let rig = try WorkerRig()
         let peer = try rig.connect("a")
         let before = rig.worker.turn.writeCount
-        peer.send((1...100).flatMap { TestPeer.frame(.ping, payload($0, count: $0)) } + TestPeer.frame(.text, [0x61]))
+        peer.send(
+            (1...100).flatMap { TestPeer.frame(.ping, payload($0, count: $0)) }
+                + TestPeer.frame(.text, [0x61]))
         #expect(rig.worker.turn.writeCount - before == 1)
         peer.read()
         #expect(peer.received == TestPeer.answer(.pong, payload(100, count: 100)))
@@ -327,8 +332,8 @@ import WebSocket
         #expect(rig.worker.turn.queueBytes == 0)
     }
 
-    /// A socket that is full without any backlog: the Pongs themselves begin it, and it stays one of two Pongs, the one
-    /// that has begun to leave and the next one.
+    /// A socket that is full without any backlog: the Pongs themselves begin it, and it stays one of two
+    /// Pongs, the one that has begun to leave and the next one.
     @Test func pongsToAPeerThatReadsNothingTakeNoMemory() throws {
         let rig = try WorkerRig()
         let peer = try rig.connect("a", bufferBytes: 4096)

@@ -5,7 +5,8 @@ import Testing
 @testable import Gateway
 
 @Suite struct WorkerTests {
-    /// However often the mailbox hands over within a turn, and whatever waits: a turn has one share of messages.
+    /// However often the mailbox hands over within a turn, and whatever waits: a turn has one share of
+    /// messages.
     @Test(arguments: [1_000, 1]) func turnTakesOneShareOfMessages(payloadBytes: Int) throws {
         let rig = try WorkerRig("--redis", "redis://127.0.0.1:1")
         rig.worker.start(try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive))
@@ -19,7 +20,8 @@ import Testing
             let before = Int(delivered.value)
             let hasWorkLeft = endTurn?() ?? false
             shares.append(Int(delivered.value) - before)
-            // Many times the turns that they should take: a message that is never delivered is a failure, not a hang.
+            // Many times the turns that they should take: a message that is never delivered is a failure,
+            // not a hang.
             if shares.count > 2_000 { rig.scenario.loop.stop() }
             peer.read()
             return hasWorkLeft

@@ -32,7 +32,10 @@ import Testing
 
     @Test(arguments: [
         ("MISCONF Redis is configured to save", "MISCONF"), ("OOM", "OOM"), ("", ""),
-        ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed", "OOM"),
+        (
+            "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed",
+            "OOM"
+        ),
         ("ERR value is not an integer", "ERR"),
     ])
     func codeIsTheFirstWordOfTheCause(message: String, code: String) {
@@ -47,7 +50,9 @@ import Testing
 
     @Test func rulesForReportsSayNothingOfOtherWrites() {
         for message in ["NOPERM no", "WRONGTYPE no", "ERR no"] { #expect(!WriteHealth.concernsAll(message)) }
-        for message in ["OOM no", "MISCONF no", "NOREPLICAS no"] { #expect(WriteHealth.concernsAll(message)) }
+        for message in ["OOM no", "MISCONF no", "NOREPLICAS no"] {
+            #expect(WriteHealth.concernsAll(message))
+        }
     }
 }
 
@@ -59,7 +64,8 @@ import Testing
         ["ACL", "SETUSER", "default", "-hmget"], ["ACL", "SETUSER", "default", "resetkeys", "~other"],
     ]
     private static let givenBack: [[String]] = [
-        ["CONFIG", "SET", "min-replicas-to-write", "0"], ["ACL", "SETUSER", "default", "allcommands", "allkeys"],
+        ["CONFIG", "SET", "min-replicas-to-write", "0"],
+        ["ACL", "SETUSER", "default", "allcommands", "allkeys"],
     ]
 
     @Test(arguments: withdrawn)
@@ -73,7 +79,9 @@ import Testing
         registry.onUp = { _ in isUp = true }
         registry.onWritesChanged = { changeCount += 1 }
         rig.scenario.step("redis is up", until: { isUp }) { registry.start() }
-        rig.scenario.step("a verdict", until: { verdicts.count == 1 }) { registry.writes.check { verdicts.append($0) } }
+        rig.scenario.step("a verdict", until: { verdicts.count == 1 }) {
+            registry.writes.check { verdicts.append($0) }
+        }
         rig.scenario.step("a verdict", until: { verdicts.count == 2 }) {
             try server.command(bytes: command.map { Array($0.utf8) })
             registry.writes.check { verdicts.append($0) }
@@ -81,7 +89,9 @@ import Testing
         rig.scenario.step("its end", until: { registry.writes.refusal == nil }) {
             #expect(registry.writes.refusal != nil)
             #expect(!registry.tellsSilence)
-            for command in WriteCheckTests.givenBack { try server.command(bytes: command.map { Array($0.utf8) }) }
+            for command in WriteCheckTests.givenBack {
+                try server.command(bytes: command.map { Array($0.utf8) })
+            }
         }
         try rig.scenario.run()
         #expect(verdicts == [true, false])

@@ -59,7 +59,8 @@ import Testing
         #expect(scan(tooMany, limit: 8) == .failed(.tooLarge))
         #expect(scan("a\r\n" + cookie(Self.cookieBytes + 1), limit: 8) == .failed(.tooLarge))
         #expect(scan("a\r\n" + cookie(Self.cookieBytes - 1).dropLast(1) + "cc", limit: 8) == .incomplete)
-        #expect(scan("a\r\n" + cookie(Self.cookieBytes - 1).dropLast(1) + "ccc", limit: 8) == .failed(.tooLarge))
+        #expect(
+            scan("a\r\n" + cookie(Self.cookieBytes - 1).dropLast(1) + "ccc", limit: 8) == .failed(.tooLarge))
         for other in ["Cookies", "XCookie", "Cooki"] {
             #expect(scan("a\r\n" + cookie(20, other) + "\r\n", limit: 8) == .failed(.tooLarge), "\(other)")
         }
@@ -77,7 +78,9 @@ import Testing
                 let progress = withRaw(Array(bytes[..<length])) { scanner.scan($0, maximumBytes: limit) }
                 #expect(progress == .incomplete, "\(length) of \(head)")
             }
-            #expect(withRaw(bytes) { scanner.scan($0, maximumBytes: limit) } == .complete(start: 0, end: bytes.count))
+            #expect(
+                withRaw(bytes) { scanner.scan($0, maximumBytes: limit) }
+                    == .complete(start: 0, end: bytes.count))
             scanner = HttpHeadScanner()
             let results = (1...bytes.count).map { length in
                 withRaw(Array(bytes[..<length])) { scanner.scan($0, maximumBytes: limit - 1) }

@@ -39,7 +39,8 @@ private func response(
 
     @Test func dateStandsBehindTheStatus() {
         var output: [UInt8] = []
-        HttpResponse.append(.ok, body: "", connection: .implied, date: Array("Date: x\r\n".utf8), to: &output)
+        HttpResponse.append(
+            .ok, body: "", connection: .implied, date: Array("Date: x\r\n".utf8), to: &output)
         #expect(text(output) == "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 0\r\n\r\n")
     }
 

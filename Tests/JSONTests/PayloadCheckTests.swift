@@ -18,14 +18,19 @@ import Testing
     }
 
     @Test(arguments: [
-        (#"{"a":1} x"#, "expected the end at byte 8, found x"), ("", "expected a value at byte 0, found the end"),
-        ("  ", "expected a value at byte 2, found the end"), ("hello", "expected a value at byte 0, found h"),
+        (#"{"a":1} x"#, "expected the end at byte 8, found x"),
+        ("", "expected a value at byte 0, found the end"),
+        ("  ", "expected a value at byte 2, found the end"),
+        ("hello", "expected a value at byte 0, found h"),
         (#"{"a":1"#, "expected a comma or } at byte 6, found the end"),
-        (#"{"a":1]"#, "expected a comma or } at byte 6, found ]"), ("[1}", "expected a comma or ] at byte 2, found }"),
+        (#"{"a":1]"#, "expected a comma or } at byte 6, found ]"),
+        ("[1}", "expected a comma or ] at byte 2, found }"),
         ("[1 2]", "expected a comma or ] at byte 3, found 2"),
         ("{a:1}", "expected a name in quotes at byte 1, found a"),
-        (#"{"a":1,}"#, "expected a name in quotes at byte 7, found }"), ("[1,]", "expected a value at byte 3, found ]"),
-        (#"{"a" 1}"#, "expected a colon at byte 5, found 1"), ("tru", "expected true at byte 3, found the end"),
+        (#"{"a":1,}"#, "expected a name in quotes at byte 7, found }"),
+        ("[1,]", "expected a value at byte 3, found ]"),
+        (#"{"a" 1}"#, "expected a colon at byte 5, found 1"),
+        ("tru", "expected true at byte 3, found the end"),
         ("nulL", "expected null at byte 3, found L"), ("01", "expected the end at byte 1, found 1"),
         ("-", "expected a digit at byte 1, found the end"), ("1.x", "expected a digit at byte 2, found x"),
         ("1e+", "expected a digit at byte 3, found the end"),
@@ -35,7 +40,8 @@ import Testing
         ("\"\\", "expected an escape's letter at byte 2, found the end"),
         ("\"\\u12x4\"", "expected a hex digit at byte 5, found x"),
         ("\"\\u12", "expected a hex digit at byte 5, found the end"),
-        ("\u{FEFF}1", "expected a value at byte 0, found 0xef"), ("'a'", "expected a value at byte 0, found '"),
+        ("\u{FEFF}1", "expected a value at byte 0, found 0xef"),
+        ("'a'", "expected a value at byte 0, found '"),
     ])
     func faultSaysWhereTheJsonEnds(payload: String, fault: String) {
         #expect(withRaw(payload) { PayloadCheck.fault(in: $0) } == fault)
@@ -44,13 +50,18 @@ import Testing
 
     @Test func faultOfDeepNestingIsTheBracketTooMany() {
         let deep = String(repeating: "[", count: JsonValidator.maximumDepth + 1)
-        #expect(withRaw(deep) { PayloadCheck.fault(in: $0) } == "expected no deeper nesting at byte 512, found [")
+        #expect(
+            withRaw(deep) { PayloadCheck.fault(in: $0) } == "expected no deeper nesting at byte 512, found ["
+        )
     }
 
     @Test func faultSaysWhereTheTextStopsBeingUtf8() {
-        #expect(withRaw([0x22, 0xFF, 0x22]) { PayloadCheck.fault(in: $0) } == "expected UTF-8 at byte 1, found 0xff")
         #expect(
-            withRaw([0x22, 0xE4, 0xBD]) { PayloadCheck.fault(in: $0) } == "expected UTF-8 at byte 3, found the end")
+            withRaw([0x22, 0xFF, 0x22]) { PayloadCheck.fault(in: $0) }
+                == "expected UTF-8 at byte 1, found 0xff")
+        #expect(
+            withRaw([0x22, 0xE4, 0xBD]) { PayloadCheck.fault(in: $0) }
+                == "expected UTF-8 at byte 3, found the end")
         // The pieces of the search do not show.
         for offset in [4094, 4095, 4096, 4097, 8192, 9999] {
             var bytes = [UInt8](repeating: 0x61, count: 10_000)

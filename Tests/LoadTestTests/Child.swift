@@ -22,7 +22,8 @@ enum Installation {
         return path
     }
 
-    /// What rates and payloads are divided by that the programs must keep up with: a sanitizer slows them down.
+    /// What rates and payloads are divided by that the programs must keep up with: a sanitizer slows them
+    /// down.
     static let slowness = ProcessInfo.processInfo.environment["ROOMCAST_SANITIZER"] == nil ? 1 : 8
 }
 
@@ -32,7 +33,8 @@ final class Child {
     private let errors = Collector()
 
     init(_ name: String, _ arguments: [String]) throws {
-        // `timeout` bounds its life even when the tests are killed; it passes signals on and the status back.
+        // `timeout` bounds its life even when the tests are killed; it passes signals on and the status
+        // back.
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["timeout", "-k", "1", "1800", try Installation.binary(name)] + arguments
         process.standardOutput = output.pipe

@@ -45,7 +45,8 @@ struct LoadPlanTests {
             expectRefused(["--gateway", "h:1", "--issue-key", wrong], naming: "--issue-key")
         }
         expectRefused(
-            ["--gateway", "h:1", "--token", "none", "--path", "/a", "--issue-key", key], naming: "--issue-key")
+            ["--gateway", "h:1", "--token", "none", "--path", "/a", "--issue-key", key],
+            naming: "--issue-key")
     }
 
     @Test(arguments: [("0.01", 0.01), ("0.2", 0.2), ("2000", 2000), ("1000000", 1_000_000)])

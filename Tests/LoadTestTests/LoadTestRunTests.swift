@@ -170,7 +170,8 @@ import Testing
     @Test func aGatewayThatDiesIsFound() throws {
         let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
         let child = try start(
-            gateways.map(\.endpoint).joined(separator: ","), "--clients", "40", "--rate", "100", "--duration",
+            gateways.map(\.endpoint).joined(separator: ","), "--clients", "40", "--rate", "100",
+            "--duration",
             "60s", "--settle", "500ms")
         try eventually("messages flow") { try published(redis) > 50 }
         try gateways[0].crash()
@@ -247,7 +248,8 @@ import Testing
         #expect(try report(noRedis).problems.first?.contains("Redis") == true)
     }
 
-    /// As full servers do. Where many connect in one turn it is there before a client knows that it is connected.
+    /// As full servers do. Where many connect in one turn it is there before a client knows that it is
+    /// connected.
     @Test func refusalBeforeTheRequestIsReadAsOne() throws {
         let port = try HttpClientTests.serve(answerCounts: Array(repeating: 0, count: 60), isEager: true)
         let child = try Child(
@@ -297,7 +299,9 @@ import Testing
 
     /// How many connections subscribe to the rooms of a run with one room.
     private func subscriberCount(_ redis: RedisServer) throws -> Int {
-        guard case .bytes(let list) = try redis.command("CLIENT", "LIST", "TYPE", "pubsub") else { return -1 }
+        guard case .bytes(let list) = try redis.command("CLIENT", "LIST", "TYPE", "pubsub") else {
+            return -1
+        }
         return String(decoding: list, as: UTF8.self).split(separator: "\n").count
     }
 }

@@ -36,22 +36,31 @@ import Testing
     }
 
     @Test func valueOfAnOptionIsOverwrittenByStars() {
-        #expect(hidden(["--issue-key", "secret", "--workers", "2"]) == ["--issue-key", "******", "--workers", "2"])
+        #expect(
+            hidden(["--issue-key", "secret", "--workers", "2"]) == [
+                "--issue-key", "******", "--workers", "2",
+            ])
         #expect(hidden(["--workers=2", "--issue-key=secret"]) == ["--workers=2", "--issue-key=******"])
         #expect(hidden(["--issue-key=a,b=c"]) == ["--issue-key=*****"])
         #expect(hidden(["--issue-key=", "x"]) == ["--issue-key=", "x"])
         #expect(hidden(["x", "--issue-key"]) == ["x", "--issue-key"])
-        #expect(hidden(["--issue-keys", "x", "--issue", "y", ""]) == ["--issue-keys", "x", "--issue", "y", ""])
+        #expect(
+            hidden(["--issue-keys", "x", "--issue", "y", ""]) == ["--issue-keys", "x", "--issue", "y", ""])
     }
 
     @Test func argumentsAreTextsBehindTheProgramsName() throws {
-        #expect(try ProcessArguments.texts(["p", "--room", "é", ""].map { Array($0.utf8) }) == ["--room", "é", ""])
+        #expect(
+            try ProcessArguments.texts(["p", "--room", "é", ""].map { Array($0.utf8) }) == [
+                "--room", "é", "",
+            ])
         #expect(try ProcessArguments.texts([[0xFF]]) == [])
     }
 
     @Test func commandLineWithoutAProgramsNameIsLost() throws {
         let error = #expect(throws: UsageError.self) { try ProcessArguments.texts([]) }
-        #expect(try #require(error).description.hasPrefix("cannot read the command line, expected a mounted /proc "))
+        #expect(
+            try #require(error).description.hasPrefix(
+                "cannot read the command line, expected a mounted /proc "))
     }
 
     @Test(arguments: [

@@ -19,12 +19,14 @@ import Testing
             Option("room", .repeatable(placeholder: "ROOM"), section: "Times", help: "A room."),
             Option("quiet", .flag, section: "Times", help: "Says nothing."),
             Option(
-                "workers", .value(placeholder: "N"), section: "Times", default: .described("number of cores"),
+                "workers", .value(placeholder: "N"), section: "Times",
+                default: .described("number of cores"),
                 help: "Threads."),
         ])
     private let text = TextConverter(expected: "a text") { $0 }
 
-    private func values(_ arguments: [String], _ environment: [String: String] = [:]) throws -> OptionValues {
+    private func values(_ arguments: [String], _ environment: [String: String] = [:]) throws -> OptionValues
+    {
         switch try program.parse(arguments, environment: { environment[$0] }) {
         case .run(let values): return values
         case .print: throw UsageError("printed")
@@ -65,7 +67,8 @@ import Testing
     }
 
     @Test func repeatableOptionsKeepTheirOrder() throws {
-        #expect(try values(["--room", "b", "--room=a", "--room", "b"]).all("room", text) == ["b", "a", "b"])
+        #expect(
+            try values(["--room", "b", "--room=a", "--room", "b"]).all("room", text) == ["b", "a", "b"])
         #expect(try values([]).all("room", text) == [])
         #expect(try values([], ["TOOL_ROOM": "a,b"]).all("room", text) == ["a,b"])
     }
@@ -124,7 +127,8 @@ import Testing
         let argument = try values(["--token-ttl", "5\n6"])
         let error = #expect(throws: UsageError.self) { try argument.value("token-ttl", converter) }
         #expect(
-            error?.description.hasPrefix("--token-ttl: invalid value \"5\\n6\", expected a duration ") == true
+            error?.description.hasPrefix("--token-ttl: invalid value \"5\\n6\", expected a duration ")
+                == true
         )
         #expect(error?.description.contains("\n") == false)
 

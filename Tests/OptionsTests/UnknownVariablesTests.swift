@@ -10,7 +10,9 @@ import Testing
         name: "gateway", version: "1", summary: "", variablePrefix: "GATEWAY_",
         options: [
             Option("heartbeat-timeout", .value(placeholder: "X"), section: "A", help: ""),
-            Option("listen", .value(placeholder: "X"), section: "A", fallbackVariables: ["GATEWAY_OLD"], help: ""),
+            Option(
+                "listen", .value(placeholder: "X"), section: "A", fallbackVariables: ["GATEWAY_OLD"],
+                help: ""),
             Option("admin-key", .value(placeholder: "X"), section: "A", isEnvironmentOnly: true, help: ""),
         ], subcommands: [Program.Subcommand(word: "look", program: inner)])
 
@@ -42,16 +44,20 @@ import Testing
         #expect(
             unknown(
                 ("GATEWAY_\(service)SERVICE_HOST", "10.96.0.1"), ("GATEWAY_\(service)SERVICE_PORT", "8080"),
-                ("GATEWAY_\(service)SERVICE_PORT_HTTP", "8080"), ("GATEWAY_\(service)SERVICE_PORT_ADMIN_UI", "1"),
+                ("GATEWAY_\(service)SERVICE_PORT_HTTP", "8080"),
+                ("GATEWAY_\(service)SERVICE_PORT_ADMIN_UI", "1"),
                 ("GATEWAY_\(service)PORT", url), ("GATEWAY_\(service)PORT_8080_TCP", url),
-                ("GATEWAY_\(service)PORT_8080_TCP_PROTO", "tcp"), ("GATEWAY_\(service)PORT_8080_TCP_PORT", "8080"),
-                ("GATEWAY_\(service)PORT_53_UDP_ADDR", "10.96.0.1"), ("GATEWAY_\(service)PORT_9_SCTP", "sctp://h:9"))
+                ("GATEWAY_\(service)PORT_8080_TCP_PROTO", "tcp"),
+                ("GATEWAY_\(service)PORT_8080_TCP_PORT", "8080"),
+                ("GATEWAY_\(service)PORT_53_UDP_ADDR", "10.96.0.1"),
+                ("GATEWAY_\(service)PORT_9_SCTP", "sctp://h:9"))
                 == [])
     }
 
     @Test func whatOnlyLooksLikeThoseIsNamed() {
         for name in [
-            "GATEWAY_PORT", "GATEWAY_PORT_8080", "GATEWAY_PORT_80_HTTP", "GATEWAY_PORT_TCP", "GATEWAY_SERVICE",
+            "GATEWAY_PORT", "GATEWAY_PORT_8080", "GATEWAY_PORT_80_HTTP", "GATEWAY_PORT_TCP",
+            "GATEWAY_SERVICE",
         ] {
             #expect(unknown((name, "8080")).map(\.name) == [name])
         }
@@ -60,6 +66,8 @@ import Testing
     @Test func warningHasNoValueAndIsOneLine() {
         let warnings = unknown(("GATEWAY_LISTEN\n", "hunter2")).map(\.warning)
         #expect(
-            warnings == ["warning: unknown environment variable GATEWAY_LISTEN\\n, did you mean GATEWAY_LISTEN?"])
+            warnings == [
+                "warning: unknown environment variable GATEWAY_LISTEN\\n, did you mean GATEWAY_LISTEN?"
+            ])
     }
 }

@@ -23,7 +23,8 @@ import Testing
                 $0 == "REDIS_URL" ? url : nil
             }
             guard case .run(let values) = request else { throw UsageError("printed") }
-            feed = ChannelFeed(try RedisSettings(values), channels: channels.map { [UInt8]($0) }, loop: loop) {
+            feed = ChannelFeed(try RedisSettings(values), channels: channels.map { [UInt8]($0) }, loop: loop)
+            {
                 [unowned self] channel, payload in
                 self.messages.append("\(String(decoding: channel, as: UTF8.self)) \(payload.count)")
             }
@@ -54,10 +55,12 @@ import Testing
         #expect(rig.failures.isEmpty && rig.upCount == 1)
     }
 
-    /// The user needs the right to subscribe and no other; a channel without it is a failure from the start on.
+    /// The user needs the right to subscribe and no other; a channel without it is a failure from the start
+    /// on.
     @Test func refusedChannelIsNamedAtTheStart() throws {
         let redis = try RedisServer()
-        try redis.command("ACL", "SETUSER", "some", "on", "nopass", "resetchannels", "&a", "&c", "+subscribe")
+        try redis.command(
+            "ACL", "SETUSER", "some", "on", "nopass", "resetchannels", "&a", "&c", "+subscribe")
         let url = url(redis, "some:x@")
         let allowed = try Rig(url, "a", "c")
         allowed.wait { allowed.feed.isUp }

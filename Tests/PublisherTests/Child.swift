@@ -15,7 +15,9 @@ final class Child {
     init(_ path: String, _ arguments: [String], variables: [String: String] = [:]) throws {
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
-        let kept = ProcessInfo.processInfo.environment.filter { $0.key == "PATH" || $0.key.hasSuffix("SAN_OPTIONS") }
+        let kept = ProcessInfo.processInfo.environment.filter {
+            $0.key == "PATH" || $0.key.hasSuffix("SAN_OPTIONS")
+        }
         process.environment = variables.merging(kept) { given, _ in given }
         process.standardInput = input
         process.standardOutput = output.pipe

@@ -1,5 +1,5 @@
-// What the built publisher tells when it cannot come to its end: which lines are out, which are not, which nobody
-// knows.
+// What the built publisher tells when it cannot come to its end: which lines are out, which are not, which
+// nobody knows.
 import Foundation
 import Options
 import TestSupport
@@ -49,16 +49,19 @@ import Testing
 
     @Test func interruptedFilesGoOnWithoutLossOrRepeat() throws {
         let redis = try RedisServer()
-        let subscriber = try Child("/usr/bin/env", ["redis-cli", "-s", redis.socketPath, "subscribe", "room:a"])
+        let subscriber = try Child(
+            "/usr/bin/env", ["redis-cli", "-s", redis.socketPath, "subscribe", "room:a"])
         try eventually("the room is subscribed") {
-            try redis.command("PUBSUB", "NUMSUB", "room:a") == .array([.bytes(Array("room:a".utf8)), .integer(1)])
+            try redis.command("PUBSUB", "NUMSUB", "room:a")
+                == .array([.bytes(Array("room:a".utf8)), .integer(1)])
         }
         func received() -> [Int] {
             subscriber.outputText.split(separator: "\n").compactMap { text in
                 text.firstMatch(of: #/"data":(\d+)}/#).flatMap { Int($0.1) }
             }
         }
-        // Blank lines have numbers, too. At 50 a second they last for longer than the machine needs for a signal.
+        // Blank lines have numbers, too. At 50 a second they last for longer than the machine needs for a
+        // signal.
         let lines = (1...4000).map { $0 % 7 == 0 ? "" : line($0) }
         let path = try file(lines)
         defer { try? FileManager.default.removeItem(atPath: path) }
@@ -117,7 +120,8 @@ import Testing
         #expect(code == 143 || code == 130)
         #expect(child.outputText == "a: 1 node\n")
         for room in ["b", "c"] {
-            #expect(child.errorText.contains("\(room): no answer from Redis, may have been published or not"))
+            #expect(
+                child.errorText.contains("\(room): no answer from Redis, may have been published or not"))
         }
         #expect(child.errorText.contains("interrupted: published to 1 of 3 rooms"))
     }

@@ -55,9 +55,11 @@ import Testing
             try message(["--room", "", "--data", "1"]).hasPrefix(
                 "--room: invalid value \"\", expected 1 to 128"))
         #expect(try message(["--room", "a\u{7}", "--data", "1"]).hasPrefix("--room: "))
-        #expect(try message(["--room", "a,b", "--data", "1"]).hasSuffix("without control characters and commas"))
+        #expect(
+            try message(["--room", "a,b", "--data", "1"]).hasSuffix("without control characters and commas"))
         #expect(try message(["--file", "x", "--from-line", "0"]).hasPrefix("--from-line: "))
-        #expect(try message(["--file", "x", "--from-line", "9223372036854775807"]).hasPrefix("--from-line: "))
+        #expect(
+            try message(["--file", "x", "--from-line", "9223372036854775807"]).hasPrefix("--from-line: "))
         #expect(try message(["--room", "a", "--data", "1", "--from-line", "2"]).hasPrefix("--from-line: "))
         #expect(try message(["--file", "x", "--rate", "0"]).hasPrefix("--rate: "))
         #expect(try message(["--file", "x", "--on-error", "ask"]).contains("expected stop|skip"))

@@ -43,7 +43,8 @@ import Testing
     @Test(arguments: 1...6)
     func byteOrderMarkAtTheStartIsNoText(_ chunkBytes: Int) {
         let mark = "\u{FEFF}"
-        #expect(lines(mark + "one\n\(mark)x", chunkBytes: chunkBytes) == [text(1, "one"), text(2, mark + "x")])
+        #expect(
+            lines(mark + "one\n\(mark)x", chunkBytes: chunkBytes) == [text(1, "one"), text(2, mark + "x")])
         #expect(lines(mark + "12345678\r\n", chunkBytes: chunkBytes) == [text(1, "12345678")])
         #expect(lines(mark + "123456789\n", chunkBytes: chunkBytes) == [.tooLong(number: 1)])
         #expect(lines(mark, chunkBytes: chunkBytes) == [])

@@ -19,9 +19,12 @@ import Testing
     @Test func dataIsPassedOnByteForByte() throws {
         let data = #"{ "b":1.0,"a":1e400, "a" : [1 , {"x":"}\"]\\"}], "n":12345678901234567890123 }"#
         #expect(try payload(#"{"room":"a","type":"t","data":\#(data)}"#) == #"{"type":"t","data":\#(data)}"#)
-        for data in ["1", "-0.5e-3", "true", "null", "\"\"", "[]", "{}", #""\u00e9\ud83d\ude00""#, "[[],{}]"] {
+        for data in [
+            "1", "-0.5e-3", "true", "null", "\"\"", "[]", "{}", #""\u00e9\ud83d\ude00""#, "[[],{}]",
+        ] {
             #expect(
-                try payload(#" { "data" : \#(data) , "room":"a" } "#) == #"{"type":"notice","data":\#(data)}"#
+                try payload(#" { "data" : \#(data) , "room":"a" } "#)
+                    == #"{"type":"notice","data":\#(data)}"#
             )
         }
     }

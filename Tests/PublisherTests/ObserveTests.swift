@@ -44,7 +44,8 @@ private func report(
 
     @Test func anotherStartBeginsAnew() {
         for second in [
-            report("a", startedAt: 2, uptime: 3000, delivered: 500), report("a", uptime: 500, delivered: 500),
+            report("a", startedAt: 2, uptime: 3000, delivered: 500),
+            report("a", uptime: 500, delivered: 500),
             report("a", uptime: 3000, delivered: 5),
         ] {
             var rates = NodeRates()
@@ -104,7 +105,8 @@ private func report(
 @Suite struct NoticeLineTests {
     @Test func lineHasItsPartsAndFits() throws {
         let notice = NoticeLine(
-            room: try #require(RoomId("lobby")), payload: Array("{\"a\":\"\u{1B}[2J\"}".utf8), milliseconds: 5)
+            room: try #require(RoomId("lobby")), payload: Array("{\"a\":\"\u{1B}[2J\"}".utf8),
+            milliseconds: 5)
         let text = notice.text(roomColumnCount: 7)
         #expect(text.hasSuffix(#".005  lobby        12 B  {"a":"\u{1b}[2J"}"#), "\(text)")
         for columnCount in 0...70 {
@@ -147,7 +149,8 @@ private func report(
                 for rows in [1, 2, 5, 6, 7, 10, 19, 20, 24, 60] {
                     let lines = dashboard.lines(.init(columns: columns, rows: rows))
                     #expect(lines.count == rows, "\(columns)x\(rows)")
-                    #expect(lines.allSatisfy { DisplayText.width(of: $0.text) <= columns }, "\(columns)x\(rows)")
+                    #expect(
+                        lines.allSatisfy { DisplayText.width(of: $0.text) <= columns }, "\(columns)x\(rows)")
                     #expect(lines.last?.text == DisplayText.text("q quits", columnCount: columns))
                 }
             }
@@ -167,8 +170,11 @@ private func report(
 
     @Test func largeScreenShowsAll() {
         let texts = dashboard(nodes: 3, rooms: 4).lines(.init(columns: 120, rows: 40)).map(\.text)
-        #expect(texts.contains { $0.hasPrefix("3 nodes, 3 ready   0 of 0 connections   150 deliveries/s   ") })
-        for index in 0..<3 { #expect(texts.contains { $0.hasPrefix("node-\(index)  ") && $0.contains(" 50 ") }) }
+        #expect(
+            texts.contains { $0.hasPrefix("3 nodes, 3 ready   0 of 0 connections   150 deliveries/s   ") })
+        for index in 0..<3 {
+            #expect(texts.contains { $0.hasPrefix("node-\(index)  ") && $0.contains(" 50 ") })
+        }
         // Room 3 has four members on each of three nodes.
         #expect(texts.contains("     12  room 3 日"))
         #expect(!texts.contains { $0.hasPrefix("…") })

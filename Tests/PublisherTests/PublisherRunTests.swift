@@ -79,7 +79,8 @@ import Testing
         #expect(try publisher.finish() == 0)
         #expect(
             publisher.errorText
-                == "publisher: warning: unknown environment variable PUBLISHER_TYP, did you mean PUBLISHER_TYPE?\n")
+                == "publisher: warning: unknown environment variable PUBLISHER_TYP, did you mean PUBLISHER_TYPE?\n"
+        )
         // Options of the other commands are known.
         let known = try start(
             "--room", "a", "--data", "1", variables: ["PUBLISHER_TOP": "5", "PUBLISHER_INTERVAL": "1s"])

@@ -29,8 +29,10 @@ import Testing
         #expect(try job(["--user", "a b"]).target == .tokens(field: .userId, identity: identity))
         #expect(try job(["--device", "a b"]).target == .tokens(field: .deviceId, identity: identity))
         #expect(try message([]) == "nothing to revoke, expected --token, --user or --device")
-        #expect(try message(["--user", "a", "--device", "b"]) == "--user, --device: expected only one of them")
-        #expect(try message(["--user", "a"], ["PUBLISHER_TOKEN": text]).hasPrefix("PUBLISHER_TOKEN, --user: "))
+        #expect(
+            try message(["--user", "a", "--device", "b"]) == "--user, --device: expected only one of them")
+        #expect(
+            try message(["--user", "a"], ["PUBLISHER_TOKEN": text]).hasPrefix("PUBLISHER_TOKEN, --user: "))
     }
 
     @Test func tokensAreInNoMessage() throws {
@@ -42,7 +44,9 @@ import Testing
     @Test func firstWordNamesTheCommand() {
         #expect(Command.named(in: ["revoke", "--user", "a"]).command.word == "revoke")
         #expect(Command.named(in: ["revoke", "--user", "a"]).rest == ["--user", "a"])
-        for arguments in [[], ["--room", "revoke"], ["--room", "a", "revoke"], ["Revoke"], ["revoked"], ["--help"]] {
+        for arguments in [
+            [], ["--room", "revoke"], ["--room", "a", "revoke"], ["Revoke"], ["revoked"], ["--help"],
+        ] {
             let named = Command.named(in: arguments)
             #expect(named.command.word == nil)
             #expect(named.rest == arguments)
@@ -115,14 +119,17 @@ import Testing
         let untold = try start("--user", "ada")
         #expect(try untold.finish() == 1)
         #expect(untold.outputText.contains("AAAA…: connected to n1, which may not have been told\n"))
-        #expect(untold.errorText.contains("Redis refused PUBLISH: ERR The user executing the script can't publish"))
+        #expect(
+            untold.errorText.contains(
+                "Redis refused PUBLISH: ERR The user executing the script can't publish"))
         #expect(try redis.command("EXISTS", "client:\(token(1))") == .integer(0))
         try redis.command("HSET", "client:\(token(2))", "userId", "ada")
         try redis.command("ACL", "SETUSER", "default", "-del")
         let undeleted = try start("--token", token(2))
         #expect(try undeleted.finish() == 1)
         #expect(
-            undeleted.errorText.contains("Redis refused EVAL: ERR The user executing the script can't run this command")
+            undeleted.errorText.contains(
+                "Redis refused EVAL: ERR The user executing the script can't run this command")
         )
         #expect(undeleted.outputText == "")
         #expect(try redis.command("EXISTS", "client:\(token(2))") == .integer(1))
@@ -149,7 +156,8 @@ import Testing
                 #expect(try publisher.finish() == 1, "\(arguments): \(publisher.errorText)")
             }
             #expect(
-                publisher.errorText.contains(#"\u{1b}]0;x\u{07} \u{9b}2J \u{202e}\u{2028}no"#), "\(publisher.errorText)"
+                publisher.errorText.contains(#"\u{1b}]0;x\u{07} \u{9b}2J \u{202e}\u{2028}no"#),
+                "\(publisher.errorText)"
             )
             let text = publisher.errorText + publisher.outputText
             #expect(!text.unicodeScalars.contains { [0x1B, 0x07, 0x9B, 0x202E, 0x2028].contains($0.value) })
@@ -174,7 +182,9 @@ private final class AnsweringServer {
                 Thread.detachNewThread {
                     var buffer = [UInt8](repeating: 0, count: 4096)
                     while read(peer, &buffer, buffer.count) > 0 {
-                        guard Array(answer.utf8).withUnsafeBytes({ write(peer, $0.baseAddress, $0.count) }) > 0 else {
+                        guard
+                            Array(answer.utf8).withUnsafeBytes({ write(peer, $0.baseAddress, $0.count) }) > 0
+                        else {
                             break
                         }
                     }

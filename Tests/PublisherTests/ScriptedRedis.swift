@@ -25,7 +25,8 @@ final class ScriptedRedis: Sendable {
             let connection = accept(descriptor, nil, nil)
             guard connection >= 0 else { return }
             serve(connection, answerCount, reply)
-            // Only this direction: with bytes unread a whole close would take back the answers that are under way.
+            // Only this direction: with bytes unread a whole close would take back the answers that are
+            // under way.
             if ending == .close { shutdown(connection, Int32(SHUT_WR)) }
             var (byte, rest): (UInt8, [UInt8]) = (0, [])
             while read(connection, &byte, 1) > 0 { take(byte, &rest) }

@@ -4,7 +4,9 @@ import Testing
 
 @Suite struct TextTableTests {
     @Test func tableIsAlignedAndNarrowedByRank() {
-        var table = TextTable(columns: [.init("NAME"), .init("N", isRight: true, rank: 1), .init("LONG", rank: 2)])
+        var table = TextTable(columns: [
+            .init("NAME"), .init("N", isRight: true, rank: 1), .init("LONG", rank: 2),
+        ])
         table.rows = [["日本", "1", "x"], ["a", "100", "yyyyyy"]]
         #expect(table.lines() == ["NAME    N  LONG", "日本    1  x", "a     100  yyyyyy"])
         #expect(table.lines(columnCount: 16) == ["NAME    N", "日本    1", "a     100"])

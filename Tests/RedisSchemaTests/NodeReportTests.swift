@@ -42,7 +42,9 @@ import Testing
         var report = full
         var hash = hash(report)
         report.workerRooms = [0: [try members("a", 3)], 12: []]
-        hash += [Array("rooms:0".utf8), Array("a\t3\n".utf8), Array(NodeReport.roomsField(worker: 12).utf8), []]
+        hash += [
+            Array("rooms:0".utf8), Array("a\t3\n".utf8), Array(NodeReport.roomsField(worker: 12).utf8), [],
+        ]
         #expect(NodeReport(id: "n1", hash: hash) == report)
     }
 
@@ -75,7 +77,8 @@ import Testing
     @Test func nonsenseIsNotBelieved() throws {
         let texts = [
             "uptime": "5", "connections": "-1", "rooms": "x", "closes": "1001,=2,1013=x,lost=4,,peer=1=2",
-            "publishToFlush": "1,2,x,4", "rooms:x": "a\t1\n", "rooms:": "b\t1\n", "rooms:2": "\t1\nb\nc\t-1\nd\t2\n",
+            "publishToFlush": "1,2,x,4", "rooms:x": "a\t1\n", "rooms:": "b\t1\n",
+            "rooms:2": "\t1\nb\nc\t-1\nd\t2\n",
             "ready": "yes", "more": "of a later version",
         ]
         let hash = texts.flatMap { [Array($0.key.utf8), Array($0.value.utf8)] }
@@ -91,10 +94,13 @@ import Testing
     @Test func anythingInTheHashIsRead() throws {
         var random = SystemRandomNumberGenerator()
         let numbers = [
-            "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e9", "nan", "", "-0", "٣",
+            "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e9", "nan", "", "-0",
+            "٣",
         ]
         let names =
-            NodeReport(id: "n").fields.map(\.name) + ["rooms:0", "rooms:9223372036854775807", "rooms:-1", "run", ""]
+            NodeReport(id: "n").fields.map(\.name) + [
+                "rooms:0", "rooms:9223372036854775807", "rooms:-1", "run", "",
+            ]
         for _ in 0..<500 {
             var hash: [[UInt8]] = [Array("uptime".utf8), Array("9223372036854775807".utf8)]
             for name in names where Bool.random(using: &random) {
@@ -102,11 +108,14 @@ import Testing
                 switch Int.random(in: 0..<4, using: &random) {
                 case 0: hash.append(Array(numbers.randomElement(using: &random)!.utf8))
                 case 1:
-                    hash.append((0..<Int.random(in: 0..<200)).map { _ in UInt8.random(in: 0...255, using: &random) })
+                    hash.append(
+                        (0..<Int.random(in: 0..<200)).map { _ in UInt8.random(in: 0...255, using: &random) })
                 case 2: hash.append(Array("a\t9223372036854775807\nb\t9223372036854775807\n".utf8))
                 default:
                     hash.append(
-                        Array([String](repeating: "1=18446744073709551615", count: 100).joined(separator: ",").utf8))
+                        Array(
+                            [String](repeating: "1=18446744073709551615", count: 100).joined(separator: ",")
+                                .utf8))
                 }
             }
             guard let report = NodeReport(id: "n", hash: hash) else { continue }
@@ -117,7 +126,9 @@ import Testing
         let lines = (0..<500).map { "r\($0)\t1\n" }.joined()
         let workers = (0..<5_000).flatMap { [Array("rooms:\($0)".utf8), Array(lines.utf8)] }
         let report = try #require(
-            NodeReport(id: "n", hash: [Array("uptime".utf8), Array("1".utf8), Array("address".utf8), large] + workers))
+            NodeReport(
+                id: "n",
+                hash: [Array("uptime".utf8), Array("1".utf8), Array("address".utf8), large] + workers))
         #expect(report.address.isEmpty)
         #expect(report.workerRooms.count <= 1_024)
         #expect(report.workerRooms.values.allSatisfy { $0.count <= NodeReport.topRoomCount })

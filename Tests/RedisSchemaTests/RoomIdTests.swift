@@ -3,15 +3,18 @@ import Testing
 @testable import RedisSchema
 
 @Suite struct RoomIdTests {
-    /// Two installations on one Redis, one of them without a prefix: no name of the one is one of the other, for
-    /// every prefix that is taken, and for those that are refused there is one.
+    /// Two installations on one Redis, one of them without a prefix: no name of the one is one of the other,
+    /// for every prefix that is taken, and for those that are refused there is one.
     @Test func acceptedPrefixesKeepInstallationsApart() {
         let parts = [
-            "room:", "gateway:", "client:", "node:", "reply:", "roomcast:", "nodes", "a", ":", "room", "r", "x-_.",
+            "room:", "gateway:", "client:", "node:", "reply:", "roomcast:", "nodes", "a", ":", "room", "r",
+            "x-_.",
         ]
         var prefixes: Set<String> = []
         for first in parts {
-            for second in parts + [""] { for third in parts + [""] { prefixes.insert(first + second + third) } }
+            for second in parts + [""] {
+                for third in parts + [""] { prefixes.insert(first + second + third) }
+            }
         }
         for prefix in prefixes {
             let channels = Channels(prefix: prefix)

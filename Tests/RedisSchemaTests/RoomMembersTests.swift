@@ -44,7 +44,8 @@ import Testing
 
     @Test func anythingElseIsNoMessage() {
         for text in [
-            "", "\n", "rooms", "rooms\n", "rooms x\na\t1\n", "rooms -1\n", "rooms 1 2\n", "end 1 2", "end 1 2 3 4",
+            "", "\n", "rooms", "rooms\n", "rooms x\na\t1\n", "rooms -1\n", "rooms 1 2\n", "end 1 2",
+            "end 1 2 3 4",
             "end 1 2 3\n", "end 1 2 x", "End 1 2 3", "end  1 2 3",
         ] {
             #expect(RoomListMessage(Array(text.utf8)) == nil, "\(text)")

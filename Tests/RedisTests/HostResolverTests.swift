@@ -111,7 +111,8 @@ import Testing
             var isUp = false
             scenario.step("up", until: { isUp }) {
                 let url = try RedisURL("redis://localhost:\(server.port)")
-                connection = RedisConnection(url: url, clientName: "rig", timeout: .seconds(5), loop: scenario.loop)
+                connection = RedisConnection(
+                    url: url, clientName: "rig", timeout: .seconds(5), loop: scenario.loop)
                 connection?.onUp = { _ in isUp = true }
                 connection?.start()
             }

@@ -33,7 +33,8 @@ private enum State: CaseIterable {
             try connection.expect("anchor\r\n*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n")
             try connection.expect("anchor\r\n")
             for (index, channel) in ["anchor", "a", "anchor"].enumerated() {
-                connection.send("*3\r\n$9\r\nsubscribe\r\n$\(channel.count)\r\n\(channel)\r\n:\(index + 1)\r\n")
+                connection.send(
+                    "*3\r\n$9\r\nsubscribe\r\n$\(channel.count)\r\n\(channel)\r\n:\(index + 1)\r\n")
             }
             if self == .unsubscribing { try connection.expect("UNSUBSCRIBE") }
             return
@@ -71,13 +72,16 @@ private final class Victim {
         switch state {
         case .login, .setName, .identifying, .proving, .asked:
             let connection = RedisConnection(
-                url: url, clientName: "victim", timeout: .seconds(15), silenceTimeout: .seconds(60), loop: scenario.loop
+                url: url, clientName: "victim", timeout: .seconds(15), silenceTimeout: .seconds(60),
+                loop: scenario.loop
             )
             connection.onDown = ended
             connection.onUp = { [unowned self] _ in
                 for _ in 0..<3 {
                     self.commandCount += 1
-                    connection.send(RedisCommand(["PTTL", "k"].map { [UInt8]($0) })) { _ in self.outcomeCount += 1 }
+                    connection.send(RedisCommand(["PTTL", "k"].map { [UInt8]($0) })) { _ in
+                        self.outcomeCount += 1
+                    }
                 }
             }
             scenario.step("\(state): the end", until: isOver) { connection.start() }
@@ -130,24 +134,33 @@ private func bulk(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\
 /// A server that is not what it seems. Whatever it sends ends a connection, and nothing else.
 @Suite(.serialized) struct HostileRedisTests {
     private static let shapes: [String] = [
-        "+OK\r\n", "+\r\n", "-ERR no\r\n", "-\r\n", "-NOPERM no\r\n", ":0\r\n", ":-1\r\n", ":9223372036854775807\r\n",
-        ":-9223372036854775808\r\n", ":9223372036854775808\r\n", ":x\r\n", "$-1\r\n", "$-2\r\n", "$0\r\n\r\n",
+        "+OK\r\n", "+\r\n", "-ERR no\r\n", "-\r\n", "-NOPERM no\r\n", ":0\r\n", ":-1\r\n",
+        ":9223372036854775807\r\n",
+        ":-9223372036854775808\r\n", ":9223372036854775808\r\n", ":x\r\n", "$-1\r\n", "$-2\r\n",
+        "$0\r\n\r\n",
         bulk("text"),
-        "$3\r\n", "$2147483647\r\n", "$9223372036854775807\r\n", "*-1\r\n", "*-2\r\n", "*0\r\n", "*1\r\n$-1\r\n",
-        "*1\r\n\(bulk("message"))", "*2\r\n\(bulk("127.0.0.1"))\(bulk("99999"))", "*2\r\n\(bulk(""))\(bulk("1"))",
-        "*2\r\n:1\r\n:1\r\n", "*3\r\n:1\r\n:1\r\n:1\r\n", "*3\r\n$-1\r\n$-1\r\n$-1\r\n", "*3\r\n*0\r\n*0\r\n*0\r\n",
+        "$3\r\n", "$2147483647\r\n", "$9223372036854775807\r\n", "*-1\r\n", "*-2\r\n", "*0\r\n",
+        "*1\r\n$-1\r\n",
+        "*1\r\n\(bulk("message"))", "*2\r\n\(bulk("127.0.0.1"))\(bulk("99999"))",
+        "*2\r\n\(bulk(""))\(bulk("1"))",
+        "*2\r\n:1\r\n:1\r\n", "*3\r\n:1\r\n:1\r\n:1\r\n", "*3\r\n$-1\r\n$-1\r\n$-1\r\n",
+        "*3\r\n*0\r\n*0\r\n*0\r\n",
         "*3\r\n\(bulk("message"))$-1\r\n$-1\r\n", "*3\r\n\(bulk("message"))\(bulk("a")):1\r\n",
-        "*3\r\n\(bulk("message"))\(bulk("unknown"))\(bulk("x"))", "*3\r\n\(bulk("message"))\(bulk("a"))\(bulk("x"))",
+        "*3\r\n\(bulk("message"))\(bulk("unknown"))\(bulk("x"))",
+        "*3\r\n\(bulk("message"))\(bulk("a"))\(bulk("x"))",
         "*3\r\n\(bulk("message"))\(bulk("+switch-master"))\(bulk("mymaster a b c d"))",
         "*3\r\n\(bulk("message"))\(bulk("+switch-master"))\(bulk("mymaster"))",
         "*4\r\n\(bulk("pmessage"))\(bulk("a"))\(bulk("a"))\(bulk("x"))",
-        "*3\r\n\(bulk("subscribe"))\(bulk("unknown")):1\r\n", "*3\r\n\(bulk("subscribe"))\(bulk("a"))$-1\r\n",
-        "*3\r\n\(bulk("unsubscribe"))\(bulk("a")):0\r\n", "*3\r\n\(bulk("unsubscribe"))\(bulk("anchor")):0\r\n",
+        "*3\r\n\(bulk("subscribe"))\(bulk("unknown")):1\r\n",
+        "*3\r\n\(bulk("subscribe"))\(bulk("a"))$-1\r\n",
+        "*3\r\n\(bulk("unsubscribe"))\(bulk("a")):0\r\n",
+        "*3\r\n\(bulk("unsubscribe"))\(bulk("anchor")):0\r\n",
         "*3\r\n\(bulk("unsubscribe"))\(bulk("anchor")):1\r\n", "*3\r\n\(bulk("unsubscribe"))$-1\r\n:0\r\n",
         "*3\r\n\(bulk("unsubscribe"))\(bulk("a"))*-1\r\n", "*2\r\n\(bulk("unsubscribe"))\(bulk("a"))",
         "*3\r\n\(bulk("smessage"))\(bulk("a"))\(bulk("x"))", "*3\r\n\(bulk(""))\(bulk("a"))\(bulk("x"))",
         "*2147483647\r\n", "*1048576\r\n", String(repeating: "*1\r\n", count: 7) + ":1\r\n",
-        String(repeating: "*1\r\n", count: 9) + ":1\r\n", "%1\r\n+a\r\n+b\r\n", ">3\r\n", "~1\r\n", "_\r\n", "#t\r\n",
+        String(repeating: "*1\r\n", count: 9) + ":1\r\n", "%1\r\n+a\r\n+b\r\n", ">3\r\n", "~1\r\n", "_\r\n",
+        "#t\r\n",
         ",1.5\r\n", "(1\r\n", "=5\r\ntxt:a\r\n", "|1\r\n", "!1\r\na\r\n", "\0", "\r\n",
         "HTTP/1.1 400 Bad Request\r\n\r\n",
     ]
@@ -187,7 +200,8 @@ private func bulk(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\
         }
     }
 
-    /// hiredis 0.14 kept the callback of the reply before, and called it, and what it pointed to, a second time.
+    /// hiredis 0.14 kept the callback of the reply before, and called it, and what it pointed to, a second
+    /// time.
     @Test func pushBehindAReplyInOneSegmentIsOneTooMany() throws {
         let push = "*3\r\n\(bulk("message"))\(bulk("unknown"))\(bulk(String(repeating: "A", count: 64)))"
         for state in [State.setName, .subscriberSetName] {

@@ -3,7 +3,9 @@ import Testing
 @testable import Redis
 
 @Suite struct RedisCommandTests {
-    private func text(_ command: RedisCommand) -> String { command.withBytes { String(decoding: $0, as: UTF8.self) } }
+    private func text(_ command: RedisCommand) -> String {
+        command.withBytes { String(decoding: $0, as: UTF8.self) }
+    }
 
     @Test func argumentsAreBulkStrings() {
         let command = RedisCommand([[UInt8]("SET"), [], [0, 13, 10, 255]])

@@ -16,7 +16,8 @@ private final class Rig {
     init(_ url: RedisURL, timeout: Duration = .seconds(5), silenceTimeout: Duration = .seconds(30)) throws {
         scenario = try Scenario()
         connection = RedisConnection(
-            url: url, clientName: "rig", timeout: timeout, silenceTimeout: silenceTimeout, loop: scenario.loop)
+            url: url, clientName: "rig", timeout: timeout, silenceTimeout: silenceTimeout,
+            loop: scenario.loop)
         connection.onUp = { [unowned self] in self.servers.append($0) }
         connection.onDown = { [unowned self] in self.reasons.append($0) }
     }
@@ -174,7 +175,9 @@ private final class Rig {
         let server = try RedisServer()
         let rig = try Rig(server.url)
         rig.start()
-        rig.scenario.step("several attempts have failed", until: { rig.reasons.count >= 3 }) { server.stop() }
+        rig.scenario.step("several attempts have failed", until: { rig.reasons.count >= 3 }) {
+            server.stop()
+        }
         rig.scenario.step("the connection is back", until: { rig.servers.count == 2 }) {
             #expect(!rig.connection.isUp)
             try server.start()
@@ -285,7 +288,9 @@ private final class Rig {
         #expect(rig.replies == ["unavailable: connection lost", "OK"])
         #expect(rig.reasons.first == "no answer within 300 ms")
         #expect(
-            rig.reasons.dropFirst().allSatisfy { $0 == "no answer to a script (are writes paused?) within 2000 ms" })
+            rig.reasons.dropFirst().allSatisfy {
+                $0 == "no answer to a script (are writes paused?) within 2000 ms"
+            })
     }
 
     @Test func memberOfAClusterIsNotTaken() throws {
@@ -313,7 +318,8 @@ private final class Rig {
             let begin = MonotonicInstant.now
             try eventually("the deadline is over, and the answer there") {
                 let statistics = try server.information("commandstats", "cmdstat_\(command)") ?? ""
-                return MonotonicInstant.now - begin > .milliseconds(300) && statistics.hasPrefix("calls=\(count),")
+                return MonotonicInstant.now - begin > .milliseconds(300)
+                    && statistics.hasPrefix("calls=\(count),")
             }
         }
         rig.start()

@@ -218,14 +218,18 @@ import Testing
     /// The last command that a login sends completes it, whichever that is.
     @Test func loginEndsWithItsLastCommand() {
         let server = RedisLinkStateTests.first
-        for login in [[.authenticate], [.authenticate, .select], [.select], [.authenticate, .select, .setName]]
+        for login in [
+            [.authenticate], [.authenticate, .select], [.select], [.authenticate, .select, .setName],
+        ]
             as [[RedisLinkState.LoginCommand]]
         {
             var state = RedisLinkState(.anyOf([server]), login: login)
             _ = state.attempt()
             _ = state.resolved(server)
             #expect(state.connected() == .logIn(asksRole: false))
-            for command in login { #expect(state.accepted(command) == (command == login.last ? .handOver : .nothing)) }
+            for command in login {
+                #expect(state.accepted(command) == (command == login.last ? .handOver : .nothing))
+            }
         }
         var plain = RedisLinkState(.anyOf([server]), login: [])
         _ = plain.attempt()

@@ -72,8 +72,8 @@ extension RedisServer {
 }
 
 @Suite(.serialized) struct RedisSubscriberTests {
-    /// A channel more in every turn until the anchor is confirmed: in one of them the others have been asked for
-    /// already, and no confirmation has come yet.
+    /// A channel more in every turn until the anchor is confirmed: in one of them the others have been asked
+    /// for already, and no confirmation has come yet.
     @Test func channelThatComesWhileTheConnectionIsMadeIsSubscribed() throws {
         let server = try RedisServer()
         let rig = try Rig(server)
@@ -84,7 +84,9 @@ extension RedisServer {
             count += 1
             return false
         }
-        rig.scenario.step("every channel is confirmed", until: { rig.upCount == 1 && rig.subscribed.count == count }) {
+        rig.scenario.step(
+            "every channel is confirmed", until: { rig.upCount == 1 && rig.subscribed.count == count }
+        ) {
             rig.subscriber.start()
         }
         try rig.scenario.run()
@@ -189,7 +191,8 @@ extension RedisServer {
         rig.scenario.step("left", until: { rig.unsubscribed == ["room:b"] }) {
             rig.subscriber.unsubscribe([UInt8]("room:b"))
         }
-        rig.scenario.step("the channels are back", until: { rig.upCount == 2 && rig.subscribed.count == 5 }) {
+        rig.scenario.step("the channels are back", until: { rig.upCount == 2 && rig.subscribed.count == 5 })
+        {
             try server.command("CLIENT", "KILL", "TYPE", "pubsub")
         }
         rig.await(messages: 1) {
@@ -207,7 +210,8 @@ extension RedisServer {
         let rig = try Rig(server)
         rig.start("room:a", "room:b")
         rig.scenario.step("the loss", until: { rig.reasons.count >= 2 }) { server.stop() }
-        rig.scenario.step("the channels are back", until: { rig.upCount == 2 && rig.subscribed.count == 4 }) {
+        rig.scenario.step("the channels are back", until: { rig.upCount == 2 && rig.subscribed.count == 4 })
+        {
             #expect(!rig.subscriber.isUp)
             rig.subscriber.unsubscribe([UInt8]("room:b"))
             rig.subscriber.subscribe([UInt8]("room:c"))
@@ -281,7 +285,8 @@ extension RedisServer {
         #expect(rig.subscribed == ["room:a"], "an echo is no confirmation of a channel")
     }
 
-    /// A process that is stopped for longer than the silence timeout hears nothing meanwhile, and misses nothing.
+    /// A process that is stopped for longer than the silence timeout hears nothing meanwhile, and misses
+    /// nothing.
     @Test func silenceWhileTheProcessIsStoppedIsNone() throws {
         let server = try RedisServer()
         let rig = try Rig(server, silenceTimeout: .seconds(2))
@@ -305,7 +310,8 @@ extension RedisServer {
         try server.command("ACL", "SETUSER", "default", "resetchannels", "&anchor", "&room:a*")
         let rig = try Rig(server)
         let wanted = (0..<50).map { "room:a\($0)" } + ["room:x", "room:y"]
-        rig.scenario.step("the others are there", until: { rig.refused.count == 2 && rig.completeCount > 0 }) {
+        rig.scenario.step("the others are there", until: { rig.refused.count == 2 && rig.completeCount > 0 })
+        {
             for name in wanted { rig.subscriber.subscribe([UInt8](name)) }
             rig.subscriber.start()
         }
@@ -355,7 +361,8 @@ extension RedisServer {
         let server = try RedisServer()
         try server.command("ACL", "SETUSER", "default", "resetchannels", "&anchor", "&room:a")
         let rig = try Rig(server, silenceTimeout: .seconds(4), refusalPause: .milliseconds(100))
-        rig.scenario.step("the others are there", until: { rig.refused.count == 2 && rig.completeCount > 0 }) {
+        rig.scenario.step("the others are there", until: { rig.refused.count == 2 && rig.completeCount > 0 })
+        {
             for name in ["room:a", "room:x", "room:y"] { rig.subscriber.subscribe([UInt8](name)) }
             rig.subscriber.start()
         }

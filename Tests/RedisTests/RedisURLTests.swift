@@ -84,7 +84,8 @@ extension RedisURL {
         (" redis://h", .blank), ("redis://h\n", .blank), ("redis://h/1 ", .blank),
         ("redis:host", .scheme),
         ("redis://", .host), ("redis://:6379", .host), ("redis://a b", .host), ("redis://[::1", .host),
-        ("redis://[host]", .host), ("redis://[fe80::1%]", .host), ("redis://10.0.0", .host), ("redis://[::1]x", .host),
+        ("redis://[host]", .host), ("redis://[fe80::1%]", .host), ("redis://10.0.0", .host),
+        ("redis://[::1]x", .host),
         ("redis://:pw@", .host),
         ("redis://h:", .port), ("redis://h:0", .port), ("redis://h:65536", .port), ("redis://h:6x", .port),
         ("redis://h:1:2", .port), ("redis://h/a", .database), ("redis://h/-1", .database),
@@ -95,7 +96,8 @@ extension RedisURL {
         ("redis://:%4@h", .credentials), ("redis://:%zz@h", .credentials), ("redis://:%ff@h", .credentials),
         ("unix://", .path), ("unix://relative", .path), ("unix:///a%00b", .path),
         ("unix:///a?db=", .database),
-        ("sentinel://", .host), ("sentinel:///m", .host), ("sentinel://h,/m", .host), ("sentinel://h:x/m", .port),
+        ("sentinel://", .host), ("sentinel:///m", .host), ("sentinel://h,/m", .host),
+        ("sentinel://h:x/m", .port),
         ("sentinel://h", .master), ("sentinel://h/", .master), ("sentinel://h/a%20b", .master),
         ("sentinel://h/?db=1", .master), ("sentinel://h/m?db=x", .database), ("sentinel://h/m?x", .database),
         ("sentinel://:%4@h/m", .credentials),
@@ -117,7 +119,9 @@ extension RedisURL {
 
     @Test func userAloneMayBeAPasswordAndIsNotPrinted() throws {
         #expect(try RedisURL("redis://hunter2@h").description == "redis://***@h:6379")
-        #expect(try RedisURL("redis://user@h").overriding(password: "p").description == "redis://user:***@h:6379")
+        #expect(
+            try RedisURL("redis://user@h").overriding(password: "p").description == "redis://user:***@h:6379"
+        )
     }
 
     @Test func passwordGivenApartWins() throws {

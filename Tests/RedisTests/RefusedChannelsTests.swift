@@ -8,7 +8,9 @@ import Testing
     private let b = [UInt8]("b")
     private let c = [UInt8]("c")
 
-    private func at(_ seconds: Int) -> MonotonicInstant { MonotonicInstant(nanoseconds: 1_000) + .seconds(seconds) }
+    private func at(_ seconds: Int) -> MonotonicInstant {
+        MonotonicInstant(nanoseconds: 1_000) + .seconds(seconds)
+    }
 
     private func refused(_ channels: RedisArgument...) -> RefusedChannels {
         var refused = RefusedChannels(firstPause: .seconds(10))
@@ -81,7 +83,9 @@ import Testing
     }
 
     @Test func onlyTheRulesOfAccessRefuseAChannel() {
-        #expect(RefusedChannels.isRefusal("NOPERM this user has no permissions to access one of the channels used"))
+        #expect(
+            RefusedChannels.isRefusal(
+                "NOPERM this user has no permissions to access one of the channels used"))
         for reason in ["Server closed the connection", "CLIENT SETNAME: NOPERM no", "NOAUTH x", ""] {
             #expect(!RefusedChannels.isRefusal(reason))
         }

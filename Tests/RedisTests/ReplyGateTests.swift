@@ -13,7 +13,8 @@ private struct Passage: Equatable {
     /// What has come to batches.
     var answers: [String] = []
 
-    /// - Parameter commands: how many replies are awaited, and (negative) how many answers to a batch, in their order.
+    /// - Parameter commands: how many replies are awaited, and (negative) how many answers to a batch, in
+    ///   their order.
     init(_ stream: [UInt8], commands: [Int], subscriptions: Int = 0, cuts: [Int] = []) {
         var gate = ReplyGate()
         for count in commands where count < 0 || count > 0 {
@@ -58,7 +59,8 @@ private struct Passage: Equatable {
         defer { redisReaderFree(reader) }
         let isFed = passed.withUnsafeBytes { bytes in
             bytes.isEmpty
-                || redisReaderFeed(reader, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+                || redisReaderFeed(
+                    reader, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
                     == REDIS_OK
         }
         guard isFed else { return nil }
@@ -86,8 +88,10 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
 @Suite struct ReplyGateTests {
     @Test func replyOfEveryTypePassesOnceForEachCommand() {
         let replies = [
-            "+OK\r\n", "-ERR no\r\n", ":0\r\n", ":9223372036854775807\r\n", ":-9223372036854775808\r\n", "$-1\r\n",
-            "$0\r\n\r\n", bulk("a\r\nb"), "*-1\r\n", "*0\r\n", "*2\r\n*1\r\n:1\r\n*2\r\n+a\r\n$-1\r\n", nested(7),
+            "+OK\r\n", "-ERR no\r\n", ":0\r\n", ":9223372036854775807\r\n", ":-9223372036854775808\r\n",
+            "$-1\r\n",
+            "$0\r\n\r\n", bulk("a\r\nb"), "*-1\r\n", "*0\r\n", "*2\r\n*1\r\n:1\r\n*2\r\n+a\r\n$-1\r\n",
+            nested(7),
             message("a", "b"),
         ]
         let stream = Array(replies.joined().utf8)
@@ -102,18 +106,21 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
     }
 
     @Test(arguments: [
-        ("%1\r\n", RespViolation.unknownKind(0x25)), (">3\r\n", .unknownKind(0x3E)), ("~1\r\n", .unknownKind(0x7E)),
+        ("%1\r\n", RespViolation.unknownKind(0x25)), (">3\r\n", .unknownKind(0x3E)),
+        ("~1\r\n", .unknownKind(0x7E)),
         ("_\r\n", .unknownKind(0x5F)), ("#t\r\n", .unknownKind(0x23)), (",1.5\r\n", .unknownKind(0x2C)),
         ("(1\r\n", .unknownKind(0x28)), ("=1\r\n", .unknownKind(0x3D)), ("|1\r\n", .unknownKind(0x7C)),
         ("!1\r\n", .unknownKind(0x21)), ("\0", .unknownKind(0)), ("HTTP/1.1 400", .unknownKind(0x48)),
-        (":\r", .number), (":x", .number), (":+1", .number), (":01", .number), (":-0", .number), (":--1", .number),
+        (":\r", .number), (":x", .number), (":+1", .number), (":01", .number), (":-0", .number),
+        (":--1", .number),
         (":9223372036854775808\r\n", .number), (":-9223372036854775809\r\n", .number),
         (":99999999999999999999", .number), (": 1", .number), (":1 ", .number), (":1\n", .number),
         ("$-2\r\n", .number), ("*-2\r\n", .number), ("$\r", .number), ("*\r", .number), ("$ 1", .number),
         ("$2147483647\r\n", .tooManyBytes), ("$9223372036854775807\r\n", .tooManyBytes),
         ("*2147483647\r\n", .tooManyElements), ("*9223372036854775807\r\n", .tooManyElements),
         ("*1048577\r\n", .tooManyElements), ("*2\r\n*1048575\r\n", .tooManyElements),
-        (nested(8), .tooDeep), (":1\rx", .lineEnd), ("+a\n", .lineEnd), ("+a\rb", .lineEnd), ("-a\nb", .lineEnd),
+        (nested(8), .tooDeep), (":1\rx", .lineEnd), ("+a\n", .lineEnd), ("+a\rb", .lineEnd),
+        ("-a\nb", .lineEnd),
         ("$1\r\nabc", .lineEnd), ("$1\r\na\rb", .lineEnd), ("$0\r\nx", .lineEnd), ("$1\rx", .lineEnd),
         ("*2\r\n:1\r\n%1\r\n", .unknownKind(0x25)),
     ])
@@ -129,9 +136,12 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
         #expect(inBytes.countByHiredis == 1)
     }
 
-    /// Answers to a batch are taken out of the stream wherever it is cut, and hiredis sees the replies round them.
+    /// Answers to a batch are taken out of the stream wherever it is cut, and hiredis sees the replies round
+    /// them.
     @Test func answersToABatchAreTakenOut() {
-        let numbers = [":0\r\n", ":12\r\n", "-NOPERM no\r\n", ":9223372036854775807\r\n", ":-9223372036854775808\r\n"]
+        let numbers = [
+            ":0\r\n", ":12\r\n", "-NOPERM no\r\n", ":9223372036854775807\r\n", ":-9223372036854775808\r\n",
+        ]
         let others = ["+OK\r\n", "*2\r\n:1\r\n$-1\r\n", bulk(":7\r\n")]
         let stream = Array((":5\r\n+a\r\n" + (numbers + others).joined() + "-ERR last\r\n:3\r\n:4\r\n").utf8)
         let expected = [
@@ -140,7 +150,9 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
         ]
         for cut in 0...stream.count {
             let passage = Passage(stream, commands: [2, -8, 1, -1, 1], cuts: [cut])
-            #expect(passage.answers == expected && passage.violation == nil && passage.errors.isEmpty, "cut at \(cut)")
+            #expect(
+                passage.answers == expected && passage.violation == nil && passage.errors.isEmpty,
+                "cut at \(cut)")
             #expect(passage.passed == Array(":5\r\n+a\r\n-ERR last\r\n:4\r\n".utf8), "cut at \(cut)")
             #expect(passage.passedCount == 4 && passage.countByHiredis == 4, "cut at \(cut)")
         }
@@ -149,8 +161,10 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
     }
 
     @Test(arguments: [
-        (":\r", RespViolation.number), (":01\r\n", .number), (":1\rx", .lineEnd), (":9223372036854775808\r\n", .number),
-        ("%1\r\n", .unknownKind(0x25)), ("$2147483647\r\n", .tooManyBytes), ("*2147483647\r\n", .tooManyElements),
+        (":\r", RespViolation.number), (":01\r\n", .number), (":1\rx", .lineEnd),
+        (":9223372036854775808\r\n", .number),
+        ("%1\r\n", .unknownKind(0x25)), ("$2147483647\r\n", .tooManyBytes),
+        ("*2147483647\r\n", .tooManyElements),
         (nested(8), .tooDeep), ("-a\nb", .lineEnd),
     ])
     func malformedAnswerToABatchIsAViolation(_ text: String, _ violation: RespViolation) {
@@ -199,7 +213,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
         confirmation("subscribe", "a", ":0\r\n"), "*3\r\n\(bulk("unsubscribe"))$-1\r\n:1\r\n",
         confirmation("psubscribe", "a"), confirmation("punsubscribe", "a"), confirmation("ssubscribe", "a"),
         confirmation("Subscribe", "a"), confirmation("", "a"), confirmation("messages", "a", bulk("b")),
-        "*3\r\n\(bulk("smessage"))\(bulk("a"))\(bulk("b"))", "*3\r\n\(bulk(String(repeating: "m", count: 17)))",
+        "*3\r\n\(bulk("smessage"))\(bulk("a"))\(bulk("b"))",
+        "*3\r\n\(bulk(String(repeating: "m", count: 17)))",
         "*4\r\n\(bulk("pmessage"))\(bulk("a*"))\(bulk("a"))\(bulk("b"))",
         "*4\r\n\(bulk("message"))\(bulk("a"))\(bulk("b")):1\r\n", "*2147483647\r\n",
         "*3\r\n\(bulk("message"))\(bulk("a"))$2147483647\r\n", "*3\r\n*3\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n",
@@ -224,7 +239,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
 
     @Test func errorsAreTakenOutOfThePushes() {
         let stream = Array(
-            (confirmation("subscribe", "anchor") + "-NOPERM one\r\n" + message("a", "b") + "-\r\n-NOPERM two\r\n"
+            (confirmation("subscribe", "anchor") + "-NOPERM one\r\n" + message("a", "b")
+                + "-\r\n-NOPERM two\r\n"
                 + confirmation("subscribe", "c")).utf8)
         for cut in 0...stream.count {
             let passage = Passage(stream, replies: 0, subscriptions: 5, cuts: [cut])
@@ -234,12 +250,13 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
     }
 
     @Test func lastWordOfAServerIsNoViolation() {
-        let passage = Passage(Array("-ERR max number of clients reached\r\n".utf8), replies: 0, subscriptions: 0)
+        let passage = Passage(
+            Array("-ERR max number of clients reached\r\n".utf8), replies: 0, subscriptions: 0)
         #expect(passage.errors == ["ERR max number of clients reached"] && passage.violation == nil)
     }
 
-    /// Streams of right and wrong parts, whole and in pieces: the pieces make no difference, and hiredis finds in
-    /// what has passed exactly the replies that the gate has counted.
+    /// Streams of right and wrong parts, whole and in pieces: the pieces make no difference, and hiredis
+    /// finds in what has passed exactly the replies that the gate has counted.
     @Test(arguments: SeededRandom.seeds)
     func whatPassesIsWhatHiredisReads(_ seed: UInt64) {
         var random = SeededRandom(seed: seed)
@@ -255,7 +272,8 @@ private func nested(_ depth: Int) -> String { String(repeating: "*1\r\n", count:
             let pieces = Passage(stream, replies: replies, subscriptions: subscriptions, cuts: cuts.sorted())
             #expect(pieces.countByHiredis == pieces.passedCount, "seed \(seed), round \(round)")
             #expect(
-                pieces.violation == whole.violation && pieces.errors == whole.errors, "seed \(seed), round \(round)")
+                pieces.violation == whole.violation && pieces.errors == whole.errors,
+                "seed \(seed), round \(round)")
             #expect(pieces.passedCount == whole.passedCount, "seed \(seed), round \(round)")
         }
     }

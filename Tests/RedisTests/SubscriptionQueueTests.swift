@@ -8,7 +8,9 @@ import Testing
     private let a = [UInt8]("a")
     private let b = [UInt8]("b")
 
-    private func at(_ seconds: Int) -> MonotonicInstant { MonotonicInstant(nanoseconds: 0) + .seconds(seconds) }
+    private func at(_ seconds: Int) -> MonotonicInstant {
+        MonotonicInstant(nanoseconds: 0) + .seconds(seconds)
+    }
 
     @Test func answersFitTheOldestCommandOfTheirKind() {
         var queue = SubscriptionQueue()

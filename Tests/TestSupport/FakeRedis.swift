@@ -69,7 +69,8 @@ package final class FakeConnection {
         var sentCount = 0
         while sentCount < bytes.count {
             let count = bytes.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress! + sentCount, $0.count - sentCount, Int32(MSG_NOSIGNAL))
+                Glibc.send(
+                    descriptor, $0.baseAddress! + sentCount, $0.count - sentCount, Int32(MSG_NOSIGNAL))
             }
             // A client that has ended the connection has seen enough.
             guard count > 0 else { return }

@@ -6,10 +6,10 @@ import Synchronization
 
 /// Counts by client address, and the rate of handshakes.
 ///
-/// The kernel spreads the connections of one address over the workers as it likes, so a share for each worker
-/// would refuse clients that are within the limit. Workers therefore ask one place, as they do for the number
-/// of connections (`NodeState`). A lock is held for one look into a table, once for a handshake or a token
-/// and never for a message; a limit that is not set takes no lock.
+/// The kernel spreads the connections of one address over the workers as it likes, so a share for each
+/// worker would refuse clients that are within the limit. Workers therefore ask one place, as they do for
+/// the number of connections (`NodeState`). A lock is held for one look into a table, once for a handshake
+/// or a token and never for a message; a limit that is not set takes no lock.
 final class Admission: Sendable {
     /// The decision about a handshake.
     enum Verdict: Equatable {

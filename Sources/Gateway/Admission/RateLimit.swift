@@ -30,7 +30,8 @@ struct RateLimit: Sendable {
     }
 }
 
-/// A limited rate of a node, of handshakes or of tokens, which gives each refused client a time to come back.
+/// A limited rate of a node, of handshakes or of tokens, which gives each refused client a time to come
+/// back.
 struct NodeRate: Sendable {
     /// The longest time before a client may come back: with a longer one people would take their client for
     /// lost.

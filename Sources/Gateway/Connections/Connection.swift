@@ -2,7 +2,8 @@
 
 import EventLoop
 
-/// Base class of what clients connect to: an HTTP connection, a WebSocket. Its host keeps it alive until it ends.
+/// Base class of what clients connect to: an HTTP connection, a WebSocket. Its host keeps it alive until it
+/// ends.
 class Connection: SocketWatcher, DeadlineEntry {
     final var deadlineTick: Int64 = -1
     final var deadlineIndex: Int32 = 0

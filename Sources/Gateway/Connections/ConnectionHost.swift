@@ -7,7 +7,8 @@ import WebSocket
 final class ConnectionHost {
     let loop: EventLoop
     let readBuffer: UnsafeMutableRawBufferPointer
-    /// Where a connection lays out a control frame that leaves at once. Used up before another one may want it.
+    /// Where a connection lays out a control frame that leaves at once. Used up before another one may want
+    /// it.
     let controlBuffer: UnsafeMutableRawBufferPointer
     private var wheel: DeadlineWheel<Connection>
     private var timer: Timer?

@@ -10,10 +10,10 @@ protocol DeadlineEntry: AnyObject {
     var deadlineIndex: Int32 { get set }
 }
 
-/// A timing wheel: slots of one tick each, one turn of the wheel longer than the longest usual delay, so that a slot
-/// seldom holds entries of two turns (a longer delay, or one that is set before missed ticks are looked at). Setting,
-/// moving and removing a deadline is O(1) and allocates nothing but the slot's growth. A deadline is met at its time
-/// or up to one tick later, never before.
+/// A timing wheel: slots of one tick each, one turn of the wheel longer than the longest usual delay, so
+/// that a slot seldom holds entries of two turns (a longer delay, or one that is set before missed ticks are
+/// looked at). Setting, moving and removing a deadline is O(1) and allocates nothing but the slot's growth.
+/// A deadline is met at its time or up to one tick later, never before.
 ///
 /// Entries are not retained: who owns one removes it before letting go of it.
 struct DeadlineWheel<Entry: DeadlineEntry> {
@@ -27,7 +27,8 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
     private var nextTick: Int64 = 0
     private(set) var count = 0
 
-    /// - Parameter maximumDelay: the longest usual delay. A longer one is looked at once in every turn of the wheel.
+    /// - Parameter maximumDelay: the longest usual delay. A longer one is looked at once in every turn of
+    ///   the wheel.
     init(maximumDelay: Duration, now: MonotonicInstant) {
         tickNanoseconds = Self.tick.wholeNanoseconds
         let tickCount = maximumDelay.wholeNanoseconds / tickNanoseconds
@@ -62,22 +63,24 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         count -= 1
     }
 
-    /// Takes out entries whose deadline has come: all of them, unless there are more than `maximumCount`, of which the
-    /// rest comes with the next call.
+    /// Takes out entries whose deadline has come: all of them, unless there are more than `maximumCount`, of
+    /// which the rest comes with the next call.
     mutating func takeDue(now: MonotonicInstant, maximumCount: Int = .max) -> [Entry] {
         let current = (now.nanoseconds - start.nanoseconds) / tickNanoseconds
         // After a long pause each slot is looked at once, not once for every turn that was missed.
         nextTick = max(nextTick, current - Int64(slots.count) + 1)
         var due: [Entry] = []
-        while nextTick <= current, take(slot(of: nextTick), until: current, maximumCount, into: &due) { nextTick += 1 }
+        while nextTick <= current, take(slot(of: nextTick), until: current, maximumCount, into: &due) {
+            nextTick += 1
+        }
         count -= due.count
         return due
     }
 
     private func slot(of tick: Int64) -> Int { Int(tick % Int64(slots.count)) }
 
-    /// Moves a slot's due entries to `due`, until that has `maximumCount`; the others close up. Returns whether none of
-    /// them is due.
+    /// Moves a slot's due entries to `due`, until that has `maximumCount`; the others close up. Returns
+    /// whether none of them is due.
     private mutating func take(
         _ slot: Int, until current: Int64, _ maximumCount: Int, into due: inout [Entry]
     ) -> Bool {

@@ -8,10 +8,10 @@ import RedisSchema
 
 /// Carries out what a page with the admin key asks for.
 ///
-/// To watch a room the page becomes a client like any other: it gets a token, and its socket goes to a worker, so that
-/// what it shows has taken the whole road. It beats as clients do; a token whose page is gone runs out. No other token
-/// watches here: whoever has a client's token would read its rooms past the origins and the limits of the listener for
-/// clients.
+/// To watch a room the page becomes a client like any other: it gets a token, and its socket goes to a
+/// worker, so that what it shows has taken the whole road. It beats as clients do; a token whose page is
+/// gone runs out. No other token watches here: whoever has a client's token would read its rooms past the
+/// origins and the limits of the listener for clients.
 final class ConsoleActions {
     /// What `device:<id>` says of the tokens of pages.
     private static let deviceId = "roomcast-console"
@@ -43,7 +43,9 @@ final class ConsoleActions {
 
     /// Publishes a notice; the answer says how many nodes received it.
     func publish(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
-        guard let room = request.room, let notice = request.notice else { return onDone(ConsoleActions.malformed) }
+        guard let room = request.room, let notice = request.notice else {
+            return onDone(ConsoleActions.malformed)
+        }
         node.log.info("console publishes", ["room": "\(room)", "bytes": "\(notice.count)"])
         integer(RedisCommand([[UInt8]("PUBLISH"), channels.room(room), notice]), onDone) { nodes in
             (.ok, Answer.object { $0.member("nodes", nodes) })
@@ -55,7 +57,9 @@ final class ConsoleActions {
         guard let token = request.token else { return onDone(ConsoleActions.malformed) }
         node.log.info("console revokes", ["token": "\(token)"])
         send(Revocation.command(token, keys: keys, channels: channels), onDone) { [log = node.log] reply in
-            guard let revocation = Revocation(reply) else { return (.notFound, Answer.body("No such token")) }
+            guard let revocation = Revocation(reply) else {
+                return (.notFound, Answer.body("No such token"))
+            }
             guard let refusal = revocation.refusal else { return (.ok, "{}") }
             log.warning("console command failed", ["reason": "\(refusal)"])
             return ConsoleActions.unavailable
@@ -71,7 +75,8 @@ final class ConsoleActions {
             ClientField.issuedAt.rawValue, "\(WallClock.unixMilliseconds)",
         ]
         let seconds = [UInt8](ttl.components.seconds)
-        let command = script(RegistryScript.issue.source, token, [seconds, seconds] + fields.map { [UInt8]($0) })
+        let command = script(
+            RegistryScript.issue.source, token, [seconds, seconds] + fields.map { [UInt8]($0) })
         let beat = node.configuration.heartbeatTimeout.wholeMilliseconds / 3
         integer(command, onDone) { [unowned self] _ in
             self.pageTokens.keep(token, now: .now)
@@ -97,18 +102,21 @@ final class ConsoleActions {
     /// Whether the token of a handshake is one that this console has issued to a page.
     func isPage(_ token: Token) -> Bool { pageTokens.contains(token, now: .now) }
 
-    /// Hands the socket of a handshake to a worker, with a request for it: the same one, but for its path (which is
-    /// the clients') and its origin (which is the console's own, and was checked).
+    /// Hands the socket of a handshake to a worker, with a request for it: the same one, but for its path
+    /// (which is the clients') and its origin (which is the console's own, and was checked).
     func watch(_ request: HttpRequestHead, on connection: HttpConnection) {
         var head = "GET /ws?" + request.withQuery { String(decoding: $0, as: UTF8.self) } + " HTTP/1.1\r\n"
-        let names: [StaticString] = ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
+        let names: [StaticString] = [
+            "Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
+        ]
         for name in names {
             for value in request.fields.values(of: name) { head += "\(name): \(value)\r\n" }
         }
         head += "\r\n"
         // A place on the way first: until the worker has it, the socket would be counted nowhere.
         guard node.state.admitHandover() else {
-            return connection.respond(.serviceUnavailable, fields: [Answer.json], body: Answer.serviceUnavailable)
+            return connection.respond(
+                .serviceUnavailable, fields: [Answer.json], body: Answer.serviceUnavailable)
         }
         let peer = connection.peer
         let worker = nextWorker
@@ -127,13 +135,15 @@ final class ConsoleActions {
     }
 
     private func integer(
-        _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void, _ answer: @escaping (Int64) -> Outcome
+        _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void,
+        _ answer: @escaping (Int64) -> Outcome
     ) {
         send(command, onDone) { answer($0.integer ?? 0) }
     }
 
     private func send(
-        _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void, _ answer: @escaping (RedisReply) -> Outcome
+        _ command: RedisCommand, _ onDone: @escaping (Outcome) -> Void,
+        _ answer: @escaping (RedisReply) -> Outcome
     ) {
         link.send(command) { [log = node.log] result in
             switch result {

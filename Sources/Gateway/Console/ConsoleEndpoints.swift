@@ -111,7 +111,8 @@ final class ConsoleEndpoints {
 
     // MARK: To act
 
-    private typealias Action = (ConsoleActions, ConsoleRequest, @escaping (ConsoleActions.Outcome) -> Void) ->
+    private typealias Action = (ConsoleActions, ConsoleRequest, @escaping (ConsoleActions.Outcome) -> Void)
+        ->
         Void
 
     private func act(_ request: HttpRequestHead, _ connection: HttpConnection, _ action: Action) {

@@ -22,7 +22,8 @@ struct ConsoleRequest {
 
     var token: Token? { text("token").flatMap { Token($0) } }
 
-    /// The notice to publish, as clients receive it; nil if there is no `data`, or if `type` is not a string.
+    /// The notice to publish, as clients receive it; nil if there is no `data`, or if `type` is not a
+    /// string.
     var notice: [UInt8]? {
         guard let data = value("data") else { return nil }
         guard value("type") != nil else {

@@ -4,8 +4,8 @@ import HTTP
 
 /// The check against requests that another site makes a browser send (Fetch standard, Fetch Metadata).
 enum SameOrigin {
-    /// A browser says where a request comes from, which must be this very origin; a request that does not say
-    /// so does not come from a browser.
+    /// A browser says where a request comes from, which must be this very origin; a request that does not
+    /// say so does not come from a browser.
     static func holds(for request: HttpRequestHead) -> Bool {
         let sites = request.fields.values(of: "Sec-Fetch-Site")
         guard sites.allSatisfy({ $0 == "same-origin" }) else { return false }

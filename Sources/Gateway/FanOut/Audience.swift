@@ -1,10 +1,11 @@
 // The members of a room that are served alike. Loop-confined.
 
-/// The members of a room that take one encoding. They share the run of bytes that a turn has brought to the room.
+/// The members of a room that take one encoding. They share the run of bytes that a turn has brought to the
+/// room.
 struct Audience {
     let encoding: Encoding
-    /// Unretained: a member leaves its rooms before its host lets go of it, and to iterate over thousands of members
-    /// must not touch their reference counts.
+    /// Unretained: a member leaves its rooms before its host lets go of it, and to iterate over thousands of
+    /// members must not touch their reference counts.
     private(set) var members: ContiguousArray<Unmanaged<Member>> = []
 
     init(_ encoding: Encoding) {

@@ -1,11 +1,11 @@
-// From a published payload to the mailboxes of the workers that have the room. Loop-confined: belongs to its feed's
-// loop.
+// From a published payload to the mailboxes of the workers that have the room. Loop-confined: belongs to its
+// feed's loop.
 
 import EventLoop
 import RedisSchema
 
-/// Checks each published payload, makes a message of it, and posts it to the workers that have members in the room: one
-/// batch and one wake-up for each worker at the end of the loop's turn.
+/// Checks each published payload, makes a message of it, and posts it to the workers that have members in
+/// the room: one batch and one wake-up for each worker at the end of the loop's turn.
 final class Broadcaster {
     private let node: NodeContext
     private let metrics: SubscriberMetrics
@@ -66,9 +66,9 @@ final class Broadcaster {
 
     // MARK: Overload
 
-    /// A worker that is this far behind gets no further messages for now: the node's memory has an end, and to stop
-    /// reading from Redis would only move the loss to Redis, and to all workers. What is lost is counted and logged,
-    /// and is a gap for the members of its rooms.
+    /// A worker that is this far behind gets no further messages for now: the node's memory has an end, and
+    /// to stop reading from Redis would only move the loss to Redis, and to all workers. What is lost is
+    /// counted and logged, and is a gap for the members of its rooms.
     private func dropMessages(for worker: Int) {
         let before = outgoing[worker].count
         outgoing[worker].removeAll { item in
@@ -79,7 +79,8 @@ final class Broadcaster {
         let lost = before - outgoing[worker].count
         guard lost > 0 else { return }
         metrics.messagesShed.add(UInt64(lost))
-        overloadLog.warning("worker is overloaded, messages lost", ["worker": "\(worker)", "count": "\(lost)"])
+        overloadLog.warning(
+            "worker is overloaded, messages lost", ["worker": "\(worker)", "count": "\(lost)"])
     }
 
     /// The worker gets messages again; the news of those that are missing goes before them.

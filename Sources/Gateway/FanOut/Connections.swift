@@ -7,8 +7,8 @@ import RedisSchema
 
 /// Takes connections in, knows the members by their tokens, and counts who is still there.
 final class Connections {
-    /// When places are short, a peer has so long to bring its request, or to take its answer: a round trip around the
-    /// world. A crowd that brings none delays others by no more than this for each set of places.
+    /// When places are short, a peer has so long to bring its request, or to take its answer: a round trip
+    /// around the world. A crowd that brings none delays others by no more than this for each set of places.
     private static let unsettledTime = Duration.milliseconds(500)
 
     private unowned(unsafe) let worker: Worker
@@ -37,7 +37,8 @@ final class Connections {
         places = HttpPlaces(
             maximumCount: node.state.maximumHttpConnectionCount(ofWorker: worker.index),
             grace: Connections.unsettledTime)
-        // Unique over restarts of a node that keeps its id: the records of its old connections are still in Redis.
+        // Unique over restarts of a node that keeps its id: the records of its old connections are still in
+        // Redis.
         lastConnectionID = UInt64.random(in: 0..<(1 << 62))
     }
 
@@ -58,7 +59,8 @@ final class Connections {
             // No one is turned away who can be served in a moment.
             room: { [places] in places.room() },
             onAccept: { [unowned self] socket, peer in
-                self.serve(Handover(socket: socket, peer: IPAddress(high: peer.high, low: peer.low), bytes: []))
+                self.serve(
+                    Handover(socket: socket, peer: IPAddress(high: peer.high, low: peer.low), bytes: []))
             })
         places.onRoom = { [unowned self] in self.listener?.resume() }
     }
@@ -68,12 +70,15 @@ final class Connections {
         guard let endpoints, places.take() else {
             // Out of room even for an answer that waits: say so if the socket takes it at once, and close.
             let fields = endpoints?.fieldsOfEveryAnswer(to: nil) ?? []
-            _ = ServiceUnavailable.response(fields: fields, date: host.dateLine).withUnsafeBytes { socket.write($0) }
+            _ = ServiceUnavailable.response(fields: fields, date: host.dateLine).withUnsafeBytes {
+                socket.write($0)
+            }
             socket.close()
             return
         }
         let connection = HttpConnection(
-            socket: socket, peer: accepted.peer, host: host, limits: limits, places: places, handler: endpoints
+            socket: socket, peer: accepted.peer, host: host, limits: limits, places: places,
+            handler: endpoints
         ) { [unowned self] in self.httpConnectionsChanged() }
         httpConnectionsChanged()
         connection.start(with: accepted.bytes)
@@ -85,8 +90,8 @@ final class Connections {
         onDeparture?()
     }
 
-    /// Takes no new connections: those that the kernel has queued already get an answer, if need be when others have
-    /// freed descriptors.
+    /// Takes no new connections: those that the kernel has queued already get an answer, if need be when
+    /// others have freed descriptors.
     func close(patience: Duration) {
         for connection in host.connections { (connection as? HttpConnection)?.closeWhenIdle() }
         listener?.closeWhenEmpty(patience: patience) { [unowned self] in
@@ -105,7 +110,8 @@ final class Connections {
         return lastConnectionID
     }
 
-    /// A handshake asks Redis from here on; it is known by its connection's id, should it be replaced meanwhile.
+    /// A handshake asks Redis from here on; it is known by its connection's id, should it be replaced
+    /// meanwhile.
     func begin(_ upgrade: Upgrade) {
         pendingUpgrades[upgrade.connectionID] = upgrade
     }
@@ -148,7 +154,8 @@ final class Connections {
             "client closed", ["token": "\(member.token)", "ip": "\(member.address)", "code": "\(reason)"])
     }
 
-    /// A member takes a connection over: counted before that one is gone, as a drain waits for the last of both.
+    /// A member takes a connection over: counted before that one is gone, as a drain waits for the last of
+    /// both.
     func memberBegins() {
         memberConnectionCount += 1
     }

@@ -2,11 +2,11 @@
 
 import EventLoop
 
-/// A bucket as a point in time: when it will be full again. Each control frame moves that time by one step further;
-/// it may lie ten seconds ahead.
+/// A bucket as a point in time: when it will be full again. Each control frame moves that time by one step
+/// further; it may lie ten seconds ahead.
 ///
-/// A client has reason for a Ping every few seconds. A hundred a second, or a thousand at once after a pause, is what
-/// no client sends that means well, and few enough to cost nothing.
+/// A client has reason for a Ping every few seconds. A hundred a second, or a thousand at once after a
+/// pause, is what no client sends that means well, and few enough to cost nothing.
 struct ControlFrameRate {
     private static let stepNanoseconds = Int64(1_000_000_000 / Limits.controlFramesPerSecond)
 
@@ -15,7 +15,8 @@ struct ControlFrameRate {
     /// How many more may come at this moment.
     func allowance(now: MonotonicInstant) -> Int {
         let aheadNanoseconds = max(0, fullAt.nanoseconds - now.nanoseconds)
-        let usedCount = (aheadNanoseconds + ControlFrameRate.stepNanoseconds - 1) / ControlFrameRate.stepNanoseconds
+        let usedCount =
+            (aheadNanoseconds + ControlFrameRate.stepNanoseconds - 1) / ControlFrameRate.stepNanoseconds
         return max(0, Limits.controlFrameBurstCount - Int(usedCount))
     }
 

@@ -2,7 +2,8 @@
 
 import EventLoop
 
-/// Closes a worker's clients with 1001, spread over a time, so that they do not all reconnect elsewhere at once.
+/// Closes a worker's clients with 1001, spread over a time, so that they do not all reconnect elsewhere at
+/// once.
 final class Drain {
     private static let interval = Duration.milliseconds(50)
 
@@ -54,8 +55,8 @@ final class Drain {
         check()
     }
 
-    /// How many of the clients are to be closed by now: one each `time / clients`, the first half a step after the
-    /// start and the last half a step before the end.
+    /// How many of the clients are to be closed by now: one each `time / clients`, the first half a step
+    /// after the start and the last half a step before the end.
     static func dueCount(clients: Int, elapsed: Duration, of time: Duration) -> Int {
         guard elapsed < time else { return clients }
         let share = Double(elapsed.wholeNanoseconds) / Double(time.wholeNanoseconds)

@@ -4,8 +4,8 @@ import EventLoop
 import RedisSchema
 import Redis
 
-/// One pub/sub connection: which rooms are subscribed through it, since when messages are missing, and how often it was
-/// lost. It alone knows whether a room is subscribed; workers hold copies that its news change.
+/// One pub/sub connection: which rooms are subscribed through it, since when messages are missing, and how
+/// often it was lost. It alone knows whether a room is subscribed; workers hold copies that its news change.
 ///
 /// What it receives goes to the broadcaster, which posts it to the workers at the end of the loop's turn.
 final class Feed {
@@ -66,7 +66,8 @@ final class Feed {
         timer.start(after: Feed.sweepInterval)
         sweepTimer = timer
         loop.onTurnEnd = { [unowned self] in
-            // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word of Redis.
+            // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word
+            // of Redis.
             self.metrics.rooms.set(UInt64(self.subscriptions.count))
             self.broadcaster.post()
             return false
@@ -224,7 +225,8 @@ final class Feed {
 
     private func receiveControl(_ channel: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
         guard channel.elementsEqual(controlChannel) else { return }
-        // Not even decoded: anyone who may publish at all can write here, and this thread has notices to deliver.
+        // Not even decoded: anyone who may publish at all can write here, and this thread has notices to
+        // deliver.
         guard payload.count <= Limits.controlMessageBytes else {
             controlLog.warning("control message is too long", ["bytes": "\(payload.count)"])
             return

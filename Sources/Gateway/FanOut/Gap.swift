@@ -5,9 +5,9 @@ import RedisSchema
 
 /// Since when messages may be missing, and those that came again before every room was back.
 ///
-/// What is published in a gap is lost for this node's clients. If they get gap notices, what comes to rooms that
-/// are back waits until all are: the word of the gap goes before it, once. If more comes than may wait, the rest is
-/// lost, which is a second gap behind what has waited.
+/// What is published in a gap is lost for this node's clients. If they get gap notices, what comes to rooms
+/// that are back waits until all are: the word of the gap goes before it, once. If more comes than may wait,
+/// the rest is lost, which is a second gap behind what has waited.
 struct Gap {
     /// From here on messages may be missing; nil while none are.
     private(set) var start: MonotonicInstant?
@@ -33,8 +33,8 @@ struct Gap {
         if start == nil { start = completeUntil }
     }
 
-    /// Keeps a message for the end; false if there are too many, and it is lost. From the first one that is lost on all
-    /// are: what is missing then stands in one place.
+    /// Keeps a message for the end; false if there are too many, and it is lost. From the first one that is
+    /// lost on all are: what is missing then stands in one place.
     mutating func hold(_ message: Message, for workers: RoomSubscriptions.Workers) -> Bool {
         guard dropped.isEmpty, heldBytes < Limits.gapHoldBytes else {
             dropped.add(message)

@@ -30,7 +30,8 @@ struct GapNotice {
     /// The frame for a member; nil if none of its rooms was affected.
     mutating func frame(for member: Member) -> SharedBytes? {
         let key = Key(
-            first: affectedId(member.firstRoom), second: affectedId(member.secondRoom), encoding: member.encoding)
+            first: affectedId(member.firstRoom), second: affectedId(member.secondRoom),
+            encoding: member.encoding)
         if let frame = frames[key] { return frame }
         let ids = [key.first, key.second].compactMap { $0 }
         guard !ids.isEmpty else { return nil }
@@ -60,7 +61,8 @@ extension Worker {
     /// Reports the gap to every member that was connected when the feed's connection was lost. A member that
     /// came later got its 101 when its rooms were subscribed, and misses nothing.
     func tellGap(milliseconds: Int64) {
-        tell(GapNotice(milliseconds: milliseconds)) { [feedLossCount] in $0.lossCountAtJoin != feedLossCount }
+        tell(GapNotice(milliseconds: milliseconds)) { [feedLossCount] in $0.lossCountAtJoin != feedLossCount
+        }
     }
 
     /// Reports the loss to the members of rooms of which the node has dropped messages: every one of them

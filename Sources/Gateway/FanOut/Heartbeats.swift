@@ -2,9 +2,9 @@
 
 import EventLoop
 
-/// Asks Redis when a member's deadline has come, and closes the member if its last heartbeat is too long ago or its
-/// token is gone. While Redis cannot be asked, or takes no heartbeats, silence is not the member's: it gets a new
-/// deadline.
+/// Asks Redis when a member's deadline has come, and closes the member if its last heartbeat is too long ago
+/// or its token is gone. While Redis cannot be asked, or takes no heartbeats, silence is not the member's:
+/// it gets a new deadline.
 final class Heartbeats {
     private let node: NodeContext
     private let worker: Int
@@ -17,7 +17,8 @@ final class Heartbeats {
 
     /// - Parameter members: the worker's open ones.
     init(
-        worker: Int, node: NodeContext, registry: ClientRegistry, loop: EventLoop, members: @escaping () -> [Member]
+        worker: Int, node: NodeContext, registry: ClientRegistry, loop: EventLoop,
+        members: @escaping () -> [Member]
     ) {
         self.worker = worker
         self.node = node
@@ -48,21 +49,26 @@ final class Heartbeats {
         }
     }
 
-    /// Whether the lack of a heartbeat or of a record is the member's: not while records are written again, when a
-    /// missing one means nothing, nor while Redis takes no heartbeat.
+    /// Whether the lack of a heartbeat or of a record is the member's: not while records are written again,
+    /// when a missing one means nothing, nor while Redis takes no heartbeat.
     private var silenceCounts: Bool { registry.tellsSilence && !confirmation.isRunning }
 
     /// Closes a member on Redis' word, if Redis would have taken its heartbeats.
     private func closeUnlessRefused(_ member: Member, _ reason: CloseReason) {
         registry.writes.check { [unowned self] isTaken in
             guard member.isOpen else { return }
-            if isTaken, self.silenceCounts { member.close(reason) } else { member.setDeadline(after: self.timeout) }
+            if isTaken, self.silenceCounts {
+                member.close(reason)
+            } else {
+                member.setDeadline(after: self.timeout)
+            }
         }
     }
 
     // MARK: Records
 
-    /// Makes the record name this connection, now that it is complete; the connection that it named is replaced.
+    /// Makes the record name this connection, now that it is complete; the connection that it named is
+    /// replaced.
     ///
     /// - Parameter lossCount: the registry's when the handshake asked Redis for its place.
     func takeOver(_ member: Member, since lossCount: UInt32) {

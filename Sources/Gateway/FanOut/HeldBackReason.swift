@@ -28,10 +28,13 @@ enum HeldBackReason: Int, CaseIterable, CustomStringConvertible {
         }
     }
 
-    /// What the log says of a payload that is held back: where it is at fault, and nothing else of what is in it.
+    /// What the log says of a payload that is held back: where it is at fault, and nothing else of what is
+    /// in it.
     ///
     /// - Complexity: O(payload): for a line that is written at most once a second.
-    static func fields(_ reason: HeldBackReason, _ room: RoomId, _ payload: UnsafeRawBufferPointer) -> Log.Fields {
+    static func fields(_ reason: HeldBackReason, _ room: RoomId, _ payload: UnsafeRawBufferPointer)
+        -> Log.Fields
+    {
         var fields: Log.Fields = [
             "room": "\(room)", "reason": reason.description, "bytes": "\(payload.count)",
         ]

@@ -5,10 +5,11 @@ import Glibc
 import Network
 import RedisSchema
 
-/// One member of up to two rooms: its token, its seats, its way out to the socket, and what it has still to get.
+/// One member of up to two rooms: its token, its seats, its way out to the socket, and what it has still to
+/// get.
 ///
-/// What the peer sends, and how one says goodbye to it, is the subclass's business. An idle member owns no buffer: what
-/// goes to it is shared.
+/// What the peer sends, and how one says goodbye to it, is the subclass's business. An idle member owns no
+/// buffer: what goes to it is shared.
 class Member: Connection {
     final let token: Token
     /// Orders the connections of a worker and tells this one from others of its token.
@@ -33,7 +34,8 @@ class Member: Connection {
     ///   - connection: over which the handshake came; its socket becomes the member's.
     ///   - worker: outlives its members.
     init(
-        takingOver connection: Connection, worker: Worker, encoding: Encoding, token: Token, connectionID: UInt64,
+        takingOver connection: Connection, worker: Worker, encoding: Encoding, token: Token,
+        connectionID: UInt64,
         connectedAt: Int64, address: IPAddress, record: ClientRecord
     ) {
         self.worker = worker
@@ -50,7 +52,9 @@ class Member: Connection {
     /// The bytes that end the conversation.
     ///
     /// - Parameter reason: for which the member is closed.
-    func goodbye(_ reason: CloseReason) -> SharedBytes { preconditionFailure("a subclass knows its goodbye") }
+    func goodbye(_ reason: CloseReason) -> SharedBytes {
+        preconditionFailure("a subclass knows its goodbye")
+    }
 
     final var phase: MemberState.Phase { state.phase }
 
@@ -66,8 +70,9 @@ class Member: Connection {
     /// Whether `send` would go straight to the socket.
     final var canWriteNow: Bool { isOpen && queue == nil }
 
-    /// Whether this member gets the turn's messages one by one rather than the runs of its rooms: those of two rooms
-    /// are put in order for it. A member that has to get something else first would stand here, too.
+    /// Whether this member gets the turn's messages one by one rather than the runs of its rooms: those of
+    /// two rooms are put in order for it. A member that has to get something else first would stand here,
+    /// too.
     final var isHeldOut: Bool {
         guard let secondRoom, let firstRoom else { return false }
         return secondRoom.isDirty && firstRoom.isDirty
@@ -89,7 +94,8 @@ class Member: Connection {
         sent(CollectionOfOne(bytes), bytes.byteCount, outcome)
     }
 
-    /// Writes what the turn has brought in both rooms, or queues references to what the socket does not take.
+    /// Writes what the turn has brought in both rooms, or queues references to what the socket does not
+    /// take.
     final func send(_ messages: MergedMessages) {
         guard isOpen else { return }
         if let queue {
@@ -100,7 +106,9 @@ class Member: Connection {
         sent(messages.parts, messages.byteCount, outcome)
     }
 
-    private final func sent(_ parts: some Sequence<SharedBytes>, _ byteCount: Int, _ outcome: Socket.Transfer) {
+    private final func sent(
+        _ parts: some Sequence<SharedBytes>, _ byteCount: Int, _ outcome: Socket.Transfer
+    ) {
         var writtenBytes = 0
         switch outcome {
         case .bytes(let count):
@@ -118,8 +126,8 @@ class Member: Connection {
         }
     }
 
-    /// A backlog within the limit takes what one more turn has brought, of whatever size: nothing is refused for its
-    /// own size.
+    /// A backlog within the limit takes what one more turn has brought, of whatever size: nothing is refused
+    /// for its own size.
     private final func mayGrow(_ queue: OutboundQueue) -> Bool {
         if queue.memoryBytes <= worker.maximumQueueBytes { return true }
         fail(.slowConsumer)
@@ -130,8 +138,8 @@ class Member: Connection {
 
     // MARK: The backlog
 
-    /// Changes the backlog, and what the worker counts of all backlogs with it. One that begins is written as the
-    /// socket takes it.
+    /// Changes the backlog, and what the worker counts of all backlogs with it. One that begins is written
+    /// as the socket takes it.
     private final func changeBacklog(_ change: (OutboundQueue) -> Void) {
         let queue = self.queue ?? OutboundQueue()
         let before = queue.byteCount
@@ -214,7 +222,8 @@ class Member: Connection {
         secondRoom = nil
     }
 
-    /// Whether the other connection of this token is newer: Redis gives out the order. Equal only without it.
+    /// Whether the other connection of this token is newer: Redis gives out the order. Equal only without
+    /// it.
     final func isBefore(_ other: Member) -> Bool {
         (record.order, connectionID) < (other.record.order, other.connectionID)
     }
@@ -270,9 +279,9 @@ class Member: Connection {
         connectionEnded()
     }
 
-    /// The peer has not taken its backlog in time. What is left goes to the kernel, in a buffer that is made larger
-    /// for it: a slow consumer has only its goodbye left, so that it learns why the connection has ended if it reads
-    /// again within `--tcp-user-timeout`, and no descriptor is kept for it.
+    /// The peer has not taken its backlog in time. What is left goes to the kernel, in a buffer that is made
+    /// larger for it: a slow consumer has only its goodbye left, so that it learns why the connection has
+    /// ended if it reads again within `--tcp-user-timeout`, and no descriptor is kept for it.
     private final func leaveLastWord() {
         guard let queue else { return }
         // The kernel counts more than the bytes.

@@ -7,13 +7,13 @@
 ///                              └──────turn ended: lost──▶ ended
 ///     any ──connection ended──▶ ended
 ///
-/// A failed member stays in its rooms until the end of the turn: the code that found the failure may be walking through
-/// them.
+/// A failed member stays in its rooms until the end of the turn: the code that found the failure may be
+/// walking through them.
 struct MemberState: Equatable {
     enum Phase: Equatable { case open, failed, closing, ended }
 
-    /// The peer's side: it may send, has said goodbye with its Close frame, or has broken the protocol, after which
-    /// nothing of it can be read.
+    /// The peer's side: it may send, has said goodbye with its Close frame, or has broken the protocol,
+    /// after which nothing of it can be read.
     enum PeerSide: Equatable { case open, closed, broken }
 
     /// What the member has to do.
@@ -27,8 +27,8 @@ struct MemberState: Equatable {
         case abandon(CloseReason)
         /// Close the socket: the rooms are left.
         case disconnect
-        /// Shut our side down and wait for the peer's: to close the socket while bytes of the peer are unread would
-        /// reset the connection and take the Close frame along.
+        /// Shut our side down and wait for the peer's: to close the socket while bytes of the peer are
+        /// unread would reset the connection and take the Close frame along.
         case shutDownWriting
     }
 

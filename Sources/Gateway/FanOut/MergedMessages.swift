@@ -3,11 +3,11 @@
 import EventLoop
 import Glibc
 
-/// The messages of two rooms in the order in which they came, each of them the rooms' own: nothing is copied, and what
-/// a socket does not take is queued as references.
+/// The messages of two rooms in the order in which they came, each of them the rooms' own: nothing is
+/// copied, and what a socket does not take is queued as references.
 ///
-/// Members of the same two rooms that are written one after the other share the work of merging. The arrays are used
-/// again, so that nothing is allocated for a member.
+/// Members of the same two rooms that are written one after the other share the work of merging. The arrays
+/// are used again, so that nothing is allocated for a member.
 final class MergedMessages {
     private(set) var parts: ContiguousArray<SharedBytes> = []
     private(set) var byteCount = 0
@@ -19,7 +19,9 @@ final class MergedMessages {
     ///
     /// - Complexity: O(messages), once for members of the same rooms in a row.
     func merge(_ first: Room, _ second: Room, as encoding: Encoding) {
-        if let source, source.first === first, source.second === second, source.encoding == encoding { return }
+        if let source, source.first === first, source.second === second, source.encoding == encoding {
+            return
+        }
         clear()
         source = (first, second, encoding)
         let (left, right) = (first.messages, second.messages)
@@ -41,7 +43,9 @@ final class MergedMessages {
         parts.append(part)
         byteCount += part.byteCount
         vectors.append(
-            iovec(iov_base: UnsafeMutableRawPointer(mutating: part.bytes.baseAddress), iov_len: part.byteCount))
+            iovec(
+                iov_base: UnsafeMutableRawPointer(mutating: part.bytes.baseAddress), iov_len: part.byteCount)
+        )
     }
 
     /// Lets go of the messages, at the end of a turn.
@@ -52,7 +56,8 @@ final class MergedMessages {
         vectors.removeAll(keepingCapacity: vectors.count <= 4096)
     }
 
-    /// Writes as much as the socket takes, and reports each call; returns how much that was, or how it failed.
+    /// Writes as much as the socket takes, and reports each call; returns how much that was, or how it
+    /// failed.
     func write(to socket: Socket, onWrite: () -> Void) -> Socket.Transfer {
         var written = 0
         var start = 0

@@ -18,8 +18,8 @@ enum Encoding: Int, CaseIterable {
 
 /// One message of a room: its place in the order of the node's messages, and its bytes for the wire.
 ///
-/// The text frame holds the payload as it was published, and is made when the message is received. An encoding that
-/// only some rooms use is made from it by the first worker that asks, once for the node.
+/// The text frame holds the payload as it was published, and is made when the message is received. An
+/// encoding that only some rooms use is made from it by the first worker that asks, once for the node.
 final class Message: Sendable {
     let room: RoomId
     /// The node's count of messages at this one: orders the messages of different rooms.

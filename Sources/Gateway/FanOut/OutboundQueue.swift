@@ -4,8 +4,8 @@ import Glibc
 
 /// Frames in order, of which the first may be partly written.
 final class OutboundQueue {
-    /// Frames are let go of as they are written; the empty places at the front are cut off when they are the larger
-    /// part, so that draining moves each frame once or twice, however long the queue.
+    /// Frames are let go of as they are written; the empty places at the front are cut off when they are the
+    /// larger part, so that draining moves each frame once or twice, however long the queue.
     private var frames: ContiguousArray<SharedBytes?> = []
     /// The first frame that is not wholly written.
     private var first = 0
@@ -13,8 +13,8 @@ final class OutboundQueue {
     private var writtenBytes = 0
     /// Bytes that are still to be written.
     private(set) var byteCount = 0
-    /// What the queue's frames take, their objects included: what a limit has to look at, as a frame of two bytes
-    /// takes more than sixty times as much.
+    /// What the queue's frames take, their objects included: what a limit has to look at, as a frame of two
+    /// bytes takes more than sixty times as much.
     private(set) var memoryBytes = 0
     /// Where a Pong waits that has not begun to leave.
     private var pongIndex: Int?
@@ -31,8 +31,8 @@ final class OutboundQueue {
         memoryBytes += frame.memoryBytes
     }
 
-    /// Queues the Pong to the latest Ping. One that still waits is replaced: only the latest Ping need be answered
-    /// (RFC 6455 section 5.5.3).
+    /// Queues the Pong to the latest Ping. One that still waits is replaced: only the latest Ping need be
+    /// answered (RFC 6455 section 5.5.3).
     func setPong(_ pong: SharedBytes) {
         guard let index = pongIndex, let previous = frames[index] else {
             pongIndex = frames.count
@@ -49,10 +49,13 @@ final class OutboundQueue {
         var count = 0
         var skipped = writtenBytes
         var room = Limits.backlogWriteBytes
-        while count < vectors.count, room > 0, first + count < frames.count, let frame = frames[first + count] {
+        while count < vectors.count, room > 0, first + count < frames.count,
+            let frame = frames[first + count]
+        {
             let length = min(frame.byteCount - skipped, room)
             vectors[count] = iovec(
-                iov_base: UnsafeMutableRawPointer(mutating: frame.bytes.baseAddress! + skipped), iov_len: length)
+                iov_base: UnsafeMutableRawPointer(mutating: frame.bytes.baseAddress! + skipped),
+                iov_len: length)
             room -= length
             skipped = 0
             count += 1

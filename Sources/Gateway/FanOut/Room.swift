@@ -5,17 +5,19 @@ import RedisSchema
 /// The local members of a room, and the messages that the present turn has brought.
 final class Room {
     let id: RoomId
-    /// One for each encoding, in the order of the cases: in the object itself, as most rooms have few members.
+    /// One for each encoding, in the order of the cases: in the object itself, as most rooms have few
+    /// members.
     private(set) var audiences: InlineArray<1, Audience>
     /// What came in this turn, in order.
     private(set) var messages: ContiguousArray<Message> = []
-    /// How many rooms the worker had left when it entered this one: news that the feed sent before it knew of these
-    /// leaves may be about an earlier stay in the room, between which and this one messages are missing.
+    /// How many rooms the worker had left when it entered this one: news that the feed sent before it knew
+    /// of these leaves may be about an earlier stay in the room, between which and this one messages are
+    /// missing.
     let leaveCount: UInt64
     /// Handshakes on their way into the room: it may not be left meanwhile.
     var pendingCount = 0
-    /// Whether Redis has confirmed the subscription, so that nothing published from now on is missed: a copy of what
-    /// the feed knows, changed by its messages only.
+    /// Whether Redis has confirmed the subscription, so that nothing published from now on is missed: a copy
+    /// of what the feed knows, changed by its messages only.
     var isSubscribed = false
     /// Whether Redis' access rules refuse the room: nothing comes, and no one may enter. A copy as well.
     var isRefused = false

@@ -10,8 +10,8 @@ import RedisSchema
 ///                          └───────────── confirmed left, but wanted again ◀────────────────────────┘
 ///     subscribing ──refused by Redis──▶ refused ──confirmed after all──▶ subscribed
 ///
-/// A room that loses its last client is kept for a grace time: clients that reconnect, or move from page to page,
-/// would otherwise cost two commands each time.
+/// A room that loses its last client is kept for a grace time: clients that reconnect, or move from page to
+/// page, would otherwise cost two commands each time.
 struct RoomSubscriptions {
     /// A set of workers; a node has at most 64.
     typealias Workers = UInt64
@@ -112,8 +112,8 @@ struct RoomSubscriptions {
         return entry.workers
     }
 
-    /// Redis has confirmed that a room is left: whether it must be subscribed again, because a worker wants it
-    /// meanwhile.
+    /// Redis has confirmed that a room is left: whether it must be subscribed again, because a worker wants
+    /// it meanwhile.
     mutating func left(_ room: RoomId) -> Bool {
         guard var entry = rooms[room], entry.state == .unsubscribing else { return false }
         guard entry.workers != 0 else {
@@ -156,11 +156,11 @@ struct RoomSubscriptions {
         return expired
     }
 
-    /// The connection is gone, and every subscription with it. Rooms that no worker wants are forgotten; those that are
-    /// refused stay so.
+    /// The connection is gone, and every subscription with it. Rooms that no worker wants are forgotten;
+    /// those that are refused stay so.
     ///
-    /// - Returns: `forgotten`, which the caller must not subscribe again, and `rejoined`, which were about to be
-    ///   left and are wanted after all.
+    /// - Returns: `forgotten`, which the caller must not subscribe again, and `rejoined`, which were about
+    ///   to be left and are wanted after all.
     mutating func linkLost() -> (forgotten: [RoomId], rejoined: [RoomId]) {
         var forgotten: [RoomId] = []
         var rejoined: [RoomId] = []

@@ -38,8 +38,8 @@ final class RoomTable {
 
     /// Writes each member of a room with messages once.
     ///
-    /// The messages of a room are joined, so that an audience shares one run of bytes however many messages came; a
-    /// member that is held out gets the messages themselves, in the order in which they came.
+    /// The messages of a room are joined, so that an audience shares one run of bytes however many messages
+    /// came; a member that is held out gets the messages themselves, in the order in which they came.
     func flush(through writer: TurnWriter) {
         guard !dirty.isEmpty else { return }
         var deliveredCount = 0
@@ -68,7 +68,11 @@ final class RoomTable {
         audience.members.withUnsafeBufferPointer { members in
             for member in members {
                 member._withUnsafeGuaranteedRef { member in
-                    if member.isHeldOut { writeMerged(member, visiting: room) } else { writer.write(run, to: member) }
+                    if member.isHeldOut {
+                        writeMerged(member, visiting: room)
+                    } else {
+                        writer.write(run, to: member)
+                    }
                 }
             }
         }
@@ -83,8 +87,8 @@ final class RoomTable {
 
     // MARK: Joining and leaving
 
-    /// Prepares a handshake's entry into rooms, subscribing those that are new. Until `join` or `cancel`, one of which
-    /// must follow, the rooms stay.
+    /// Prepares a handshake's entry into rooms, subscribing those that are new. Until `join` or `cancel`,
+    /// one of which must follow, the rooms stay.
     func prepare(_ ids: [RoomId]) -> PendingJoin {
         PendingJoin(rooms: ids.map(enter))
     }

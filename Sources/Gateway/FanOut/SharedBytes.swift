@@ -4,11 +4,12 @@ import WebSocket
 
 /// An immutable, reference-counted run of bytes: one frame, or the frames of one turn end to end.
 ///
-/// Safe because the bytes are written before `init` returns and never after, and freed with the last reference.
+/// Safe because the bytes are written before `init` returns and never after, and freed with the last
+/// reference.
 final class SharedBytes: @unchecked Sendable {
-    /// What a run takes beside its bytes, for limits that are to bound memory: the object (32 bytes, 48 with the
-    /// allocator's), the allocator's part of its bytes (up to 24), and its slots in queues (8 bytes each, four of them
-    /// in an array that has just grown or waits to be compacted); rounded up.
+    /// What a run takes beside its bytes, for limits that are to bound memory: the object (32 bytes, 48 with
+    /// the allocator's), the allocator's part of its bytes (up to 24), and its slots in queues (8 bytes
+    /// each, four of them in an array that has just grown or waits to be compacted); rounded up.
     static let overheadBytes = 128
 
     /// The bytes; they live as long as the object.

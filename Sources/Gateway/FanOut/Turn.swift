@@ -2,11 +2,12 @@
 
 import EventLoop
 
-/// The turn of a worker: takes a bounded share of what waits, hands it to the rooms, and writes each member once.
+/// The turn of a worker: takes a bounded share of what waits, hands it to the rooms, and writes each member
+/// once.
 ///
-/// The loop has called the watchers of the sockets that were ready before this, a bounded number of them, each with a
-/// bounded share of its own. What the feed says and what the node says stand in one order with the messages: a
-/// connection that is replaced gets what was published before.
+/// The loop has called the watchers of the sockets that were ready before this, a bounded number of them,
+/// each with a bounded share of its own. What the feed says and what the node says stand in one order with
+/// the messages: a connection that is replaced gets what was published before.
 final class Turn {
     private let rooms: RoomTable
     private let backlog: Backlog
@@ -32,7 +33,8 @@ final class Turn {
     ///   - backlog: what waits for the worker, as its posters see it.
     ///   - makeRing: an io_uring to write through, asked for once; nil writes one by one.
     init(
-        rooms: RoomTable, backlog: Backlog, metrics: WorkerMetrics, log: Log, makeRing: @escaping () -> SendRing?
+        rooms: RoomTable, backlog: Backlog, metrics: WorkerMetrics, log: Log,
+        makeRing: @escaping () -> SendRing?
     ) {
         self.rooms = rooms
         self.backlog = backlog

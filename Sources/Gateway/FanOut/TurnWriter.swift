@@ -2,7 +2,8 @@
 
 import EventLoop
 
-/// Writes one run of bytes to each of many members: gathered for an io_uring where there is one, else one by one.
+/// Writes one run of bytes to each of many members: gathered for an io_uring where there is one, else one by
+/// one.
 ///
 /// What a socket does not take at once becomes its member's backlog, whichever way it was tried.
 final class TurnWriter {

@@ -1,12 +1,13 @@
-// A member over WebSocket: what its peer sends, and the closing handshake. Loop-confined: belongs to its worker's loop.
+// A member over WebSocket: what its peer sends, and the closing handshake. Loop-confined: belongs to its
+// worker's loop.
 
 import EventLoop
 import Network
 import RedisSchema
 import WebSocket
 
-/// A WebSocket connection. Clients have little to say: Pings are answered, a Close is, and messages are read and
-/// dropped, in the host's read buffer, so that an idle client owns none.
+/// A WebSocket connection. Clients have little to say: Pings are answered, a Close is, and messages are read
+/// and dropped, in the host's read buffer, so that an idle client owns none.
 final class WebSocketClient: Member {
     private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
@@ -15,7 +16,8 @@ final class WebSocketClient: Member {
     private var peerCode: CloseCode?
 
     init(
-        takingOver connection: Connection, worker: Worker, token: Token, connectionID: UInt64, connectedAt: Int64,
+        takingOver connection: Connection, worker: Worker, token: Token, connectionID: UInt64,
+        connectedAt: Int64,
         address: IPAddress, record: ClientRecord
     ) {
         super.init(
@@ -80,8 +82,8 @@ final class WebSocketClient: Member {
         answerPing(pingBytes)
     }
 
-    /// Sends the Pong that lies in the host's buffer, if there was a Ping. Nothing is allocated if the socket takes it,
-    /// and what waits is one Pong, however many are owed.
+    /// Sends the Pong that lies in the host's buffer, if there was a Ping. Nothing is allocated if the
+    /// socket takes it, and what waits is one Pong, however many are owed.
     private func answerPing(_ payloadBytes: Int?) {
         guard let payloadBytes else { return }
         let header = FrameHeader(.pong, payloadBytes: payloadBytes)

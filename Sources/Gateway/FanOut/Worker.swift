@@ -1,9 +1,10 @@
-// One worker: a thread with its own loop, listener, members, rooms and Redis command connection. Loop-confined.
+// One worker: a thread with its own loop, listener, members, rooms and Redis command connection.
+// Loop-confined.
 
 import EventLoop
 
-/// Serves a share of the node's members and shares nothing with the other workers. Puts its parts together, and passes
-/// on what the feed and the node say.
+/// Serves a share of the node's members and shares nothing with the other workers. Puts its parts together,
+/// and passes on what the feed and the node say.
 final class Worker {
     let index: Int
     let node: NodeContext
@@ -13,7 +14,8 @@ final class Worker {
     let rooms: RoomTable
     let turn: Turn
     private(set) lazy var connections = Connections(worker: self)
-    private(set) lazy var heartbeats = Heartbeats(worker: index, node: node, registry: registry, loop: loop) {
+    private(set) lazy var heartbeats = Heartbeats(worker: index, node: node, registry: registry, loop: loop)
+    {
         [unowned self] in Array(self.connections.members.values)
     }
     /// How often the feed's connection was lost; wraps. A copy that only the feed's news change.
@@ -39,7 +41,8 @@ final class Worker {
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
         registry = ClientRegistry(node: node, worker: index, loop: loop)
-        rooms = RoomTable(worker: index, metrics: metrics) { [feed = node.feedMailboxes[0]] in feed.post($0) }
+        rooms = RoomTable(worker: index, metrics: metrics) { [feed = node.feedMailboxes[0]] in feed.post($0)
+        }
         turn = Turn(rooms: rooms, backlog: node.backlogs[index], metrics: metrics, log: node.log) {
             Worker.makeRing(for: index, node)
         }

@@ -5,7 +5,8 @@ import Network
 import RedisSchema
 import Redis
 
-/// To a worker: a message for its members, or news. Both come in one order, because news is about what came before it.
+/// To a worker: a message for its members, or news. Both come in one order, because news is about what came
+/// before it.
 enum WorkerMessage: Sendable {
     case deliver(Message)
     case news(WorkerNews)
@@ -20,19 +21,21 @@ enum WorkerMessage: Sendable {
 enum WorkerNews: Sendable {
     // From the feed, of its rooms.
 
-    /// The room is subscribed: what is published from now on comes. `leaveCount` is how many leaves of this worker the
-    /// feed had handled when it said so.
+    /// The room is subscribed: what is published from now on comes. `leaveCount` is how many leaves of this
+    /// worker the feed had handled when it said so.
     case subscribed(room: RoomId, leaveCount: UInt64)
     /// Redis' access rules refuse the room.
     case refused(room: RoomId, leaveCount: UInt64)
-    /// The feed's connection is lost, and with it every subscription; how often that has happened by now (wraps).
+    /// The feed's connection is lost, and with it every subscription; how often that has happened by now
+    /// (wraps).
     case subscriptionsLost(count: UInt32)
     /// It is back, and every room is subscribed again.
     case subscriptionsRestored
-    /// Messages of this time may be missing; what follows was published behind it. Only if clients get gap notices.
+    /// Messages of this time may be missing; what follows was published behind it. Only if clients get gap
+    /// notices.
     case gapEnded(milliseconds: Int64)
-    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only if clients get
-    /// gap notices.
+    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only if
+    /// clients get gap notices.
     case messagesLost(rooms: Set<RoomId>, milliseconds: Int64)
 
     // From the feed, of what was published to the node.
@@ -55,7 +58,8 @@ enum WorkerNews: Sendable {
     case stop
 }
 
-/// A connection that one loop hands to another, with a place among the node's HTTP connections that it holds already.
+/// A connection that one loop hands to another, with a place among the node's HTTP connections that it holds
+/// already.
 struct Handover: Sendable {
     /// The receiver's to close.
     let socket: Socket

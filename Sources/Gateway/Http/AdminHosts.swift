@@ -4,8 +4,8 @@ import HTTP
 import Network
 import Options
 
-/// The check against DNS rebinding: a page of any site can give its own name the address of this listener and
-/// then read what it answers, but it cannot leave its name out of `Host`.
+/// The check against DNS rebinding: a page of any site can give its own name the address of this listener
+/// and then read what it answers, but it cannot leave its name out of `Host`.
 struct AdminHosts: Sendable, Equatable {
     /// Beside any address, which no page can take for a name of its own.
     private static let always = "localhost"
@@ -20,7 +20,8 @@ struct AdminHosts: Sendable, Equatable {
     /// A comma-separated list of names, which may be empty.
     static let converter = TextConverter(expected: "a comma-separated list of host names without ports") {
         text -> AdminHosts? in
-        ListConverter(TextConverter(expected: "") { Endpoint.isHostName($0) ? $0 : nil }).value(of: text).map {
+        ListConverter(TextConverter(expected: "") { Endpoint.isHostName($0) ? $0 : nil }).value(of: text).map
+        {
             AdminHosts($0)
         }
     }

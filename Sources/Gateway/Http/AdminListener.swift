@@ -3,8 +3,8 @@
 import EventLoop
 import Network
 
-/// Serves the admin endpoints over connections with places of their own: what strangers do at the clients' port, or at
-/// this one, keeps no probe from its answer.
+/// Serves the admin endpoints over connections with places of their own: what strangers do at the clients'
+/// port, or at this one, keeps no probe from its answer.
 final class AdminListener {
     private let host: ConnectionHost
     private let places: HttpPlaces
@@ -18,8 +18,8 @@ final class AdminListener {
         let host = ConnectionHost(
             loop: loop,
             maximumDelay: max(limits.requestTimeout, limits.keepAliveTimeout, configuration.consolePatience))
-        // A new connection is served at once: the longest idle connection goes, and were there none but waiting ones,
-        // the one that waits longest.
+        // A new connection is served at once: the longest idle connection goes, and were there none but
+        // waiting ones, the one that waits longest.
         let places = HttpPlaces(
             maximumCount: Limits.adminConnectionCount, grace: .zero, givesUpRequests: true)
         let endpoints = AdminEndpoints(node: node, address: address, loop: loop)
@@ -37,7 +37,8 @@ final class AdminListener {
             onAccept: { socket, peer in
                 guard places.take() else { return socket.close() }
                 HttpConnection(
-                    socket: socket, peer: IPAddress(high: peer.high, low: peer.low), host: host, limits: limits,
+                    socket: socket, peer: IPAddress(high: peer.high, low: peer.low), host: host,
+                    limits: limits,
                     places: places, handler: endpoints, onEnd: {}
                 ).start()
             })

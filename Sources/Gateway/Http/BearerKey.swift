@@ -20,7 +20,8 @@ struct BearerKey: Sendable, Equatable, CustomStringConvertible, CustomReflectabl
         else { return nil }
     }
 
-    /// What `request` shows: `Authorization: Bearer <key>` (RFC 6750 2.1), once; nil if it shows nothing of the kind.
+    /// What `request` shows: `Authorization: Bearer <key>` (RFC 6750 2.1), once; nil if it shows nothing of
+    /// the kind.
     static func shown(by request: HttpRequestHead) -> [UInt8]? {
         let values = request.fields.values(of: "Authorization")
         let scheme = "bearer "
@@ -29,8 +30,8 @@ struct BearerKey: Sendable, Equatable, CustomStringConvertible, CustomReflectabl
         return Array(values[0].dropFirst(scheme.count).utf8.drop { $0 == UInt8(ascii: " ") })
     }
 
-    /// Compares to the last byte, whatever is found on the way: the time tells the length of what was shown, which its
-    /// sender knows, and nothing of the key.
+    /// Compares to the last byte, whatever is found on the way: the time tells the length of what was shown,
+    /// which its sender knows, and nothing of the key.
     func matches(_ shown: [UInt8]) -> Bool {
         var difference = bytes.count ^ shown.count
         for index in shown.indices { difference |= Int(shown[index] ^ bytes[index % bytes.count]) }

@@ -20,7 +20,9 @@ final class ClientEndpoints: HttpHandler {
     }
 
     /// A page may read every answer, so that it can see what is wrong.
-    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] { crossOrigin.fields(for: request) }
+    func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] {
+        crossOrigin.fields(for: request)
+    }
 
     func refused(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {
         logRefusal(status, detail, on: connection)
@@ -29,13 +31,15 @@ final class ClientEndpoints: HttpHandler {
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
         let isKnown = path == "/ws" || path == "/heartbeat" || path == "/get/token"
-        // A page that asks for a path that is not there is to see that, too. Browsers do not ask ahead of a WebSocket.
+        // A page that asks for a path that is not there is to see that, too. Browsers do not ask ahead of a
+        // WebSocket.
         if path != "/ws", CrossOrigin.isPreflight(request), crossOrigin.isUnambiguous(request) {
             return connection.respond(.noContent, fields: crossOrigin.preflightFields(for: request))
         }
         guard isKnown else {
             return refuse(
-                .notFound, [Answer.json], Answer.body("Not Found"), "there are /get/token, /heartbeat and /ws",
+                .notFound, [Answer.json], Answer.body("Not Found"),
+                "there are /get/token, /heartbeat and /ws",
                 on: connection)
         }
         guard request.method == .get || request.method == .head else {
@@ -62,7 +66,9 @@ final class ClientEndpoints: HttpHandler {
     private func logRefusal(_ status: HttpStatus, _ detail: String, on connection: HttpConnection) {
         let log = worker.node.log
         guard log.isEnabled(.debug) else { return }
-        log.debug("request refused", ["status": "\(status.rawValue)", "detail": detail, "peer": "\(connection.peer)"])
+        log.debug(
+            "request refused",
+            ["status": "\(status.rawValue)", "detail": detail, "peer": "\(connection.peer)"])
     }
 
     /// A request with two origins is no page's.
@@ -119,8 +125,8 @@ final class ClientEndpoints: HttpHandler {
         }
     }
 
-    /// HEAD: what GET would say, as far as that is known without asking Redis. A token that nobody gets to see would be
-    /// of no use, so none is made, and no limit is touched.
+    /// HEAD: what GET would say, as far as that is known without asking Redis. A token that nobody gets to
+    /// see would be of no use, so none is made, and no limit is touched.
     private func wouldIssueToken(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
         guard worker.registry.isUp else { return unavailable(connection, fields) }
         connection.respond(.ok, fields: fields, body: Answer.body(Token.mint(using: &random).text))
@@ -138,7 +144,8 @@ final class ClientEndpoints: HttpHandler {
             return refuse(.badRequest, fields, Answer.invalidParameters, error.detail, on: connection)
         }
         guard let token = Token(text) else {
-            return tokenError(connection, fields, text.isEmpty ? "no token" : "the token is not of the form of one")
+            return tokenError(
+                connection, fields, text.isEmpty ? "no token" : "the token is not of the form of one")
         }
         awaitRedis(connection, fields)
         worker.registry.renew(token) { [unowned self] renewal in

@@ -23,7 +23,8 @@ struct CrossOrigin {
         }
         // Whatever the answer, caches must know that it depends on the origin.
         var fields = [HttpResponseField("Vary", "Origin")]
-        if let request, request.fields.count(of: "Origin") == 1, let origin = request.fields.value(of: "Origin"),
+        if let request, request.fields.count(of: "Origin") == 1,
+            let origin = request.fields.value(of: "Origin"),
             allowed.allows(origin)
         {
             fields += [HttpResponseField("Access-Control-Allow-Origin", origin), CrossOrigin.exposed]
@@ -31,7 +32,8 @@ struct CrossOrigin {
         return fields
     }
 
-    /// Whether `request` names no more origins than one: with two it is unknown which one the browser has written.
+    /// Whether `request` names no more origins than one: with two it is unknown which one the browser has
+    /// written.
     func isUnambiguous(_ request: HttpRequestHead) -> Bool { request.fields.count(of: "Origin") <= 1 }
 
     /// Whether a page of the request's origin may open a WebSocket; who sends no origin is no browser.
@@ -49,8 +51,8 @@ struct CrossOrigin {
 
     /// What the answer to a preflight request carries beside `fields(for:)`.
     ///
-    /// Every header that is asked for is allowed: nothing here acts on one that it does not know, and pages that are
-    /// traced send some (`sentry-trace`, `baggage`, `traceparent`) with each request.
+    /// Every header that is asked for is allowed: nothing here acts on one that it does not know, and pages
+    /// that are traced send some (`sentry-trace`, `baggage`, `traceparent`) with each request.
     func preflightFields(for request: HttpRequestHead) -> [HttpResponseField] {
         [
             HttpResponseField("Vary", "Access-Control-Request-Headers"),
@@ -62,12 +64,14 @@ struct CrossOrigin {
         ]
     }
 
-    /// The field names that a preflight asks for beside the usual ones; none when one of them is no name, or they are
-    /// too long together.
+    /// The field names that a preflight asks for beside the usual ones; none when one of them is no name, or
+    /// they are too long together.
     private static func askedHeaders(of request: HttpRequestHead) -> [String] {
         let names = request.fields.items(of: "Access-Control-Request-Headers")
         let lengthBytes = names.reduce(0) { $0 + $1.utf8.count + 1 }
-        guard lengthBytes <= Limits.preflightHeadersBytes, names.allSatisfy(HttpFields.isName) else { return [] }
+        guard lengthBytes <= Limits.preflightHeadersBytes, names.allSatisfy(HttpFields.isName) else {
+            return []
+        }
         let usual = usualHeaders.map { $0.lowercased() }
         return names.filter { !usual.contains($0.lowercased()) }
     }

@@ -4,8 +4,8 @@ import EventLoop
 import HTTP
 import Network
 
-/// Reads requests one after the other, pipelined or not, and writes the handler's answers. What comes next is up to
-/// `HttpConnectionState`; here are the socket, its buffers and the deadline.
+/// Reads requests one after the other, pipelined or not, and writes the handler's answers. What comes next
+/// is up to `HttpConnectionState`; here are the socket, its buffers and the deadline.
 final class HttpConnection: Connection {
     /// What the head of a request says about the answer.
     private struct AnswerForm {
@@ -101,12 +101,14 @@ final class HttpConnection: Connection {
         requestBody = []
         self.form = nil
         let closes = isLast || state.isLast || places.isShort || form.option == .close
-        // Answers are about tokens and states of a moment: a cache that keeps one lies to the next client that asks.
+        // Answers are about tokens and states of a moment: a cache that keeps one lies to the next client
+        // that asks.
         let caching = fields.contains { $0.isNamed("Cache-Control") } ? [] : [Answer.noStore]
         HttpResponse.append(
             status, fields: fields + caching + form.fields, body: body, omitsBody: form.omitsBody,
             connection: closes ? .close : form.option, date: host.dateLine, to: &output)
-        // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go on.
+        // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go
+        // on.
         let isLate = !state.isHandling
         perform(state.answered(closes: closes))
         if isLate { pump() }
@@ -180,7 +182,8 @@ final class HttpConnection: Connection {
         }
     }
 
-    /// What the connection would read now: a peer that does not read its answers waits in the kernel with the rest.
+    /// What the connection would read now: a peer that does not read its answers waits in the kernel with
+    /// the rest.
     private var readableBytes: Int {
         switch state.phase {
         case .lingering: host.readBuffer.count
@@ -230,8 +233,8 @@ final class HttpConnection: Connection {
         input = bytes
     }
 
-    /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait, or as many answers wait
-    /// as may; returns how many bytes are used up.
+    /// Handles the requests at the front of `bytes`, until one is incomplete or has to wait, or as many
+    /// answers wait as may; returns how many bytes are used up.
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
         var used = 0
         while state.takesRequests, isWatching, used < bytes.count,

@@ -1,9 +1,10 @@
-// What an HTTP connection is at, and what it does next. Pure: socket, buffers and deadlines are the connection's.
+// What an HTTP connection is at, and what it does next. Pure: socket, buffers and deadlines are the
+// connection's.
 
 import HTTP
 
-/// The state of a connection that takes requests one after the other. Each event returns what the connection has to do;
-/// an event that does not fit the phase does nothing.
+/// The state of a connection that takes requests one after the other. Each event returns what the connection
+/// has to do; an event that does not fit the phase does nothing.
 ///
 ///     head, resting   head incomplete ──▶ head
 ///                     head complete ──▶ body (a handler wants one), handling, or finishing (refused)
@@ -14,8 +15,8 @@ import HTTP
 ///     head, body      deadline ──▶ finishing (refused)
 ///     finishing       answers written ──▶ lingering
 ///
-/// A connection begins in `head`, with nothing of one: it has as long for its first request as for any. It ends by an
-/// action, whatever its phase.
+/// A connection begins in `head`, with nothing of one: it has as long for its first request as for any. It
+/// ends by an action, whatever its phase.
 struct HttpConnectionState {
     enum Phase {
         /// The peer may take its time until its next request.
@@ -24,7 +25,8 @@ struct HttpConnectionState {
         case head
         /// The body that the handler of a request wants.
         case body(HttpRequestHead, bytesLeft: Int)
-        /// The handler is being called. Behind the request comes a body without use, unless 0 bytes are left.
+        /// The handler is being called. Behind the request comes a body without use, unless 0 bytes are
+        /// left.
         case handling(bytesLeft: Int)
         /// The handler answers later.
         case waiting(bytesLeft: Int)
@@ -32,8 +34,8 @@ struct HttpConnectionState {
         case skipping(bytesLeft: Int)
         /// No further request is taken; the last answer is on its way out.
         case finishing
-        /// Our side is shut down. What the peer still sends is read and dropped, because closing with unread bytes
-        /// would reset the connection and take the answer along.
+        /// Our side is shut down. What the peer still sends is read and dropped, because closing with unread
+        /// bytes would reset the connection and take the answer along.
         case lingering
     }
 
@@ -134,8 +136,8 @@ struct HttpConnectionState {
         }
         let isContinueExpected = head.expectation == .continue && bytes > 0
         guard bytes > 0, keptBytes > 0 else {
-            // Answered without a 100, the peer may leave the body out or send it: there is no way to know (RFC 9110
-            // 10.1.1).
+            // Answered without a 100, the peer may leave the body out or send it: there is no way to know
+            // (RFC 9110 10.1.1).
             if isContinueExpected { isLast = true }
             phase = .handling(bytesLeft: bytes)
             return .hand(head)
@@ -233,8 +235,8 @@ struct HttpConnectionState {
         return refuse(.requestTimeout, "the request was not complete in time")
     }
 
-    /// The gateway wants the connection to end after the answers that it owes. One that is new may still bring its
-    /// request.
+    /// The gateway wants the connection to end after the answers that it owes. One that is new may still
+    /// bring its request.
     mutating func closeWhenIdle(hasInput: Bool, owesOutput: Bool) -> Action {
         isLast = true
         switch phase {

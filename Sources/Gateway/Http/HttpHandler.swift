@@ -6,8 +6,8 @@ import HTTP
 protocol HttpHandler: AnyObject {
     func handle(_ request: HttpRequestHead, on connection: HttpConnection)
 
-    /// The longest body that is kept for `handle`, which finds it in the connection's `requestBody`; 0 for a request
-    /// whose body, if it has one, is of no use.
+    /// The longest body that is kept for `handle`, which finds it in the connection's `requestBody`; 0 for a
+    /// request whose body, if it has one, is of no use.
     func maximumBodyBytes(of request: HttpRequestHead) -> Int
 
     /// The fields that every answer to `request` carries; nil for a request whose head could not be read.

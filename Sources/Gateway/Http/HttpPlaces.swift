@@ -1,18 +1,19 @@
-// The places of one loop for its HTTP connections, and which one leaves when another needs a place. Loop-confined.
+// The places of one loop for its HTTP connections, and which one leaves when another needs a place.
+// Loop-confined.
 
 import EventLoop
 
-/// A place for each HTTP connection. When all are taken, the connection that has waited longest for its peer makes
-/// room.
+/// A place for each HTTP connection. When all are taken, the connection that has waited longest for its peer
+/// makes room.
 ///
 ///     silent ──first bytes──▶ unsettled ──request complete──▶ (the gateway's turn) ──answered──▶ resting
 ///                                 ▲  ▲──────────── answer or end not taken yet ◀──────┘            │
 ///                                 └──────────────────────────first bytes───────────────────────────┘
 ///
-/// Browsers keep a connection for their next heartbeat, or make one ahead of their first request: these are idle, and
-/// go when another connection needs their place. If all are busy, one goes whose peer has not brought its request to an
-/// end, does not read, or was sent away: under pressure such a peer has a moment, and no more. Lists are in the order
-/// in which their connections came to wait, so that every step is O(1).
+/// Browsers keep a connection for their next heartbeat, or make one ahead of their first request: these are
+/// idle, and go when another connection needs their place. If all are busy, one goes whose peer has not
+/// brought its request to an end, does not read, or was sent away: under pressure such a peer has a moment,
+/// and no more. Lists are in the order in which their connections came to wait, so that every step is O(1).
 final class HttpPlaces {
     /// What a connection waits for, and so where it is found when a place is needed.
     enum Waiting { case silent, resting, unsettled }
@@ -49,7 +50,8 @@ final class HttpPlaces {
         return true
     }
 
-    /// How many connections can be taken in now, at least one of which waits to be: another one may have to go for it.
+    /// How many connections can be taken in now, at least one of which waits to be: another one may have to
+    /// go for it.
     func room(now: MonotonicInstant = .now) -> Int {
         if count >= maximumCount { makeRoom(now) }
         return maximumCount - count
@@ -91,8 +93,8 @@ final class HttpPlaces {
         }
     }
 
-    /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false if no connection can
-    /// go.
+    /// Closes a connection that waits for its peer, for want of a place or of a descriptor; false if no
+    /// connection can go.
     @discardableResult
     func makeRoom(_ now: MonotonicInstant = .now) -> Bool {
         for _ in 0..<Limits.placeAttemptCount {
@@ -129,8 +131,8 @@ struct HttpPlace {
     fileprivate(set) var since = MonotonicInstant(nanoseconds: 0)
 }
 
-/// Connections in the order in which they were appended, linked through themselves. It retains none: each is removed
-/// before it goes.
+/// Connections in the order in which they were appended, linked through themselves. It retains none: each is
+/// removed before it goes.
 private struct HttpConnectionList {
     unowned(unsafe) private(set) var first: HttpConnection?
     unowned(unsafe) private var last: HttpConnection?

@@ -2,8 +2,8 @@
 
 import HTTP
 
-/// The keys of which a request for a token has to show one. Two are valid while a backend changes from the one to the
-/// other.
+/// The keys of which a request for a token has to show one. Two are valid while a backend changes from the
+/// one to the other.
 struct IssueKeys: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     /// The form of the option, for error messages.
     static let form = "one key of \(BearerKey.form), or two separated by a comma"
@@ -18,7 +18,8 @@ struct IssueKeys: Sendable, Equatable, CustomStringConvertible, CustomReflectabl
         guard parts.count <= IssueKeys.maximumCount, keys.count == parts.count else { return nil }
     }
 
-    /// Whether `request` shows one of the keys. It is compared with every one of them, whatever is found on the way.
+    /// Whether `request` shows one of the keys. It is compared with every one of them, whatever is found on
+    /// the way.
     func allow(_ request: HttpRequestHead) -> Bool {
         guard let shown = BearerKey.shown(by: request) else { return false }
         return keys.count { $0.matches(shown) } > 0

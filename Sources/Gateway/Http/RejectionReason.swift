@@ -2,8 +2,10 @@
 
 /// Why a handshake was refused.
 enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
-    case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError, roomNotAllowed
-    case upgradeFailed, roomRefused, tooManyConnections, tooManyOfAddress, tooManyHandshakes, draining, abandoned
+    case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError,
+        roomNotAllowed
+    case upgradeFailed, roomRefused, tooManyConnections, tooManyOfAddress, tooManyHandshakes, draining,
+        abandoned
 
     var description: String {
         switch self {

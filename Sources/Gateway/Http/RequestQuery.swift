@@ -14,8 +14,8 @@ struct ParameterFault: Error, Equatable {
 enum RequestQuery {
     /// The decoded query.
     ///
-    /// - Parameter names: the parameters that the endpoint reads. One that comes twice is a fault: which of the two
-    ///   counts would be anybody's guess, and a proxy's or a backend's may be another than ours.
+    /// - Parameter names: the parameters that the endpoint reads. One that comes twice is a fault: which of
+    ///   the two counts would be anybody's guess, and a proxy's or a backend's may be another than ours.
     /// - Throws: the first fault of the query, even in a parameter that is not used.
     static func parameters(
         of request: HttpRequestHead, reading names: [StaticString]

@@ -4,10 +4,11 @@ import RedisSchema
 
 /// Reads comma-separated room ids.
 enum RoomList {
-    /// The first different items that are not empty. Compared by their bytes: a String would take two ways to write
-    /// "é" for one room.
+    /// The first different items that are not empty. Compared by their bytes: a String would take two ways
+    /// to write "é" for one room.
     ///
-    /// - Parameter maximumCount: how many rooms are taken at most; what stands behind them is not even looked at.
+    /// - Parameter maximumCount: how many rooms are taken at most; what stands behind them is not even
+    ///   looked at.
     /// - Returns: nil if one of them is no room's id.
     /// - Complexity: O(list · maximumCount).
     static func first(_ maximumCount: Int, of list: UnsafeRawBufferPointer) -> [RoomId]? {

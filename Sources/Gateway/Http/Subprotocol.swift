@@ -1,7 +1,7 @@
 // The subprotocols of a handshake (RFC 6455 1.9), which may carry the token. Pure.
 
-/// What clients offer in `Sec-WebSocket-Protocol`: `roomcast`, and beside it or alone `token.<token>`, for those who
-/// keep tokens out of URLs.
+/// What clients offer in `Sec-WebSocket-Protocol`: `roomcast`, and beside it or alone `token.<token>`, for
+/// those who keep tokens out of URLs.
 ///
 /// A browser fails a connection whose server selects none of what its page has offered. So one is selected:
 /// `roomcast` where it is offered, because a token is not sent back without need.

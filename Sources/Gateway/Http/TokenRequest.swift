@@ -39,8 +39,9 @@ struct TokenRequest {
         return identity
     }
 
-    /// A list that names no room is an error, not the absence of one, and so is a name that is nearly `rooms`: a
-    /// backend whose list came out empty, or that has misspelt the name, must not hand out a token for every room.
+    /// A list that names no room is an error, not the absence of one, and so is a name that is nearly
+    /// `rooms`: a backend whose list came out empty, or that has misspelt the name, must not hand out a
+    /// token for every room.
     private static func allowedRooms(_ query: QueryParameters) throws(ParameterFault) -> [RoomId] {
         guard !query.hasName(where: isNearMiss) else {
             throw ParameterFault("a parameter is nearly called rooms; rooms binds a token to rooms")

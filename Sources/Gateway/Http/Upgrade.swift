@@ -10,7 +10,8 @@ import WebSocket
 final class Upgrade {
     let connectionID: UInt64
     private(set) var pendingJoin: PendingJoin?
-    /// A newer connection has registered the token meanwhile: this one opens only to be closed with that reason.
+    /// A newer connection has registered the token meanwhile: this one opens only to be closed with that
+    /// reason.
     var isReplaced = false
 
     let token: Token
@@ -49,7 +50,8 @@ final class Upgrade {
                 request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
             try admit(address, worker)
             Upgrade(
-                handshake, token: token, roomIds: roomIds, address: address, connection: connection, worker: worker
+                handshake, token: token, roomIds: roomIds, address: address, connection: connection,
+                worker: worker
             ).start()
         } catch {
             refuse(error, on: connection, worker)
@@ -95,7 +97,8 @@ final class Upgrade {
 
     private static func invalid(_ detail: String) -> Refusal {
         Refusal(
-            reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters", detail: detail)
+            reason: .invalidParameters, status: .badRequest, message: "Invalid request parameters",
+            detail: detail)
     }
 
     private static func tokenError(_ detail: String? = nil) -> Refusal {
@@ -105,7 +108,9 @@ final class Upgrade {
     /// Takes a place among the node's connections.
     private static func admit(_ address: IPAddress, _ worker: Worker) throws(Refusal) {
         guard !worker.isDraining else { throw unavailable(.draining, retryAfterSeconds: 1) }
-        guard worker.node.state.admitClient() else { throw unavailable(.tooManyConnections, retryAfterSeconds: 5) }
+        guard worker.node.state.admitClient() else {
+            throw unavailable(.tooManyConnections, retryAfterSeconds: 5)
+        }
         let verdict = worker.node.admission.admit(address)
         if verdict != .admitted { worker.node.state.releaseClient() }
         switch verdict {
@@ -131,10 +136,12 @@ final class Upgrade {
         worker.node.log.debug(
             "handshake refused",
             ["reason": "\(refusal.reason)", "detail": detail, "peer": "\(connection.peer)"])
-        // A client that goes on opens a connection of its own for the next attempt; this one has no further use.
+        // A client that goes on opens a connection of its own for the next attempt; this one has no further
+        // use.
         connection.respond(
             // The last field is for handshakes of the console, whose listener says so everywhere.
-            refusal.status, fields: [Answer.json] + refusal.fields + [Answer.detail(detail), Answer.noSniff],
+            refusal.status,
+            fields: [Answer.json] + refusal.fields + [Answer.detail(detail), Answer.noSniff],
             body: Answer.body(refusal.message), isLast: true)
     }
 
@@ -159,7 +166,8 @@ final class Upgrade {
             fail(reason == .timeout ? .upgradeFailed : .abandoned)
         }
         worker.registry.attach(
-            token, connectionID: connectionID, connectedAt: connectedAt, address: address.description, rooms: roomIds
+            token, connectionID: connectionID, connectedAt: connectedAt, address: address.description,
+            rooms: roomIds
         ) { [self] in attached($0, lossCount: lossCount) }
     }
 
@@ -185,8 +193,8 @@ final class Upgrade {
         }
     }
 
-    /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised. Only now is an older
-    /// connection told that it is replaced: had this one failed, the user would have had none.
+    /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised. Only now
+    /// is an older connection told that it is replaced: had this one failed, the user would have had none.
     private func complete(_ registration: Registration, _ join: PendingJoin, lossCount: UInt32) {
         guard !isOver else { return }
         isOver = true
@@ -217,11 +225,13 @@ final class Upgrade {
             switch reason {
             case .tokenError: Upgrade.tokenError()
             case .roomNotAllowed: Refusal(reason: reason, status: .forbidden, message: "Room not allowed")
-            default: Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
+            default:
+                Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
             }
         Upgrade.refuse(refusal, on: connection, worker)
     }
 
-    /// The token was revoked while the handshake was under way: it ends as if the token had never been known.
+    /// The token was revoked while the handshake was under way: it ends as if the token had never been
+    /// known.
     func revoke() { fail(.tokenError) }
 }

@@ -6,8 +6,8 @@ import JSON
 import Options
 import System
 
-/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix. A
-/// token is logged by its `description`, which is redacted.
+/// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix.
+/// A token is logged by its `description`, which is redacted.
 struct Log: Sendable {
     /// The fields of a line, in order.
     struct Fields: ExpressibleByDictionaryLiteral {

@@ -1,5 +1,5 @@
-// Writes log lines to stderr on a thread of its own: a reader of the log may stall, and no loop waits for it.
-// Any thread.
+// Writes log lines to stderr on a thread of its own: a reader of the log may stall, and no loop waits for
+// it. Any thread.
 
 import EventLoop
 import Glibc
@@ -31,8 +31,8 @@ final class LogWriter: Sendable {
                 loop.run()
             }
         } catch {
-            // A process that cannot start this thread cannot start the others: it ends, and says so without a
-            // log.
+            // A process that cannot start this thread cannot start the others: it ends, and says so without
+            // a log.
         }
     }
 

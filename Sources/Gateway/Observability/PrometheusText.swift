@@ -111,7 +111,8 @@ struct PrometheusText {
     private mutating func writeRequests(_ metrics: Metrics) {
         counter("roomcast_tokens_issued_total", "Tokens issued.")
         sample("roomcast_tokens_issued_total", metrics.total(\.tokensIssued))
-        counter("roomcast_tokens_refused_total", "Requests for tokens refused for want of a valid issue key.")
+        counter(
+            "roomcast_tokens_refused_total", "Requests for tokens refused for want of a valid issue key.")
         sample("roomcast_tokens_refused_total", metrics.total(\.tokensRefused))
         counter(
             "roomcast_tokens_limited_total",
@@ -122,7 +123,8 @@ struct PrometheusText {
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeats), [("result", "ok")])
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeatsRefused), [("result", "token_error")])
         counter(
-            "roomcast_requests_unavailable_total", "Requests answered with 503 because Redis was unavailable."
+            "roomcast_requests_unavailable_total",
+            "Requests answered with 503 because Redis was unavailable."
         )
         sample("roomcast_requests_unavailable_total", metrics.total(\.requestsUnavailable))
         counter("roomcast_handshakes_total", "WebSocket handshakes completed.")

@@ -18,8 +18,8 @@ enum RedisRole: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Logs each trouble with Redis once for the whole node, however many connections and attempts repeat it, and
-/// logs its end once every connection is back.
+/// Logs each trouble with Redis once for the whole node, however many connections and attempts repeat it,
+/// and logs its end once every connection is back.
 struct RedisLog {
     /// A refusal is logged again if the last one of its kind was this long ago.
     static let refusalMemory = Duration.seconds(60)
@@ -76,8 +76,8 @@ struct RedisLog {
         log.warning("redis refuses commands", ["command": command, "reason": RedisRefusal.text(message)])
     }
 
-    /// Redis refuses the writes that keep a worker's records alive, or accepts them again. This logs the end;
-    /// the refused command has logged the beginning.
+    /// Redis refuses the writes that keep a worker's records alive, or accepts them again. This logs the
+    /// end; the refused command has logged the beginning.
     mutating func writes(worker: Int, isRefusing: Bool) {
         guard !isRefusing else {
             refusedWorkers.insert(worker)

@@ -27,7 +27,8 @@ extension Registration {
     ///
     ///     ttl SP isLogin SP issuedAt SP order SP isPending SP bytes of allowedRooms SP allowedRooms identity
     ///
-    /// Rooms and identities may hold spaces, so the length shows where the rooms end and the identity begins.
+    /// Rooms and identities may hold spaces, so the length shows where the rooms end and the identity
+    /// begins.
     ///
     /// - Parameter defaultTTLSeconds: for a record without one.
     init(attached text: UnsafeRawBufferPointer, defaultTTLSeconds: Int64) {

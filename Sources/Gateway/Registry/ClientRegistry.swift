@@ -10,7 +10,8 @@ final class ClientRegistry {
 
     enum Attachment {
         case attached(Registration)
-        /// The token is bound to rooms, and one of the rooms asked for is not among them. Nothing is changed.
+        /// The token is bound to rooms, and one of the rooms asked for is not among them. Nothing is
+        /// changed.
         case roomNotAllowed
         case unknownToken, unavailable
         /// Redis' access rules refuse one of the rooms.
@@ -58,8 +59,8 @@ final class ClientRegistry {
     private var hadRefused = false
     /// How often the connection was lost; wraps.
     private(set) var lossCount: UInt32 = 0
-    /// Until when an unknown token proves nothing: Redis has come back without its data, and the nodes that hold the
-    /// live clients are still to write their records again.
+    /// Until when an unknown token proves nothing: Redis has come back without its data, and the nodes that
+    /// hold the live clients are still to write their records again.
     private var settlesAt = MonotonicInstant(nanoseconds: 0)
 
     /// Longer than a node takes to notice a return: the longest backoff and the time to connect, and some.
@@ -163,8 +164,8 @@ final class ClientRegistry {
 
     // MARK: Connections
 
-    /// Gives a connection its place in the order of its token's connections, and renews the record. An older connection
-    /// is left in peace until `confirm` says that this one is complete.
+    /// Gives a connection its place in the order of its token's connections, and renews the record. An older
+    /// connection is left in peace until `confirm` says that this one is complete.
     func attach(
         _ token: Token, connectionID: UInt64, connectedAt: Int64, address: String, rooms: [RoomId],
         onDone: @escaping (Attachment) -> Void
@@ -188,13 +189,15 @@ final class ClientRegistry {
                 self.refusedRoomLog.warning("redis refuses a room", ["rooms": text])
                 return onDone(.roomRefused)
             }
-            guard let text = reply.bytes else { return onDone(self.isSettling ? .unavailable : .unknownToken) }
+            guard let text = reply.bytes else {
+                return onDone(self.isSettling ? .unavailable : .unknownToken)
+            }
             onDone(.attached(Registration(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
         }
     }
 
-    /// Makes a live connection's record true, when it is complete and after an absence from Redis. The connection
-    /// before it, wherever it is, is replaced.
+    /// Makes a live connection's record true, when it is complete and after an absence from Redis. The
+    /// connection before it, wherever it is, is replaced.
     ///
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
     func confirm(_ member: Member, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
@@ -249,7 +252,8 @@ final class ClientRegistry {
     ///
     /// - Parameter name: the command that a refusal is reported for.
     func send(
-        _ command: RedisCommand, named name: String, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+        _ command: RedisCommand, named name: String,
+        onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
         link.send(command, named: name, onReply: onReply)
     }
@@ -276,7 +280,8 @@ final class ClientRegistry {
     // MARK: Writes
 
     private func probe(onDone: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
-        link.send(link.call(.probe, probeToken, argumentCount: 1) { $0.append(tokenTTLSeconds) }, onDone: onDone)
+        link.send(
+            link.call(.probe, probeToken, argumentCount: 1) { $0.append(tokenTTLSeconds) }, onDone: onDone)
     }
 
     /// One record may have its own reason, so it is the probe that says what it means for the others.
@@ -308,7 +313,8 @@ final class ClientRegistry {
     }
 
     private func isDown(_ reason: String) {
-        // A server that takes no writes may have lost its records to another one's before it takes them again.
+        // A server that takes no writes may have lost its records to another one's before it takes them
+        // again.
         if writes.refusal != nil || RedisFailure.refused(reason).isReadOnly { hadRefused = true }
         writes.stop()
         guard lostAt == nil else { return }

@@ -13,8 +13,8 @@ enum ControlMessage: Equatable {
     case revoked(Token)
     case rooms(reply: ReplyId)
 
-    /// The first word of an unknown message, for the log: it may be one of a later version. What stands behind
-    /// it may be a token.
+    /// The first word of an unknown message, for the log: it may be one of a later version. What stands
+    /// behind it may be a token.
     static func shownKind(of text: String) -> String {
         DisplayText.text(String(text.prefix { $0 != " " }), columnCount: 20)
     }

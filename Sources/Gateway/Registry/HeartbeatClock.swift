@@ -1,7 +1,7 @@
 // What a token's remaining life says about its last heartbeat. Pure.
 
-/// The arithmetic of heartbeats: every heartbeat sets a record's life to its TTL, so TTL less the remaining life is the
-/// age of the last one, on whichever node it was, and no two machines' clocks are compared.
+/// The arithmetic of heartbeats: every heartbeat sets a record's life to its TTL, so TTL less the remaining
+/// life is the age of the last one, on whichever node it was, and no two machines' clocks are compared.
 enum HeartbeatClock {
     enum Decision: Equatable {
         /// The last heartbeat is too old.

@@ -25,7 +25,8 @@ final class NodeReporter {
     /// Begins anywhere, so that nodes that were started together do not look at the same time.
     private var reportsUntilSweep = Int.random(in: 1...NodeReporter.sweepPeriod)
 
-    /// The list takes our id. One that is something else has been told of by that, and is not asked for more.
+    /// The list takes our id. One that is something else has been told of by that, and is not asked for
+    /// more.
     private var isListed = false
     private var hasReported = false
     private var hasToldForeignKey = false
@@ -34,7 +35,8 @@ final class NodeReporter {
     private var isFirst: Bool { worker == 0 }
 
     init(
-        worker: Int, node: NodeContext, registry: ClientRegistry, rooms: RoomTable, address: String, loop: EventLoop
+        worker: Int, node: NodeContext, registry: ClientRegistry, rooms: RoomTable, address: String,
+        loop: EventLoop
     ) {
         self.worker = worker
         self.node = node
@@ -70,7 +72,8 @@ final class NodeReporter {
         let arguments = [[UInt8](NodeReport.lifeSeconds), node.run] + values
         registry.run(.report, key: key, arguments: arguments) { [unowned self] in self.written($0) }
         guard isFirst else { return }
-        registry.send(RedisCommand([[UInt8]("SADD"), keys.nodes, id]), named: "SADD") { [unowned self] result in
+        registry.send(RedisCommand([[UInt8]("SADD"), keys.nodes, id]), named: "SADD") {
+            [unowned self] result in
             if case .success = result { self.isListed = true } else { self.isListed = false }
         }
         reportsUntilSweep -= 1
@@ -115,7 +118,8 @@ final class NodeReporter {
     /// Takes the ids out of the index whose reports are gone. One that comes back in that moment adds itself
     /// again with its next report.
     func sweep() {
-        registry.send(RedisCommand([[UInt8]("SMEMBERS"), keys.nodes]), named: "SMEMBERS") { [weak self] result in
+        registry.send(RedisCommand([[UInt8]("SMEMBERS"), keys.nodes]), named: "SMEMBERS") {
+            [weak self] result in
             guard let self, case .success(let reply) = result else { return }
             for index in 0..<reply.count {
                 guard let id = reply[index].bytes.map(Array.init), id != self.id else { continue }
@@ -146,7 +150,8 @@ final class NodeReporter {
         guard isFirst else { return onDone() }
         registry.run(.leave, key: key, arguments: [node.run]) { [unowned self] result in
             guard case .success(let reply) = result, reply.integer == 1 else { return onDone() }
-            self.registry.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, self.id]), named: "SREM") { _ in onDone()
+            self.registry.send(RedisCommand([[UInt8]("SREM"), self.keys.nodes, self.id]), named: "SREM") {
+                _ in onDone()
             }
         }
     }

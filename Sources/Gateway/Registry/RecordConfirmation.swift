@@ -7,8 +7,9 @@ final class RecordConfirmation {
     private static let pause = Duration.milliseconds(1)
     /// Before Redis is asked again for what it has refused: it may be out of memory until records expire.
     private static let retryPause = Duration.seconds(1)
-    /// How long a walk waits for the subscriber's connection, which a restart of Redis ends as well: what is said on
-    /// the node's channel before it is back would ask for another walk. Below `ClientRegistry.settlingTime`.
+    /// How long a walk waits for the subscriber's connection, which a restart of Redis ends as well: what is
+    /// said on the node's channel before it is back would ask for another walk. Below
+    /// `ClientRegistry.settlingTime`.
     private static let subscriberPatience = Duration.seconds(2)
 
     private let registry: ClientRegistry
@@ -17,13 +18,14 @@ final class RecordConfirmation {
     private var makeClients: (() -> [Member])?
     private var remaining: ArraySlice<Member> = []
     private var timer: Timer?
-    /// Whether missing records are written again, rather than taken for revocations. Stays set until one walk has
-    /// reached every client: an interrupted restoration is owed.
+    /// Whether missing records are written again, rather than taken for revocations. Stays set until one
+    /// walk has reached every client: an interrupted restoration is owed.
     private var isRestoring = false
     /// The clients whose records Redis has not taken.
     private var failed: [Member] = []
     private var walk = 0
-    /// Whether missing records prove nothing yet. Stays set when the connection is lost, as its return starts over.
+    /// Whether missing records prove nothing yet. Stays set when the connection is lost, as its return
+    /// starts over.
     private(set) var isRunning = false
 
     /// - Parameter timeout: the time that a confirmed client has for its next heartbeat.
@@ -37,8 +39,8 @@ final class RecordConfirmation {
     ///
     /// - Parameters:
     ///   - restoring: whether missing records are written again.
-    ///   - isSubscribed: whether what is said on the node's channel comes; otherwise the walk waits a little for the
-    ///     next `start`.
+    /// - isSubscribed: whether what is said on the node's channel comes; otherwise the walk waits a little
+    ///   for the next `start`.
     ///   - clients: those to walk through, asked for when the walk begins.
     func start(restoring: Bool, isSubscribed: Bool = true, _ clients: @escaping () -> [Member]) {
         timer?.cancel()
@@ -105,7 +107,9 @@ final class RecordConfirmation {
         isRunning = false
     }
 
-    private func confirmed(_ member: Member, _ confirmation: ClientRegistry.Confirmation?, isNew: Bool = false) {
+    private func confirmed(
+        _ member: Member, _ confirmation: ClientRegistry.Confirmation?, isNew: Bool = false
+    ) {
         guard member.isOpen else { return }
         switch confirmation {
         // A new client's time runs since its handshake.

@@ -33,7 +33,8 @@ final class RegistryLink {
         keys = Keys(prefix: configuration.prefix)
         connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
-            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
+            loop: loop)
         connection.onUp = { [unowned self] in self.isUp($0) }
         connection.onDown = { [unowned self] in self.isDown($0) }
     }
@@ -70,7 +71,8 @@ final class RegistryLink {
 
     /// A call on a token's record.
     func call(
-        _ script: RegistryScript, _ token: Token, argumentCount: Int, _ arguments: (inout RedisCommand) -> Void
+        _ script: RegistryScript, _ token: Token, argumentCount: Int,
+        _ arguments: (inout RedisCommand) -> Void
     ) -> Call {
         call(script, argumentCount: argumentCount + 1) { command in
             command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
@@ -104,8 +106,8 @@ final class RegistryLink {
         return Call(script: script, command: command, startBytes: startBytes)
     }
 
-    /// Runs a script. If Redis has forgotten it, its source goes along this once, by which Redis knows it again: the
-    /// digest stays what it is.
+    /// Runs a script. If Redis has forgotten it, its source goes along this once, by which Redis knows it
+    /// again: the digest stays what it is.
     func send(_ call: Call, onDone: @escaping (Outcome) -> Void) {
         connection.send(call.command) { [unowned self] result in
             guard case .failure(.refused(let message)) = result else { return onDone(result) }
@@ -125,7 +127,8 @@ final class RegistryLink {
 
     private func isUp(_ server: RedisConnection.Server) {
         control.post(.redisUp(role))
-        // One script may have been loaded by another worker; loading is idempotent, and the digest is needed.
+        // One script may have been loaded by another worker; loading is idempotent, and the digest is
+        // needed.
         for script in RegistryScript.allCases {
             digests[script.rawValue] = nil
             let load = RedisCommand([[UInt8]("SCRIPT"), [UInt8]("LOAD"), [UInt8](script.source)])

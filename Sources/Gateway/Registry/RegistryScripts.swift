@@ -2,9 +2,10 @@
 
 /// A Lua script that Redis keeps and calls by its digest.
 ///
-/// What is read of a record is checked in the script: a key of another program under the same name is no record, a
-/// `ttl` that is no life is left out, and an order is a whole number below 2⁵³, up to which Lua's numbers are exact.
-/// A script that stops after its first write is not rolled back, so whatever can be refused by itself comes first.
+/// What is read of a record is checked in the script: a key of another program under the same name is no
+/// record, a `ttl` that is no life is left out, and an order is a whole number below 2⁵³, up to which Lua's
+/// numbers are exact. A script that stops after its first write is not rolled back, so whatever can be
+/// refused by itself comes first.
 enum RegistryScript: Int, CaseIterable {
     case issue, renew, attach, confirm, probe, report, leave
 
@@ -35,9 +36,9 @@ enum RegistryScript: Int, CaseIterable {
         return redis.call('EXPIRE', KEYS[1], ARGV[1])
         """
 
-    /// Renews a record by the TTL that stands in it, so that nodes with different settings agree: 1, or 0 if there
-    /// is no such token. A missing one is renewed in vain, so that a Redis that refuses writes says so rather than
-    /// that the token is unknown. ARGV: ttl for a record without one.
+    /// Renews a record by the TTL that stands in it, so that nodes with different settings agree: 1, or 0 if
+    /// there is no such token. A missing one is renewed in vain, so that a Redis that refuses writes says so
+    /// rather than that the token is unknown. ARGV: ttl for a record without one.
     private static let renewSource = """
         local r = redis.pcall('HMGET', KEYS[1], 'isLogin', 'ttl')
         if r[1] then
@@ -54,16 +55,17 @@ enum RegistryScript: Int, CaseIterable {
         return redis.call('EXPIRE', KEYS[1], ARGV[1])
         """
 
-    /// Gives a connection its place in the order of the token's connections and renews the record. The order is Redis'
-    /// time in microseconds, or one more than the last if that is more: no node's clock is in it.
+    /// Gives a connection its place in the order of the token's connections and renews the record. The order
+    /// is Redis' time in microseconds, or one more than the last if that is more: no node's clock is in it.
     ///
-    /// A record that names no connection gets this one at once. Otherwise the connection before is left as it is, and
-    /// not told, until the new one is complete: then `confirm` writes it.
+    /// A record that names no connection gets this one at once. Otherwise the connection before is left as
+    /// it is, and not told, until the new one is complete: then `confirm` writes it.
     ///
-    /// Returns nil if there is no such token; 0 if it is bound to rooms and another one is asked for; 1 if Redis'
-    /// access rules refuse one of the rooms (Redis 7 tells; to find out by SUBSCRIBE costs the node a gap); or what the
-    /// record says of the token in one text, which `Registration` describes. With a number nothing is written.
-    /// ARGV: node, ip, rooms, connectedAt, connection, ttl for a record without one, room channel prefix.
+    /// Returns nil if there is no such token; 0 if it is bound to rooms and another one is asked for; 1 if
+    /// Redis' access rules refuse one of the rooms (Redis 7 tells; to find out by SUBSCRIBE costs the node a
+    /// gap); or what the record says of the token in one text, which `Registration` describes. With a number
+    /// nothing is written. ARGV: node, ip, rooms, connectedAt, connection, ttl for a record without one,
+    /// room channel prefix.
     private static let attachSource = """
         local r = redis.pcall('HMGET', KEYS[1], 'isLogin', 'ttl', 'userId', 'deviceId', 'issuedAt', 'node',
             'connection', 'allowedRooms', 'order', 'allotted')
@@ -105,12 +107,12 @@ enum RegistryScript: Int, CaseIterable {
             .. #allowed .. ' ' .. allowed .. ((r[1] == 'true' and r[3] or r[4]) or '')
         """
 
-    /// Makes a live connection's record true: after its handshake if the record named another one, and after its node
-    /// was away from Redis. 1 it is renewed, 2 its record was missing and is written again, 3 a later connection has
-    /// the token, 0 the record is missing and may not be written. The node of an earlier connection is told that this
-    /// is replaced: exactly one connection of a token is the last.
-    /// ARGV: connection, order, ttl, 1 if a missing record is to be written, control channel prefix, token, then fields
-    /// and values.
+    /// Makes a live connection's record true: after its handshake if the record named another one, and after
+    /// its node was away from Redis. 1 it is renewed, 2 its record was missing and is written again, 3 a
+    /// later connection has the token, 0 the record is missing and may not be written. The node of an
+    /// earlier connection is told that this is replaced: exactly one connection of a token is the last.
+    /// ARGV: connection, order, ttl, 1 if a missing record is to be written, control channel prefix, token,
+    /// then fields and values.
     private static let confirmSource = """
         local r = redis.pcall('HMGET', KEYS[1], 'isLogin', 'connection', 'order', 'ttl', 'node')
         if r.err then
@@ -136,17 +138,17 @@ enum RegistryScript: Int, CaseIterable {
         return 1
         """
 
-    /// What a heartbeat and its check need of Redis, on the key of a token that was never issued: fails when they
-    /// would. ARGV: a life.
+    /// What a heartbeat and its check need of Redis, on the key of a token that was never issued: fails when
+    /// they would. ARGV: a life.
     private static let probeSource = """
         redis.call('PTTL', KEYS[1])
         redis.call('HMGET', KEYS[1], 'isLogin', 'ttl')
         return redis.call('EXPIRE', KEYS[1], ARGV[1])
         """
 
-    /// Writes a part of a node's report, and lets it live on only if that was taken: 1; 2 if what was there is of
-    /// another start of a node with this id; 0, and nothing written, if the key belongs to something else.
-    /// ARGV: life, run of the node, then fields and values.
+    /// Writes a part of a node's report, and lets it live on only if that was taken: 1; 2 if what was there
+    /// is of another start of a node with this id; 0, and nothing written, if the key belongs to something
+    /// else. ARGV: life, run of the node, then fields and values.
     private static let reportSource = """
         local r = redis.call('HMGET', KEYS[1], 'run', 'uptime', 'rooms:0', 'rooms:1')
         if not (r[1] or r[2] or r[3] or r[4]) and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -156,7 +158,8 @@ enum RegistryScript: Int, CaseIterable {
         return 1
         """
 
-    /// Deletes a node's report: 1, or 0 if what is there is not of this start of the node. ARGV: run of the node.
+    /// Deletes a node's report: 1, or 0 if what is there is not of this start of the node. ARGV: run of the
+    /// node.
     private static let leaveSource = """
         if redis.call('HMGET', KEYS[1], 'run')[1] ~= ARGV[1] then return 0 end
         return redis.call('DEL', KEYS[1])

@@ -2,8 +2,8 @@
 
 import Network
 
-/// `host:port` for a report: what is bound, and where that is every address of the machine (`0.0.0.0`), one that others
-/// can use.
+/// `host:port` for a report: what is bound, and where that is every address of the machine (`0.0.0.0`), one
+/// that others can use.
 struct ReportedAddress: Sendable {
     private let bound: String
     private let hostName: String
@@ -16,8 +16,8 @@ struct ReportedAddress: Sendable {
         self.hostName = hostName
     }
 
-    /// - Parameter localHost: the node's own end of its connection to Redis: the address over which the other nodes'
-    ///   network is reached. nil without a connection, or over a Unix socket.
+    /// - Parameter localHost: the node's own end of its connection to Redis: the address over which the
+    ///   other nodes' network is reached. nil without a connection, or over a Unix socket.
     func text(localHost: String?) -> String {
         guard let endpoint = Endpoint(bound), let host = IPAddress(endpoint.host), host.isUnspecified else {
             return bound

@@ -1,11 +1,12 @@
-// The answer to the question which rooms a node has: exact, on demand, and nothing is left in Redis. Loop-confined.
+// The answer to the question which rooms a node has: exact, on demand, and nothing is left in Redis.
+// Loop-confined.
 
 import EventLoop
 import RedisSchema
 import Redis
 
-/// Publishes all rooms of one worker to a reply channel, in chunks over several turns. `RoomListMessage` has the
-/// form.
+/// Publishes all rooms of one worker to a reply channel, in chunks over several turns. `RoomListMessage` has
+/// the form.
 final class RoomLister {
     private let worker: Int
     private let workerCount: Int
@@ -17,7 +18,10 @@ final class RoomLister {
     private var chunk: [UInt8] = []
     private var roomCount = 0
 
-    init(worker: Int, configuration: Configuration, registry: ClientRegistry, rooms: RoomTable, loop: EventLoop) {
+    init(
+        worker: Int, configuration: Configuration, registry: ClientRegistry, rooms: RoomTable,
+        loop: EventLoop
+    ) {
         self.worker = worker
         workerCount = configuration.workerCount
         channels = Channels(prefix: configuration.prefix)
@@ -50,7 +54,9 @@ final class RoomLister {
     private func add(_ room: Room, to channel: [UInt8]) {
         guard !room.isEmpty else { return }
         // An id, a TAB, a number and a line feed.
-        if chunk.count + RoomId.maximumBytes + 22 > RoomListMessage.maximumChunkBytes { publishChunk(to: channel) }
+        if chunk.count + RoomId.maximumBytes + 22 > RoomListMessage.maximumChunkBytes {
+            publishChunk(to: channel)
+        }
         RoomMembers(room: room.id, count: room.memberCount).append(to: &chunk)
         roomCount += 1
     }

@@ -34,13 +34,15 @@ struct WriteHealth {
             refusal = present
             return true
         }
-        guard present == nil, refusal != nil, now - lastRefusalAt >= WriteHealth.steadyTime else { return false }
+        guard present == nil, refusal != nil, now - lastRefusalAt >= WriteHealth.steadyTime else {
+            return false
+        }
         refusal = nil
         return true
     }
 
-    /// Whether a report that is refused with these words says anything of other writes. The rules for reports
-    /// and the kind of their keys do not.
+    /// Whether a report that is refused with these words says anything of other writes. The rules for
+    /// reports and the kind of their keys do not.
     static func concernsAll(_ message: String) -> Bool {
         !["NOPERM", "WRONGTYPE", "ERR"].contains(RedisRefusal.code(of: message))
     }
@@ -60,7 +62,9 @@ enum RedisRefusal {
     /// The message as it may be shown anywhere: visible ASCII, not long, and without the place in a script.
     static func text(_ message: String) -> String {
         let end = message.firstRange(of: " script: ")?.lowerBound ?? message.endIndex
-        let visible = message[..<end].unicodeScalars.map { (0x20..<0x7F).contains($0.value) ? Character($0) : "?" }
+        let visible = message[..<end].unicodeScalars.map {
+            (0x20..<0x7F).contains($0.value) ? Character($0) : "?"
+        }
         return String(visible.prefix(maximumTextBytes))
     }
 }

@@ -3,8 +3,8 @@
 import EventLoop
 import Redis
 
-/// A subscription that asks for nothing but its channels, so that its user needs no other right. It is made again when
-/// it is lost.
+/// A subscription that asks for nothing but its channels, so that its user needs no other right. It is made
+/// again when it is lost.
 final class ChannelFeed {
     private let subscriber: RedisSubscriber
     private var hasBegun = false

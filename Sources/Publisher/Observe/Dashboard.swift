@@ -146,7 +146,9 @@ struct Dashboard {
     private static func cut(_ lines: [Line], to count: Int) -> [Line] {
         guard lines.count > count else { return lines }
         guard count > 0 else { return [] }
-        return lines.prefix(count - 1) + [Line("\(DisplayText.ellipsis) \(lines.count - count + 1) more", .faint)]
+        return lines.prefix(count - 1) + [
+            Line("\(DisplayText.ellipsis) \(lines.count - count + 1) more", .faint)
+        ]
     }
 
     private var footer: Line {

@@ -31,13 +31,15 @@ struct NodeRates {
 
     private static func next(_ report: NodeReport, after last: Seen?) -> Seen {
         var next = Seen(
-            startedAt: report.startedAt, uptimeMilliseconds: report.uptimeMilliseconds, delivered: report.delivered)
+            startedAt: report.startedAt, uptimeMilliseconds: report.uptimeMilliseconds,
+            delivered: report.delivered)
         guard let last, last.startedAt == next.startedAt, last.delivered <= next.delivered,
             last.uptimeMilliseconds <= next.uptimeMilliseconds
         else { return next }
         let milliseconds = next.uptimeMilliseconds - last.uptimeMilliseconds
         next.perSecond =
-            milliseconds == 0 ? last.perSecond : Double(next.delivered - last.delivered) * 1000 / Double(milliseconds)
+            milliseconds == 0
+            ? last.perSecond : Double(next.delivered - last.delivered) * 1000 / Double(milliseconds)
         return next
     }
 }

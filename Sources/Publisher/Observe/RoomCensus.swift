@@ -62,7 +62,8 @@ struct RoomCensus {
 
     private mutating func add(_ members: RoomMembers, _ node: Int) {
         let isNew = nodes[node].rooms.insert(members.room).inserted
-        var entry = entries[members.room] ?? Entry(members: RoomMembers(room: members.room, count: 0), nodeCount: 0)
+        var entry =
+            entries[members.room] ?? Entry(members: RoomMembers(room: members.room, count: 0), nodeCount: 0)
         entry.members.count = entry.members.count.addingClamped(members.count)
         if isNew { entry.nodeCount += 1 }
         entries[members.room] = entry

@@ -107,7 +107,9 @@ struct RoomsCommand {
         var random = RandomPool()
         let nonce = String(random.next(), radix: 36)
         return (0..<count).map { index in
-            guard let reply = ReplyId("\(nonce)-\(index)") else { preconditionFailure("a reply id is plain") }
+            guard let reply = ReplyId("\(nonce)-\(index)") else {
+                preconditionFailure("a reply id is plain")
+            }
             return reply
         }
     }

@@ -14,7 +14,8 @@ final class TopCommand {
         usage: ["[--redis URL] [--interval TIME]"],
         variablePrefix: "PUBLISHER_",
         options: [
-            // What is shown changes at most every two seconds for each node, at other times for each of them.
+            // What is shown changes at most every two seconds for each node, at other times for each of
+            // them.
             Option(
                 "interval", .value(placeholder: "TIME"), section: "Output", default: .text("1s"),
                 help: "Time between two pictures, 100ms to 1h.")

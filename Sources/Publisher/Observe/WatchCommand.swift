@@ -129,7 +129,8 @@ final class WatchCommand {
         guard !isEnding, let room = channels.room(ofChannel: channel) else { return }
         noticeCount += 1
         byteCount += UInt64(payload.count)
-        let notice = NoticeLine(room: room, payload: Array(payload), milliseconds: WallClock.unixMilliseconds)
+        let notice = NoticeLine(
+            room: room, payload: Array(payload), milliseconds: WallClock.unixMilliseconds)
         let columnCount = isJson ? .max : TerminalScreen.size?.columns ?? .max
         let line =
             isJson

@@ -13,8 +13,8 @@ struct TerminalScreen {
         let rows: Int
     }
 
-    /// What is written before the first picture: the alternate screen, no cursor, no wrapping of lines that a
-    /// terminal takes for longer than we do (xterm's DECSET 1049, 25; DECAWM 7).
+    /// What is written before the first picture: the alternate screen, no cursor, no wrapping of lines that
+    /// a terminal takes for longer than we do (xterm's DECSET 1049, 25; DECAWM 7).
     private static let take: StaticString = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l\u{1B}[2J"
     private static let giveUp: StaticString = "\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l"
 

@@ -1,8 +1,10 @@
-// A real Chromium with pages that run clients/js/roomcast.js, and the static server that the pages come from.
+// A real Chromium with pages that run clients/js/roomcast.js, and the static server that the pages come
+// from.
 import Foundation
 import Testing
 
-/// What a client's page needs: nginx in front of a cluster, a Chromium, a server of another origin for the module.
+/// What a client's page needs: nginx in front of a cluster, a Chromium, a server of another origin for the
+/// module.
 struct ClientEdge: Sendable {
     let cluster: Cluster
     let nginx: NginxServer
@@ -49,7 +51,10 @@ struct ClientEdge: Sendable {
                 throw Hopeless("ended with \(code): \(server.errorOutput.suffix(2000))")
             }
             return try await driver.run(
-                [try Installation.python(), "-c", "import socket; socket.create_connection(('127.0.0.1', \(port)))"]
+                [
+                    try Installation.python(), "-c",
+                    "import socket; socket.create_connection(('127.0.0.1', \(port)))",
+                ]
             ).code == 0
         }
     }
@@ -108,7 +113,8 @@ struct Page: Sendable {
 
     @discardableResult
     func evaluate(_ expression: String) async throws -> JSON {
-        try await driver.call("page_evaluate", place.merging(["expression": .string(expression)]) { own, _ in own })
+        try await driver.call(
+            "page_evaluate", place.merging(["expression": .string(expression)]) { own, _ in own })
     }
 
     /// Calls the page's own `start`, which calls `connect`.
@@ -117,16 +123,18 @@ struct Page: Sendable {
         try await evaluate("start(\(text)), null")
     }
 
-    /// What the client has said so far: `notices`, `statuses`, `gaps`, `errors`, `beats`, `asked`, `tokens`, and its
-    /// `status` and `counts`.
+    /// What the client has said so far: `notices`, `statuses`, `gaps`, `errors`, `beats`, `asked`, `tokens`,
+    /// and its `status` and `counts`.
     func seen() async throws -> JSON {
-        try await evaluate("({ ...seen, client: null, status: seen.client.status, counts: seen.client.counts })")
+        try await evaluate(
+            "({ ...seen, client: null, status: seen.client.status, counts: seen.client.counts })")
     }
 
     /// Waits until what the client has said meets `condition`; returns it.
     @discardableResult
     func expect(
-        _ what: String, within patience: Duration = .patience, sourceLocation: SourceLocation = #_sourceLocation,
+        _ what: String, within patience: Duration = .patience,
+        sourceLocation: SourceLocation = #_sourceLocation,
         _ condition: (JSON) -> Bool
     ) async throws -> JSON {
         var last = JSON.null

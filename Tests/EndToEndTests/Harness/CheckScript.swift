@@ -22,7 +22,8 @@ struct CheckScript {
     }
 
     /// Expects that the script finds a mistake in a file of a copy and names it with `words`.
-    func expectFound(_ mistake: String, inPlaceOf text: String, in file: String, words: String) async throws {
+    func expectFound(_ mistake: String, inPlaceOf text: String, in file: String, words: String) async throws
+    {
         let copy = FileManager.default.temporaryDirectory.appending(path: "roomcast-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: copy) }
         if paths.isEmpty { try FileManager.default.copyItem(at: directory, to: copy) }

@@ -68,7 +68,8 @@ extension Driver {
                 "argv": .array(command.map(JSON.string)), "env": .object(environment.mapValues(JSON.string)),
                 "stdin": .string(Data(input.utf8).base64EncodedString()), "timeout": .number(within.seconds),
             ])
-        guard let code = reply["code"].int, let output = reply["out"].string, let errors = reply["err"].string
+        guard let code = reply["code"].int, let output = reply["out"].string,
+            let errors = reply["err"].string
         else {
             throw HarnessError("\(command[0]): \(reply)")
         }

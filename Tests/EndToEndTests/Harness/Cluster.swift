@@ -33,7 +33,8 @@ final class Cluster: Sendable {
                 let own = writing + options + optionsOfNode(index)
                 nodes.append(
                     try await GatewayNode(
-                        driver, id: "node-\(index + 1)", redis: redis, options: own, environment: environment)
+                        driver, id: "node-\(index + 1)", redis: redis, options: own, environment: environment
+                    )
                 )
             }
             self.nodes = nodes

@@ -2,9 +2,9 @@
 import Testing
 
 extension Duration {
-    /// How long a test waits for what must come. A machine that is merely slow never takes so long; a product that
-    /// fails does, and its test with it. Shorter than the `unhurried` limits of a node: what these would bring about
-    /// is never mistaken for what was awaited.
+    /// How long a test waits for what must come. A machine that is merely slow never takes so long; a
+    /// product that fails does, and its test with it. Shorter than the `unhurried` limits of a node: what
+    /// these would bring about is never mistaken for what was awaited.
     static let patience: Duration = .seconds(240)
 
     var seconds: Double {

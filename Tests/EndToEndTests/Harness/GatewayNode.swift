@@ -9,10 +9,11 @@ final class GatewayNode: Sendable {
     let port: Int
     let adminPort: Int
 
-    /// The limits that a busy machine could reach where a test is about something else. The command line wins over
-    /// them; an empty variable brings back the default.
+    /// The limits that a busy machine could reach where a test is about something else. The command line
+    /// wins over them; an empty variable brings back the default.
     private static let unhurried = [
-        "GATEWAY_HEARTBEAT_TIMEOUT": "10m", "GATEWAY_KEEP_ALIVE_TIMEOUT": "1h", "GATEWAY_REDIS_SILENCE_TIMEOUT": "60s",
+        "GATEWAY_HEARTBEAT_TIMEOUT": "10m", "GATEWAY_KEEP_ALIVE_TIMEOUT": "1h",
+        "GATEWAY_REDIS_SILENCE_TIMEOUT": "60s",
         "GATEWAY_REQUEST_TIMEOUT": "5m",
     ]
 
@@ -39,7 +40,9 @@ final class GatewayNode: Sendable {
             if let code = try await child.exitCode(within: .zero) {
                 throw Hopeless("\(id) ended with \(code): \(child.errorOutput.suffix(2000))")
             }
-            ports = (loggedPort(after: "listening on ", in: child), loggedPort(after: "admin on ", in: child))
+            ports = (
+                loggedPort(after: "listening on ", in: child), loggedPort(after: "admin on ", in: child)
+            )
             return ports.0 != nil && ports.1 != nil
         }
         guard case (let port?, let adminPort?) = ports else {

@@ -41,7 +41,8 @@ struct Flood: Sendable {
 }
 
 extension Driver {
-    /// Opens `count` connections that send `head`, then any letters, a byte in `interval`, until they are answered.
+    /// Opens `count` connections that send `head`, then any letters, a byte in `interval`, until they are
+    /// answered.
     func trickle(
         _ port: Int, _ head: String, count: Int, interval: Duration, within patience: Duration = .patience
     ) async throws -> [Trickled] {
@@ -81,15 +82,21 @@ extension GatewayNode {
         get throws {
             let status = try String(contentsOfFile: "/proc/\(child.pid)/status", encoding: .utf8)
             let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-            guard let kibibytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
+            guard
+                let kibibytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({
+                    Int($0)
+                })
             else { throw HarnessError("no VmHWM in \(status)") }
             return kibibytes * 1024
         }
     }
 
-    /// Waits until everybody has gone and left nothing behind: no client, connection, room, queue or descriptor.
+    /// Waits until everybody has gone and left nothing behind: no client, connection, room, queue or
+    /// descriptor.
     func expectNobody(descriptors: Int, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-        let names = ["roomcast_connections", "roomcast_http_connections", "roomcast_rooms", "roomcast_queue_bytes"]
+        let names = [
+            "roomcast_connections", "roomcast_http_connections", "roomcast_rooms", "roomcast_queue_bytes",
+        ]
         for name in names {
             try await eventually("\(name) is 0", sourceLocation: sourceLocation) {
                 try await self.metrics()[name] == 0

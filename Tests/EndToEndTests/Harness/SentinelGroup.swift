@@ -31,12 +31,14 @@ final class SentinelGroup: Sendable {
         var sentinels: [RedisServer] = []
         for _ in 0..<3 {
             sentinels.append(
-                try await RedisServer(driver, sentinelOf: master, named: Self.masterName, password: sentinelPassword))
+                try await RedisServer(
+                    driver, sentinelOf: master, named: Self.masterName, password: sentinelPassword))
         }
         self.sentinels = sentinels
         for sentinel in sentinels {
             try await eventually("a sentinel knows all of them") {
-                let master = try await sentinel.command("SENTINEL", "MASTER", .string(Self.masterName)).array ?? []
+                let master =
+                    try await sentinel.command("SENTINEL", "MASTER", .string(Self.masterName)).array ?? []
                 let fields = Dictionary(
                     stride(from: 0, to: master.count - 1, by: 2).map {
                         (master[$0].string ?? "", master[$0 + 1].string ?? "")
@@ -60,16 +62,18 @@ final class SentinelGroup: Sendable {
         _ id: String, options: [String] = [], environment: [String: String] = [:], url: String? = nil
     ) async throws -> GatewayNode {
         try await GatewayNode(
-            driver, id: id, redis: servers[0], options: options, environment: environment, url: url ?? self.url())
+            driver, id: id, redis: servers[0], options: options, environment: environment,
+            url: url ?? self.url())
     }
 
     /// Waits until all sentinels name a server.
     func awaitMaster(_ server: RedisServer) async throws {
         for sentinel in sentinels {
             try await eventually("the sentinels have a new master") {
-                try await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", .string(Self.masterName)) == [
-                    "127.0.0.1", .string("\(server.port)"),
-                ]
+                try await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", .string(Self.masterName))
+                    == [
+                        "127.0.0.1", .string("\(server.port)"),
+                    ]
             }
         }
     }

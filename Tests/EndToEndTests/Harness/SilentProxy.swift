@@ -1,4 +1,5 @@
-// A TCP proxy in front of a server, which can swallow what passes, or answer in place of it (Support/proxies.py).
+// A TCP proxy in front of a server, which can swallow what passes, or answer in place of it
+// (Support/proxies.py).
 
 struct SilentProxy: Sendable {
     private let driver: Driver
@@ -8,7 +9,9 @@ struct SilentProxy: Sendable {
     init(_ driver: Driver, to port: Int) async throws {
         self.driver = driver
         let reply = try await driver.call("proxy_open", ["target": .number(Double(port))])
-        guard let id = reply[0].int, let port = reply[1].int else { throw HarnessError("no proxy: \(reply)") }
+        guard let id = reply[0].int, let port = reply[1].int else {
+            throw HarnessError("no proxy: \(reply)")
+        }
         (self.id, self.port) = (id, port)
     }
 

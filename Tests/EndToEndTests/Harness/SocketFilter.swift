@@ -1,4 +1,5 @@
-// Whether a test can make a peer silent: by a socket filter that drops whatever comes, acknowledgements included.
+// Whether a test can make a peer silent: by a socket filter that drops whatever comes, acknowledgements
+// included.
 import Glibc
 import Testing
 

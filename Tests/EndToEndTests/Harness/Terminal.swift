@@ -25,7 +25,8 @@ final class Terminal: Sendable {
     private let pid: Int
 
     init(
-        _ driver: Driver, _ command: [String], columns: Int = 80, rows: Int = 24, environment: [String: String] = [:]
+        _ driver: Driver, _ command: [String], columns: Int = 80, rows: Int = 24,
+        environment: [String: String] = [:]
     ) async throws {
         self.driver = driver
         let reply = try await driver.call(

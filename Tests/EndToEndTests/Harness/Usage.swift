@@ -25,7 +25,8 @@ extension Child {
         get throws {
             let text = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
             let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
-            guard let line, let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else {
+            guard let line, let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+            else {
                 throw HarnessError("/proc/\(pid)/status: \(text)")
             }
             return kibibytes << 10
