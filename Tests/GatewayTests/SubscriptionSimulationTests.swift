@@ -29,9 +29,9 @@ import Testing
         simulation.settle()
         #expect(simulation.faults.isEmpty, "seed \(seed)")
         #expect(simulation.redis.subscribed.isEmpty, "seed \(seed)")
-        #expect(simulation.feed.subscriptions.count == 0, "seed \(seed)")
+        #expect(simulation.feed.state.roomCount == 0, "seed \(seed)")
         #expect(simulation.deliveredCount > Self.stepCount / 20, "seed \(seed): too little happened")
-        #expect(simulation.feed.lossCount > 20, "seed \(seed): too little happened")
+        #expect(simulation.feed.state.lossCount > 20, "seed \(seed): too little happened")
     }
 }
 
@@ -71,19 +71,12 @@ private struct PlayedRedis {
     }
 }
 
-/// The feed's part: what `Feed` and `RedisSubscriber` do, without sockets and threads.
+/// The feed's part: what `RedisSubscriber` does around `FeedState`, without sockets and threads.
 private struct PlayedFeed {
-    var subscriptions = RoomSubscriptions(grace: .seconds(1))
-    var gap = Gap(isTold: true)
-    var lossCount: UInt32 = 0
-    /// Whether every room is subscribed.
-    var isComplete = false
+    var state = FeedState(workerCount: 3, grace: .seconds(1), tellsGaps: true)
     /// The channels that are held, and those of them that are refused.
     var held: Set<RoomId> = []
     var refused: Set<RoomId> = []
-    var isUp = false
-    /// How many leaves of each worker have been handled.
-    var leaveCounts: [UInt64] = [0, 0, 0]
 }
 
 private final class PlayedMember {
@@ -213,7 +206,7 @@ private final class Simulation {
 
     /// Whether Redis has the room, or the news of a loss is on its way to the workers.
     private func isSubscribed(_ room: RoomId) -> Bool {
-        !feed.isComplete || redis.subscribed.contains(room) || !newsIsHeard
+        !feed.state.isComplete || redis.subscribed.contains(room) || !newsIsHeard
     }
 
     /// Whether all workers know of all losses.
@@ -251,26 +244,35 @@ private final class Simulation {
 
     private func subscribe(_ room: RoomId) {
         if !feed.held.insert(room).inserted { faults.append("\(room) is subscribed twice") }
-        if feed.isUp { redis.commands.append(.subscribe(room)) }
+        if feed.state.isLinkUp { redis.commands.append(.subscribe(room)) }
     }
 
     private func unsubscribe(_ room: RoomId) {
         if feed.held.remove(room) == nil { faults.append("\(room) is left and not held") }
-        if feed.refused.remove(room) == nil, feed.isUp { redis.commands.append(.unsubscribe(room)) }
+        if feed.refused.remove(room) == nil, feed.state.isLinkUp {
+            redis.commands.append(.unsubscribe(room))
+        }
+    }
+
+    private func perform(_ actions: [FeedState.Action]) {
+        for action in actions {
+            switch action {
+            case .subscribe(let room): subscribe(room)
+            case .unsubscribe(let room): unsubscribe(room)
+            case .tell(let worker, let news): toWorker[worker].append(.news(news))
+            case .tellAll(let news):
+                for worker in toWorker.indices { toWorker[worker].append(.news(news)) }
+            case .deliver(let message, let workers): add(message, workers)
+            case .gapEnded: break
+            case .messagesLost: faults.append("the hold is full")
+            }
+        }
     }
 
     private func handle(_ message: FeedMessage) {
         switch message {
-        case .join(let room, let worker):
-            switch feed.subscriptions.join(room, worker: worker) {
-            case .subscribe: subscribe(room)
-            case .confirm: tellSubscribed(room, 1 << worker)
-            case .wait: break
-            case .refuse: tellRefused(room, 1 << worker)
-            }
-        case .leave(let room, let worker):
-            feed.leaveCounts[worker] += 1
-            feed.subscriptions.leave(room, worker: worker, now: now)
+        case .join(let room, let worker): perform(feed.state.joined(room, worker: worker))
+        case .leave(let room, let worker): feed.state.left(room, worker: worker, now: now)
         case .stop: break
         }
     }
@@ -280,62 +282,43 @@ private final class Simulation {
         case .subscribed(let room):
             feed.refused.remove(room)
             guard feed.held.contains(room) else { return redis.commands.append(.unsubscribe(room)) }
-            tellSubscribed(room, feed.subscriptions.confirmed(room))
-        case .unsubscribed(let room): if feed.subscriptions.left(room) { subscribe(room) }
+            perform(feed.state.confirmed(room))
+        case .unsubscribed(let room): perform(feed.state.unsubscribed(room))
         case .refused(let room):
             guard feed.held.contains(room) else { return }
             feed.refused.insert(room)
-            tellRefused(room, feed.subscriptions.refused(room))
+            perform(feed.state.refused(room))
         case .message(let room, let number): deliver(room, number)
-        case .end: allSubscribed()
+        case .end: if !feed.state.isComplete { perform(feed.state.allSubscribed(now: now)) }
         }
     }
 
     private func deliver(_ room: RoomId, _ number: UInt64) {
-        let workers = feed.subscriptions.workers(of: room)
+        let workers = feed.state.workers(of: room)
         guard workers != 0 else { return }
         let message = message([0x31], in: room, order: number)
-        if feed.gap.holdsMessages {
-            if !feed.gap.hold(message, for: workers) { faults.append("the hold is full") }
-        } else {
-            add(message, workers)
-        }
+        if feed.state.received(message, for: workers) == .deliver { add(message, workers) }
     }
 
-    private func allSubscribed() {
-        guard !feed.isComplete else { return }
-        feed.isComplete = true
-        if let ended = feed.gap.end(now: now) {
-            tellAll(.gapEnded(milliseconds: 1))
-            for (message, workers) in ended.held { add(message, workers) }
-        }
-        tellAll(.subscriptionsRestored)
+    private func add(_ message: Message, _ workers: RoomSubscriptions.Workers) {
+        RoomSubscriptions.forEach(workers) { toWorker[$0].append(.deliver(message)) }
     }
 
-    private func sweep() {
-        for room in feed.subscriptions.takeExpired(now: now) { unsubscribe(room) }
-    }
+    private func sweep() { perform(feed.state.sweep(now: now)) }
 
     private func lose() {
-        guard feed.isUp else { return }
+        guard feed.state.isLinkUp else { return }
         // What was on its way is lost, in a gap that is told.
         for case .message(_, let number) in redis.replies {
             for member in members { member.forget(number) }
         }
         redis.lose()
-        feed.isUp = false
-        feed.isComplete = false
-        feed.lossCount += 1
-        feed.gap.begin(completeUntil: now)
-        let (forgotten, rejoined) = feed.subscriptions.linkLost()
-        for room in forgotten { unsubscribe(room) }
-        for room in rejoined { subscribe(room) }
-        tellAll(.subscriptionsLost(count: feed.lossCount))
+        perform(feed.state.linkLost(completeUntil: now))
     }
 
     private func comeBack() {
-        guard !feed.isUp else { return }
-        feed.isUp = true
+        guard !feed.state.isLinkUp else { return }
+        feed.state.linkIsUp()
         for room in feed.held.sorted(by: { $0.bytes.lexicographicallyPrecedes($1.bytes) })
         where !feed.refused.contains(room) { redis.commands.append(.subscribe(room)) }
         redis.commands.append(.end)
@@ -347,28 +330,8 @@ private final class Simulation {
     }
 
     private func retryRefused() {
-        guard feed.isUp, let room = Self.rooms.first(where: feed.refused.contains) else { return }
+        guard feed.state.isLinkUp, let room = Self.rooms.first(where: feed.refused.contains) else { return }
         redis.commands.append(.subscribe(room))
-    }
-
-    private func tellSubscribed(_ room: RoomId, _ workers: RoomSubscriptions.Workers) {
-        RoomSubscriptions.forEach(workers) {
-            toWorker[$0].append(.news(.subscribed(room: room, leaveCount: feed.leaveCounts[$0])))
-        }
-    }
-
-    private func tellRefused(_ room: RoomId, _ workers: RoomSubscriptions.Workers) {
-        RoomSubscriptions.forEach(workers) {
-            toWorker[$0].append(.news(.refused(room: room, leaveCount: feed.leaveCounts[$0])))
-        }
-    }
-
-    private func tellAll(_ news: WorkerNews) {
-        for worker in toWorker.indices { toWorker[worker].append(.news(news)) }
-    }
-
-    private func add(_ message: Message, _ workers: RoomSubscriptions.Workers) {
-        RoomSubscriptions.forEach(workers) { toWorker[$0].append(.deliver(message)) }
     }
 
     // MARK: A worker

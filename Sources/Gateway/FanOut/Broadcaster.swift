@@ -87,7 +87,8 @@ final class Broadcaster {
     private func resume(_ worker: Int) {
         let loss = shed[worker]
         shed[worker] = Loss()
-        let milliseconds = metrics.countGap(loss.duration(now: .now))
+        let milliseconds = loss.duration(now: .now).gapMilliseconds
+        metrics.countGap(milliseconds: milliseconds)
         node.log.warning(
             "worker has caught up: messages of this time are lost",
             ["worker": "\(worker)", "ms": "\(milliseconds)", "rooms": "\(loss.rooms.count)"])

@@ -2,6 +2,7 @@
 
 import EventLoop
 import RedisSchema
+import System
 
 /// Since when messages may be missing, and those that came again before every room was back.
 ///
@@ -61,6 +62,11 @@ struct Gap {
         self = Gap(isTold: isTold)
         return ended
     }
+}
+
+extension Duration {
+    /// The length of a gap in milliseconds, rounded up, as it is never to be too short.
+    var gapMilliseconds: Int64 { (self + .nanoseconds(999_999)).wholeMilliseconds }
 }
 
 /// Messages that the node itself has dropped: of which rooms, and since when.

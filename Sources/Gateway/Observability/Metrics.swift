@@ -45,12 +45,9 @@ final class SubscriberMetrics: Sendable {
     let gapMilliseconds = Counter()
     let heldBack = HeldBackReason.allCases.map { _ in Counter() }
 
-    /// Counts a gap; returns its milliseconds, rounded up, as they are never to be too few.
-    func countGap(_ duration: Duration) -> Int64 {
-        let milliseconds = (duration + .nanoseconds(999_999)).wholeMilliseconds
+    func countGap(milliseconds: Int64) {
         gaps.add(1)
         gapMilliseconds.add(UInt64(milliseconds))
-        return milliseconds
     }
 }
 
