@@ -16,19 +16,13 @@ enum AvailableCores {
         return max(1, granted)
     }
 
-    /// Longer files are cut off.
-    private static let maximumFileBytes = 256 * 1024
-
     private static func text(of path: String) -> String? {
-        SmallFile.text(of: path, maximumBytes: maximumFileBytes)
+        SmallFile.text(of: path, maximumBytes: Limits.controlGroupFileBytes)
     }
 }
 
 /// The CPU time that control groups grant a process (cgroups(7)), in cores. Pure: the files are given.
 enum CpuQuota {
-    /// The deepest group that is walked up.
-    private static let maximumDepth = 64
-
     /// The smallest quota of the process's group and the visible groups around it; nil is no limit. A
     /// missing or malformed file is no limit either.
     ///
@@ -113,7 +107,7 @@ enum CpuQuota {
                 path = path.dropFirst(root.count)
             }
             var names = path.split(separator: "/")
-            guard names.count <= CpuQuota.maximumDepth else { return [] }
+            guard names.count <= Limits.controlGroupDepth else { return [] }
             var directories: [String] = []
             while true {
                 directories.append(([point] + names).joined(separator: "/"))

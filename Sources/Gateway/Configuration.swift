@@ -132,8 +132,8 @@ struct Configuration: Sendable {
         redis = url.overriding(password: password).withSentinelPassword(sentinelPassword)
         isRedisPasswordInArguments = values.origin(of: "redis") == .commandLine && url.password != nil
         workerCount =
-            try values.optional("workers", IntegerConverter(1...Self.maximumWorkerCount))
-            ?? min(max(coreCount, 1), Self.maximumWorkerCount)
+            try values.optional("workers", IntegerConverter(1...Limits.workerCount))
+            ?? min(max(coreCount, 1), Limits.workerCount)
         ioUring = try values.value("io-uring", ChoiceConverter(IoUringUse.self))
         nodeId =
             try values.optional("node-id", Self.nodeIdConverter)
@@ -141,7 +141,7 @@ struct Configuration: Sendable {
         prefix = try values.value("prefix", Self.prefixConverter)
         unsubscribeGrace = try values.value("unsubscribe-grace", DurationConverter(.zero ... .seconds(3600)))
         redisTimeout = try values.value(
-            "redis-timeout", DurationConverter(.milliseconds(50) ... .seconds(2)))
+            "redis-timeout", DurationConverter(.milliseconds(50)...Limits.longestRedisTimeout))
         redisSilenceTimeout = try values.value(
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         tellsGaps = try values.value("gap-notice", SwitchConverter())
@@ -185,9 +185,6 @@ struct Configuration: Sendable {
         logFormat = try values.value("log-format", ChoiceConverter(LogFormat.self))
     }
 
-    /// A set of workers is one machine word.
-    private static let maximumWorkerCount = Limits.workerCount
-
     /// Both clocks of a token, checked against each other: a token that died with its last heartbeat's
     /// deadline would turn every slow beat into a token error instead of a close with 4000.
     private static func heartbeat(_ values: OptionValues) throws(UsageError) -> (
@@ -195,22 +192,24 @@ struct Configuration: Sendable {
     ) {
         let timeout = try values.value(
             "heartbeat-timeout", DurationConverter(.seconds(1) ... .seconds(3600)))
-        let ttl = try values.value("token-ttl", DurationConverter(.seconds(6) ... .seconds(30 * 24 * 3600)))
+        let ttl = try values.value(
+            "token-ttl", DurationConverter(.seconds(6) ... .seconds(Limits.recordLifeSeconds)))
         let origin = values.originText("token-ttl")
         guard ttl.isWholeSeconds else {
             throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")
         }
-        guard ttl >= timeout + .seconds(5) else {
+        guard ttl >= timeout + Limits.tokenLifeMargin else {
             throw UsageError(
                 "\(origin): \(ttl.optionText) is too short for \(values.originText("heartbeat-timeout")) "
-                    + "\(timeout.optionText), expected at least \((timeout + .seconds(5)).optionText)")
+                    + "\(timeout.optionText), expected at least \((timeout + Limits.tokenLifeMargin).optionText)"
+            )
         }
         return (timeout, ttl)
     }
 
     private static func unusedTokenTTL(_ values: OptionValues) throws(UsageError) -> Duration {
         let ttl = try values.value(
-            "unused-token-ttl", DurationConverter(.seconds(1) ... .seconds(30 * 24 * 3600)))
+            "unused-token-ttl", DurationConverter(.seconds(1) ... .seconds(Limits.recordLifeSeconds)))
         guard ttl.isWholeSeconds else {
             let origin = values.originText("unused-token-ttl")
             throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")

@@ -11,10 +11,12 @@ import Options
 struct ConnectionLimits: Equatable {
     /// WebSockets may take nine of ten descriptors; the rest is for requests, Redis, listeners and logs.
     private static let clientShare = 0.9
-    /// Standard streams, the admin listener, the loops of control and subscriber, links to Redis, to a
-    /// sentinel and to the service manager: 19; and as many for name servers, the log and files that
-    /// libraries open now and then.
-    private static let reservedCount = 36
+    /// Standard streams, the admin listener, the loops of control and feed, links to Redis, to a sentinel and
+    /// to the service manager.
+    static let ownCount = 19
+    /// These, and nearly as many for handovers, name servers, the log and files that libraries open now and
+    /// then.
+    static let reservedCount = 36
     /// A loop (6), its listener, its io_uring, its link to Redis, and the connection that it accepts to
     /// refuse it.
     private static let reservedPerWorker = 10

@@ -11,8 +11,6 @@ enum GatewayProgram {
     private static let usageStatus: Int32 = 2
     /// Exit status when the node cannot start: an address in use, no threads.
     private static let startStatus: Int32 = 1
-    /// Lines of warnings at the start; more would say nothing new.
-    private static let maximumUnknownVariableCount = 20
 
     static func run() {
         // hiredis writes without MSG_NOSIGNAL.
@@ -45,7 +43,7 @@ enum GatewayProgram {
     }
 
     private static func warnOfUnknownVariables(_ log: Log) {
-        for unknown in Configuration.program.unknownVariables().prefix(maximumUnknownVariableCount) {
+        for unknown in Configuration.program.unknownVariables().prefix(Limits.unknownVariableCount) {
             var fields: Log.Fields = ["variable": unknown.name]
             if let suggestion = unknown.suggestion { fields.append("did_you_mean", suggestion) }
             log.warning("unknown environment variable", fields)
@@ -53,7 +51,7 @@ enum GatewayProgram {
     }
 
     private static func fail(_ message: String, _ status: Int32) {
-        LogWriter.standardError.flush(within: .seconds(1))
+        LogWriter.standardError.flush(within: Limits.logFlushTime)
         _ = StandardStreams.write("gateway: \(DisplayText.text(message))\n", to: STDERR_FILENO)
         exit(status)
     }

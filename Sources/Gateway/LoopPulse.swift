@@ -5,12 +5,6 @@ import Synchronization
 
 /// When a loop turned last, so that readiness notices a thread that hangs.
 final class LoopPulse: Sendable {
-    /// How often a loop shows that it turns.
-    static let interval = Duration.seconds(1)
-    /// A loop that has not turned for this long hangs. A turn takes milliseconds, even under the heaviest
-    /// load.
-    static let patience = Duration.seconds(5)
-
     /// The thread's name in the reasons against readiness.
     let name: String
     private let lastBeat = Atomic<Int64>(MonotonicInstant.now.nanoseconds)
@@ -22,7 +16,7 @@ final class LoopPulse: Sendable {
     /// Begins to show that `loop` turns, for as long as the caller holds the timer. On the loop's thread.
     func start(on loop: EventLoop) -> Timer {
         let timer = Timer(on: loop, repeating: true) { self.beat(now: .now) }
-        timer.start(after: LoopPulse.interval)
+        timer.start(after: Limits.loopPulseInterval)
         return timer
     }
 
@@ -50,8 +44,8 @@ struct LoopPulses: Sendable {
     /// The loops that hang, as reasons against readiness. Empty if the control loop has only just come back
     /// itself: then the whole process was stopped, and the others are about to turn, too.
     func reasonsNotReady(now: MonotonicInstant) -> [String] {
-        guard control.silence(now: now) < LoopPulse.interval * 2 else { return [] }
-        return ([subscriber] + workers).filter { $0.silence(now: now) >= LoopPulse.patience }
+        guard control.silence(now: now) < Limits.loopPulseInterval * 2 else { return [] }
+        return ([subscriber] + workers).filter { $0.silence(now: now) >= Limits.loopPatience }
             .map { "thread \($0.name) hangs" }
     }
 }

@@ -8,9 +8,6 @@ import RedisSchema
 
 /// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
-    /// How long after the last slice of a drain the node waits for closing handshakes and open requests.
-    private static let drainGrace = Limits.closeTimeout + .seconds(1)
-
     private let context: NodeContext
     private let loop: EventLoop
     private let limits: ConnectionLimits
@@ -111,7 +108,7 @@ final class Node {
     private func watchThreads() {
         pulseTimers.append(context.state.pulses.control.start(on: loop))
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.readinessChanged() }
-        timer.start(after: LoopPulse.interval)
+        timer.start(after: Limits.loopPulseInterval)
         pulseTimers.append(timer)
     }
 
@@ -191,7 +188,7 @@ final class Node {
         if let drainWishedAt {
             guard .now - drainWishedAt >= EndSignals.sameWishTime else { return }
             log.warning("second signal, ending at once")
-            LogWriter.standardError.flush(within: .milliseconds(100))
+            LogWriter.standardError.flush(within: Limits.hastyLogFlushTime)
             // By the shell's convention for a process that SIGTERM has ended: the drain is not complete.
             _exit(128 + SIGTERM)
         }
@@ -222,7 +219,7 @@ final class Node {
             self.log.warning("drain ended with connections left")
             self.stop()
         }
-        timer.start(after: time + Node.drainGrace)
+        timer.start(after: time + Limits.drainGrace)
         drainTimer = timer
     }
 

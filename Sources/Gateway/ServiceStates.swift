@@ -5,13 +5,6 @@ import EventLoop
 /// Reports to a service manager (systemd, `Type=notify`) that the node has started, what it waits for, and
 /// that it stops.
 final class ServiceStates {
-    /// A node without Redis counts as started after this time all the same: it answers (503), it needs no
-    /// restart when Redis comes, and units that wait for its start must not wait for another machine.
-    static let startPatience = Duration.seconds(10)
-
-    /// The pause before the states that a full queue did not take are sent again.
-    private static let retryPause = Duration.milliseconds(100)
-
     private let socket: NotifySocket?
     private let log: Log
     private var startTimer: Timer?
@@ -34,7 +27,7 @@ final class ServiceStates {
         self.socket = socket
         guard socket != nil else { return }
         let timer = Timer(on: loop) { [unowned self] in self.start() }
-        timer.start(after: ServiceStates.startPatience)
+        timer.start(after: Limits.serviceStartPatience)
         startTimer = timer
         retryTimer = Timer(on: loop) { [unowned self] in self.send() }
     }
@@ -74,7 +67,7 @@ final class ServiceStates {
         guard let socket, !unsent.isEmpty else { return }
         do throws(SystemError) {
             guard try socket.send(unsent.map { "\($0.name)=\($0.value)" }) else {
-                retryTimer?.start(after: ServiceStates.retryPause)
+                retryTimer?.start(after: Limits.serviceRetryPause)
                 return
             }
         } catch {

@@ -8,6 +8,9 @@ package struct ReconnectBackoff {
     /// No wait is shorter: a server that closes at once must not be called in a loop.
     static let floor = Duration.milliseconds(20)
 
+    /// The usual bound of all waits.
+    package static let longestWait = Duration.seconds(2)
+
     private let initialCeiling: Duration
     private let maximumCeiling: Duration
     private var ceiling: Duration
@@ -16,7 +19,7 @@ package struct ReconnectBackoff {
     ///   - initialCeiling: the longest first wait.
     ///   - maximumCeiling: the longest wait ever.
     package init(
-        initialCeiling: Duration = .milliseconds(100), maximumCeiling: Duration = .seconds(2)
+        initialCeiling: Duration = .milliseconds(100), maximumCeiling: Duration = longestWait
     ) {
         self.initialCeiling = initialCeiling
         self.maximumCeiling = maximumCeiling

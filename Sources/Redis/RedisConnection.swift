@@ -26,6 +26,9 @@ package final class RedisConnection {
     /// the others.
     package static let clusterReason = "the server is part of a Redis Cluster, which redis:// does not reach"
 
+    /// The longest time that an attempt to connect takes, with its login.
+    package static let connectTime = RedisLinkState.attemptTime
+
     private let link: RedisLink
     private let timeout: Duration
     private let proof: Proof

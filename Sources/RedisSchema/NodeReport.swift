@@ -20,7 +20,8 @@ package struct NodeReport: Equatable, Sendable {
     private static let maximumNameBytes = 64
     /// `topRoomCount` rooms of the longest ids and counts.
     private static let maximumFieldBytes = topRoomCount * (RoomId.maximumBytes + 22)
-    private static let maximumWorkerCount = 1_024
+    /// The most workers that a reader takes from a report.
+    package static let maximumWorkerCount = 1_024
     private static let maximumCloseReasonCount = 64
     private static let maximumBoundCount = 64
 

@@ -16,7 +16,7 @@ private typealias Wheel = DeadlineWheel<Entry>
 
 @Suite struct DeadlineWheelTests {
     private let start = MonotonicInstant(nanoseconds: 987_654_321)
-    private let tick = Wheel.tick
+    private let tick = Limits.deadlineTick
 
     @Test func deadlineIsNeverMetEarlyAndAtMostOneTickLate() {
         for milliseconds in [0, 1, 99, 100, 101, 150, 199, 200, 1_000, 1_950, 2_000] {

@@ -9,7 +9,7 @@ import Testing
 
     @Test func threadThatStandsIsAReasonAgainstReadiness() {
         let pulses = LoopPulses(workerCount: 2)
-        let now = start + LoopPulse.patience
+        let now = start + Limits.loopPatience
         pulses.control.beat(now: now)
         pulses.subscriber.beat(now: start)
         pulses.workers[0].beat(now: start)
@@ -24,7 +24,7 @@ import Testing
     @Test func pauseOfTheWholeProcessIsNoReason() {
         let pulses = LoopPulses(workerCount: 1)
         for pulse in [pulses.control, pulses.subscriber] + pulses.workers { pulse.beat(now: start) }
-        let now = start + LoopPulse.patience * 10
+        let now = start + Limits.loopPatience * 10
         #expect(pulses.reasonsNotReady(now: now).isEmpty)
         pulses.control.beat(now: now)
         #expect(pulses.reasonsNotReady(now: now).count == 2)
@@ -45,10 +45,10 @@ import Testing
         let loop = try EventLoop()
         let beat = pulse.start(on: loop)
         let look = Timer(on: loop, repeating: true) {
-            if pulse.silence(now: .now) < LoopPulse.patience { loop.stop() }
+            if pulse.silence(now: .now) < Limits.loopPatience { loop.stop() }
         }
         look.start(after: .milliseconds(10))
         withExtendedLifetime(beat) { loop.run() }
-        #expect(pulse.silence(now: .now) < LoopPulse.patience)
+        #expect(pulse.silence(now: .now) < Limits.loopPatience)
     }
 }

@@ -52,8 +52,8 @@ struct AddressRates: Sendable {
 
     private mutating func changeGeneration(_ now: MonotonicInstant) {
         // Two seconds without a request: the younger generation is as outdated as the older one.
-        older = now >= nextChange + RateLimit.burstTime ? [:] : younger
+        older = now >= nextChange + Limits.rateBurstTime ? [:] : younger
         younger = [:]
-        nextChange = now + RateLimit.burstTime
+        nextChange = now + Limits.rateBurstTime
     }
 }

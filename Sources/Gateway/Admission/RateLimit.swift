@@ -7,9 +7,6 @@ import EventLoop
 /// A bucket is one number: the time at which it will be full again. Each admitted event moves that time one
 /// step on; an event that would move it more than a second ahead finds the bucket empty.
 struct RateLimit: Sendable {
-    /// After this time without use a bucket is full.
-    static let burstTime = Duration.seconds(1)
-
     let perSecond: Int
 
     /// - Parameter perSecond: 1 to 1,000,000.
@@ -26,17 +23,13 @@ struct RateLimit: Sendable {
     /// - Returns: the time at which it is full again; nil if the bucket is empty.
     func take(fullAt: MonotonicInstant, now: MonotonicInstant) -> MonotonicInstant? {
         let next = max(fullAt, now) + step
-        return next - now <= RateLimit.burstTime ? next : nil
+        return next - now <= Limits.rateBurstTime ? next : nil
     }
 }
 
 /// A limited rate of a node, of handshakes or of tokens, which gives each refused client a time to come
 /// back.
 struct NodeRate: Sendable {
-    /// The longest time before a client may come back: with a longer one people would take their client for
-    /// lost.
-    static let longestAbsence = Duration.seconds(30)
-
     private var fullAt = MonotonicInstant(nanoseconds: 0)
     /// When the last refused client is due.
     private var lastReturn = MonotonicInstant(nanoseconds: 0)
@@ -51,7 +44,7 @@ struct NodeRate: Sendable {
             fullAt = next
             return nil
         }
-        lastReturn = min(max(lastReturn, now) + limit.step, now + NodeRate.longestAbsence)
+        lastReturn = min(max(lastReturn, now) + limit.step, now + Limits.longestAbsence)
         let nanoseconds = (lastReturn - now).wholeNanoseconds
         return Int((nanoseconds + 999_999_999) / 1_000_000_000)
     }

@@ -23,7 +23,7 @@ final class ConnectionHost {
         controlBuffer = .allocate(byteCount: FrameHeader.maximumControlFrameBytes, alignment: 8)
         wheel = DeadlineWheel(maximumDelay: maximumDelay, now: .now)
         let timer = Timer(on: loop, repeating: true) { [unowned self] in self.tick() }
-        timer.start(after: DeadlineWheel<Connection>.tick)
+        timer.start(after: Limits.deadlineTick)
         self.timer = timer
         continuation = Timer(on: loop) { [unowned self] in self.tick() }
     }

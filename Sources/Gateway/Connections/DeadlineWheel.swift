@@ -17,9 +17,6 @@ protocol DeadlineEntry: AnyObject {
 ///
 /// Entries are not retained: who owns one removes it before letting go of it.
 struct DeadlineWheel<Entry: DeadlineEntry> {
-    /// The precision of deadlines: fine against the 2 s that a missed heartbeat may take to be acted on.
-    static var tick: Duration { .milliseconds(100) }
-
     private var slots: [ContiguousArray<Unmanaged<Entry>>]
     private let start: MonotonicInstant
     private let tickNanoseconds: Int64
@@ -30,7 +27,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
     /// - Parameter maximumDelay: the longest usual delay. A longer one is looked at once in every turn of
     ///   the wheel.
     init(maximumDelay: Duration, now: MonotonicInstant) {
-        tickNanoseconds = Self.tick.wholeNanoseconds
+        tickNanoseconds = Limits.deadlineTick.wholeNanoseconds
         let tickCount = maximumDelay.wholeNanoseconds / tickNanoseconds
         slots = Array(repeating: [], count: Int(tickCount) + 3)
         start = now

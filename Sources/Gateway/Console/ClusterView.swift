@@ -6,9 +6,6 @@ import Redis
 
 /// Reads the reports of all nodes and keeps them for a moment, so that many open pages cost what one does.
 final class ClusterView {
-    /// Nodes report every two seconds.
-    private static let freshness = Duration.seconds(1)
-
     /// All reports, or this node's own and why there are no others.
     struct Cluster {
         var reports: [NodeReport]
@@ -31,7 +28,7 @@ final class ClusterView {
 
     /// - Parameter onDone: called once, perhaps before this returns.
     func read(onDone: @escaping (Cluster) -> Void) {
-        if let last, .now - last.readAt < ClusterView.freshness { return onDone(last.cluster) }
+        if let last, .now - last.readAt < Limits.clusterFreshness { return onDone(last.cluster) }
         waiting.append(onDone)
         guard waiting.count == 1 else { return }
         reader.read { [unowned self] in self.finish($0) }

@@ -29,11 +29,8 @@ final class ConsoleActions {
         self.link = link
         channels = Channels(prefix: node.configuration.prefix)
         keys = Keys(prefix: node.configuration.prefix)
-        pageTokens = PageTokens(life: node.configuration.heartbeatTimeout + ConsoleActions.lateness)
+        pageTokens = PageTokens(life: node.configuration.heartbeatTimeout + Limits.pageTokenLateness)
     }
-
-    /// How much longer than the heartbeat's timeout the token of a page lives.
-    private static let lateness = Duration.seconds(5)
 
     /// What came of an action: a status and a body.
     typealias Outcome = (status: HttpStatus, body: String)
@@ -69,7 +66,7 @@ final class ConsoleActions {
     /// Makes a token with which the page may watch rooms.
     func admit(onDone: @escaping (Outcome) -> Void) {
         let token = Token.mint(using: &random)
-        let ttl = node.configuration.heartbeatTimeout + ConsoleActions.lateness
+        let ttl = node.configuration.heartbeatTimeout + Limits.pageTokenLateness
         let fields = [
             ClientField.deviceId.rawValue, ConsoleActions.deviceId, ClientField.isLogin.rawValue, "false",
             ClientField.issuedAt.rawValue, "\(WallClock.unixMilliseconds)",

@@ -173,7 +173,6 @@ final class ConsoleEndpoints {
 }
 
 extension Configuration {
-    /// How long a request of the console may wait. The link to Redis fails earlier: connecting takes two
-    /// seconds at most, and a command `redisTimeout`.
-    var consolePatience: Duration { redisTimeout + .seconds(4) }
+    /// How long a request of the console may wait. The link to Redis fails earlier.
+    var consolePatience: Duration { redisTimeout + Limits.consoleConnectTime }
 }

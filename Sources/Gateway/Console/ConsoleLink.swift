@@ -6,9 +6,6 @@ import Redis
 
 /// Sends commands over a connection that exists only while it is used.
 final class ConsoleLink {
-    /// How long after the last command the connection stays: several times as long as an open page waits.
-    private static let idleTime = Duration.seconds(30)
-
     typealias Outcome = Result<RedisReply, RedisFailure>
 
     private let configuration: Configuration
@@ -29,7 +26,7 @@ final class ConsoleLink {
     ///
     /// - Parameter onReply: called once, on the loop, within the timeout of requests.
     func send(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
-        idleTimer?.start(after: ConsoleLink.idleTime)
+        idleTimer?.start(after: Limits.consoleIdleTime)
         let connection = connection ?? connect()
         if hasTried {
             connection.send(command, onReply: onReply)

@@ -8,10 +8,6 @@ import Network
 /// While a bucket is empty, the keys of its address are not even compared: a refusal must not reveal whether
 /// the key was right. Guessing from many addresses at that rate still takes longer than keys live.
 struct KeyAttempts {
-    /// Time for which an address without a wrong key gets all its attempts back.
-    private static let burstTime = Duration.seconds(5)
-    /// The cost of a wrong key.
-    private static let step = Duration.seconds(1)
     /// When the bucket of an address is full again; that of any other one is full.
     private var fullAt: [IPAddress: MonotonicInstant] = [:]
 
@@ -20,13 +16,13 @@ struct KeyAttempts {
     /// Whether the address may send a key now.
     func mayTry(_ address: IPAddress, now: MonotonicInstant) -> Bool {
         guard let fullAt = fullAt[address.subscriber] else { return true }
-        return max(fullAt, now) + KeyAttempts.step - now <= KeyAttempts.burstTime
+        return max(fullAt, now) + Limits.keyAttemptStep - now <= Limits.keyBurstTime
     }
 
     /// The address has sent a wrong key.
     mutating func failed(_ address: IPAddress, now: MonotonicInstant) {
         if fullAt.count >= Limits.keyAttemptAddressCount { forgetFull(now) }
-        fullAt[address.subscriber] = max(fullAt[address.subscriber] ?? now, now) + KeyAttempts.step
+        fullAt[address.subscriber] = max(fullAt[address.subscriber] ?? now, now) + Limits.keyAttemptStep
     }
 
     private mutating func forgetFull(_ now: MonotonicInstant) {

@@ -7,10 +7,6 @@ import RedisSchema
 
 /// Takes connections in, knows the members by their tokens, and counts who is still there.
 final class Connections {
-    /// When places are short, a peer has so long to bring its request, or to take its answer: a round trip
-    /// around the world. A crowd that brings none delays others by no more than this for each set of places.
-    private static let unsettledTime = Duration.milliseconds(500)
-
     private unowned(unsafe) let worker: Worker
     private let host: ConnectionHost
     private let node: NodeContext
@@ -36,7 +32,7 @@ final class Connections {
         limits = HttpLimits(node.configuration)
         places = HttpPlaces(
             maximumCount: node.state.maximumHttpConnectionCount(ofWorker: worker.index),
-            grace: Connections.unsettledTime)
+            grace: Limits.unsettledTime)
         // Unique over restarts of a node that keeps its id: the records of its old connections are still in
         // Redis.
         lastConnectionID = UInt64.random(in: 0..<(1 << 62))

@@ -5,8 +5,6 @@ import EventLoop
 /// Closes a worker's clients with 1001, spread over a time, so that they do not all reconnect elsewhere at
 /// once.
 final class Drain {
-    private static let interval = Duration.milliseconds(50)
-
     private let startedAt = MonotonicInstant.now
     private unowned(unsafe) let connections: Connections
     private unowned(unsafe) let turn: Turn
@@ -31,7 +29,7 @@ final class Drain {
 
     func start() {
         startCount = connections.members.count
-        timer?.start(after: Drain.interval)
+        timer?.start(after: Limits.drainSliceInterval)
         closeSlice()
     }
 

@@ -9,9 +9,6 @@ import Redis
 ///
 /// What it receives goes to the broadcaster, which posts it to the workers at the end of the loop's turn.
 final class Feed {
-    /// How often rooms without members are looked through: well under the grace time's order.
-    private static let sweepInterval = Duration.seconds(1)
-
     private let loop: EventLoop
     private let node: NodeContext
     private let mailbox: Mailbox<FeedMessage>
@@ -56,7 +53,7 @@ final class Feed {
         let timer = Timer(on: loop, repeating: true) { [unowned self] in
             self.perform(self.state.sweep(now: .now))
         }
-        timer.start(after: Feed.sweepInterval)
+        timer.start(after: Limits.idleRoomInterval)
         sweepTimer = timer
         loop.onTurnEnd = { [unowned self] in
             // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word

@@ -18,11 +18,10 @@ enum Answer {
 
     /// The name of the field that says what an error's body does not: bodies are fixed by the API document.
     static let detailName: StaticString = "Roomcast-Detail"
-    private static let maximumDetailBytes = 256
 
     /// Why a request is refused, for the author of its client: one line of ASCII, without anything secret.
     static func detail(_ text: String) -> HttpResponseField {
-        let visible = text.utf8.prefix(maximumDetailBytes).map {
+        let visible = text.utf8.prefix(Limits.answerDetailBytes).map {
             (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?")
         }
         return HttpResponseField(detailName, String(decoding: visible, as: UTF8.self))

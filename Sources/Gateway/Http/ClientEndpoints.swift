@@ -16,7 +16,7 @@ final class ClientEndpoints: HttpHandler {
         self.worker = worker
         crossOrigin = CrossOrigin(allowed: worker.node.configuration.allowedOrigins)
         // A deadline is met up to one tick late.
-        redisTimeout = worker.node.configuration.redisTimeout - DeadlineWheel<Connection>.tick
+        redisTimeout = worker.node.configuration.redisTimeout - Limits.deadlineTick
     }
 
     /// A page may read every answer, so that it can see what is wrong.

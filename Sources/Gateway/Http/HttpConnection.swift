@@ -14,8 +14,6 @@ final class HttpConnection: Connection {
         let fields: [HttpResponseField]
     }
 
-    private static let lingerTime = Duration.seconds(2)
-
     /// The address of the TCP peer: the client, or a proxy.
     let peer: IPAddress
     private let limits: HttpLimits
@@ -137,7 +135,7 @@ final class HttpConnection: Connection {
         case .nothing: break
         case .await(.request): setDeadline(after: limits.requestTimeout)
         case .await(.nextRequest): setDeadline(after: limits.keepAliveTimeout)
-        case .await(.lastRequest): setDeadline(after: HttpConnection.lingerTime)
+        case .await(.lastRequest): setDeadline(after: Limits.lingerTime)
         case .readBody(let sendsContinue):
             if sendsContinue { HttpResponse.appendContinue(to: &output) }
             setDeadline(after: limits.requestTimeout)
@@ -154,7 +152,7 @@ final class HttpConnection: Connection {
             input = []
             socket.shutdownWriting()
             watchReadability(true)
-            setDeadline(after: HttpConnection.lingerTime)
+            setDeadline(after: Limits.lingerTime)
         case .disconnect: disconnect()
         }
     }

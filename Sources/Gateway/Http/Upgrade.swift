@@ -161,7 +161,7 @@ final class Upgrade {
     private func start() {
         worker.connections.begin(self)
         let lossCount = worker.registry.lossCount
-        let timeout = worker.node.configuration.redisTimeout - DeadlineWheel<Connection>.tick
+        let timeout = worker.node.configuration.redisTimeout - Limits.deadlineTick
         connection.wait(atMost: timeout) { [self] reason in
             fail(reason == .timeout ? .upgradeFailed : .abandoned)
         }

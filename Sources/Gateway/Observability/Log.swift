@@ -84,24 +84,23 @@ struct Log: Sendable {
         return object + [UInt8(ascii: "\n")]
     }
 
-    /// Characters of a value: a message of Redis may have any length.
-    private static let maximumValueCount = 2000
-
     /// Appends a value as it is if it is one word, otherwise as a JSON string: a room's name can neither
     /// forge a field nor control the terminal that shows the log.
     private static func appendValue(_ value: String, to line: inout [UInt8]) {
         let isWord =
-            !value.isEmpty && value.utf8.count <= maximumValueCount
+            !value.isEmpty && value.utf8.count <= Limits.logValueCharacterCount
             && value.unicodeScalars.allSatisfy { !" \"=".unicodeScalars.contains($0) && $0.isHarmless }
         line += isWord ? Array(value.utf8) : JsonWriter.text(clipped(value), escaping: .visible)
     }
 
     private static func clipped(_ value: String) -> String {
         // Bytes are counted first: most values are short.
-        guard value.utf8.count > maximumValueCount, value.unicodeScalars.count > maximumValueCount else {
+        guard value.utf8.count > Limits.logValueCharacterCount,
+            value.unicodeScalars.count > Limits.logValueCharacterCount
+        else {
             return value
         }
-        return String(value.unicodeScalars.prefix(maximumValueCount)) + DisplayText.ellipsis
+        return String(value.unicodeScalars.prefix(Limits.logValueCharacterCount)) + DisplayText.ellipsis
     }
 
     /// RFC 3339 with milliseconds, UTC.

@@ -13,7 +13,7 @@ final class LogWriter: Sendable {
     /// are still written.
     static let standardError: LogWriter = {
         let writer = LogWriter(descriptor: STDERR_FILENO)
-        atexit { LogWriter.standardError.flush(within: .seconds(1)) }
+        atexit { LogWriter.standardError.flush(within: Limits.logFlushTime) }
         return writer
     }()
 

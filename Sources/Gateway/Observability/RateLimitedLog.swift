@@ -4,8 +4,6 @@ import EventLoop
 
 /// Writes one line a second and counts the others: the next line says how many it left out.
 struct RateLimitedLog {
-    private static let interval = Duration.seconds(1)
-
     private let log: Log
     private var nextAllowed = MonotonicInstant(nanoseconds: 0)
     private var leftOutCount = 0
@@ -22,7 +20,7 @@ struct RateLimitedLog {
             leftOutCount += 1
             return
         }
-        nextAllowed = now + RateLimitedLog.interval
+        nextAllowed = now + Limits.repeatedLogInterval
         var fields = fields()
         if leftOutCount > 0 { fields.append("left_out", "\(leftOutCount)") }
         leftOutCount = 0

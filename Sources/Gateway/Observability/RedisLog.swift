@@ -21,9 +21,6 @@ enum RedisRole: Hashable, Sendable, CustomStringConvertible {
 /// Logs each trouble with Redis once for the whole node, however many connections and attempts repeat it,
 /// and logs its end once every connection is back.
 struct RedisLog {
-    /// A refusal is logged again if the last one of its kind was this long ago.
-    static let refusalMemory = Duration.seconds(60)
-
     private let log: Log
     /// Connections without which the node is not ready.
     private let neededCount: Int
@@ -72,7 +69,7 @@ struct RedisLog {
         let code = RedisRefusal.code(of: message)
         let kind = WriteHealth.concernsAll(message) ? code : "\(code) \(command)"
         let last = refusedAt.updateValue(now, forKey: kind)
-        guard last.map({ now - $0 >= RedisLog.refusalMemory }) ?? true else { return }
+        guard last.map({ now - $0 >= Limits.refusalMemory }) ?? true else { return }
         log.warning("redis refuses commands", ["command": command, "reason": RedisRefusal.text(message)])
     }
 

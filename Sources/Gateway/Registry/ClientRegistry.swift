@@ -63,9 +63,6 @@ final class ClientRegistry {
     /// hold the live clients are still to write their records again.
     private var settlesAt = MonotonicInstant(nanoseconds: 0)
 
-    /// Longer than a node takes to notice a return: the longest backoff and the time to connect, and some.
-    private static let settlingTime = Duration.seconds(5)
-
     var onUp: ((Return) -> Void)?
     var onDown: (() -> Void)?
     /// Redis begins to refuse writes, or takes them again.
@@ -291,7 +288,7 @@ final class ClientRegistry {
 
     /// Other nodes notice a return of this kind when they try to write the next time, and not at once.
     private func writesChanged() {
-        if writes.refusal == nil { settlesAt = .now + ClientRegistry.settlingTime * 2 }
+        if writes.refusal == nil { settlesAt = .now + Limits.settlingTime * 2 }
         onWritesChanged?()
     }
 
@@ -303,7 +300,7 @@ final class ClientRegistry {
         let isSameRun = lastRunID == nil || lastRunID == server.runID
         let away = lostAt.map { MonotonicInstant.now - $0 } ?? .zero
         let isFirst = lastRunID == nil
-        if !isSameRun || hadRefused { settlesAt = .now + ClientRegistry.settlingTime }
+        if !isSameRun || hadRefused { settlesAt = .now + Limits.settlingTime }
         lastRunID = server.runID
         lostAt = nil
         let known = Return(isSameRun: isSameRun, away: isFirst ? .zero : away, hadRefused: hadRefused)

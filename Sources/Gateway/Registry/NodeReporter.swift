@@ -8,9 +8,6 @@ import Redis
 /// node, each of them its largest rooms. All over the worker's command connection, in one write, and nothing
 /// waits for it: a report that fails is followed by the next.
 final class NodeReporter {
-    /// After how many reports the ids of nodes that are gone are looked for: once a minute.
-    private static let sweepPeriod = 30
-
     private let worker: Int
     private let node: NodeContext
     private let registry: ClientRegistry
@@ -23,7 +20,7 @@ final class NodeReporter {
     private var top = TopRooms(maximumCount: NodeReport.topRoomCount)
     private var timer: Timer?
     /// Begins anywhere, so that nodes that were started together do not look at the same time.
-    private var reportsUntilSweep = Int.random(in: 1...NodeReporter.sweepPeriod)
+    private var reportsUntilSweep = Int.random(in: 1...Limits.nodeSweepPeriod)
 
     /// The list takes our id. One that is something else has been told of by that, and is not asked for
     /// more.
@@ -78,7 +75,7 @@ final class NodeReporter {
         }
         reportsUntilSweep -= 1
         guard reportsUntilSweep <= 0, isListed else { return }
-        reportsUntilSweep = NodeReporter.sweepPeriod
+        reportsUntilSweep = Limits.nodeSweepPeriod
         sweep()
     }
 

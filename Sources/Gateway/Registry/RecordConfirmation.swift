@@ -4,14 +4,6 @@ import EventLoop
 
 /// Walks through a worker's clients in batches, so that a node with many clients goes on serving meanwhile.
 final class RecordConfirmation {
-    private static let pause = Duration.milliseconds(1)
-    /// Before Redis is asked again for what it has refused: it may be out of memory until records expire.
-    private static let retryPause = Duration.seconds(1)
-    /// How long a walk waits for the subscriber's connection, which a restart of Redis ends as well: what is
-    /// said on the node's channel before it is back would ask for another walk. Below
-    /// `ClientRegistry.settlingTime`.
-    private static let subscriberPatience = Duration.seconds(2)
-
     private let registry: ClientRegistry
     private let timeout: Duration
     /// Those to walk through; made when the walk begins.
@@ -50,7 +42,7 @@ final class RecordConfirmation {
         remaining = []
         failed = []
         makeClients = clients
-        if isSubscribed { goOn() } else { timer?.start(after: RecordConfirmation.subscriberPatience) }
+        if isSubscribed { goOn() } else { timer?.start(after: Limits.subscriberPatience) }
     }
 
     /// Writes one client's record, whose handshake is complete.
@@ -65,7 +57,7 @@ final class RecordConfirmation {
             self.isRestoring = self.isRestoring || restoring
             guard !self.isRunning else { return }
             self.isRunning = true
-            self.timer?.start(after: RecordConfirmation.retryPause)
+            self.timer?.start(after: Limits.confirmationRetryPause)
         }
     }
 
@@ -80,7 +72,7 @@ final class RecordConfirmation {
     private func confirmBatch() {
         // Redis says when it takes writes again, and then all start over.
         guard registry.writes.refusal == nil else {
-            timer?.start(after: RecordConfirmation.retryPause)
+            timer?.start(after: Limits.confirmationRetryPause)
             return
         }
         for client in remaining.prefix(Limits.confirmationBatchCount) where client.isOpen {
@@ -88,7 +80,7 @@ final class RecordConfirmation {
         }
         remaining = remaining.dropFirst(Limits.confirmationBatchCount)
         guard remaining.isEmpty else {
-            timer?.start(after: RecordConfirmation.pause)
+            timer?.start(after: Limits.slicePause)
             return
         }
         let walk = walk
@@ -100,7 +92,7 @@ final class RecordConfirmation {
         guard failed.isEmpty else {
             remaining = failed[...]
             failed = []
-            timer?.start(after: RecordConfirmation.retryPause)
+            timer?.start(after: Limits.confirmationRetryPause)
             return
         }
         isRestoring = false

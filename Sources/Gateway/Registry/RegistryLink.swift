@@ -18,8 +18,6 @@ final class RegistryLink {
     /// When the next refusal of a command is reported to the node, which decides whether it is news.
     private var nextRefusalAt: [String: MonotonicInstant] = [:]
 
-    private static let refusalInterval = Duration.seconds(1)
-
     var onUp: ((RedisConnection.Server) -> Void)?
     var onDown: ((String) -> Void)?
     /// Redis has refused a call of a script.
@@ -150,7 +148,7 @@ final class RegistryLink {
         log.debug("redis refused a command", ["command": name, "reason": message])
         let now = MonotonicInstant.now
         guard nextRefusalAt[name].map({ now >= $0 }) ?? true else { return }
-        nextRefusalAt[name] = now + RegistryLink.refusalInterval
+        nextRefusalAt[name] = now + Limits.refusalReportInterval
         control.post(.redisRefused(command: name, message))
     }
 }

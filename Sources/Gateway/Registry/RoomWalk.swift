@@ -5,8 +5,6 @@ import RedisSchema
 
 /// Visits rooms in slices, one a turn, so that messages go on being written between them.
 final class RoomWalk {
-    private static let pause = Duration.milliseconds(1)
-
     private var remaining: ArraySlice<Room> = []
     private var timer: Timer?
     private var onRooms: ((ArraySlice<Room>) -> Void)?
@@ -45,7 +43,7 @@ final class RoomWalk {
         // A visitor may have cancelled the walk.
         guard let onEnd else { return }
         guard remaining.isEmpty else {
-            timer?.start(after: RoomWalk.pause)
+            timer?.start(after: Limits.slicePause)
             return
         }
         cancel()

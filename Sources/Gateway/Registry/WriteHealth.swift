@@ -13,10 +13,6 @@ struct WriteHealth {
         case renewal, report
     }
 
-    /// A Redis at the edge of its memory refuses and takes by turns: it counts as well when it has refused
-    /// nothing for this long.
-    static let steadyTime = Duration.seconds(2)
-
     private var refusals = [String?](repeating: nil, count: Attempt.allCases.count)
     private var lastRefusalAt = MonotonicInstant(nanoseconds: 0)
 
@@ -34,7 +30,7 @@ struct WriteHealth {
             refusal = present
             return true
         }
-        guard present == nil, refusal != nil, now - lastRefusalAt >= WriteHealth.steadyTime else {
+        guard present == nil, refusal != nil, now - lastRefusalAt >= Limits.steadyWritesTime else {
             return false
         }
         refusal = nil
@@ -50,8 +46,6 @@ struct WriteHealth {
 
 /// What Redis says when it refuses something.
 enum RedisRefusal {
-    private static let maximumTextBytes = 160
-
     /// The first word. Redis 6 puts words of its own before that of a command within a script.
     static func code(of message: String) -> String {
         var rest = message[...]
@@ -65,15 +59,12 @@ enum RedisRefusal {
         let visible = message[..<end].unicodeScalars.map {
             (0x20..<0x7F).contains($0.value) ? Character($0) : "?"
         }
-        return String(visible.prefix(maximumTextBytes))
+        return String(visible.prefix(Limits.refusalTextBytes))
     }
 }
 
 /// Finds out on one worker's connection. Loop-confined.
 final class WriteCheck {
-    /// As often as nodes report.
-    static let interval = Duration.seconds(2)
-
     private let probe: (@escaping (Result<RedisReply, RedisFailure>) -> Void) -> Void
     private var health = WriteHealth()
     private var timer: Timer?
@@ -96,7 +87,7 @@ final class WriteCheck {
     /// The connection stands.
     func start() {
         connectionCount += 1
-        timer?.start(after: WriteCheck.interval)
+        timer?.start(after: Limits.writeCheckInterval)
         check { _ in }
     }
 
