@@ -77,6 +77,32 @@ import Testing
         rig.worker.rooms.cancel(last)
     }
 
+    #if DEBUG
+        /// A worker's rooms and its turn belong to its thread: each of these ends a process of its own.
+        @Test func callOnAnotherThreadIsNoticed() async throws {
+            let results = [
+                await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+                    nonisolated(unsafe) let rig = try WorkerRig()
+                    try LoopThread(name: "another") { _ in _ = rig.worker.rooms.prepare([]) }.join()
+                },
+                await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+                    nonisolated(unsafe) let rig = try WorkerRig()
+                    try LoopThread(name: "another") { _ in rig.worker.turn.add([]) }.join()
+                },
+                await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+                    let rig = try WorkerRig()
+                    nonisolated(unsafe) let client = try rig.connect("a").client
+                    nonisolated(unsafe) let room = Room(id: try #require(RoomId("b")), leaveCount: 0)
+                    try LoopThread(name: "another") { _ in _ = room.add(client) }.join()
+                },
+            ]
+            for result in results {
+                let text = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
+                #expect(text.contains("what is confined to a loop is called on its thread"), "\(text)")
+            }
+        }
+    #endif
+
     // MARK: The road
 
     @Test(arguments: IoUringUse.allCases)

@@ -16,9 +16,9 @@ import Testing
     private static let stepCount = 500_000
     private static let randomSeed = UInt64.random(in: 1...UInt64.max)
 
-    @Test(arguments: [1, randomSeed]) func nothingIsLostOrLeaked(seed: UInt64) {
+    @Test(arguments: [1, randomSeed]) func nothingIsLostOrLeaked(seed: UInt64) throws {
         print("subscription simulation: seed \(seed)")
-        let simulation = Simulation(seed: seed)
+        let simulation = try Simulation(seed: seed)
         for step in 0..<Self.stepCount {
             simulation.step()
             guard simulation.faults.isEmpty else {
@@ -120,11 +120,12 @@ private final class Simulation {
     private var toWorker = Array(repeating: Fifo<WorkerMessage>(), count: workerCount)
     private var members: [PlayedMember] = []
 
-    init(seed: UInt64) {
+    init(seed: UInt64) throws {
+        let loop = try EventLoop()
         random = SeededRandom(seed: seed)
         for worker in 0..<Self.workerCount {
             tables.append(
-                RoomTable(worker: worker, metrics: WorkerMetrics()) { [unowned self] in
+                RoomTable(worker: worker, metrics: WorkerMetrics(), loop: loop) { [unowned self] in
                     self.toFeed.append($0)
                 })
         }

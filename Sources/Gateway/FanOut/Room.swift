@@ -53,11 +53,13 @@ final class Room {
 
     /// Adds a member to the audience of its encoding; its seat is what `remove` needs.
     func add(_ member: Member) -> Int32 {
-        audiences[member.encoding.rawValue].add(member)
+        member.host.loop.assertOnThread()
+        return audiences[member.encoding.rawValue].add(member)
     }
 
     /// Removes a member.
     func remove(_ member: Member, seat: Int32) {
+        member.host.loop.assertOnThread()
         let moved = audiences[member.encoding.rawValue].remove(seat: seat)
         moved?.moveSeat(in: self, to: seat)
     }

@@ -6,6 +6,7 @@ import RedisSchema
 /// Room → local members.
 final class RoomTable {
     private let worker: Int
+    let loop: EventLoop
     private let tellFeed: (FeedMessage) -> Void
     private let metrics: WorkerMetrics
     private var rooms: [RoomId: Room] = [:]
@@ -16,8 +17,11 @@ final class RoomTable {
     private(set) var leaveCount: UInt64 = 0
 
     /// - Parameter tellFeed: says to the feed which rooms the worker has.
-    init(worker: Int, metrics: WorkerMetrics, tellFeed: @escaping (FeedMessage) -> Void) {
+    init(
+        worker: Int, metrics: WorkerMetrics, loop: EventLoop, tellFeed: @escaping (FeedMessage) -> Void
+    ) {
         self.worker = worker
+        self.loop = loop
         self.metrics = metrics
         self.tellFeed = tellFeed
     }
@@ -31,6 +35,7 @@ final class RoomTable {
 
     /// Takes a message for the members of its room; they are written at the end of the turn.
     func deliver(_ message: Message) {
+        loop.assertOnThread()
         // A message may cross the last member's leaving.
         guard let room = rooms[message.room], !room.isEmpty else { return }
         if room.append(message) { dirty.append(room) }
@@ -41,6 +46,7 @@ final class RoomTable {
     /// The messages of a room are joined, so that an audience shares one run of bytes however many messages
     /// came; a member that is held out gets the messages themselves, in the order in which they came.
     func flush(through writer: TurnWriter) {
+        loop.assertOnThread()
         guard !dirty.isEmpty else { return }
         var deliveredCount = 0
         for room in dirty {
@@ -90,11 +96,13 @@ final class RoomTable {
     /// Prepares a handshake's entry into rooms, subscribing those that are new. Until `join` or `cancel`,
     /// one of which must follow, the rooms stay.
     func prepare(_ ids: [RoomId]) -> PendingJoin {
-        PendingJoin(rooms: ids.map(enter))
+        loop.assertOnThread()
+        return PendingJoin(rooms: ids.map(enter))
     }
 
     /// Seats the member of a finished handshake in its rooms.
     func join(_ member: Member, _ pending: PendingJoin) {
+        loop.assertOnThread()
         for room in pending.rooms {
             room.pendingCount -= 1
             member.takeSeat(room.add(member), in: room)
@@ -103,6 +111,7 @@ final class RoomTable {
 
     /// Gives up the entry of a handshake that has failed.
     func cancel(_ pending: PendingJoin) {
+        loop.assertOnThread()
         // What it would do holds the handshake, which holds it.
         pending.onReady = nil
         pending.onRefused = nil
@@ -114,6 +123,7 @@ final class RoomTable {
     }
 
     func leave(_ room: Room, _ member: Member, seat: Int32) {
+        loop.assertOnThread()
         room.remove(member, seat: seat)
         dropIfUnused(room)
     }
@@ -145,6 +155,7 @@ final class RoomTable {
     ///
     /// - Parameter leaveCount: how many leaves of this worker the feed had handled by then.
     func subscribed(_ id: RoomId, leaveCount: UInt64) {
+        loop.assertOnThread()
         guard let room = rooms[id], leaveCount >= room.leaveCount, !room.isSubscribed else { return }
         room.isSubscribed = true
         room.isRefused = false
@@ -155,6 +166,7 @@ final class RoomTable {
 
     /// Redis' access rules refuse a room: handshakes that wait for it fail, members stay.
     func refused(_ id: RoomId, leaveCount: UInt64) {
+        loop.assertOnThread()
         guard let room = rooms[id], leaveCount >= room.leaveCount else { return }
         room.isSubscribed = false
         room.isRefused = true
@@ -165,6 +177,7 @@ final class RoomTable {
 
     /// The feed's connection is lost: every room waits for its confirmation again.
     func subscriptionsLost(pending: some Sequence<PendingJoin>) {
+        loop.assertOnThread()
         for room in rooms.values { room.isSubscribed = false }
         for join in pending { join.subscriptionsLost() }
     }

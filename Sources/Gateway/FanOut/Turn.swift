@@ -45,11 +45,13 @@ final class Turn {
 
     /// Keeps what the mailbox has handed over for the turn's end.
     func add(_ messages: [WorkerMessage]) {
+        rooms.loop.assertOnThread()
         waiting.append(contentsOf: messages)
     }
 
     /// The turn; returns whether messages are left, so that the next one begins at once.
     func run() -> Bool {
+        rooms.loop.assertOnThread()
         takeShare()
         flush()
         finishFailures()
@@ -92,6 +94,7 @@ final class Turn {
 
     /// Writes bytes of their own to members, behind what the turn has brought so far.
     func write(to members: some Sequence<Member>, _ bytes: (Member) -> SharedBytes?) {
+        rooms.loop.assertOnThread()
         flush()
         for member in members {
             guard let bytes = bytes(member) else { continue }
@@ -103,6 +106,7 @@ final class Turn {
 
     /// Has `turnEnded` of a member called when no one walks through rooms any more.
     func finishLater(_ member: Member) {
+        rooms.loop.assertOnThread()
         failed.append(member)
     }
 

@@ -41,7 +41,8 @@ final class Worker {
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
         registry = ClientRegistry(node: node, worker: index, loop: loop)
-        rooms = RoomTable(worker: index, metrics: metrics) { [feed = node.feedMailboxes[0]] in feed.post($0)
+        rooms = RoomTable(worker: index, metrics: metrics, loop: loop) { [feed = node.feedMailboxes[0]] in
+            feed.post($0)
         }
         turn = Turn(rooms: rooms, backlog: node.backlogs[index], metrics: metrics, log: node.log) {
             Worker.makeRing(for: index, node)
