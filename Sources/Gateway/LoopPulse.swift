@@ -34,10 +34,11 @@ final class LoopPulse: Sendable {
 struct LoopPulses: Sendable {
     /// The loop of the node itself, which answers for readiness.
     let control = LoopPulse(name: "control")
-    let subscriber = LoopPulse(name: "subscriber")
+    let feeds: [LoopPulse]
     let workers: [LoopPulse]
 
-    init(workerCount: Int) {
+    init(workerCount: Int, feedCount: Int) {
+        feeds = (0..<feedCount).map { _ in LoopPulse(name: "subscriber") }
         workers = (0..<workerCount).map { LoopPulse(name: "worker \($0)") }
     }
 
@@ -45,7 +46,7 @@ struct LoopPulses: Sendable {
     /// itself: then the whole process was stopped, and the others are about to turn, too.
     func reasonsNotReady(now: MonotonicInstant) -> [String] {
         guard control.silence(now: now) < Limits.loopPulseInterval * 2 else { return [] }
-        return ([subscriber] + workers).filter { $0.silence(now: now) >= Limits.loopPatience }
+        return (feeds + workers).filter { $0.silence(now: now) >= Limits.loopPatience }
             .map { "thread \($0.name) hangs" }
     }
 }

@@ -6,7 +6,7 @@ import Options
 import Redis
 import RedisSchema
 
-/// Starts the listeners, the subscriber and the workers, serves the admin endpoints, and drains on SIGTERM.
+/// Starts the listeners, the feeds and the workers, serves the admin endpoints, and drains on SIGTERM.
 final class Node {
     private let context: NodeContext
     private let loop: EventLoop
@@ -37,7 +37,7 @@ final class Node {
         context = NodeContext(configuration: configuration, log: log, state: state)
         serviceStates = ServiceStates(
             socketName: getenv(NotifySocket.variable).map { String(cString: $0) }, loop: loop, log: log)
-        redisLog = RedisLog(log, workerCount: configuration.workerCount)
+        redisLog = RedisLog(log, neededCount: configuration.workerCount + state.feedCount)
         // Before anything that takes time: process 1 of a container has no default action for signals, so
         // that one that comes too early would be lost.
         watchSignals()
@@ -82,12 +82,12 @@ final class Node {
 
     private func startThreads() throws(SystemError) {
         let context = context
-        for mailbox in context.feedMailboxes {
+        for index in context.feedMailboxes.indices {
             threads.append(
                 try LoopThread(name: "subscriber") { loop in
-                    let feed = Feed(node: context, mailbox: mailbox, loop: loop)
+                    let feed = Feed(index: index, node: context, loop: loop)
                     feed.start()
-                    let pulse = context.state.pulses.subscriber.start(on: loop)
+                    let pulse = context.state.pulses.feeds[index].start(on: loop)
                     // The callbacks hold it unowned.
                     withExtendedLifetime((feed, pulse)) { loop.run() }
                 })

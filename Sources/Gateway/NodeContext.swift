@@ -25,10 +25,10 @@ struct NodeContext: Sendable {
         self.log = log
         self.state = state
         admission = Admission(configuration)
-        metrics = Metrics(workerCount: configuration.workerCount)
         workerMailboxes = (0..<configuration.workerCount).map { _ in Mailbox() }
         backlogs = (0..<configuration.workerCount).map { _ in Backlog() }
-        feedMailboxes = [Mailbox()]
+        feedMailboxes = (0..<state.feedCount).map { _ in Mailbox() }
+        metrics = Metrics(workerCount: configuration.workerCount, feedCount: state.feedCount)
         controlMailbox = Mailbox()
         var random = RandomPool()
         run = Token.mint(using: &random).bytes
@@ -46,7 +46,7 @@ final class Backlog: Sendable {
     func subtract(_ bytes: Int) { count.subtract(bytes, ordering: .relaxed) }
 }
 
-/// To the control loop, from the subscriber or a worker.
+/// To the control loop, from a feed or a worker.
 enum ControlNotice: Sendable {
     /// The worker has no connection left.
     case drained(worker: Int)

@@ -19,7 +19,8 @@ final class NodeState: Sendable {
     private let startedAt = MonotonicInstant.now
     private let clientCount = Atomic<Int>(0)
     private let handoverCount = Atomic<Int>(0)
-    private let subscriberUp = Atomic<Bool>(false)
+    /// Bit for bit the feeds whose connection is up and has all its rooms.
+    private let feedsUp = Atomic<UInt64>(0)
     /// Bit for bit the workers whose command connection is up.
     private let commandsUp = Atomic<UInt64>(0)
     /// By worker: the error with which Redis refuses its writes.
@@ -28,10 +29,14 @@ final class NodeState: Sendable {
     private let clusterFound = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
     private let workerCount: Int
+    let feedCount: Int
 
-    init(workerCount: Int, maximumClientCount: Int, maximumHttpConnectionCount: Int) {
+    init(
+        workerCount: Int, feedCount: Int = 1, maximumClientCount: Int, maximumHttpConnectionCount: Int
+    ) {
         self.workerCount = workerCount
-        pulses = LoopPulses(workerCount: workerCount)
+        self.feedCount = feedCount
+        pulses = LoopPulses(workerCount: workerCount, feedCount: feedCount)
         self.maximumClientCount = maximumClientCount
         self.maximumHttpConnectionCount = maximumHttpConnectionCount
     }
@@ -42,19 +47,12 @@ final class NodeState: Sendable {
 
     func setDraining() { draining.store(true, ordering: .relaxed) }
 
-    func setSubscriberUp(_ isUp: Bool) { subscriberUp.store(isUp, ordering: .relaxed) }
+    func setFeedUp(_ isUp: Bool, feed: Int) { NodeState.set(feedsUp, isUp, feed) }
 
-    func setCommandsUp(_ isUp: Bool, worker: Int) {
-        let bit: UInt64 = 1 << worker
-        if isUp {
-            commandsUp.bitwiseOr(bit, ordering: .relaxed)
-        } else {
-            commandsUp.bitwiseAnd(~bit, ordering: .relaxed)
-        }
-    }
+    func setCommandsUp(_ isUp: Bool, worker: Int) { NodeState.set(commandsUp, isUp, worker) }
 
-    /// Whether the subscriber's connection to Redis is up and has all its rooms.
-    var isSubscriberUp: Bool { subscriberUp.load(ordering: .relaxed) }
+    /// Feeds whose connection to Redis is not up or still without some of its rooms.
+    var missingFeedCount: Int { feedCount - feedsUp.load(ordering: .relaxed).nonzeroBitCount }
 
     /// Workers whose command connection to Redis is not up.
     var missingCommandCount: Int { workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
@@ -77,7 +75,7 @@ final class NodeState: Sendable {
     var reasonsNotReady: [String] {
         var reasons: [String] = []
         if isDraining { reasons.append("draining") }
-        if !isSubscriberUp { reasons.append("redis subscriber connection is down") }
+        if missingFeedCount > 0 { reasons.append("redis subscriber connection is down") }
         let missing = missingCommandCount
         if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
         if let writeRefusal { reasons.append("redis refuses writes: \(writeRefusal)") }
@@ -99,6 +97,14 @@ final class NodeState: Sendable {
     /// connection that makes room on the same loop.
     func maximumHttpConnectionCount(ofWorker index: Int) -> Int {
         maximumHttpConnectionCount / workerCount + (index < maximumHttpConnectionCount % workerCount ? 1 : 0)
+    }
+
+    private static func set(_ bits: borrowing Atomic<UInt64>, _ isUp: Bool, _ index: Int) {
+        if isUp {
+            bits.bitwiseOr(1 << index, ordering: .relaxed)
+        } else {
+            bits.bitwiseAnd(~(1 << index), ordering: .relaxed)
+        }
     }
 
     private static func admit(_ count: borrowing Atomic<Int>, _ maximum: Int) -> Bool {

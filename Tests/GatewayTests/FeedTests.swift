@@ -35,7 +35,7 @@ private final class Rig {
         // Nothing is logged: warnings are what these tests bring about.
         let log = Log(level: .error, format: .text, nodeID: "n1")
         node = NodeContext(configuration: configuration, log: log, state: state)
-        feed = Feed(node: node, mailbox: node.feedMailboxes[0], loop: scenario.loop)
+        feed = Feed(index: 0, node: node, loop: scenario.loop)
         for worker in 0...1 {
             node.workerMailboxes[worker].open(on: scenario.loop) { [unowned self] messages in
                 self.received[worker] += messages.map(Rig.text)
@@ -137,8 +137,8 @@ private final class Publishing: Sendable {
         try rig.run()
         #expect(rig.received[0].filter { $0.contains(": ") } == ["a: 1"])
         #expect(rig.received[1].filter { $0.contains(": ") } == ["a: 1", "b: 3"])
-        #expect(rig.node.metrics.subscriber.messagesReceived.value == 3)
-        #expect(rig.node.metrics.subscriber.heldBack[HeldBackReason.notJson.rawValue].value == 1)
+        #expect(rig.node.metrics.feeds[0].messagesReceived.value == 3)
+        #expect(rig.node.metrics.feeds[0].heldBack[HeldBackReason.notJson.rawValue].value == 1)
     }
 
     @Test(arguments: ["replaced AAAAbbbbCCCCdddd0000-_-_ 42", "revoked AAAAbbbbCCCCdddd0000-_-_"])
@@ -148,7 +148,7 @@ private final class Publishing: Sendable {
         rig.await(text) { try rig.server.command("PUBLISH", "gateway:n1", text) }
         rig.await(text, worker: 1)
         try rig.run()
-        #expect(rig.node.metrics.subscriber.messagesReceived.value == 0, "it is no room's message")
+        #expect(rig.node.metrics.feeds[0].messagesReceived.value == 0, "it is no room's message")
     }
 
     @Test func lossAndReturnAreToldToEveryWorker() throws {
@@ -161,7 +161,7 @@ private final class Publishing: Sendable {
         try rig.run()
         #expect(rig.received[0].filter { $0 != "restored" } == ["subscribed a", "lost", "subscribed a"])
         #expect(rig.received[1].suffix(2) == ["lost", "restored"])
-        #expect(rig.node.metrics.subscriber.reconnects.value == 1)
+        #expect(rig.node.metrics.feeds[0].reconnects.value == 1)
     }
 
     /// A connection that is lost before every room is back was a connection all the same: what it confirmed
@@ -206,9 +206,9 @@ private final class Publishing: Sendable {
         }
         #expect(told.last == "subscribed a")
         #expect(told.count { $0 == "lost" } == 3)
-        #expect(rig.node.metrics.subscriber.reconnects.value == 1, "the node was away once")
+        #expect(rig.node.metrics.feeds[0].reconnects.value == 1, "the node was away once")
         #expect(rig.received[0].count { $0 == "gap true" } == 1, "one gap, told once")
-        #expect(rig.node.metrics.subscriber.gaps.value == 1)
+        #expect(rig.node.metrics.feeds[0].gaps.value == 1)
     }
 
     /// A room that has no members any more goes with the connection, unsaid by Redis: it is no longer
@@ -217,11 +217,11 @@ private final class Publishing: Sendable {
         let rig = try Rig("--unsubscribe-grace", "1h")
         rig.await("subscribed a") { rig.join("a", worker: 0) }
         rig.await("restored", count: 2) {
-            #expect(rig.node.metrics.subscriber.rooms.value == 1)
+            #expect(rig.node.metrics.feeds[0].rooms.value == 1)
             rig.node.feedMailboxes[0].post(.leave(room: RoomId("a")!, worker: 0))
             try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub")
         }
-        rig.scenario.step("it is not counted", until: { rig.node.metrics.subscriber.rooms.value == 0 })
+        rig.scenario.step("it is not counted", until: { rig.node.metrics.feeds[0].rooms.value == 0 })
         try rig.run()
     }
 
@@ -235,7 +235,7 @@ private final class Publishing: Sendable {
         rig.await("refused b", worker: 1) { rig.join("b", worker: 1) }
         rig.await("a: 1") { try rig.server.command("PUBLISH", "room:a", "1") }
         try rig.run()
-        #expect(rig.node.metrics.subscriber.reconnects.value == 0)
+        #expect(rig.node.metrics.feeds[0].reconnects.value == 0)
     }
 
     /// With six thousand rooms the first ones are back long before the last one.
@@ -269,7 +269,7 @@ private final class Publishing: Sendable {
             "what is published behind a gap comes behind it")
         let held = told[gap...].prefix { $0 != "restored" }.count { $0.hasSuffix(": 1") }
         #expect(held > 0, "nothing was published while rooms were coming back: the test proves nothing")
-        #expect(rig.node.metrics.subscriber.gaps.value == 1)
+        #expect(rig.node.metrics.feeds[0].gaps.value == 1)
     }
 
     @Test func nobodyIsToldOfAGapUnlessItIsAskedFor() throws {
@@ -278,8 +278,8 @@ private final class Publishing: Sendable {
         rig.await("restored", count: 2) { try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub") }
         try rig.run()
         #expect(!rig.received[0].contains("gap true"))
-        #expect(rig.node.metrics.subscriber.gaps.value == 1)
-        #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
+        #expect(rig.node.metrics.feeds[0].gaps.value == 1)
+        #expect(rig.node.metrics.feeds[0].gapMilliseconds.value >= 1)
     }
 
     /// A worker that is far behind misses messages until it has caught up; where they are missing stands the
@@ -304,7 +304,7 @@ private final class Publishing: Sendable {
             try rig.server.command("PUBLISH", "room:b", "4")
         }
         // No message is needed to end it.
-        rig.scenario.step("the gap is counted", until: { rig.node.metrics.subscriber.gaps.value == 1 }) {
+        rig.scenario.step("the gap is counted", until: { rig.node.metrics.feeds[0].gaps.value == 1 }) {
             backlog.subtract(Limits.workerBacklogBytes / 2)
         }
         rig.await("b: 5") { try rig.server.command("PUBLISH", "room:b", "5") }
@@ -313,8 +313,8 @@ private final class Publishing: Sendable {
         let told = rig.received.map { $0.filter { $0.contains(": ") || $0.hasPrefix("missing") } }
         #expect(told[0] == ["c: 1"] + (isTold ? ["missing [\"a\", \"b\"] true"] : []) + ["b: 5"])
         #expect(told[1] == ["b: 3", "b: 4", "b: 5"])
-        #expect(rig.node.metrics.subscriber.messagesShed.value == 3)
-        #expect(rig.node.metrics.subscriber.gapMilliseconds.value >= 1)
+        #expect(rig.node.metrics.feeds[0].messagesShed.value == 3)
+        #expect(rig.node.metrics.feeds[0].gapMilliseconds.value >= 1)
     }
 
     @Test func roomIsLeftWhenItsGraceIsOver() throws {

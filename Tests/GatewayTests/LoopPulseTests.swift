@@ -8,22 +8,22 @@ import Testing
     private let start = MonotonicInstant.now + .seconds(1_000)
 
     @Test func threadThatStandsIsAReasonAgainstReadiness() {
-        let pulses = LoopPulses(workerCount: 2)
+        let pulses = LoopPulses(workerCount: 2, feedCount: 1)
         let now = start + Limits.loopPatience
         pulses.control.beat(now: now)
-        pulses.subscriber.beat(now: start)
+        pulses.feeds[0].beat(now: start)
         pulses.workers[0].beat(now: start)
         pulses.workers[1].beat(now: start + .milliseconds(1))
         #expect(pulses.reasonsNotReady(now: now) == ["thread subscriber hangs", "thread worker 0 hangs"])
-        pulses.subscriber.beat(now: now)
+        pulses.feeds[0].beat(now: now)
         pulses.workers[0].beat(now: now)
         #expect(pulses.reasonsNotReady(now: now).isEmpty)
     }
 
     /// After a pause of the whole process nobody has turned, and nobody stands.
     @Test func pauseOfTheWholeProcessIsNoReason() {
-        let pulses = LoopPulses(workerCount: 1)
-        for pulse in [pulses.control, pulses.subscriber] + pulses.workers { pulse.beat(now: start) }
+        let pulses = LoopPulses(workerCount: 1, feedCount: 1)
+        for pulse in [pulses.control] + pulses.feeds + pulses.workers { pulse.beat(now: start) }
         let now = start + Limits.loopPatience * 10
         #expect(pulses.reasonsNotReady(now: now).isEmpty)
         pulses.control.beat(now: now)
@@ -32,10 +32,10 @@ import Testing
 
     @Test func nodeStateNamesTheThread() {
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
-        state.setSubscriberUp(true)
+        state.setFeedUp(true, feed: 0)
         state.setCommandsUp(true, worker: 0)
         #expect(state.reasonsNotReady.isEmpty)
-        state.pulses.subscriber.beat(now: MonotonicInstant(nanoseconds: 0))
+        state.pulses.feeds[0].beat(now: MonotonicInstant(nanoseconds: 0))
         #expect(state.reasonsNotReady == ["thread subscriber hangs"])
     }
 

@@ -15,7 +15,7 @@ import Testing
             state.reasonsNotReady == [
                 "redis subscriber connection is down", "3 of 3 redis command connections are down",
             ])
-        state.setSubscriberUp(true)
+        state.setFeedUp(true, feed: 0)
         state.setCommandsUp(true, worker: 0)
         state.setCommandsUp(true, worker: 0)
         state.setCommandsUp(true, worker: 2)
@@ -26,13 +26,25 @@ import Testing
         state.setCommandsUp(false, worker: 2)
         #expect(state.reasonsNotReady == ["1 of 3 redis command connections are down"])
         state.setCommandsUp(true, worker: 2)
-        state.setSubscriberUp(false)
+        state.setFeedUp(false, feed: 0)
         #expect(state.reasonsNotReady == ["redis subscriber connection is down"])
+    }
+
+    @Test func nodeIsReadyWhenEveryFeedIsUp() {
+        let state = NodeState(
+            workerCount: 1, feedCount: 2, maximumClientCount: 1, maximumHttpConnectionCount: 1)
+        state.setCommandsUp(true, worker: 0)
+        state.setFeedUp(true, feed: 1)
+        #expect(state.reasonsNotReady == ["redis subscriber connection is down"])
+        state.setFeedUp(true, feed: 0)
+        #expect(state.reasonsNotReady.isEmpty)
+        state.pulses.feeds[1].beat(now: MonotonicInstant(nanoseconds: 0))
+        #expect(state.reasonsNotReady == ["thread subscriber hangs"])
     }
 
     @Test func drainingNodeIsNotReady() {
         let state = state(workers: 1)
-        state.setSubscriberUp(true)
+        state.setFeedUp(true, feed: 0)
         state.setCommandsUp(true, worker: 0)
         #expect(!state.isDraining)
         state.setDraining()
@@ -42,7 +54,7 @@ import Testing
 
     @Test func refusedWritesAreAReason() {
         let state = state(workers: 2)
-        state.setSubscriberUp(true)
+        state.setFeedUp(true, feed: 0)
         for worker in 0..<2 { state.setCommandsUp(true, worker: worker) }
         state.setWriteRefusal("MISCONF b", worker: 1)
         state.setWriteRefusal("MISCONF a", worker: 0)
@@ -56,7 +68,7 @@ import Testing
     @Test func everyWorkerCounts() {
         let count = Limits.workerCount
         let state = state(workers: count)
-        state.setSubscriberUp(true)
+        state.setFeedUp(true, feed: 0)
         for worker in 0..<count {
             #expect(!state.reasonsNotReady.isEmpty)
             state.setCommandsUp(true, worker: worker)

@@ -11,7 +11,7 @@ import Testing
     }
 
     private func lines(_ prepare: (Metrics, NodeState) -> Void = { _, _ in }) -> [Substring] {
-        let metrics = Metrics(workerCount: 2)
+        let metrics = Metrics(workerCount: 2, feedCount: 2)
         let state = NodeState(workerCount: 2, maximumClientCount: 500, maximumHttpConnectionCount: 9)
         prepare(metrics, state)
         return PrometheusText(metrics, state: state, nodeID: "n.1_x-y", droppedLogLines: 3).text
@@ -89,19 +89,26 @@ import Testing
         #expect(abs(sum - 60.00125) < 1e-9)
     }
 
-    @Test func workersAreSummedAndReasonsKeptApart() throws {
+    @Test func workersAndFeedsAreSummedAndReasonsKeptApart() throws {
         let lines = lines { metrics, state in
             metrics.workers[0].clients.set(3)
             metrics.workers[1].clients.set(4)
+            metrics.feeds[0].messagesReceived.add(5)
+            metrics.feeds[1].messagesReceived.add(6)
+            metrics.feeds[0].countGap(milliseconds: 1_000)
+            metrics.feeds[1].countGap(milliseconds: 500)
             metrics.workers[0].close(.replaced)
             metrics.workers[1].close(.replaced)
             metrics.workers[1].close(.lost)
             metrics.workers[0].reject(.missingToken)
-            state.setSubscriberUp(true)
+            state.setFeedUp(true, feed: 0)
             state.setCommandsUp(true, worker: 0)
             state.setCommandsUp(true, worker: 1)
         }
         #expect(try samples(lines, "roomcast_connections").map(\.value) == [7])
+        #expect(try samples(lines, "roomcast_messages_received_total").map(\.value) == [11])
+        #expect(try samples(lines, "roomcast_gaps_total").map(\.value) == [2])
+        #expect(try samples(lines, "roomcast_gap_seconds_total").map(\.value) == [1.5])
         #expect(try samples(lines, "roomcast_connections_limit").map(\.value) == [500])
         #expect(try samples(lines, "roomcast_ready").map(\.value) == [1])
         #expect(try samples(lines, "roomcast_redis_up").map(\.value) == [1, 1])

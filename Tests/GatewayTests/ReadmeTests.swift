@@ -49,8 +49,10 @@ import Testing
     @Test func everyMetricThatIsNamedExists() throws {
         let pages = try ["README.md", "docs/OPERATIONS.md", "docs/REFERENCE.md"].map(page).joined()
         let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
-        let metrics = PrometheusText(Metrics(workerCount: 1), state: state, nodeID: "n", droppedLogLines: 0)
-            .text
+        let metrics = PrometheusText(
+            Metrics(workerCount: 1, feedCount: 1), state: state, nodeID: "n", droppedLogLines: 0
+        )
+        .text
         for match in pages.matches(of: /\b(?:roomcast|process)_[a-z_]+/) {
             #expect(metrics.contains("# TYPE \(match.output) "), "\(match.output)")
         }

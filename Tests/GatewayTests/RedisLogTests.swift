@@ -13,22 +13,22 @@ import Testing
 
     @Test func eachTroubleIsToldOnceForTheNodeAndItsEndOnce() async throws {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), neededCount: 3)
             for _ in 0..<5 {
-                log.down(.subscriber, "AUTH: WRONGPASS no")
+                log.down(.feed(0), "AUTH: WRONGPASS no")
                 log.down(.worker(0), "AUTH: WRONGPASS no")
                 log.down(.worker(1), "AUTH: WRONGPASS no")
             }
             log.isUp(.worker(0))
-            log.isUp(.subscriber)
+            log.isUp(.feed(0))
             log.down(.worker(1), "refused")
             log.isUp(.worker(1))
-            log.down(.subscriber, "no answer for 3750 ms")
+            log.down(.feed(0), "no answer for 3750 ms")
             log.down(.worker(0), "no answer for 3999 ms")
-            log.down(.subscriber, "refused")
-            log.isUp(.subscriber)
-            log.down(.subscriber, "refused")
-            log.isUp(.subscriber)
+            log.down(.feed(0), "refused")
+            log.isUp(.feed(0))
+            log.down(.feed(0), "refused")
+            log.isUp(.feed(0))
             log.isUp(.worker(0))
             exit(0)
         }
@@ -45,7 +45,7 @@ import Testing
 
     @Test func refusedCommandsAreToldWhenTheyAreNews() async throws {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), neededCount: 3)
             let start = MonotonicInstant(nanoseconds: 1)
             for second in 0..<90 {
                 log.refused("renew", "OOM used \(second)", now: start + .seconds(second))
@@ -70,7 +70,7 @@ import Testing
     /// However many workers find it out, and however often it comes again.
     @Test func endOfRefusalsIsToldOnce() async throws {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 2)
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), neededCount: 3)
             let start = MonotonicInstant(nanoseconds: 1)
             for round in 0..<2 {
                 for worker in 0..<2 {
@@ -90,9 +90,9 @@ import Testing
 
     @Test func sentinelsAreToldApartAsTheNodeServesWithoutThem() async throws {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), workerCount: 0)
+            var log = RedisLog(Log(level: .info, format: .text, nodeID: "n1"), neededCount: 1)
             log.isUp(.sentinel)
-            log.isUp(.subscriber)
+            log.isUp(.feed(0))
             for _ in 0..<3 { log.down(.sentinel, "refused") }
             log.isUp(.sentinel)
             log.isUp(.sentinel)

@@ -8,7 +8,7 @@ import RedisSchema
 /// the room: one batch and one wake-up for each worker at the end of the loop's turn.
 final class Broadcaster {
     private let node: NodeContext
-    private let metrics: SubscriberMetrics
+    private let metrics: FeedMetrics
     private var outgoing: [[WorkerMessage]]
     /// For each worker what is being dropped, because it is too far behind.
     private var shed: [Loss]
@@ -16,9 +16,9 @@ final class Broadcaster {
     private var heldBackLog: RateLimitedLog
     private var overloadLog: RateLimitedLog
 
-    init(node: NodeContext) {
+    init(node: NodeContext, metrics: FeedMetrics) {
         self.node = node
-        metrics = node.metrics.subscriber
+        self.metrics = metrics
         outgoing = Array(repeating: [], count: node.workerMailboxes.count)
         shed = Array(repeating: Loss(), count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)

@@ -9,31 +9,30 @@ import Redis
 ///
 /// What it receives goes to the broadcaster, which posts it to the workers at the end of the loop's turn.
 final class Feed {
+    private let index: Int
     private let loop: EventLoop
     private let node: NodeContext
-    private let mailbox: Mailbox<FeedMessage>
     private let broadcaster: Broadcaster
     private let channels: Channels
     /// On which the node is spoken to.
     private let controlChannel: [UInt8]
     private let subscriber: RedisSubscriber
-    private let metrics: SubscriberMetrics
+    private let metrics: FeedMetrics
     private var state: FeedState
     private var sweepTimer: Timer?
     private var refusedLog: RateLimitedLog
     private var gapLog: RateLimitedLog
     private var controlLog: RateLimitedLog
 
-    /// - Parameter mailbox: where workers ask for rooms.
-    init(node: NodeContext, mailbox: Mailbox<FeedMessage>, loop: EventLoop) {
+    init(index: Int, node: NodeContext, loop: EventLoop) {
+        self.index = index
         self.loop = loop
         self.node = node
-        self.mailbox = mailbox
         let configuration = node.configuration
-        broadcaster = Broadcaster(node: node)
+        metrics = node.metrics.feeds[index]
+        broadcaster = Broadcaster(node: node, metrics: metrics)
         channels = Channels(prefix: configuration.prefix)
         controlChannel = channels.gateway(configuration.nodeId)
-        metrics = node.metrics.subscriber
         state = FeedState(
             workerCount: configuration.workerCount, grace: configuration.unsubscribeGrace,
             tellsGaps: configuration.tellsGaps)
@@ -47,7 +46,7 @@ final class Feed {
     }
 
     func start() {
-        mailbox.open(on: loop) { [unowned self] messages in
+        node.feedMailboxes[index].open(on: loop) { [unowned self] messages in
             for message in messages { self.handle(message) }
         }
         let timer = Timer(on: loop, repeating: true) { [unowned self] in
@@ -153,7 +152,7 @@ final class Feed {
     // MARK: The link
 
     private func linkLost(_ reason: String) {
-        node.controlMailbox.post(.redisDown(.subscriber, reason))
+        node.controlMailbox.post(.redisDown(.feed(index), reason))
         let wasComplete = state.isComplete
         perform(state.linkLost(completeUntil: subscriber.completeUntil))
         guard wasComplete else { return }
@@ -164,13 +163,13 @@ final class Feed {
     /// Every room is subscribed (again).
     private func allSubscribed() {
         guard !state.isComplete else { return }
-        node.controlMailbox.post(.redisUp(.subscriber))
+        node.controlMailbox.post(.redisUp(.feed(index)))
         setUp(true)
         perform(state.allSubscribed(now: .now))
     }
 
     private func setUp(_ isUp: Bool) {
-        node.state.setSubscriberUp(isUp)
+        node.state.setFeedUp(isUp, feed: index)
         node.controlMailbox.post(.readinessChanged)
     }
 

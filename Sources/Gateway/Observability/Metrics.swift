@@ -34,8 +34,8 @@ final class WorkerMetrics: Sendable {
     }
 }
 
-/// Written by the feed.
-final class SubscriberMetrics: Sendable {
+/// Written by one feed.
+final class FeedMetrics: Sendable {
     let messagesReceived = Counter()
     let bytesReceived = Counter()
     let messagesShed = Counter()
@@ -54,15 +54,21 @@ final class SubscriberMetrics: Sendable {
 /// Everything that a node counts.
 struct Metrics: Sendable {
     let workers: [WorkerMetrics]
-    let subscriber = SubscriberMetrics()
+    let feeds: [FeedMetrics]
 
-    init(workerCount: Int) {
+    init(workerCount: Int, feedCount: Int) {
         workers = (0..<workerCount).map { _ in WorkerMetrics() }
+        feeds = (0..<feedCount).map { _ in FeedMetrics() }
     }
 
     /// A worker's number, summed over the workers.
     func total(_ counter: (WorkerMetrics) -> Counter) -> UInt64 {
         workers.reduce(0) { $0 + counter($1).value }
+    }
+
+    /// A feed's number, summed over the feeds.
+    func feedTotal(_ counter: (FeedMetrics) -> Counter) -> UInt64 {
+        feeds.reduce(0) { $0 + counter($1).value }
     }
 
     func rejected(_ reason: RejectionReason) -> UInt64 { total { $0.rejected[reason.rawValue] } }

@@ -17,8 +17,8 @@ extension NodeReport {
         isDraining = state.isDraining
         connections = metrics.total(\.clients)
         connectionsLimit = UInt64(state.maximumClientCount)
-        rooms = metrics.subscriber.rooms.value
-        received = metrics.subscriber.messagesReceived.value
+        rooms = metrics.feedTotal(\.rooms)
+        received = metrics.feedTotal(\.messagesReceived)
         delivered = metrics.total(\.framesDelivered)
         writtenBytes = metrics.total(\.bytesWritten)
         queueBytes = metrics.total(\.queueBytes)
@@ -30,7 +30,7 @@ extension NodeReport {
             return count == 0 ? nil : Closes(reason: reason.description, count: count)
         }
         publishToFlush = metrics.publishToFlush
-        redisReconnects = metrics.subscriber.reconnects.value + metrics.total(\.redisReconnects)
+        redisReconnects = metrics.feedTotal(\.reconnects) + metrics.total(\.redisReconnects)
         memoryBytes = UInt64(ProcessUsage.own()?.residentBytes ?? 0)
     }
 }

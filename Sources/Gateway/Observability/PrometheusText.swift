@@ -24,7 +24,7 @@ struct PrometheusText {
         gauge("roomcast_ready", "Whether /readyz answers 200.")
         sample("roomcast_ready", state.reasonsNotReady.isEmpty ? 1 : 0)
         gauge("roomcast_redis_up", "Whether all connections to Redis of this role are up.")
-        sample("roomcast_redis_up", state.isSubscriberUp ? 1 : 0, [("role", "subscriber")])
+        sample("roomcast_redis_up", state.missingFeedCount == 0 ? 1 : 0, [("role", "subscriber")])
         sample("roomcast_redis_up", state.missingCommandCount == 0 ? 1 : 0, [("role", "command")])
         gauge(
             "roomcast_redis_refuses_writes",
@@ -48,7 +48,7 @@ struct PrometheusText {
             "Times that the node stopped accepting for a while because descriptors or memory had run out.")
         sample("roomcast_accept_pauses_total", metrics.total(\.acceptPauses))
         gauge("roomcast_rooms", "Rooms that have clients on this node.")
-        sample("roomcast_rooms", metrics.subscriber.rooms.value)
+        sample("roomcast_rooms", metrics.feedTotal(\.rooms))
         gauge("roomcast_queue_bytes", "Bytes queued for clients that read slowly.")
         sample("roomcast_queue_bytes", metrics.total(\.queueBytes))
         counter(
@@ -61,21 +61,20 @@ struct PrometheusText {
     }
 
     private mutating func writeRoad(_ metrics: Metrics) {
-        let subscriber = metrics.subscriber
         counter("roomcast_messages_received_total", "Messages received from Redis.")
-        sample("roomcast_messages_received_total", subscriber.messagesReceived.value)
+        sample("roomcast_messages_received_total", metrics.feedTotal(\.messagesReceived))
         counter("roomcast_received_bytes_total", "Payload bytes of the messages received from Redis.")
-        sample("roomcast_received_bytes_total", subscriber.bytesReceived.value)
+        sample("roomcast_received_bytes_total", metrics.feedTotal(\.bytesReceived))
         counter(
             "roomcast_payloads_held_back_total",
             "Published messages that the node dropped as invalid, by reason.")
         for reason in HeldBackReason.allCases {
             sample(
-                "roomcast_payloads_held_back_total", subscriber.heldBack[reason.rawValue].value,
+                "roomcast_payloads_held_back_total", metrics.feedTotal { $0.heldBack[reason.rawValue] },
                 [("reason", reason.description)])
         }
         counter("roomcast_messages_shed_total", "Messages dropped because a worker was too far behind.")
-        sample("roomcast_messages_shed_total", subscriber.messagesShed.value)
+        sample("roomcast_messages_shed_total", metrics.feedTotal(\.messagesShed))
         counter("roomcast_frames_delivered_total", "Messages written to clients or queued for them.")
         sample("roomcast_frames_delivered_total", metrics.total(\.framesDelivered))
         counter("roomcast_written_bytes_total", "Bytes written to WebSocket clients.")
@@ -83,14 +82,14 @@ struct PrometheusText {
         counter("roomcast_writes_total", "System calls that wrote to WebSocket clients.")
         sample("roomcast_writes_total", metrics.total(\.writes))
         counter("roomcast_redis_reconnects_total", "Lost connections to Redis, by role.")
-        sample("roomcast_redis_reconnects_total", subscriber.reconnects.value, [("role", "subscriber")])
+        sample("roomcast_redis_reconnects_total", metrics.feedTotal(\.reconnects), [("role", "subscriber")])
         sample("roomcast_redis_reconnects_total", metrics.total(\.redisReconnects), [("role", "command")])
         counter(
             "roomcast_gaps_total",
             "Times during which the node may have missed messages of Redis or dropped them.")
-        sample("roomcast_gaps_total", subscriber.gaps.value)
+        sample("roomcast_gaps_total", metrics.feedTotal(\.gaps))
         counter("roomcast_gap_seconds_total", "Sum of the lengths of all gaps in seconds, rounded up.")
-        text += "roomcast_gap_seconds_total \(Double(subscriber.gapMilliseconds.value) / 1_000)\n"
+        text += "roomcast_gap_seconds_total \(Double(metrics.feedTotal(\.gapMilliseconds)) / 1_000)\n"
         writeHistogram(metrics)
     }
 

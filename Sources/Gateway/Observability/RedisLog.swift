@@ -4,14 +4,14 @@ import EventLoop
 
 /// One of a node's connections to Redis.
 enum RedisRole: Hashable, Sendable, CustomStringConvertible {
-    case subscriber
+    case feed(Int)
     case worker(Int)
     /// To a sentinel: a node serves without it, but would notice a switch of masters late.
     case sentinel
 
     var description: String {
         switch self {
-        case .subscriber: "subscriber"
+        case .feed: "subscriber"
         case .worker(let index): "worker \(index)"
         case .sentinel: "sentinel"
         }
@@ -32,9 +32,9 @@ struct RedisLog {
     private var refusedAt: [String: MonotonicInstant] = [:]
     private var refusedWorkers: Set<Int> = []
 
-    init(_ log: Log, workerCount: Int) {
+    init(_ log: Log, neededCount: Int) {
         self.log = log
-        neededCount = workerCount + 1
+        self.neededCount = neededCount
     }
 
     /// A connection, or an attempt at one, was lost.
