@@ -203,7 +203,7 @@ import Testing
             guard hasBegun, event != .deadlineWithOutput, !hasPeerEnded else { return ("disconnect", phase) }
             return ("refuse 408", "finishing")
         case .closeWhenIdle:
-            if isAnswerDue || place == .lingering { return nil }
+            if isAnswerDue || [.body, .skipping, .lingering].contains(place) { return nil }
             return (place == .silent ? "await lastRequest" : "disconnect", phase)
         case .closeWhenIdleWithInput, .closeWhenIdleWithOutput: return nil
         }
@@ -263,7 +263,18 @@ import Testing
         #expect(state.isLast)
     }
 
-    /// Nobody can tell whether a body follows that was neither asked for nor refused (RFC 9110 section
+    /// A peer that is sending a body when the gateway closes gets its answer, and no more than that.
+    @Test func bodyIsReadToItsEndWhenTheGatewayCloses() {
+        var wanted = HttpConnectionStateTests.state(in: .body)
+        _ = wanted.closeWhenIdle(hasInput: false, owesOutput: false)
+        #expect(HttpConnectionStateTests.arrive(&wanted, 10) == "keep 10, hand")
+        #expect(wanted.isLast)
+        var skipped = HttpConnectionStateTests.state(in: .skipping)
+        _ = skipped.closeWhenIdle(hasInput: false, owesOutput: false)
+        #expect(HttpConnectionStateTests.arrive(&skipped, 10) == "drop 10, await lastRequest")
+    }
+
+    /// There is no way to know whether a body follows that was neither asked for nor refused (RFC 9110 section
     /// 10.1.1).
     @Test(arguments: Event.allCases) func onlyAnUnansweredExpectationMakesTheAnswerTheLast(event: Event) {
         var state = HttpConnectionState()

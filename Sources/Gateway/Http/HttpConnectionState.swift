@@ -167,7 +167,7 @@ struct HttpConnectionState {
                 return (availableBytes, false, .nothing)
             }
             phase = .resting
-            return (bytesLeft, false, .await(.nextRequest))
+            return (bytesLeft, false, .await(isLast ? .lastRequest : .nextRequest))
         case .resting, .head, .handling, .waiting, .finishing, .lingering: return nil
         }
     }
@@ -236,12 +236,13 @@ struct HttpConnectionState {
     }
 
     /// The gateway wants the connection to end after the answers that it owes. One that is new may still
-    /// bring its request.
+    /// bring its request, and one that is sending a body may do so to its end: cut off, it would lose the
+    /// answer.
     mutating func closeWhenIdle(hasInput: Bool, owesOutput: Bool) -> Action {
         isLast = true
         switch phase {
-        case .handling, .waiting, .lingering: return .nothing
-        case .resting, .head, .body, .skipping, .finishing: break
+        case .body, .handling, .waiting, .skipping, .lingering: return .nothing
+        case .resting, .head, .finishing: break
         }
         guard !hasInput, !owesOutput else { return .nothing }
         return past == .nothing ? .await(.lastRequest) : .disconnect
