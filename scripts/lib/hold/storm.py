@@ -1,22 +1,16 @@
 """Kills a gateway with N clients and watches them go to another one. Started by scripts/storm, which builds
 the programs first."""
 
-import argparse
-import json
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import limits
 import samples as measure
 from deployment import start_gateways
+from experiment import POLL_SECONDS, Experiment, main, parser, say
 from free_ports import free_ports
-from processes import (
-    DeployedRedis, ProcessError, Processes, cpu_seconds, ignore_end_signals, only_run, raise_at_end_signals)
+from processes import ProcessError, cpu_seconds
 
-POLL_SECONDS = 0.1
 CONNECT_SECONDS = 120
 RETURN_SECONDS = 60
 REPORT_SECONDS = 60
@@ -24,51 +18,46 @@ REPORT_SECONDS = 60
 QUIET_SECONDS = 3
 
 
-def say(text):
-    print(f"==> {text}", file=sys.stderr, flush=True)
-
-
 def read_options():
-    parser = argparse.ArgumentParser(
-        prog="scripts/storm", allow_abbrev=False,
-        description="Starts Redis and two gateways, with all N clients on the first and some on the second; "
+    parse = parser(
+        "storm", "Starts Redis and two gateways, with all N clients on the first and some on the second; "
         "kills the first (SIGKILL) while messages are published to all; its clients go to the second at once, "
-        "with their tokens. Everything stays on loopback, and the script stops all of it at the end.",
-        epilog="Exit: 0 all clients came back and the second gateway's own clients received every message once; "
-        "1 otherwise; 2 wrong usage.")
-    parser.add_argument(
-        "clients", metavar="N", nargs="?", type=int, default=10_000,
-        help="clients of the gateway that is killed (default 10000)")
-    parser.add_argument(
+        "with their tokens.",
+        "Exit: 0 all clients came back and the second gateway's own clients received every message once; "
+        "1 otherwise; 2 wrong usage.",
+        10_000, "clients of the gateway that is killed")
+    parse.add_argument(
         "--own", metavar="N", type=int, default=500, help="clients of the other gateway (default 500)")
-    parser.add_argument(
+    parse.add_argument(
         "--rate", metavar="N", type=int, default=50,
         help="messages a second to the other gateway's own clients (default 50)")
-    parser.add_argument(
+    parse.add_argument(
         "--handshake-rate", metavar="N", type=int, help="the gateways' --handshake-rate (default: no limit)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
-    parser.add_argument("--binaries", type=Path, required=True, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse.parse_args()
     most = int(limits.descriptors_per_process() * limits.GATEWAY_SHARE)
     if options.clients < 1 or options.own < 1 or options.clients + options.own > most:
-        parser.error(f"N: expected 1 at least, and with --own {most} at most: a gateway must hold all of them")
+        parse.error(f"N: expected 1 at least, and with --own {most} at most: a gateway must hold all of them")
     if not 1 <= options.rate <= 10_000:
-        parser.error("--rate: expected 1 to 10000")
+        parse.error("--rate: expected 1 to 10000")
     return options
 
 
-class Storm:
-    """One run: start, kill, wait until all are back, ask both load tests what they saw."""
+class Storm(Experiment):
+    """Kills a gateway, waits until its clients are back, and asks both load tests what they saw."""
 
-    def __init__(self, options, processes):
-        self.options = options
-        self.processes = processes
+    name = "storm"
+
+    @staticmethod
+    def obstacles(options):
+        return limits.obstacles(options.clients + options.own, 1, False)
+
+    def parts(self):
+        return f"two gateways and {self.options.clients + self.options.own} clients"
 
     def start(self):
         redis_port, *ports = free_ports(5)
         self.gateway_ports, self.admin_ports = ports[:2], ports[2:]
-        self.redis = DeployedRedis(self.processes, redis_port)
-        self.processes.wait_until(self.redis.process.start(), self.redis.is_ready)
+        self.start_redis(redis_port)
         extra = {}
         if self.options.handshake_rate:
             extra["GATEWAY_HANDSHAKE_RATE"] = str(self.options.handshake_rate)
@@ -77,17 +66,14 @@ class Storm:
             self.options.clients + self.options.own, extra)
         clients, own = self.options.clients, self.options.own
         # Ten messages a second for the many: they must find out that nothing is missing, not fill the machine.
-        self.many = self.load("many", clients, 0, 10, ["--rooms", max(1, clients // 100), "--failover",
-                                                       f"127.0.0.1:{self.gateway_ports[1]}"])
-        self.few = self.load("few", own, 1, self.options.rate, [])
+        self.many = self.load("many", 0, clients, 10, "--rooms", max(1, clients // 100),
+                              "--failover", f"127.0.0.1:{self.gateway_ports[1]}")
+        self.few = self.load("few", 1, own, self.options.rate)
 
-    def load(self, name, clients, gateway, rate, extra):
-        with open(self.processes.directory / f"{name}.json", "wb") as output:
-            return self.processes.start(f"loadtest-{name}", [
-                self.options.binaries / "loadtest", "--json", "--quiet",
-                "--gateway", f"127.0.0.1:{self.gateway_ports[gateway]}", "--clients", clients,
-                "--rate", rate, "--warmup", "0s", "--duration", "1h", "--settle", "10s", *extra,
-            ], {"LOADTEST_REDIS": self.redis.url("publisher")}, stdout=output)
+    def load(self, name, gateway, clients, rate, *extra):
+        return self.start_loadtest(
+            name, [self.gateway_ports[gateway]], clients,
+            "--rate", rate, "--warmup", "0s", "--duration", "1h", "--settle", "10s", *extra)
 
     def connections(self, gateway):
         return int(measure.metrics(self.admin_ports[gateway])["roomcast_connections"])
@@ -100,7 +86,7 @@ class Storm:
                 raise ProcessError(f"not within {seconds} s: {what}")
             time.sleep(POLL_SECONDS)
 
-    def run(self):
+    def follow(self):
         options = self.options
         self.wait("all clients are connected", CONNECT_SECONDS,
                   lambda: self.connections(0) == options.clients and self.connections(1) == options.own)
@@ -119,85 +105,48 @@ class Storm:
         self.cpu = sum(cpu_seconds(second.pid)) - self.cpu_before
         say(f"All are back after {self.seconds:.1f} s")
         time.sleep(QUIET_SECONDS)
+        for process in (self.few, self.many):
+            # It stops publishing, waits for what is missing, and reports.
+            process.signal(signal.SIGINT)
+            process.wait(REPORT_SECONDS)
 
     def deliveries(self, gateway):
         return int(measure.metrics(self.admin_ports[gateway])["roomcast_frames_delivered_total"])
 
     def result(self):
-        reports = {}
-        for name, process in (("few", self.few), ("many", self.many)):
-            # It stops publishing, waits for what is missing, and reports.
-            process.signal(signal.SIGINT)
-            process.wait(REPORT_SECONDS)
-            text = (self.processes.directory / f"{name}.json").read_text()
-            if not text:
-                raise ProcessError(f"loadtest ended with {process.exit_code} (its log: {process.log})")
-            reports[name] = json.loads(text)
         return {"clients": self.options.clients, "own": self.options.own, "seconds": self.seconds,
-                "cpuSeconds": self.cpu, "many": reports["many"], "few": reports["few"]}
+                "cpuSeconds": self.cpu, "many": self.report(self.many), "few": self.report(self.few)}
+
+    def problems(self, result, _):
+        found = [f"clients of the killed gateway: {text}" for text in result["many"]["problems"]]
+        found += [f"clients of the other gateway: {text}" for text in result["few"]["problems"]]
+        failover, checked = result["many"]["failover"], result["few"]["deliveries"]["checked"]
+        if failover["returned"] != result["clients"]:
+            found.append(f"{failover['returned']} of {result['clients']} clients came back")
+        wanted = result["own"] * result["few"]["messages"]["published"]
+        if checked["received"] != wanted or wanted == 0:
+            found.append(f"{checked['received']} of {wanted} deliveries reached the other gateway's clients")
+        return found
+
+    def table(self, result):
+        failover, few = result["many"]["failover"], result["few"]
+        absence, latency = failover["absenceMicroseconds"], few["deliveries"]["latencyMicroseconds"]
+        checked = few["deliveries"]["checked"]
+        refusals = ", ".join(f"{count} times {reason}" for reason, count in sorted(failover["refusals"].items()))
+        rows = [
+            ("returned", f"{failover['returned']:,} of {result['clients']:,}; from the first loss to the last return "
+                         f"{failover['seconds']:.2f} s"),
+            ("absence", f"p50 {absence['p50'] / 1e6:.2f} s, p99 {absence['p99'] / 1e6:.2f} s, "
+                        f"max {absence['max'] / 1e6:.2f} s"),
+            ("refused", refusals or "never"),
+            ("CPU", f"the other gateway, meanwhile: {result['cpuSeconds']:.2f} s"),
+            ("its clients", f"{checked['received']:,} of {checked['expected']:,} deliveries; lost {checked['lost']}, "
+                            f"duplicated {checked['duplicated']}, out of order {checked['outOfOrder']}"),
+            ("latency", f"p50 {latency['p50'] / 1000:.1f} ms, p99 {latency['p99'] / 1000:.1f} ms, "
+                        f"max {latency['max'] / 1000:.0f} ms"),
+        ]
+        rows += [("PROBLEM", problem) for problem in result["problems"]]
+        return "\n".join(f"{title:<13}{text}" for title, text in rows)
 
 
-def problems(result):
-    found = [f"clients of the killed gateway: {text}" for text in result["many"]["problems"]]
-    found += [f"clients of the other gateway: {text}" for text in result["few"]["problems"]]
-    failover, checked = result["many"]["failover"], result["few"]["deliveries"]["checked"]
-    if failover["returned"] != result["clients"]:
-        found.append(f"{failover['returned']} of {result['clients']} clients came back")
-    wanted = result["own"] * result["few"]["messages"]["published"]
-    if checked["received"] != wanted or wanted == 0:
-        found.append(f"{checked['received']} of {wanted} deliveries reached the other gateway's clients")
-    return found
-
-
-def table(result):
-    failover, few = result["many"]["failover"], result["few"]
-    absence, latency = failover["absenceMicroseconds"], few["deliveries"]["latencyMicroseconds"]
-    checked = few["deliveries"]["checked"]
-    refusals = ", ".join(f"{count} times {reason}" for reason, count in sorted(failover["refusals"].items()))
-    rows = [
-        ("returned", f"{failover['returned']:,} of {result['clients']:,}; from the first loss to the last return "
-                     f"{failover['seconds']:.2f} s"),
-        ("absence", f"p50 {absence['p50'] / 1e6:.2f} s, p99 {absence['p99'] / 1e6:.2f} s, "
-                    f"max {absence['max'] / 1e6:.2f} s"),
-        ("refused", refusals or "never"),
-        ("CPU", f"the other gateway, meanwhile: {result['cpuSeconds']:.2f} s"),
-        ("its clients", f"{checked['received']:,} of {checked['expected']:,} deliveries; lost {checked['lost']}, "
-                        f"duplicated {checked['duplicated']}, out of order {checked['outOfOrder']}"),
-        ("latency", f"p50 {latency['p50'] / 1000:.1f} ms, p99 {latency['p99'] / 1000:.1f} ms, "
-                    f"max {latency['max'] / 1000:.0f} ms"),
-    ]
-    rows += [("PROBLEM", problem) for problem in result["problems"]]
-    return "\n".join(f"{title:<13}{text}" for title, text in rows)
-
-
-def run(options):
-    with only_run("storm") as directory:
-        processes = Processes(directory)
-        storm = Storm(options, processes)
-        try:
-            say(f"Starting Redis, two gateways and {options.clients + options.own} clients; logs: {directory}")
-            storm.start()
-            storm.run()
-            result = storm.result()
-        finally:
-            ignore_end_signals()
-            say("Stopping")
-            processes.stop_all()
-        result["problems"] = problems(result)
-        print(json.dumps(result) if options.json else table(result))
-        return 1 if result["problems"] else 0
-
-
-def main():
-    options = read_options()
-    obstacles = limits.obstacles(options.clients + options.own, 1, False)
-    if obstacles:
-        raise ProcessError("; ".join(obstacles))
-    raise_at_end_signals()
-    return run(options)
-
-
-try:
-    sys.exit(main())
-except (ProcessError, OSError, subprocess.SubprocessError) as error:
-    sys.exit(f"scripts/storm: {error}")
+main(Storm, read_options())
