@@ -72,7 +72,7 @@ let package = Package(
         tests("BytesTests", ["Bytes", "TestSupport"]),
         tests("JSONTests", ["JSON", "TestSupport"]),
         tests("HTTPTests", ["HTTP", "TestSupport"]),
-        tests("WebSocketTests", ["WebSocket", "TestSupport"]),
+        tests("WebSocketTests", ["WebSocket", "HTTP", "TestSupport"]),
         tests("NetworkTests", ["Network"]),
         tests("RedisSchemaTests", ["RedisSchema"]),
         tests("OptionsTests", ["Options"]),

@@ -10,7 +10,7 @@ enum ResponseHeadTarget {
         case failed(HttpHeadError)
         case complete(statusCode: Int, headBytes: Int, fieldCount: Int, contentLengthBytes: Int?)
 
-        init(_ result: HttpResponseHead.ParseResult) {
+        init(_ result: HttpHeadResult<HttpResponseHead>) {
             switch result {
             case .incomplete: self = .incomplete
             case .failed(let error): self = .failed(error)

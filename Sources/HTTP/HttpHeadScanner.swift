@@ -2,6 +2,15 @@
 
 import Bytes
 
+/// What has become of bytes that begin with a head.
+package enum HttpHeadResult<Head: Sendable>: Sendable {
+    /// The end has not come yet: call again with more bytes.
+    case incomplete
+    case complete(Head)
+    /// A server answers with the error's status, then closes.
+    case failed(HttpHeadError)
+}
+
 /// Remembers how far one head was searched for its empty line, so that a sender of single bytes costs no
 /// more than one of whole packets. Begin a new one for every head.
 ///
@@ -57,6 +66,26 @@ package struct HttpHeadScanner: Sendable {
             if lineFeed - 1 > headStart { return .complete(start: headStart, end: searchedBytes) }
             // RFC 9112 section 2.2: an empty line in front of the request line is ignored.
             headStart = searchedBytes
+        }
+    }
+
+    /// Parses a head at the start of `bytes` as soon as its end is there; parameters as in `scan`.
+    ///
+    /// - Parameter make: is given the head, and how many bytes it took with empty lines in front.
+    /// - Complexity: O(new bytes) while incomplete, O(head) when complete.
+    mutating func parse<Head>(
+        _ bytes: UnsafeRawBufferPointer, maximumBytes: Int,
+        _ make: (UnsafeRawBufferPointer, Int) throws(HttpHeadError) -> Head
+    ) -> HttpHeadResult<Head> {
+        switch scan(bytes, maximumBytes: maximumBytes) {
+        case .incomplete: return .incomplete
+        case .failed(let error): return .failed(error)
+        case .complete(let start, let end):
+            do throws(HttpHeadError) {
+                return .complete(try make(bytes.part(start..<end), end))
+            } catch {
+                return .failed(error)
+            }
         }
     }
 

@@ -41,14 +41,6 @@ package enum HttpExpectation: Sendable, Equatable {
 package struct HttpRequestHead: Sendable {
     private static let continueExpectation: StaticString = "100-continue"
 
-    package enum ParseResult: Sendable {
-        /// The end has not come yet: call again with more bytes.
-        case incomplete
-        case complete(HttpRequestHead)
-        /// Answer with the error's status, then close.
-        case failed(HttpHeadError)
-    }
-
     package let method: HttpMethod
     /// 0 or 1; a higher minor version counts as 1 (RFC 9110 section 2.5).
     package let versionMinor: Int
@@ -60,31 +52,19 @@ package struct HttpRequestHead: Sendable {
     private let methodRange: Range<Int>
     private let target: RequestTarget
 
-    /// Parses a head at the start of `bytes`.
-    /// - Parameters:
-    ///   - bytes: All bytes from the request's start; on a further call those of the call before, and more.
-    ///   - maximumBytes: The longest head in bytes.
-    ///   - scanner: Fresh for each request, the same one for each further call.
-    /// - Complexity: O(new bytes) while incomplete, O(head) when complete.
+    /// Parses a head at the start of `bytes`, as `HttpHeadScanner.parse` does.
     package static func parse(
         _ bytes: UnsafeRawBufferPointer, maximumBytes: Int, scanner: inout HttpHeadScanner
-    ) -> ParseResult {
-        switch scanner.scan(bytes, maximumBytes: maximumBytes) {
-        case .incomplete:
-            return .incomplete
-        case .failed(let error):
-            return .failed(error)
-        case .complete(let start, let end):
-            do throws(HttpHeadError) {
-                return .complete(try HttpRequestHead(bytes.part(start..<end), headBytes: end))
-            } catch {
-                return .failed(error)
-            }
+    ) -> HttpHeadResult<HttpRequestHead> {
+        scanner.parse(bytes, maximumBytes: maximumBytes) { head, headBytes throws(HttpHeadError) in
+            try HttpRequestHead(head, headBytes: headBytes)
         }
     }
 
     /// Parses in one go, for a buffer that is not going to grow.
-    package static func parse(_ bytes: UnsafeRawBufferPointer, maximumBytes: Int) -> ParseResult {
+    package static func parse(
+        _ bytes: UnsafeRawBufferPointer, maximumBytes: Int
+    ) -> HttpHeadResult<HttpRequestHead> {
         var scanner = HttpHeadScanner()
         return parse(bytes, maximumBytes: maximumBytes, scanner: &scanner)
     }

@@ -5,40 +5,25 @@ import Bytes
 
 /// Status line and fields of one HTTP/1 response.
 package struct HttpResponseHead: Sendable {
-    package enum ParseResult: Sendable {
-        /// The end has not come yet: call again with more bytes.
-        case incomplete
-        case complete(HttpResponseHead)
-        case failed(HttpHeadError)
-    }
-
     /// The status code, 100...599; it need not be one of `HttpStatus`.
     package let statusCode: Int
     /// How many bytes of the buffer the head took; the body, or the first frame, follows.
     package let headBytes: Int
     package let fields: HttpFields
 
-    /// Parses a head at the start of `bytes`; parameters as in `HttpRequestHead.parse`.
-    /// - Complexity: O(new bytes) while incomplete, O(head) when complete.
+    /// Parses a head at the start of `bytes`, as `HttpHeadScanner.parse` does.
     package static func parse(
         _ bytes: UnsafeRawBufferPointer, maximumBytes: Int, scanner: inout HttpHeadScanner
-    ) -> ParseResult {
-        switch scanner.scan(bytes, maximumBytes: maximumBytes) {
-        case .incomplete:
-            return .incomplete
-        case .failed(let error):
-            return .failed(error)
-        case .complete(let start, let end):
-            do throws(HttpHeadError) {
-                return .complete(try HttpResponseHead(bytes.part(start..<end), headBytes: end))
-            } catch {
-                return .failed(error)
-            }
+    ) -> HttpHeadResult<HttpResponseHead> {
+        scanner.parse(bytes, maximumBytes: maximumBytes) { head, headBytes throws(HttpHeadError) in
+            try HttpResponseHead(head, headBytes: headBytes)
         }
     }
 
     /// Parses in one go, for a buffer that is not going to grow.
-    package static func parse(_ bytes: UnsafeRawBufferPointer, maximumBytes: Int) -> ParseResult {
+    package static func parse(
+        _ bytes: UnsafeRawBufferPointer, maximumBytes: Int
+    ) -> HttpHeadResult<HttpResponseHead> {
         var scanner = HttpHeadScanner()
         return parse(bytes, maximumBytes: maximumBytes, scanner: &scanner)
     }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import HTTP
 
-private func parse(_ text: String, limit: Int = 8192) -> HttpRequestHead.ParseResult {
+private func parse(_ text: String, limit: Int = 8192) -> HttpHeadResult<HttpRequestHead> {
     withRaw(text) { HttpRequestHead.parse($0, maximumBytes: limit) }
 }
 

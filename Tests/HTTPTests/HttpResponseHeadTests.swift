@@ -4,7 +4,7 @@ import Testing
 @testable import HTTP
 
 @Suite struct HttpResponseHeadTests {
-    private func parse(_ text: String) -> HttpResponseHead.ParseResult {
+    private func parse(_ text: String) -> HttpHeadResult<HttpResponseHead> {
         withRaw(text) { HttpResponseHead.parse($0, maximumBytes: 1000) }
     }
 
