@@ -30,7 +30,9 @@ final class Coordinator {
     private var signals: [SignalWatcher] = []
     private var phaseTimer: Timer?
     private var progressTimer: Timer?
+    private let progressStyle: ProgressStyle
     private var console: Console
+    private var nextProgress = MonotonicInstant.now
 
     private var phase = Phase.preparing
     private var waitingCount = 0
@@ -57,7 +59,8 @@ final class Coordinator {
         guard pipe(&ends) == 0 else { throw SystemError(errno, "pipe") }
         for end in ends { LoadProcess.closeOnExec(end) }
         completions = (ends[0], ends[1])
-        console = Console(isQuiet: plan.isQuiet)
+        progressStyle = ProgressStyle(isQuiet: plan.isQuiet)
+        console = Console(of: "loadtest", progressStyle: progressStyle)
         report = RunReport(plan, run: runNumber)
         before = UsageSample(pids: plan.pids)
         (connected, measureStart, toolStart) = (before, before, UsageSample(pids: []))
@@ -82,7 +85,7 @@ final class Coordinator {
         phaseTimer?.start(
             after: Coordinator.patience + .seconds(plan.clientCount / Coordinator.slowestRate))
         loop.run()
-        console.wipe()
+        console.wipeBar()
         report.judge()
         return report
     }
@@ -305,10 +308,12 @@ final class Coordinator {
         let range = 0..<plan.processCount
         let openCount = range.reduce(0) { $0 + board.openCount(process: $1) }
         let delivered = range.reduce(0) { $0 + board.deliveredCount(process: $1) }
+        defer { lastDelivered = delivered }
+        guard .now >= nextProgress else { return }
+        nextProgress = .now + progressStyle.interval
         console.progress(
             "\(phase.rawValue): \(openCount) of \(plan.clientCount) clients, "
                 + "\(board.publishedCount) messages, "
                 + "\(delivered - lastDelivered) deliveries/s")
-        lastDelivered = delivered
     }
 }

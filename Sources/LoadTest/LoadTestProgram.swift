@@ -24,7 +24,7 @@ enum LoadTestProgram {
             case .print(let text): return StandardStreams.printResult(text, of: "loadtest")
             case .run(let values):
                 for unknown in LoadTestOptions.program.unknownVariables() {
-                    Console.writeError(unknown.warning)
+                    Console.complain(unknown.warning, of: "loadtest")
                 }
                 // A long run would show them in `ps`.
                 ProcessArguments.hidePasswords()
@@ -34,7 +34,7 @@ enum LoadTestProgram {
                 return measure(plan)
             }
         } catch {
-            Console.writeError("\(error)")
+            Console.complain("\(error)", of: "loadtest")
             return usageStatus
         }
     }
@@ -52,7 +52,7 @@ enum LoadTestProgram {
                 plan.isJson ? json(report) : ReportTable.text(report), of: "loadtest")
             return report.exitCode == 0 ? written : report.exitCode
         } catch {
-            Console.writeError("\(error)")
+            Console.complain("\(error)", of: "loadtest")
             return 1
         }
     }

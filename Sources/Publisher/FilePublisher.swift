@@ -5,6 +5,7 @@
 // Before every wait (for input, for the pace) the window is drained, so that nothing lies unsent while
 // nothing happens.
 
+import Options
 import Redis
 
 /// Publishes the lines of a file and tells what became of them.

@@ -1,31 +1,15 @@
 // How far a file has come, as one line: a bar on a terminal, a plain line now and then elsewhere. Pure.
 
+import Options
+
 /// When to show progress, and its text.
 struct Progress {
-    /// Where the lines go.
-    enum Style: Equatable {
-        case none
-        /// A line that is drawn over itself.
-        case bar
-        /// Lines in a log.
-        case lines
-
-        /// Ten pictures a second look smooth; a log wants a sign of life only, and short runs none at all.
-        var interval: Duration {
-            switch self {
-            case .none: .zero
-            case .bar: .milliseconds(100)
-            case .lines: .seconds(5)
-            }
-        }
-    }
-
-    let style: Style
-    /// Bytes of the whole input; nil when nobody knows, as for a pipe.
+    let style: ProgressStyle
+    /// Bytes of the whole input; nil when it is unknown, as for a pipe.
     let totalBytes: Int?
     private var lastShown: Duration = .zero
 
-    init(style: Style, totalBytes: Int?) {
+    init(style: ProgressStyle, totalBytes: Int?) {
         self.style = style
         self.totalBytes = totalBytes
     }

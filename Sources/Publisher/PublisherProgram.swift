@@ -7,6 +7,8 @@ import Redis
 
 /// The publisher, start to end.
 enum PublisherProgram {
+    static let name = "publisher"
+
     /// Runs one call of any command.
     ///
     /// - Returns: the exit code.
@@ -15,17 +17,17 @@ enum PublisherProgram {
         do {
             let (command, rest) = Command.named(in: try ProcessArguments.read())
             switch try command.program.parse(rest) {
-            case .print(let text): return StandardStreams.printResult(text, of: "publisher")
+            case .print(let text): return StandardStreams.printResult(text, of: name)
             case .run(let values):
                 for unknown in PublisherOptions.program.unknownVariables() {
-                    Console.writeError(unknown.warning)
+                    Console.complain(unknown.warning, of: name)
                 }
                 // A long file is published for hours, in which `ps` would show it.
                 ProcessArguments.hidePasswords()
                 return try command.perform(values)
             }
         } catch {
-            Console.writeError("\(error)")
+            Console.complain("\(error)", of: name)
             return 2
         }
     }
@@ -41,15 +43,16 @@ enum PublisherProgram {
             let payload = try payload(job, data)
             return withRedis(job.redis, undone: "nothing was sent") { redis, _ in
                 var publisher = RoomPublisher(
-                    job: job, rooms: rooms, payload: payload, console: Console(progressStyle: .none))
+                    job: job, rooms: rooms, payload: payload,
+                    console: Console(of: name, progressStyle: .none))
                 return publisher.run(redis)
             }
         case .file(let path):
             let input = try open(path, option: "--file")
             return withRedis(job.redis, undone: "nothing was sent") { redis, _ in
-                let style = progressStyle(isQuiet: job.isQuiet)
+                let style = ProgressStyle(isQuiet: job.isQuiet)
                 var publisher = FilePublisher(
-                    job: job, input: input, redis: redis, console: Console(progressStyle: style),
+                    job: job, input: input, redis: redis, console: Console(of: name, progressStyle: style),
                     progress: Progress(style: style, totalBytes: input.remainingBytes))
                 return publisher.run()
             }
@@ -76,14 +79,9 @@ enum PublisherProgram {
             Interruption.begin()
             return withExtendedLifetime(watcher) { body(redis, loop) }
         } catch {
-            Console.writeError("\(error); \(undone)")
+            Console.complain("\(error); \(undone)", of: name)
             return 1
         }
-    }
-
-    static func progressStyle(isQuiet: Bool) -> Progress.Style {
-        if isQuiet { return .none }
-        return isatty(STDERR_FILENO) == 1 ? .bar : .lines
     }
 
     private static func payload(_ job: Job, _ data: String) throws(UsageError) -> [UInt8] {

@@ -31,8 +31,8 @@ struct RevokeProgram {
 
     private init(_ job: RevokeJob, _ redis: RedisSession) {
         self.job = job
-        let style = PublisherProgram.progressStyle(isQuiet: job.isQuiet)
-        console = Console(progressStyle: style)
+        let style = ProgressStyle(isQuiet: job.isQuiet)
+        console = Console(of: PublisherProgram.name, progressStyle: style)
         progress = Progress(style: style, totalBytes: nil)
         revoker = TokenRevoker(redis: redis, prefix: job.redis.prefix)
     }

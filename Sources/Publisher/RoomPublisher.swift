@@ -1,5 +1,6 @@
 // One notice to each of the rooms of a call. Main thread.
 
+import Options
 import RedisSchema
 import Redis
 

@@ -36,7 +36,7 @@ struct NodesCommand {
     private let redis: RedisSession
     private let reader: ClusterReader
     private var rates = NodeRates()
-    private var console = Console(progressStyle: .none)
+    private var console = Console(of: PublisherProgram.name, progressStyle: .none)
     /// Lines of the last picture that are still on the terminal.
     private var shownCount = 0
 

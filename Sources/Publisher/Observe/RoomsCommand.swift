@@ -32,7 +32,7 @@ struct RoomsCommand {
     private let top: Int?
     private let isJson: Bool
     private let settings: RedisSettings
-    private var console = Console(progressStyle: .none)
+    private var console = Console(of: PublisherProgram.name, progressStyle: .none)
 
     /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
     /// - Throws: `UsageError`, before anything is done.

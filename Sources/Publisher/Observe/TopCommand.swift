@@ -42,7 +42,7 @@ final class TopCommand {
     private var first: Result<Void, RedisSessionError>?
     private var isQuitting = false
     private var isUnread = false
-    private var console = Console(progressStyle: .none)
+    private var console = Console(of: PublisherProgram.name, progressStyle: .none)
 
     /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
     /// - Throws: `UsageError`, before anything is done.
@@ -65,7 +65,7 @@ final class TopCommand {
             try run(on: try EventLoop())
         } catch {
             if let code = Interruption.exitCode { return code }
-            Console.writeError("\(error); nothing is known of the cluster")
+            Console.complain("\(error); nothing is known of the cluster", of: PublisherProgram.name)
             return 1
         }
         if let code = Interruption.exitCode { return code }

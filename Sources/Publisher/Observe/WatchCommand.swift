@@ -42,7 +42,7 @@ final class WatchCommand {
     private let maximumCount: Int?
     private let isJson: Bool
     private let roomColumnCount: Int
-    private var console = Console(progressStyle: .none)
+    private var console = Console(of: PublisherProgram.name, progressStyle: .none)
     private let start = ContinuousClock.now
     private var noticeCount = 0
     private var byteCount: UInt64 = 0
