@@ -199,11 +199,11 @@ struct FilePublisher {
         let unanswered = window.unanswered
         if !unanswered.isEmpty {
             console.complain(
-                "no answer for lines \(LineRanges.text(unanswered)): published or not, nobody knows")
+                "no answer for lines \(LineRanges.text(unanswered)): they may have been published or not")
         }
         console.complain(
-            "\(ending.rawValue): nothing behind line \(lastLine) of \(inputName) was sent; "
-                + "--from-line \(lastLine + 1) goes on behind it")
+            "\(ending.rawValue): nothing after line \(lastLine) of \(inputName) was sent; "
+                + "go on with --from-line \(lastLine + 1)")
     }
 
     private var inputName: String {

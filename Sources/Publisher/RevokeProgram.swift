@@ -94,7 +94,8 @@ struct RevokeProgram {
         switch ending {
         case .complete, .stopped: break
         case .interrupted: console.complain("interrupted: records that were not looked at are not revoked")
-        case .failed: console.complain("failed: what is not named above may be revoked or not, nobody knows")
+        case .failed:
+            console.complain("failed: tokens that are not named above may have been revoked or not")
         }
     }
 

@@ -26,7 +26,7 @@ struct Tally: Equatable {
     var refusedCount = 0
     /// Lines that are no notice.
     var badLineCount = 0
-    /// Sent without an answer: published or not, nobody knows.
+    /// Sent without an answer: they may have been published or not.
     var unansweredCount = 0
 
     var errorCount: Int { refusedCount + badLineCount + unansweredCount }

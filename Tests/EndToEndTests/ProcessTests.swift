@@ -306,8 +306,8 @@ enum Namespaces {
             try await signalChild(of: child, "TERM", cluster.driver)
             #expect(try await child.exitCode() == 143)
             #expect(child.output.hasPrefix("sent "))
-            #expect(child.errorOutput.contains("interrupted: nothing behind line "))
-            #expect(child.errorOutput.contains("goes on behind it"))
+            #expect(child.errorOutput.contains("interrupted: nothing after line "))
+            #expect(child.errorOutput.contains("go on with --from-line"))
         }
     }
 

@@ -21,7 +21,7 @@ import Testing
     private func line(_ number: Int) -> String { #"{"room":"a","data":\#(number)}"# }
 
     private func nextLine(_ child: Child) throws -> Int {
-        let match = child.errorText.firstMatch(of: #/--from-line (\d+) goes on/#)
+        let match = child.errorText.firstMatch(of: #/go on with --from-line (\d+)/#)
         return try #require(match.flatMap { Int($0.1) }, "\(child.errorText)")
     }
 
@@ -35,7 +35,7 @@ import Testing
         #expect(try child.finish() == 1)
         let next = try nextLine(child)
         let range = try #require(
-            child.errorText.firstMatch(of: #/no answer for lines (\d+)(-(\d+))?: published or not/#),
+            child.errorText.firstMatch(of: #/no answer for lines (\d+)(-(\d+))?: they may have been/#),
             "\(child.errorText)")
         let first = try #require(Int(range.1))
         let last = range.3.flatMap { Int($0) } ?? first
@@ -73,7 +73,7 @@ import Testing
             try eventually("lines are sent") { received().count > before + 20 }
             kill(child.processID, signalNumber)
             #expect(try child.finish() == 128 + signalNumber)
-            #expect(child.errorText.contains("interrupted: nothing behind line "))
+            #expect(child.errorText.contains("interrupted: nothing after line "))
             next = try nextLine(child)
         }
         let last = try start(redis.port, ["--file", path, "--from-line", "\(next)"])

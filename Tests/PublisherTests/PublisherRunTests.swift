@@ -187,7 +187,7 @@ import Testing
         #expect(try stopped.finish() == 1)
         #expect(stopped.outputText.hasPrefix("sent 1, receivers 0, errors 1 (bad lines 1, "))
         #expect(stopped.errorText.contains("publisher: line 3: not JSON"))
-        #expect(stopped.errorText.contains("stopped: nothing behind line 3 "))
+        #expect(stopped.errorText.contains("stopped: nothing after line 3 "))
         let skipped = try start("--file", file, "--on-error", "skip")
         #expect(try skipped.finish() == 1)
         #expect(skipped.outputText.hasPrefix("sent 3, receivers 0, errors 2 (bad lines 2, "))
@@ -208,7 +208,7 @@ import Testing
         try stopped.write(text)
         #expect(try stopped.finish() == 1)
         #expect(stopped.outputText.hasPrefix("sent 1, receivers 0, errors 1 (bad lines 0, refused 1, "))
-        #expect(stopped.errorText.contains("stopped: nothing behind line 2 of stdin was sent"))
+        #expect(stopped.errorText.contains("stopped: nothing after line 2 of stdin was sent"))
     }
 
     @Test func floodsOfBadLinesAreCounted() throws {
@@ -240,7 +240,7 @@ import Testing
         try eventually("the summary is there") { publisher.outputText.hasSuffix(" s\n") }
         #expect(try publisher.finish() == 130)
         #expect(publisher.outputText.hasPrefix("sent 1, receivers 1, errors 0, "))
-        #expect(publisher.errorText.contains("interrupted: nothing behind line 1 of stdin was sent"))
+        #expect(publisher.errorText.contains("interrupted: nothing after line 1 of stdin was sent"))
         try subscriber.terminate()
     }
 
@@ -256,6 +256,6 @@ import Testing
             publisher.outputText.hasPrefix("{\"ending\":\"failed\",\"sent\":1,\"receivers\":1,\"errors\":"))
         #expect(!publisher.outputText.contains("\"unanswered\":0"))
         #expect(publisher.errorText.contains("lost Redis: "))
-        #expect(publisher.errorText.contains("published or not, nobody knows"))
+        #expect(publisher.errorText.contains("they may have been published or not"))
     }
 }

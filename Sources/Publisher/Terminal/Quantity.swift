@@ -13,7 +13,7 @@ enum Quantity {
         return (unit == "B" ? String(count) : number(value)) + " " + unit
     }
 
-    /// A rate: whole from ten on, with one decimal below; `-` when nobody knows.
+    /// A rate: whole from ten on, with one decimal below; `-` when it is unknown.
     static func rate(_ perSecond: Double?) -> String {
         perSecond.map(number) ?? "-"
     }
