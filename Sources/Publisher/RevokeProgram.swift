@@ -99,7 +99,7 @@ struct RevokeProgram {
         }
     }
 
-    private static func text(_ connection: TokenRevoker.Connection) -> String {
+    private static func text(_ connection: TokenRevoker.ConnectionEnd) -> String {
         switch connection {
         case .none: "not connected"
         // The node is what a record says.

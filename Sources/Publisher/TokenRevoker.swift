@@ -10,11 +10,11 @@ struct TokenRevoker {
     /// A token whose record was deleted.
     struct Revoked: Equatable {
         let token: Token
-        let connection: Connection
+        let connection: ConnectionEnd
     }
 
     /// What became of the connection of a revoked token.
-    enum Connection: Equatable {
+    enum ConnectionEnd: Equatable {
         /// The token has never connected, or its node runs no more.
         case none
         /// This node was told to close it.
@@ -64,7 +64,7 @@ struct TokenRevoker {
             failure = error
         }
         // These are gone, whatever became of the others.
-        revoked += found.map { Revoked(token: $0.token, connection: Connection($0.revocation)) }
+        revoked += found.map { Revoked(token: $0.token, connection: ConnectionEnd($0.revocation)) }
         if let failure { throw failure }
         if let refusal = found.lazy.compactMap(\.revocation.refusal).first {
             throw .refused("PUBLISH: \(refusal)")

@@ -26,7 +26,7 @@ struct RoomSubscriptions {
 
     private enum State { case subscribing, subscribed, unsubscribing, refused }
 
-    private struct Room {
+    private struct Entry {
         var workers: Workers
         var state: State
         /// When the last worker left; nil while one wants the room.
@@ -45,7 +45,7 @@ struct RoomSubscriptions {
         case refuse
     }
 
-    private var rooms: [RoomId: Room] = [:]
+    private var rooms: [RoomId: Entry] = [:]
     /// Rooms that no worker wants, in the order in which they were left; some may be wanted again.
     private var idle: [(room: RoomId, since: MonotonicInstant)] = []
     private let grace: Duration
@@ -69,7 +69,7 @@ struct RoomSubscriptions {
 
     mutating func join(_ room: RoomId, worker: Int) -> JoinAction {
         guard var entry = rooms[room] else {
-            rooms[room] = Room(workers: 1 << worker, state: .subscribing)
+            rooms[room] = Entry(workers: 1 << worker, state: .subscribing)
             return .subscribe
         }
         entry.workers |= 1 << worker

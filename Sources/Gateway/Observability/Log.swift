@@ -6,6 +6,27 @@ import JSON
 import Options
 import System
 
+/// Which lines the log writes.
+enum LogLevel: String, CaseIterable, Sendable, Comparable {
+    case debug, info, warning, error
+
+    static func < (left: LogLevel, right: LogLevel) -> Bool { left.rank < right.rank }
+
+    private var rank: Int {
+        switch self {
+        case .debug: 0
+        case .info: 1
+        case .warning: 2
+        case .error: 3
+        }
+    }
+}
+
+/// How a log line is written: for people or for collectors.
+enum LogFormat: String, CaseIterable, Sendable {
+    case text, json
+}
+
 /// Writes lines of a level or above, as text (`key=value`) or as JSON. Lines of several threads do not mix.
 /// A token is logged by its `description`, which is redacted.
 struct Log: Sendable {

@@ -1,7 +1,6 @@
 // Which pages may open a WebSocket: browsers send the page's origin with the handshake (RFC 6455 4.1, RFC
 // 6454 7). Pure.
 
-import Network
 import Options
 
 /// The origins that may connect.
@@ -32,7 +31,7 @@ enum AllowedOrigins: Sendable, Equatable {
 
 /// One item of the list.
 enum OriginPattern: Sendable, Equatable {
-    /// A whole origin in the form of `Origin.normalized`, or `null`.
+    /// A whole origin in the form of `WebOrigin.normalized`, or `null`.
     case exactly(String)
     /// Every origin of a scheme: pages of applications and extensions, whose hosts have no stable meaning.
     case scheme(String)
@@ -44,20 +43,20 @@ enum OriginPattern: Sendable, Equatable {
     init?(_ text: String) {
         if text == "null" {
             self = .exactly(text)
-        } else if let scheme = Origin.lonelyScheme(text) {
+        } else if let scheme = WebOrigin.lonelyScheme(text) {
             // `https://` alone would allow every page of the web.
-            guard Origin.standardPorts[scheme] == nil else { return nil }
+            guard WebOrigin.standardPorts[scheme] == nil else { return nil }
             self = .scheme(scheme)
         } else if let star = text.firstRange(of: "://*.") {
             let scheme = text[..<star.lowerBound]
-            guard let parent = Origin.normalized("\(scheme)://\(text[star.upperBound...])"),
+            guard let parent = WebOrigin.normalized("\(scheme)://\(text[star.upperBound...])"),
                 let separator = parent.firstRange(of: "://"),
-                !Origin.isAddress(parent[separator.upperBound...])
+                !WebOrigin.isAddress(parent[separator.upperBound...])
             else { return nil }
             self = .below(
                 begin: String(parent[..<separator.upperBound]), end: "." + parent[separator.upperBound...])
         } else {
-            guard let origin = Origin.normalized(text) else { return nil }
+            guard let origin = WebOrigin.normalized(text) else { return nil }
             self = .exactly(origin)
         }
     }
@@ -83,8 +82,8 @@ struct OriginList: Sendable, Equatable {
     func allows(_ text: String) -> Bool {
         // A sandboxed page, or one of a file.
         if text == "null" { return exact.contains(text) }
-        if let scheme = Origin.lonelyScheme(text) { return schemes.contains(scheme) }
-        guard let origin = Origin.normalized(text) else { return false }
+        if let scheme = WebOrigin.lonelyScheme(text) { return schemes.contains(scheme) }
+        guard let origin = WebOrigin.normalized(text) else { return false }
         if exact.contains(origin) { return true }
         if !schemes.isEmpty, schemes.contains(String(origin.prefix { $0 != ":" })) { return true }
         return parents.contains {
@@ -96,68 +95,5 @@ struct OriginList: Sendable, Equatable {
     static func == (left: OriginList, right: OriginList) -> Bool {
         left.exact == right.exact && left.schemes == right.schemes
             && left.parents.elementsEqual(right.parents) { $0 == $1 }
-    }
-}
-
-/// The text of an origin.
-enum Origin {
-    static let standardPorts = ["http": 80, "ws": 80, "https": 443, "wss": 443]
-
-    /// The scheme of a text that is `scheme://` and nothing else, as browsers write it for files
-    /// (`file://`), in small letters.
-    static func lonelyScheme(_ text: String) -> String? {
-        guard text.hasSuffix("://") else { return nil }
-        let scheme = text.dropLast("://".count).lowercased()
-        return isScheme(scheme) ? scheme : nil
-    }
-
-    /// The form in which origins are compared: lower-case `scheme://host[:port]`, the scheme's own port left
-    /// out; nil if the text is not an origin.
-    static func normalized(_ text: String) -> String? {
-        let lower = text.lowercased()
-        guard let separator = lower.firstRange(of: "://") else { return nil }
-        let scheme = String(lower[..<separator.lowerBound])
-        let authority = lower[separator.upperBound...]
-        guard isScheme(scheme) else { return nil }
-        guard let standardPort = standardPorts[scheme] else { return opaque(scheme, authority) }
-        guard let endpoint = Endpoint(authority, defaultPort: standardPort) else { return nil }
-        let port = ":\(endpoint.port)"
-        return "\(scheme)://" + "\(endpoint)".dropLast(endpoint.port == standardPort ? port.count : 0)
-    }
-
-    /// Whether `host[:port]` is an address, which has no hosts below it.
-    static func isAddress(_ authority: some StringProtocol) -> Bool {
-        Endpoint(authority, defaultPort: 0)?.isAddress == true
-    }
-
-    /// Of other schemes: after `://` stands a name that only its application knows, such as an extension's
-    /// id or `-`, perhaps with a port.
-    private static func opaque(_ scheme: String, _ authority: Substring) -> String? {
-        let host = authority.prefix { $0 != ":" }
-        let port = authority[host.endIndex...].dropFirst()
-        guard (1...253).contains(host.utf8.count), host.utf8.allSatisfy(isNameByte),
-            host.endIndex == authority.endIndex || Endpoint("x:\(port)") != nil
-        else { return nil }
-        return "\(scheme)://\(authority)"
-    }
-
-    /// RFC 3986 3.1, in small letters.
-    private static func isScheme(_ text: String) -> Bool {
-        guard let first = text.utf8.first, (0x61...0x7A).contains(first) else { return false }
-        return text.utf8.allSatisfy { byte in
-            switch byte {
-            case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."): true
-            default: false
-            }
-        }
-    }
-
-    private static func isNameByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-            UInt8(ascii: "~"):
-            true
-        default: false
-        }
     }
 }

@@ -2,32 +2,12 @@
 // `ConfigurationOptions.swift` declares the options and gives the reasons for their defaults.
 
 import EventLoop
+import Glibc
 import Network
 import Options
 import Redis
 import RedisSchema
 import System
-
-/// Which lines the log writes.
-enum LogLevel: String, CaseIterable, Sendable, Comparable {
-    case debug, info, warning, error
-
-    static func < (left: LogLevel, right: LogLevel) -> Bool { left.rank < right.rank }
-
-    private var rank: Int {
-        switch self {
-        case .debug: 0
-        case .info: 1
-        case .warning: 2
-        case .error: 3
-        }
-    }
-}
-
-/// How a log line is written: for people or for collectors.
-enum LogFormat: String, CaseIterable, Sendable {
-    case text, json
-}
 
 /// Whether a turn's writes are handed to the kernel together.
 enum IoUringUse: String, CaseIterable, Sendable {
@@ -114,6 +94,32 @@ struct Configuration: Sendable {
     let redisSilenceTimeout: Duration
     /// Whether clients get a notice when they may have missed messages.
     let tellsGaps: Bool
+
+    /// The outcome of reading the command line.
+    enum Request {
+        case run(Configuration)
+        /// To print this text to stdout and exit with 0.
+        case print(String)
+    }
+
+    /// Reads this process's command line and environment.
+    ///
+    /// - Parameter arguments: without the program's own name.
+    /// - Throws: `UsageError`: one line for stderr, exit 2.
+    static func read(
+        _ arguments: [String],
+        environment: (String) throws(UsageError) -> String? = ProcessEnvironment.text(of:)
+    ) throws(UsageError) -> Request {
+        switch try program.parse(arguments, environment: environment) {
+        case .print(let text):
+            return .print(text)
+        case .run(let values):
+            var random = RandomPool()
+            return .run(
+                try Configuration(
+                    values, hostName: hostName(), coreCount: AvailableCores.count(), random: &random))
+        }
+    }
 
     /// Reads and checks the values of `Configuration.options`.
     ///
@@ -215,6 +221,14 @@ struct Configuration: Sendable {
             throw UsageError("\(origin): \(ttl.optionText) has a part of a second, expected whole seconds")
         }
         return ttl
+    }
+
+    /// The kernel's host name; "node" in the unlikely case that it has none.
+    static func hostName() -> String {
+        // HOST_NAME_MAX is 64 on Linux; the last byte stays zero whatever gethostname writes.
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "node" }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// The host's name, clipped and cleaned, and six hex digits, because containers and test nodes share
