@@ -8,7 +8,7 @@ import Glibc
 ///
 /// A *turn* is: wait until something is ready; run the timers and signals that are due; hand over what waits
 /// in the mailboxes; call the watchers of a batch of ready sockets; then `onTurnEnd`. Each step happens once
-/// in a turn and has a bound, whatever comes meanwhile. Work that came in many small pieces during the turn
+/// in a turn and has a bound, whatever comes during it. Work that came in many small pieces during the turn
 /// is finished at its end.
 public final class EventLoop {
     let base: OpaquePointer
@@ -22,7 +22,7 @@ public final class EventLoop {
     /// The thread that made the loop, until another one runs it.
     private var thread = pthread_self()
     // What libevent has found ready, for the steps of the turn: a callback of its own that did the work at
-    // once could make the next thing ready, and libevent would go on with that before it lets the turn end.
+    // once could make the next thing ready, and libevent would do that before it lets the turn end.
     private var areMailboxesReady = false
     private var areSocketsReady = false
     /// Whether the last turn has left work to the next one.

@@ -7,8 +7,8 @@ import Glibc
 
 /// Gathers sends on non-blocking sockets and hands them to the kernel together.
 ///
-/// Nothing is asynchronous about it: each send is told not to wait, so that it is done, whole or in part,
-/// when `submit` returns, and the loop needs no second source of events.
+/// Nothing is asynchronous about it: no send may wait, so that it is done, whole or in part, when `submit`
+/// returns, and the loop needs no second source of events.
 package final class SendRing {
     /// The sends of one call: enough to make the cost of the call negligible, few enough for the first
     /// cache.
@@ -82,8 +82,8 @@ package final class SendRing {
     ///
     /// - Parameter onIncomplete: called for each send that was not done whole, with its number in the order
     ///   of appending, from 0, and how it went.
-    /// - Returns: how many sends the kernel has taken, from the first on. Fewer than were gathered when it
-    ///   refuses to go on; the ring cannot be used any more then.
+    /// - Returns: how many sends the kernel has taken, from the first on. Fewer than were gathered if it
+    ///   refuses to continue; the ring cannot be used any more then.
     package func submit(onIncomplete: (Int, Socket.Transfer) -> Void) -> Int {
         let total = count
         count = 0

@@ -76,7 +76,7 @@ public struct Socket: Equatable, Sendable {
         return String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// Tells the peer that nothing more will be written; reading goes on.
+    /// Shows the peer that nothing more will be written; reading continues.
     package func shutdownWriting() {
         shutdown(descriptor, Int32(SHUT_WR))
     }

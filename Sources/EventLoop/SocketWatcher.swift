@@ -19,7 +19,7 @@ open class SocketWatcher {
         loop.sockets.change(self, from: [], to: interest)
     }
 
-    /// Goes on with the socket of another watcher, which stops watching.
+    /// Takes over the socket of another watcher, which stops watching.
     public init(takingOver other: SocketWatcher) {
         other.loop.assertOnThread()
         precondition(other.isWatching, "only a watched socket can be taken over")

@@ -39,7 +39,7 @@ final class Churn {
             || !postponed.isEmpty
     }
 
-    /// Nobody leaves any more; who has not yet left stays.
+    /// No further client leaves; a departure that has not begun is dropped.
     func stop() {
         timer = nil
         departures.removeAll { $0.client.phase == .open }
@@ -112,7 +112,7 @@ final class Churn {
                 deadline: now + Churn.patience)
             departure.client.leave()
         }
-        // One that the server ended meanwhile keeps its seat and its losses.
+        // A client that the server has ended keeps its seat and its losses.
         departures.removeAll { $0.client.phase == .ended }
         dropOverdue()
     }

@@ -25,7 +25,7 @@ final class DeliveryCheck {
         self.board = board
     }
 
-    /// Begins to tell which messages have reached all of `receiverCounts`, at most `window` being on their
+    /// Begins to report which messages have reached all of `receiverCounts`, at most `window` being on their
     /// way.
     func reportCompletions(window: Int, receiverCounts: [Int]) {
         self.window = WindowCounter(window: window, receiverCounts: receiverCounts)
@@ -49,7 +49,7 @@ final class DeliveryCheck {
         }
     }
 
-    /// At the end of a turn: tells the coordinator what is complete.
+    /// At the end of a turn: reports to the coordinator what is complete.
     func publish() {
         board.setDeliveredCount(deliveredCount, process: process)
         guard !completions.isEmpty else { return }
@@ -59,7 +59,7 @@ final class DeliveryCheck {
             let written = rest.prefix(512).withUnsafeBytes {
                 write(HolderDescriptors.completions, $0.baseAddress, $0.count)
             }
-            // The coordinator is gone; the control socket tells the same.
+            // The coordinator is gone; the control socket shows the same.
             guard written > 0 || errno == EINTR else { break }
             rest = rest.dropFirst(max(0, written) / MemoryLayout<UInt64>.size)
         }

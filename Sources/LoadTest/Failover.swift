@@ -1,4 +1,4 @@
-// Clients whose gateway is gone and who go to another one, all at once. Loop-confined.
+// Clients that go to another gateway, all at once, because theirs is gone. Loop-confined.
 
 import EventLoop
 
@@ -9,7 +9,7 @@ struct FailoverReport: Codable, Sendable {
     var returnedCount = 0
     /// Attempts to return that failed, by status code or error; each was followed by another.
     var refusals: [String: Int] = [:]
-    /// CLOCK_MONOTONIC nanoseconds; 0 when nothing was lost, or nobody has returned.
+    /// CLOCK_MONOTONIC nanoseconds; 0 if no connection was lost, or no client has returned.
     var firstLossAt: Int64 = 0
     var lastReturnAt: Int64 = 0
     /// From the loss of a connection to the 101 of the next one, in nanoseconds.
@@ -29,7 +29,7 @@ struct FailoverReport: Codable, Sendable {
 /// Dials for each lost connection in the turn in which the loss is found, and again after every failure.
 final class Failover {
     private static let tick = Duration.milliseconds(20)
-    /// As clients are told to: a short random wait, so that the refused do not all come back together.
+    /// As the API asks of clients: a short random wait, so that the refused do not all come back together.
     private static let retryMilliseconds: ClosedRange<Int64> = 200...1000
 
     private struct Absence {
@@ -53,14 +53,14 @@ final class Failover {
         timer?.start(after: Failover.tick)
     }
 
-    /// Whether somebody is still on the way.
+    /// Whether a client is still on the way.
     var isBusy: Bool { !absences.isEmpty }
 
     /// Whether the seat's client is on the way back.
     func expects(_ seat: Int) -> Bool { absences[seat] != nil }
 
-    /// The gateway has ended this connection. What it had to receive to its last moment nobody can tell, so
-    /// only gaps within what it did receive count.
+    /// The gateway has ended this connection. What it should have received in its last moment is unknown,
+    /// so only gaps within what it did receive count.
     func lost(_ client: LoadClient, reason: String) {
         let now = MonotonicInstant.now
         report.lost[reason, default: 0] += 1

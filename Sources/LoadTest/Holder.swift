@@ -205,7 +205,7 @@ final class Holder {
             churn?.left(client)
         case .open where failover != nil && !client.isSlow:
             countClosed()
-            // Heartbeats would go on to where nobody is.
+            // Heartbeats would still go to the gateway that is gone.
             if failover?.report.firstLossAt == 0 { moveHttpClients() }
             failover?.lost(client, reason: reason)
         case .open:

@@ -6,7 +6,7 @@ import System
 
 /// The program that the coordinator starts for each share of the clients.
 enum HolderProgram {
-    /// The argument that tells a load process from the program that a user calls.
+    /// The argument that makes the program a load process.
     static let argument = "--holder"
 
     /// Runs until the coordinator closes the control socket; its end is this process's end too.

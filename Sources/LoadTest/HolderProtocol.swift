@@ -12,9 +12,9 @@ enum HolderDescriptors {
     static let completions: Int32 = 5
 }
 
-/// What a load process is told, in this order.
+/// What the coordinator sends to a load process, in this order.
 enum HolderOrder: Codable, Sendable {
-    /// Who you are and what to hold; tokens are fetched at once.
+    /// Which process it is and what it holds; it fetches tokens at once.
     case prepare(HolderPlan)
     case connect
     /// Messages begin to flow; connections come and go from now on, if they are to.
@@ -23,7 +23,7 @@ enum HolderOrder: Codable, Sendable {
     case settle(publishedCount: Int)
 }
 
-/// What a load process tells.
+/// What a load process reports.
 enum HolderNews: Codable, Sendable {
     case prepared(TokenReport)
     case connected(ConnectReport)
@@ -44,7 +44,7 @@ struct HolderPlan: Codable, Sendable {
 struct TokenReport: Codable, Sendable {
     var issuedCount = 0
     var failures: [String: Int] = [:]
-    /// Requests that were told to come later, by status code; each was followed by another.
+    /// Requests that the server postponed, by status code; each was followed by another.
     var postponed: [String: Int] = [:]
 }
 
@@ -52,7 +52,7 @@ struct ConnectReport: Codable, Sendable {
     var openedCount = 0
     /// How many attempts ended with which answer.
     var failures: [String: Int] = [:]
-    /// Attempts that were told to come later, by status code; each was followed by another.
+    /// Attempts that the server postponed, by status code; each was followed by another.
     var postponed: [String: Int] = [:]
     /// From the first packet to the 101, in nanoseconds.
     var latency = Histogram()
@@ -78,7 +78,7 @@ struct HolderReport: Codable, Sendable {
     /// Connections that left and came back.
     var churnedCount = 0
     var churnFailures: [String: Int] = [:]
-    /// Returns that were told to come later, by status code; each was followed by another.
+    /// Returns that the server postponed, by status code; each was followed by another.
     var churnPostponed: [String: Int] = [:]
     /// nil unless clients were to go to another gateway.
     var failover: FailoverReport?
@@ -161,7 +161,7 @@ final class JsonLines<Incoming: Decodable>: SocketWatcher {
             case .wouldBlock:
                 watchWritability(true)
                 return
-            // The reading side finds the end of the connection and tells.
+            // The reading side finds the end of the connection and reports it.
             case .endOfStream, .failed: output.removeAll()
             }
         }

@@ -66,7 +66,7 @@ struct LoadPlan: Sendable {
     let isJson: Bool
     let isQuiet: Bool
 
-    /// One process holds this many connections unless told otherwise.
+    /// One process holds this many connections unless an option says otherwise.
     static let connectionsPerProcess = 15_000
     /// Descriptors of a load process that are no clients: requests, pipes, the loop's own.
     static let reservedDescriptorCount = 128

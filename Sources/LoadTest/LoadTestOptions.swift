@@ -1,4 +1,4 @@
-// The declarations of the load test's options; the comment above each tells why its default is what it is.
+// The declarations of the load test's options; the comment above each gives the reason for its default.
 
 import RedisSchema
 import Options
@@ -43,7 +43,7 @@ enum LoadTestOptions {
         Option(
             "token", .value(placeholder: "gateway|none"), section: "Target", default: .text("gateway"),
             help: "Whether each client fetches a token first."),
-        // None: nodes issue tokens to everybody unless they are told otherwise.
+        // None: nodes issue tokens to anyone unless an option says otherwise.
         Option(
             "issue-key", .value(placeholder: "KEY"), section: "Target", isSecret: true,
             help: "The gateways' issue key, without which they may refuse tokens. Best in the environment."),

@@ -5,7 +5,7 @@ import EventLoop
 import HTTP
 
 /// Holds numbers of things to try again, and says when. While a server asks for silence nothing is tried,
-/// new or old: what one attempt was told all others would be told, too.
+/// new or old: every other attempt would get the same answer.
 struct Postponed: Sendable {
     /// No single wait is longer, whatever a server says.
     static let maximumWait = Duration.seconds(10)

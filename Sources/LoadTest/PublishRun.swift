@@ -29,7 +29,7 @@ struct PublishJob: Sendable {
     /// For each room, how many processes hold receivers of it.
     let participantCounts: [Int]
     let board: SharedBoard
-    /// Where the load processes tell what is complete.
+    /// Where the load processes report what is complete.
     let completions: Int32
 
     /// - Throws: when the target cannot be reached.
@@ -54,7 +54,7 @@ struct PublishRun {
     private let job: PublishJob
     private let link: any PublishLink
     private var outcome = PublishOutcome()
-    /// Messages on their way, and how many processes have still to tell.
+    /// Messages on their way, and how many processes have still to report.
     private var inFlight: [UInt64: Int] = [:]
 
     private init(_ job: PublishJob, _ link: any PublishLink) {

@@ -116,7 +116,7 @@ enum ReportTable {
             case 1...: (2, 100)
             default: (3, 1000)
             }
-        // Beyond are no measurements, but a table that is told them should stand all the same.
+        // No measurement is larger, but the table must hold whatever it is given.
         guard abs(value) < 1e15 else { return "\(value)" }
         let scaled = Int64((abs(value) * Double(scale)).rounded())
         let sign = value < 0 && scaled > 0 ? "-" : ""

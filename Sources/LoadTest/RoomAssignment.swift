@@ -1,5 +1,5 @@
 // Which client sits in which room, and which message goes to which room: pure arithmetic that publisher and
-// receivers share, so that neither has to tell the other.
+// receivers share, so that neither has to ask the other.
 
 /// Clients and messages go round the rooms in turn.
 ///

@@ -47,14 +47,14 @@ struct RunReport: Codable, Equatable, Sendable {
     struct Tokens: Codable, Equatable, Sendable {
         var issued = 0
         var failures: [String: Int] = [:]
-        /// Requests that were told to come later, and did.
+        /// Requests that the server postponed (Retry-After) and that were made again.
         var postponed: [String: Int] = [:]
     }
 
     struct Handshakes: Codable, Equatable, Sendable {
         var opened = 0
         var failures: [String: Int] = [:]
-        /// Attempts that were told to come later, and did.
+        /// Attempts that the server postponed (Retry-After) and that were made again.
         var postponed: [String: Int] = [:]
         var seconds = 0.0
         var perSecond = 0.0

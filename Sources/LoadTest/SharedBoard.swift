@@ -1,4 +1,4 @@
-// A page of counters that all processes of a run share: what changes too often to be told by messages. Any
+// A page of counters that all processes of a run share: what changes too often for messages. Any
 // thread, any process.
 
 import EventLoop

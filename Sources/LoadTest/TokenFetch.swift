@@ -22,14 +22,14 @@ final class TokenFetch {
     private var timer: Timer?
     /// A request that cannot be sent has its answer at once, inside of `advance`.
     private var isAdvancing = false
-    /// One for each name; nil where none was to be had.
+    /// One for each name; nil where the gateway issued none.
     private(set) var tokens: [String?]
     private(set) var report = TokenReport()
     private let onDone: () -> Void
 
     /// - Parameters:
     ///   - names: user ids, one or more.
-    ///   - issueKey: what the gateways ask of who has tokens issued; nil when nothing.
+    ///   - issueKey: the key that gateways want before they issue tokens; nil if they want none.
     ///   - clients: a few, or one for each name.
     ///   - hasOwnClients: each name has its own.
     ///   - onDone: called once, when every name has its answer.

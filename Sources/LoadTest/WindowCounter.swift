@@ -1,8 +1,8 @@
-// Tells when all receivers of this process have a message, for publishing in step with the slowest. Pure.
+// Finds out when all receivers of this process have a message, for publishing in step with the slowest. Pure.
 
 /// Counts the arrivals of the messages that are in flight.
 ///
-/// At most `window` messages are in flight over all rooms, so those of one room are told apart by their
+/// At most `window` messages are in flight over all rooms, so those of one room are distinguished by their
 /// sequence number modulo the window.
 struct WindowCounter: Sendable {
     private let window: Int

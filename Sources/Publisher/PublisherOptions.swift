@@ -1,5 +1,5 @@
 // The declarations of the publisher's options: parsing, --help and the reference's tables come from this
-// list. The comment above each tells why its default is what it is.
+// list. The comment above each gives the reason for its default.
 
 import RedisSchema
 import Options
@@ -20,15 +20,15 @@ enum PublisherOptions {
         variablePrefix: "PUBLISHER_",
         options: noticeOptions + fileOptions + RedisSettings.options + outputOptions,
         notes: [
-            "publisher revoke --help tells about revoking tokens; nodes, rooms, watch and top show what the cluster "
+            "publisher revoke --help explains how to revoke tokens; nodes, rooms, watch and top show what the cluster "
                 + "does, and have a --help each.",
             "A room's clients receive {\"type\":TYPE,\"data\":JSON}. For each room the number of "
                 + "nodes that received it is printed: gateways with a client in the room, not clients. A "
                 + "room that is named twice gets one notice.",
             "A file holds one {\"room\":...,\"type\":...,\"data\":...} a line, 1 MiB at most; type "
                 + "may be left out, blank lines are passed over. It is streamed, so it may be endless. A call that "
-                + "ends before the end of the file names the line to go on from with --from-line: what stands before "
-                + "it was sent, but for lines that are named one by one.",
+                + "ends before the end of the file names the line to continue from with --from-line: every line before "
+                + "it was sent, except for lines that it names one by one.",
             "Exit: 0 everything was published; 1 Redis could not be reached, a notice was refused, "
                 + "a line was bad, skipped ones included, or the result could not be written; 2 wrong usage, nothing "
                 + "was sent; 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP, after what was in flight has "
@@ -46,7 +46,7 @@ enum PublisherOptions {
         Option(
             "type", .value(placeholder: "TYPE"), section: "Notice",
             default: .text(NoticeEnvelope.defaultType),
-            help: "Type of the notice; with --file of lines that have none."),
+            help: "Type of the notice; with --file of lines without a type."),
         Option(
             "data", .value(placeholder: "JSON|-"), section: "Notice",
             help: "The notice's data, any JSON value, passed on byte for byte; - reads it from stdin."),
@@ -60,7 +60,7 @@ enum PublisherOptions {
         Option(
             "rate", .value(placeholder: "N"), section: "File", default: .described("no limit"),
             help: "At most N notices a second, evenly spaced, 1 to 1000000."),
-        // All of it: only who was interrupted has sent a part.
+        // All of it: only an interrupted call has sent a part.
         Option(
             "from-line", .value(placeholder: "N"), section: "File", default: .text("1"),
             help: "Pass over the lines before line N, as the message of an interrupted call says."),
@@ -68,7 +68,7 @@ enum PublisherOptions {
         Option(
             "on-error", .value(placeholder: "stop|skip"), section: "File", default: .text("stop"),
             help:
-                "What to do at a bad line or a refused notice: stop sending, or name it and go on. "
+                "What to do at a bad line or a refused notice: stop sending, or name it and continue. "
                 + "Lines before it are sent and accounted for; up to \(PublishWindow.maximumCount) "
                 + "notices may be on their way before a refusal is known. The exit code is 1 either "
                 + "way."),
@@ -80,6 +80,6 @@ enum PublisherOptions {
             help: "Results on stdout as JSON: one object a room, or one a file."),
         Option(
             "quiet", .flag, section: "Output",
-            help: "No progress and no results as text; errors are still told."),
+            help: "No progress and no results as text; errors still appear."),
     ]
 }

@@ -1,5 +1,5 @@
 // The options of `publisher revoke`: parsing and --help come from this list. The comment above each default
-// tells its reason.
+// gives its reason.
 
 import RedisSchema
 import Options
@@ -19,8 +19,8 @@ enum RevokeOptions {
                 + "characters are printed, and the node of its last connection if that node still runs (the "
                 + "client may have left it since).",
             "By user or device every record in Redis is looked through, in short steps between which Redis "
-                + "serves others. What is issued meanwhile may be missed: stop issuing tokens for them first.",
-            "Exit: 0 all that were found are revoked, also when that is none; 1 Redis could not be reached, or "
+                + "serves others. Tokens that are issued during the walk may be missed: stop issuing them first.",
+            "Exit: 0 all that were found are revoked, even if none was found; 1 Redis could not be reached, or "
                 + "refused, or the result could not be written; 2 wrong usage; 130, 143 or 129 interrupted by SIGINT, "
                 + "SIGTERM or SIGHUP.",
         ], showsStrayArguments: false)
@@ -41,7 +41,7 @@ enum RevokeOptions {
         Option("json", .flag, section: "Output", help: "The result on stdout as one JSON object."),
         Option(
             "quiet", .flag, section: "Output",
-            help: "No progress and no results as text; errors are still told."),
+            help: "No progress and no results as text; errors still appear."),
     ]
 }
 

@@ -8,7 +8,7 @@ final class AddressLookup {
     private let resolver: HostResolver
     /// Made with the first name: most addresses are numbers.
     private var answers: HostResolver.Answers?
-    /// Tells the answer that is awaited from those of look-ups that were given up.
+    /// Distinguishes the answer that is awaited from those of look-ups that were given up.
     private var number = 0
     private var onAnswer: ((HostResolver.Outcome) -> Void)?
 

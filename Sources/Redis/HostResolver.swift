@@ -6,10 +6,9 @@ import Synchronization
 
 /// Resolves host names on a few threads and posts the results.
 ///
-/// A look-up that hangs holds up nothing: who asks for the same name a moment later starts another one, and
-/// an address that any of them finds is an answer to everybody who waits for the name. Who asks again while
-/// many wait shares the youngest of them, so that their number has an end however long the name server is
-/// away.
+/// A look-up that hangs holds up nothing: a question for the same name a moment later starts another one, and
+/// an address that any of them finds answers all questions for the name. If many look-ups wait, a further
+/// question shares the youngest, so that their number is bounded however long the name server is away.
 package final class HostResolver: Sendable {
     /// A numeric address, or the resolver's message.
     typealias Outcome = Result<String, RedisFailure>
@@ -72,7 +71,7 @@ package final class HostResolver: Sendable {
         if let number { start(number, host) }
     }
 
-    /// Nobody waits for the answer any more.
+    /// The answer is no longer awaited.
     func forget(_ answers: Answers) {
         state.withLock { state in state.questions.removeAll { $0.answers === answers } }
     }

@@ -2,11 +2,11 @@
 
 import EventLoop
 
-/// Asks for an echo four times in a silence timeout, and tells when nothing at all has come for three of the
-/// four: a server that hangs, or a network that swallows packets, shows itself by nothing else.
+/// Asks for an echo four times in a silence timeout, and reports when nothing at all has come for three of
+/// the four: nothing else shows that a server hangs or that a network swallows packets.
 ///
 /// Questions without an answer are counted, not the time: a process that was stopped for longer than the
-/// timeout has asked nothing meanwhile, and what came is still to be read.
+/// timeout has asked nothing in that time, and what came is still unread.
 final class LinkEcho {
     /// After so many in vain the connection is dead.
     private static let maximumQuestionCount = 2

@@ -8,7 +8,7 @@ import EventLoop
 ///     <name> <old host> <old port> <new host> <new port>
 ///
 /// Question and subscription leave in one write, so that no switch falls between them. When the sentinel
-/// goes, the next one is asked, which tells of a switch that was missed.
+/// goes, the next one is asked, and its answer shows a switch that was missed.
 final class MasterWatch {
     private static let channel = [UInt8]("+switch-master")
     /// Five words; anything longer is not a sentinel's.
@@ -22,7 +22,7 @@ final class MasterWatch {
 
     /// The master, each time that a sentinel names it.
     var onMaster: ((RedisURL.Address) -> Void)?
-    /// A sentinel tells of switches from now on.
+    /// A sentinel reports switches from now on.
     var onUp: (() -> Void)?
     /// The sentinel, or an attempt to reach one, was lost: the reason.
     var onDown: ((String) -> Void)?

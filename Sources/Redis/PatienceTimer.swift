@@ -2,9 +2,9 @@
 
 import EventLoop
 
-/// Tells when the server has had its time. A process that was stopped meanwhile (SIGSTOP, a machine that
-/// moves, a loop that was busy) finds its timer expired and the answer unread: then the wait goes on, a few
-/// times at most.
+/// Reports that the server has had its time. A process that was stopped during the wait (SIGSTOP, a machine
+/// that moves, a loop that was busy) finds its timer expired and the answer unread: then the wait is
+/// prolonged, a few times at most.
 final class PatienceTimer {
     /// How often one wait is prolonged: a server that dribbles must not hold it for ever.
     static let maximumProlongationCount = 4

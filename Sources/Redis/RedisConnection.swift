@@ -42,7 +42,7 @@ package final class RedisConnection {
     /// Whether commands are sent; otherwise they fail at once.
     package private(set) var isUp = false
 
-    /// The connection stands and the server has told its run id.
+    /// The connection stands and the server has reported its run id.
     package var onUp: ((Server) -> Void)?
     /// The connection, or an attempt at one, was lost: the reason. Called for each failed attempt.
     package var onDown: ((String) -> Void)?
@@ -88,7 +88,7 @@ package final class RedisConnection {
     /// way.
     package var isRefused: Bool { link.isRefused }
 
-    /// Starts to connect; `onUp` tells when it has.
+    /// Starts to connect; `onUp` reports when it has.
     package func start() {
         link.start()
     }

@@ -28,7 +28,7 @@ final class RedisContext: SocketWatcher {
     private var hasEnded = false
     /// A write at the end of the turn is arranged.
     private var isWriteDue = false
-    /// hiredis writes, or waits for the socket to take more: what it asks for then is to be told of that.
+    /// hiredis writes, or waits for the socket to take more: what it asks for then is the news of that.
     private var isWriting = false
     private var closeReason: String?
     private var gate = ReplyGate()
@@ -48,7 +48,7 @@ final class RedisContext: SocketWatcher {
     /// - Parameters:
     ///   - address: a numeric address or a socket path: nothing is resolved here.
     ///   - onConnect: the connection stands; commands sent before wait for it.
-    ///   - onEnd: called once, with the reason, whoever ended it. It must not call back into this object.
+    ///   - onEnd: called once, with the reason, whichever side ended. It must not call back into this object.
     /// - Throws: when the connection cannot even be tried.
     static func connect(
         to address: RedisURL.Address, on loop: EventLoop, onConnect: @escaping () -> Void,
@@ -219,7 +219,7 @@ final class RedisContext: SocketWatcher {
     }
 
     /// Commands of a turn leave together at its end, without asking first whether the socket takes them: it
-    /// nearly always does, and to be told so would cost two changes of the set and another turn.
+    /// nearly always does, and asking would cost two changes of the set and another turn.
     private func hasOutput() {
         if !isConnected || isWriting {
             isWriting = true

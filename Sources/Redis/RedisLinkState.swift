@@ -33,7 +33,7 @@ struct RedisLinkState {
         case waiting
         /// The sentinels, for the master.
         case asking
-        /// The host's name, which blocks nobody.
+        /// The host's name, without blocking the loop.
         case resolving(Address)
         case connecting(Address)
         case loggingIn(Address)
@@ -75,7 +75,7 @@ struct RedisLinkState {
     /// An attempt that takes longer is given up: hiredis 0.14 has no timeout of its own, and a host that
     /// drops packets would hold the link for minutes.
     static let attemptTime = Duration.seconds(2)
-    /// A connection that ends sooner does not prove the server well: the waits go on growing.
+    /// A connection that ends sooner does not prove the server well: the waits keep growing.
     static let provingTime = Duration.seconds(2)
 
     private let route: Route
@@ -151,7 +151,7 @@ struct RedisLinkState {
     }
 
     mutating func refused(_ command: LoginCommand, _ message: String) -> Action {
-        // The only server that the URL names, if it does not tell its role, is taken as it is.
+        // The only server that the URL names, if it does not report its role, is taken as it is.
         command == .askRole && route != .master ? loggedIn() : refuse("\(command.rawValue): \(message)")
     }
 

@@ -55,7 +55,7 @@ package enum RedisFailure: Error, Equatable, Sendable {
     /// Redis refused the command, with its message.
     case refused(String)
 
-    /// What there is to tell of it.
+    /// The reason, for a log line or a message.
     package var reason: String {
         switch self {
         case .unavailable(let reason), .refused(let reason): reason

@@ -45,7 +45,7 @@ package final class RedisSubscriber {
     package var onSubscribed: ((RedisArgument) -> Void)?
     /// Redis has confirmed that a channel is left.
     package var onUnsubscribed: ((RedisArgument) -> Void)?
-    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time; told each
+    /// Redis' access rules refuse a channel. It is still held, and tried again from time to time; called each
     /// time.
     package var onRefused: ((RedisArgument) -> Void)?
     /// A message: channel and payload, valid only during the call.
@@ -60,7 +60,7 @@ package final class RedisSubscriber {
     ///   - anchor: a channel that is never left.
     /// - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
     /// - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule
-    ///   costs little, short enough that who has just put it right sees it work.
+    ///   costs little, short enough that an operator who has just corrected it sees it work.
     ///   - connectTimeout: for each attempt to connect, with its login; nil is the link's own.
     package init(
         url: RedisURL, clientName: String?, anchor: RedisArgument, silenceTimeout: Duration,
@@ -98,7 +98,7 @@ package final class RedisSubscriber {
         link.stop()
     }
 
-    /// Holds a channel; `onSubscribed` tells when it is confirmed, each time. Once for each channel.
+    /// Holds a channel; `onSubscribed` reports each confirmation. Once for each channel.
     package func subscribe(_ channel: RedisArgument) {
         link.loop.assertOnThread()
         precondition(channels.insert(channel).inserted, "a channel is subscribed once")

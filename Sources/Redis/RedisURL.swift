@@ -20,7 +20,7 @@ package enum RedisURLError: Error, Equatable, CustomStringConvertible {
     /// What is wrong, without the expected form.
     package var reason: String {
         switch self {
-        case .scheme: "the scheme is none of redis://, unix:// and sentinel://"
+        case .scheme: "the scheme is not redis://, unix:// or sentinel://"
         case .tls: "the scheme is rediss://, and TLS to Redis is not supported yet"
         case .blank: "it begins or ends with a blank or a line feed"
         case .credentials:
@@ -225,7 +225,7 @@ package struct RedisURL: Sendable, Equatable {
 
 extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The URL with `***` for the password; for the user, too, where it stands alone: it may be a password
-    /// of somebody who is used to redis-cli, which takes it for one.
+    /// if its author is used to redis-cli, which takes it for one.
     package var description: String {
         let credentials =
             switch (user, password) {

@@ -9,11 +9,11 @@ import EventLoop
 /// clients may ask for.
 struct RefusedChannels {
     static let maximumPause = Duration.seconds(300)
-    /// Below this many turns it is not worth while to look for those that are none any more.
+    /// Below this many turns it does not pay to look for channels that are no longer refused.
     private static let minimumTurnCount = 64
 
     private var members: Set<RedisArgument> = []
-    /// Who is tried next, the first at the end; some may not be refused any more.
+    /// The channels to try next, the first at the end; some may no longer be refused.
     private var turns: [RedisArgument] = []
     /// Behind `turns`, in the order in which they came.
     private var laterTurns: [RedisArgument] = []
@@ -54,7 +54,7 @@ struct RefusedChannels {
         closeUp()
     }
 
-    /// A channel to be tried now; nil while none is due. It counts as refused until Redis has confirmed it.
+    /// A channel to try now; nil while no channel is due. It counts as refused until Redis has confirmed it.
     mutating func takeCandidate(now: MonotonicInstant) -> RedisArgument? {
         guard candidate == nil, now >= retryAt else { return nil }
         while turnCount > 0 {
@@ -78,7 +78,7 @@ struct RefusedChannels {
         retryAt = MonotonicInstant(nanoseconds: 0)
     }
 
-    /// Nobody wants a channel any more.
+    /// A channel is no longer wanted.
     mutating func remove(_ channel: RedisArgument) {
         members.remove(channel)
         if candidate == channel { candidate = nil }

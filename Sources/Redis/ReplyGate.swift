@@ -160,7 +160,7 @@ struct ReplyGate {
         passedCount += 1
     }
 
-    /// An anchor stays subscribed, so no confirmation tells of zero subscriptions, where hiredis would take
+    /// An anchor stays subscribed, so no confirmation reports zero subscriptions, where hiredis would take
     /// the connection for an ordinary one.
     private mutating func checkPush(_ shape: RespScanner.Shape) throws(RespViolation) {
         guard shape.elementCount == ReplyGate.pushElementCount, shape.elementKinds[1] == .bulk else {

@@ -6,7 +6,7 @@
 enum RespViolation: Error, Equatable {
     /// No RESP2 type begins with this byte.
     case unknownKind(UInt8)
-    /// A length, count or number that is none, or is out of its range.
+    /// A length, count or number that is not a number, or is out of its range.
     case number
     /// A line or a string that does not end as it must.
     case lineEnd
@@ -87,9 +87,9 @@ struct RespScanner {
 
     var isBetweenReplies: Bool { depth == 0 && step == .kind }
 
-    /// Goes on to the end of the present reply, or of the bytes.
+    /// Scans to the end of the present reply, or of the bytes.
     ///
-    /// - Parameter index: where to go on; behind what was looked at when this returns.
+    /// - Parameter index: where to begin; behind what was looked at when this returns.
     /// - Returns: whether a reply is complete, which `shape` describes.
     /// - Complexity: O(bytes of headers and lines).
     mutating func scan(_ bytes: UnsafeRawBufferPointer, from index: inout Int) throws(RespViolation) -> Bool

@@ -2,7 +2,7 @@
 
 import EventLoop
 
-/// Subscription commands on their way, oldest first. Redis answers them in their order, which tells two
+/// Subscription commands on their way, oldest first. Redis answers them in their order, which shows two
 /// things that no answer says: which channel an error is about, as it is the oldest one without an answer;
 /// and until when nothing is missing, as all that was published before an answered command was sent has come
 /// before the answer.

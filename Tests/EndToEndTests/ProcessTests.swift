@@ -188,7 +188,7 @@ enum Namespaces {
     func wrongRedisURLSaysWhatIsWrongWithIt(program: String) async throws {
         let faults = [
             ("rediss://:hunter2@h", "TLS to Redis is not supported yet"),
-            ("http://:hunter2@h", "the scheme is none of"),
+            ("http://:hunter2@h", "the scheme is not redis://, "),
             ("redis://u:hunter2@h:x", "the port is not"), ("redis://u:hunter2@h/x", "the database is not"),
             ("redis://u:hun/ter2@h", "write / as %2F"), ("redis://u:hunter2%@h", "write % as %25"),
             ("redis://u:hunter2@", "the host is missing"),

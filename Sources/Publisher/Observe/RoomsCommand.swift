@@ -21,7 +21,7 @@ struct RoomsCommand {
             Option("json", .flag, section: "Output", help: "One JSON object."),
         ] + RedisSettings.options,
         notes: [
-            "Every node is asked and tells all of its rooms: the counts are exact, at the moment at which each node "
+            "Every node is asked and lists all of its rooms: the counts are exact, at the moment at which each node "
                 + "answers. A member is a connection that is in the room.",
             "Exit: 0 also when there is no node or no room; 1 Redis could not be reached, or refused, the result could "
                 + "not be written, or a node did not answer within --timeout: it is named, and the counts are those of "
