@@ -213,13 +213,7 @@ import Testing
             rig.worker.turn.flush()
         }
         let wanted = ["ab", "ab", "bc", "ab"].map { expected[$0]! }
-        rig.scenario.step(
-            "everything arrives",
-            until: {
-                for peer in peers { peer.read() }
-                return zip(peers, wanted).allSatisfy { $0.received.count >= $1.count }
-            })
-        try rig.scenario.run()
+        try rig.awaitBytes(zip(peers, wanted).map { ($0, $1.count) })
         for (peer, bytes) in zip(peers, wanted) { #expect(peer.received == bytes, "seed \(seed)") }
         #expect(rig.worker.turn.queueBytes == 0)
         #expect(rig.worker.turn.writtenBytes == wanted.reduce(0) { $0 + $1.count })
@@ -274,13 +268,7 @@ import Testing
         let queued = rig.worker.turn.queueBytes
         #expect(queued > 0, "some sockets are too small")
         #expect(gone.client.phase == .failed)
-        rig.scenario.step(
-            "everything arrives",
-            until: {
-                for peer in others { peer.read() }
-                return others.allSatisfy { $0.received.count >= expected.count }
-            })
-        try rig.scenario.run()
+        try rig.awaitBytes(others.map { ($0, expected.count) })
         #expect(others.allSatisfy { $0.received == expected })
         #expect(rig.worker.turn.queueBytes == 0)
         closing.read()

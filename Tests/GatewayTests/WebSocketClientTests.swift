@@ -120,13 +120,7 @@ import WebSocket
         let frame = textFrame(payload(3, count: 500_000))
         peer.client.send(frame)
         #expect(peer.client.phase == .open)
-        rig.scenario.step(
-            "everything arrives",
-            until: {
-                peer.read()
-                return peer.received.count >= frame.byteCount
-            })
-        try rig.scenario.run()
+        try rig.awaitBytes([(peer, frame.byteCount)])
         #expect(peer.received == Array(frame.bytes))
     }
 
@@ -253,13 +247,7 @@ import WebSocket
         #expect(peer.client.isWatching)
         let closing = isPeerFirst ? TestPeer.answer(.close, goodbye) : TestPeer.closing(.goingAway)
         let expected = Array(frame.bytes) + Array(frame.bytes) + Array(frame.bytes) + closing
-        rig.scenario.step(
-            "everything arrives",
-            until: {
-                peer.read()
-                return peer.received.count >= expected.count
-            })
-        try rig.scenario.run()
+        try rig.awaitBytes([(peer, expected.count)])
         #expect(peer.received == expected)
         #expect(peer.client.isWatching == !isPeerFirst)
         #expect(rig.worker.turn.queueBytes == 0)
@@ -321,13 +309,7 @@ import WebSocket
         for number in 1...200 { peer.send(.ping, [UInt8(number)]) }
         #expect(rig.worker.turn.queueBytes == before + 3)
         let expected = Array(frame.bytes) + TestPeer.answer(.pong, [200])
-        rig.scenario.step(
-            "everything arrives",
-            until: {
-                peer.read()
-                return peer.received.count >= expected.count
-            })
-        try rig.scenario.run()
+        try rig.awaitBytes([(peer, expected.count)])
         #expect(peer.received == expected)
         #expect(rig.worker.turn.queueBytes == 0)
     }

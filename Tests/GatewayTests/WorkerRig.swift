@@ -59,6 +59,17 @@ final class WorkerRig {
         worker.subscriptionsLost(count: worker.feedLossCount &+ 1)
     }
 
+    /// Runs the scenario until peers have received so many bytes. Once, at a test's end.
+    func awaitBytes(_ counts: [(peer: TestPeer, count: Int)]) throws {
+        scenario.step(
+            "everything arrives",
+            until: {
+                for (peer, _) in counts { peer.read() }
+                return counts.allSatisfy { $0.peer.received.count >= $0.count }
+            })
+        try scenario.run()
+    }
+
     func closedCount(_ reason: CloseReason) -> UInt64 { worker.metrics.closed[reason.rawValue].value }
 
     /// What the worker has told the subscriber so far, as text. Runs the scenario: once, at a test's end.

@@ -25,27 +25,9 @@ enum ClusterJson {
 extension NodeReport: JsonValue {
     package func write(to writer: inout JsonWriter) {
         writer.object {
-            $0.member("id", id)
-            $0.member("address", address)
-            $0.member("version", version)
-            $0.member("ready", isReady)
-            $0.member("draining", isDraining)
-            $0.member("startedAt", startedAt)
+            writeMembers(to: &$0)
             $0.member("uptimeMs", uptimeMilliseconds)
-            $0.member("workers", workers)
-            $0.member("connections", connections)
-            $0.member("connectionsLimit", connectionsLimit)
-            $0.member("rooms", rooms)
-            $0.member("received", received)
-            $0.member("delivered", delivered)
-            $0.member("writtenBytes", writtenBytes)
-            $0.member("queueBytes", queueBytes)
-            $0.member("tokensIssued", tokensIssued)
-            $0.member("handshakes", handshakes)
-            $0.member("rejected", rejected)
-            $0.member("redisReconnects", redisReconnects)
             $0.member("memoryBytes", memoryBytes)
-            $0.member("closes") { json in for one in closes { json.member(one.reason, one.count) } }
             $0.member("publishToFlush", publishToFlush)
             $0.member("topRooms", array: topRooms.prefix(NodeReport.topRoomCount)) { json, entry in
                 json.object {

@@ -60,37 +60,19 @@ struct NodeListing {
     /// The nodes as one object.
     var json: String {
         JsonLine.object { json in
-            json.member("nodes", array: reports) { json, report in json.object { write(report, to: &$0) } }
+            json.member("nodes", array: reports) { json, report in
+                json.object {
+                    report.writeMembers(to: &$0)
+                    $0.member("uptime", report.uptimeMilliseconds)
+                    $0.member("deliveredPerSecond", decimal: rates.deliveriesPerSecond(of: report.id))
+                    $0.member("memory", report.memoryBytes)
+                }
+            }
         }
     }
 
     /// What a node does at present, in a word or two.
     static func state(of report: NodeReport) -> String {
         report.isDraining ? "draining" : report.isReady ? "ready" : "not ready"
-    }
-
-    private func write(_ report: NodeReport, to json: inout JsonWriter) {
-        json.member("id", report.id)
-        json.member("address", report.address)
-        json.member("version", report.version)
-        json.member("startedAt", report.startedAt)
-        json.member("uptime", report.uptimeMilliseconds)
-        json.member("workers", report.workers)
-        json.member("ready", report.isReady)
-        json.member("draining", report.isDraining)
-        json.member("connections", report.connections)
-        json.member("connectionsLimit", report.connectionsLimit)
-        json.member("rooms", report.rooms)
-        json.member("received", report.received)
-        json.member("delivered", report.delivered)
-        json.member("deliveredPerSecond", decimal: rates.deliveriesPerSecond(of: report.id))
-        json.member("writtenBytes", report.writtenBytes)
-        json.member("queueBytes", report.queueBytes)
-        json.member("tokensIssued", report.tokensIssued)
-        json.member("handshakes", report.handshakes)
-        json.member("rejected", report.rejected)
-        json.member("closes") { json in for one in report.closes { json.member(one.reason, one.count) } }
-        json.member("redisReconnects", report.redisReconnects)
-        json.member("memory", report.memoryBytes)
     }
 }
