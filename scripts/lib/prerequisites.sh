@@ -154,3 +154,22 @@ build_release() {
 release_directory() {
     swift build --package-path "$root" -c release --show-bin-path
 }
+
+# Builds the programs and runs one of scripts/lib with their directory. Its --help needs neither.
+run_with_binaries() {
+    local argument binaries
+    for argument in "${@:2}"; do
+        if [[ $argument == --help || $argument == -h ]]; then
+            run_python "$1" --help
+        fi
+    done
+    ensure_swift
+    # On stderr: stdout is for the result.
+    {
+        ensure_packages
+        ensure_venv
+        build_release
+    } >&2
+    binaries=$(release_directory)
+    run_python "$1" --binaries "$binaries" "${@:2}"
+}
