@@ -185,8 +185,8 @@ final class HttpConnection: Connection {
     private var readableBytes: Int {
         switch state.phase {
         case .lingering: host.readBuffer.count
-        case .handling, .waiting: max(0, limits.maximumPipelinedBytes - input.count)
-        case .resting, .head, .body, .skipping, .finishing: output.isEmpty ? limits.maximumPipelinedBytes : 0
+        case .handling, .waiting: max(0, Limits.httpPipelinedBytes - input.count)
+        case .resting, .head, .body, .skipping, .finishing: output.isEmpty ? Limits.httpPipelinedBytes : 0
         }
     }
 
@@ -236,7 +236,7 @@ final class HttpConnection: Connection {
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
         var used = 0
         while state.takesRequests, isWatching, used < bytes.count,
-            output.count < limits.maximumWaitingAnswerBytes
+            output.count < Limits.httpWaitingAnswerBytes
         {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
             if let part = state.bodyArrived(rest.count) {
@@ -266,7 +266,7 @@ final class HttpConnection: Connection {
             omitsBody: head.method == .head, option: head.connectionOption,
             fields: handler.fieldsOfEveryAnswer(to: head))
         let keptBytes = head.contentLengthBytes > 0 ? handler.maximumBodyBytes(of: head) : 0
-        perform(state.headComplete(head, maximumBodyBytes: limits.maximumBodyBytes, keptBytes: keptBytes))
+        perform(state.headComplete(head, maximumBodyBytes: Limits.httpBodyBytes, keptBytes: keptBytes))
     }
 
     // MARK: Writing

@@ -9,12 +9,6 @@ struct HttpLimits {
     let requestTimeout: Duration
     /// From an answer to the next request.
     let keepAliveTimeout: Duration
-    /// A body without use is skipped, a longer one refused with 413.
-    let maximumBodyBytes = Limits.httpBodyBytes
-    /// What one read event takes, and how much a peer may send ahead while a request waits for its answer.
-    let maximumPipelinedBytes = Limits.httpPipelinedBytes
-    /// While so much waits for a peer that does not read, none of its requests is taken.
-    let maximumWaitingAnswerBytes = Limits.httpWaitingAnswerBytes
 
     init(_ configuration: Configuration) {
         maximumHeaderBytes = configuration.maximumHeaderBytes
