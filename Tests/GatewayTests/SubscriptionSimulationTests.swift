@@ -10,8 +10,8 @@ import Testing
 /// order.
 ///
 /// What holds: a member whose handshake is complete gets every message that Redis has sent for its rooms
-/// from then on, once and in order; while its room counts as subscribed, Redis has the subscription; and in
-/// the end none is left.
+/// from then on, once and in order; nothing comes between a loss and the news of its gap; while its room
+/// counts as subscribed, Redis has the subscription; and in the end none is left.
 @Suite struct SubscriptionSimulationTests {
     private static let stepCount = 500_000
     private static let randomSeed = UInt64.random(in: 1...UInt64.max)
@@ -118,6 +118,8 @@ private final class Simulation {
     private var tables: [RoomTable] = []
     private var toFeed = Fifo<FeedMessage>()
     private var toWorker = Array(repeating: Fifo<WorkerMessage>(), count: workerCount)
+    /// The workers that know of a loss and not of its end.
+    private var workersInGap: Set<Int> = []
     private var members: [PlayedMember] = []
 
     init(seed: UInt64) throws {
@@ -341,12 +343,17 @@ private final class Simulation {
         let table = tables[worker]
         switch toWorker[worker].takeFirst() {
         case .deliver(let message):
+            if workersInGap.contains(worker) {
+                faults.append("message \(message.order) comes before its gap")
+            }
             for member in members where member.worker == worker && member.rooms.contains(message.room) {
                 deliver(message.order, to: member)
             }
         case .news(.subscribed(let room, let leaveCount)): table.subscribed(room, leaveCount: leaveCount)
         case .news(.refused(let room, let leaveCount)): table.refused(room, leaveCount: leaveCount)
+        case .news(.gapEnded): workersInGap.remove(worker)
         case .news(.subscriptionsLost):
+            workersInGap.insert(worker)
             let pending = members.filter { $0.worker == worker && $0.readyAt == nil && !$0.isRefused }
             table.subscriptionsLost(pending: pending.map { $0.join })
         case .news, nil: break
