@@ -27,8 +27,8 @@ enum CpuQuota {
     /// missing or malformed file is no limit either.
     ///
     /// - Parameters:
-    /// - groups: /proc/self/cgroup: lines `<number>:<controllers>:<path>`; of version 2 the controllers are
-    ///   empty.
+    ///   - groups: /proc/self/cgroup: lines `<number>:<controllers>:<path>`; of version 2 the controllers are
+    ///     empty.
     ///   - mounts: /proc/self/mountinfo (proc_pid_mountinfo(5)).
     ///   - read: the text of a file, nil if there is none.
     static func cores(groups: String?, mounts: String?, read: (String) -> String?) -> Double? {

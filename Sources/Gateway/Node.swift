@@ -80,9 +80,12 @@ final class Node {
         log.info("admin on \(socket)")
     }
 
+    /// One thread for each feed and each worker. A single worker has the feeds on its own thread: on few
+    /// cores another one would only be one more to wake for each message.
     private func startThreads() throws(SystemError) {
         let context = context
-        for index in context.feedMailboxes.indices {
+        let isShared = sockets.count == 1
+        for index in context.feedMailboxes.indices where !isShared {
             threads.append(
                 try LoopThread(name: "subscriber") { loop in
                     let feed = Feed(index: index, node: context, loop: loop)
@@ -97,9 +100,15 @@ final class Node {
                 try LoopThread(name: "worker \(index)") { loop in
                     let worker = Worker(index: index, node: context, loop: loop)
                     worker.start(socket)
-                    let pulse = context.state.pulses.workers[index].start(on: loop)
-                    // The callbacks hold it unowned.
-                    withExtendedLifetime((worker, pulse)) { loop.run() }
+                    let feedIndices = isShared ? context.feedMailboxes.indices : 0..<0
+                    let feeds = feedIndices.map { Feed(index: $0, node: context, loop: loop) }
+                    for feed in feeds { feed.start(sharedWith: worker.turn) }
+                    let pulses = context.state.pulses
+                    let timers = (pulses.workers[index...index] + pulses.feeds[feedIndices]).map {
+                        $0.start(on: loop)
+                    }
+                    // The callbacks hold them unowned.
+                    withExtendedLifetime((worker, feeds, timers)) { loop.run() }
                 })
         }
     }

@@ -36,6 +36,8 @@ final class RedisContext: SocketWatcher {
     private var deliveredCount = 0
     /// For what has been sent and has no answer yet, in that order.
     private var waiting = Fifo<Waiting>()
+    /// Reads of one turn: 256 KiB, so that a loop whose turns are long keeps up with what Redis sends.
+    private static let maximumReadCount = 16
     /// As much as hiredis itself would read at once.
     private let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     private let onConnect: () -> Void
@@ -149,13 +151,24 @@ final class RedisContext: SocketWatcher {
         guard let context else { return }
         // hiredis finds out by itself how the attempt has ended.
         guard context.pointee.c.flags & REDIS_CONNECTED != 0 else { return socketIsWritable() }
+        withExtendedLifetime(self) {
+            // A read that fills the buffer has left more behind.
+            for _ in 0..<RedisContext.maximumReadCount { guard readOnce() == received.count else { break } }
+        }
+    }
+
+    /// Returns how many bytes came.
+    private func readOnce() -> Int {
+        guard context != nil else { return 0 }
         switch socket.read(into: received) {
         case .bytes(let count):
-            withExtendedLifetime(self) { take(UnsafeRawBufferPointer(received).prefix(count)) }
+            take(UnsafeRawBufferPointer(received).prefix(count))
+            return count
         case .wouldBlock: break
         case .endOfStream: close(reason: "Server closed the connection")
         case .failed(let code): close(reason: SystemError.message(of: code))
         }
+        return 0
     }
 
     private func take(_ bytes: Slice<UnsafeRawBufferPointer>) {

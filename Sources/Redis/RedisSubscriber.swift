@@ -58,9 +58,9 @@ package final class RedisSubscriber {
     /// - Parameters:
     ///   - clientName: shown by CLIENT LIST; nil for a program whose user may have no right to be named.
     ///   - anchor: a channel that is never left.
-    /// - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
-    /// - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule
-    ///   costs little, short enough that an operator who has just corrected it sees it work.
+    ///   - silenceTimeout: a link that has brought nothing for so long is dead, though an echo was asked for.
+    ///   - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule
+    ///     costs little, short enough that an operator who has just corrected it sees it work.
     ///   - connectTimeout: for each attempt to connect, with its login; nil is the link's own.
     package init(
         url: RedisURL, clientName: String?, anchor: RedisArgument, silenceTimeout: Duration,

@@ -34,7 +34,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.listen.description == "0.0.0.0:8080")
         #expect(configuration.adminListen?.description == "127.0.0.1:9090")
         #expect(configuration.redis.description == "redis://127.0.0.1:6379")
-        #expect(configuration.workerCount == 3)
+        #expect(configuration.workerCount == 2)
         #expect(configuration.nodeId == "host.example-000000")
         #expect(configuration.heartbeatTimeout == .seconds(30))
         #expect(configuration.tokenTTL == .seconds(3600))

@@ -20,7 +20,7 @@ func configuration(_ arguments: [String] = []) throws -> Configuration {
         throw UsageError("printed")
     }
     var random = ZeroGenerator()
-    return try Configuration(values, hostName: "host", coreCount: 2, random: &random)
+    return try Configuration(values, hostName: "host", coreCount: 3, random: &random)
 }
 
 /// A GET request with these field lines.

@@ -125,7 +125,7 @@ struct Configuration: Sendable {
     ///
     /// - Parameters:
     ///   - hostName: the begin of the default node id.
-    ///   - coreCount: the default number of workers.
+    ///   - coreCount: of which the default number of workers leaves one to the feed.
     ///   - random: the end of the default node id.
     /// - Throws: `UsageError`, one line that names the option or the variable.
     init(
@@ -139,7 +139,7 @@ struct Configuration: Sendable {
         isRedisPasswordInArguments = values.origin(of: "redis") == .commandLine && url.password != nil
         workerCount =
             try values.optional("workers", IntegerConverter(1...Limits.workerCount))
-            ?? min(max(coreCount, 1), Limits.workerCount)
+            ?? min(max(coreCount - 1, 1), Limits.workerCount)
         ioUring = try values.value("io-uring", ChoiceConverter(IoUringUse.self))
         nodeId =
             try values.optional("node-id", Self.nodeIdConverter)

@@ -40,10 +40,11 @@ extension Configuration {
             help:
                 "Host names that requests to that address may use, such as node-1.example,gateway, besides IP "
                 + "addresses and localhost."),
-        // One for each core: workers share nothing, and send() takes most of their time.
+        // Threads as there are cores: the feed's is one of them, and a single worker shares its own with the
+        // feed. One more costs each message of a small room a wake-up, and competes with Redis.
         Option(
             "workers", .value(placeholder: "N"), section: "Listening",
-            default: .described("number of cores that the process may use"),
+            default: .described("one less than the cores that the process may use, at least 1"),
             help: "Worker threads, each with its own listener and clients."),
         // Where it works, a delivery takes a fifth less CPU; where it does not, trying costs nothing.
         Option(

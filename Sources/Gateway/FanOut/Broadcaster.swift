@@ -5,7 +5,7 @@ import EventLoop
 import RedisSchema
 
 /// Checks each published payload, makes a message of it, and posts it to the workers that have members in
-/// the room: one batch and one wake-up for each worker at the end of the loop's turn.
+/// the room: one batch and at most one wake-up for each worker at the end of the loop's turn.
 final class Broadcaster {
     private let node: NodeContext
     private let metrics: FeedMetrics
@@ -49,7 +49,9 @@ final class Broadcaster {
     }
 
     /// Posts what the turn has brought.
-    func post() {
+    ///
+    /// - Parameter turn: that of the only worker, if it runs next on this very loop: it needs no wake-up.
+    func post(sharedWith turn: Turn?) {
         for worker in outgoing.indices where !outgoing[worker].isEmpty || !shed[worker].isEmpty {
             let waitingBytes = node.backlogs[worker].bytes
             if shed[worker].isEmpty {
@@ -60,7 +62,12 @@ final class Broadcaster {
                 resume(worker)
             }
             node.backlogs[worker].add(outgoing[worker].reduce(0) { $0 + $1.memoryBytes })
-            node.workerMailboxes[worker].post(draining: &outgoing[worker])
+            if let turn {
+                turn.add(outgoing[worker])
+                outgoing[worker].removeAll(keepingCapacity: outgoing[worker].count <= 4096)
+            } else {
+                node.workerMailboxes[worker].post(draining: &outgoing[worker])
+            }
         }
     }
 

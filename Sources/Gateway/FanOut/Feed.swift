@@ -1,4 +1,5 @@
-// The node's connection to Redis' published messages, with its rooms. Loop-confined: a thread of its own.
+// The node's connection to Redis' published messages, with its rooms. Loop-confined: a thread of its own, or
+// that of the only worker.
 
 import EventLoop
 import RedisSchema
@@ -19,6 +20,7 @@ final class Feed {
     private let subscriber: RedisSubscriber
     private let metrics: FeedMetrics
     private var state: FeedState
+    private var isLoopShared = false
     private var sweepTimer: Timer?
     private var refusedLog: RateLimitedLog
     private var gapLog: RateLimitedLog
@@ -45,7 +47,10 @@ final class Feed {
         connectCallbacks()
     }
 
-    func start() {
+    /// - Parameter turn: that of the only worker, if it has started on this loop: it takes what the feed
+    ///   brings without a wake-up, and the worker ends the loop.
+    func start(sharedWith turn: Turn? = nil) {
+        isLoopShared = turn != nil
         node.feedMailboxes[index].open(on: loop) { [unowned self] messages in
             for message in messages { self.handle(message) }
         }
@@ -54,12 +59,13 @@ final class Feed {
         }
         timer.start(after: Limits.idleRoomInterval)
         sweepTimer = timer
+        let workerTurn = loop.onTurnEnd
         loop.onTurnEnd = { [unowned self] in
             // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word
             // of Redis.
             self.metrics.rooms.set(UInt64(self.state.roomCount))
-            self.broadcaster.post()
-            return false
+            self.broadcaster.post(sharedWith: turn)
+            return workerTurn?() ?? false
         }
         subscriber.start()
     }
@@ -127,7 +133,7 @@ final class Feed {
         case .leave(let room, let worker): state.left(room, worker: worker, now: .now)
         case .stop:
             subscriber.stop()
-            loop.stop()
+            if !isLoopShared { loop.stop() }
         }
     }
 

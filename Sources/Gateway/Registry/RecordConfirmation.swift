@@ -31,8 +31,8 @@ final class RecordConfirmation {
     ///
     /// - Parameters:
     ///   - restoring: whether missing records are written again.
-    /// - isSubscribed: whether what is said on the node's channel comes; otherwise the walk waits a little
-    ///   for the next `start`.
+    ///   - isSubscribed: whether what is said on the node's channel comes; otherwise the walk waits a little
+    ///     for the next `start`.
     ///   - clients: those to walk through, asked for when the walk begins.
     func start(restoring: Bool, isSubscribed: Bool = true, _ clients: @escaping () -> [Member]) {
         timer?.cancel()

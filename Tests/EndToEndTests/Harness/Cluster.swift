@@ -30,11 +30,13 @@ final class Cluster: Sendable {
             for index in 0..<count {
                 // Every other node writes as it would where io_uring is forbidden.
                 let writing = index % 2 == 0 || options.contains("--io-uring") ? [] : ["--io-uring", "off"]
+                // And has one thread for all, where the first has one for the feed and two for workers.
+                let workers = index % 2 == 0 ? 2 : 1
                 let own = writing + options + optionsOfNode(index)
                 nodes.append(
                     try await GatewayNode(
-                        driver, id: "node-\(index + 1)", redis: redis, options: own, environment: environment
-                    )
+                        driver, id: "node-\(index + 1)", redis: redis, options: own,
+                        environment: environment, workers: workers)
                 )
             }
             self.nodes = nodes

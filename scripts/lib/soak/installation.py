@@ -36,7 +36,8 @@ class Installation:
     def _node(self, number):
         # Rooms are left soon, so that leaving and joining again happens often; queues are short, so that slow
         # clients are cut while they are looked at.
-        options = ["--workers", "2", "--unsubscribe-grace", "2s", "--maximum-queue-bytes", "256KiB"]
+        # The first node has one thread for all.
+        options = ["--workers", 1 if number == 1 else 2, "--unsubscribe-grace", "2s", "--maximum-queue-bytes", "256KiB"]
         if self.declares_gaps:
             options += ["--gap-notice", "on"]
         return self.processes.add(f"node-{number}", [self.binaries / "gateway", *options], {
