@@ -1,0 +1,229 @@
+// The reads of a node's durable rooms: what is asked on the reader's link, and what replies lead to. Pure;
+// lives on the feed's loop.
+
+import EventLoop
+import RedisSchema
+
+extension DurableRooms {
+    // MARK: The link
+
+    /// The reader is connected.
+    ///
+    /// - Parameter run: the server's `run_id`.
+    mutating func readerUp(run: String) -> [DurableAction<Frame>] {
+        readerRun = run
+        isEpochRead = false
+        return [askEpoch()]
+    }
+
+    /// The reader's link is lost: no reply of it counts any more.
+    mutating func readerLost() {
+        readerRun = nil
+        isEpochRead = false
+        reads.removeAll()
+        readEntryCount = 0
+        readQueue.removeAll()
+        for room in Array(rooms.keys) {
+            rooms[room]!.isQueued = false
+            update(room) { $0.readerLost() }
+        }
+        restartResumes()
+    }
+
+    /// Reads the epoch again, and what Redis has refused: with each report of the node.
+    mutating func checkEpoch() -> [DurableAction<Frame>] {
+        guard readerRun != nil else { return [] }
+        for room in Array(rooms.keys) where rooms[room]!.isRefused {
+            rooms[room]!.isRefused = false
+            update(room) { _ in }
+        }
+        return [askEpoch()]
+    }
+
+    private func askEpoch() -> DurableAction<Frame> { .askEpoch(inDoubt: isEpochInDoubt ? epoch : nil) }
+
+    mutating func epochAnswered(_ answered: HistoryEpoch) -> [DurableAction<Frame>] {
+        isEpochRead = true
+        let before = epoch
+        epoch = answered
+        wake(waitingForEpoch)
+        waitingForEpoch = []
+        guard let before, before != answered else { return [] }
+        isEpochInDoubt = false
+        var lost: [ResumedRoom] = []
+        for room in Array(rooms.keys) {
+            update(room) { $0.epochChanged() }
+            guard let feed = rooms[room]?.feed, feed.state == .live, let position = feed.position else {
+                continue
+            }
+            lost.append(told(room, position, answered))
+        }
+        restartResumes()
+        return lost.isEmpty ? [] : [.tellLost(lost, .epoch)]
+    }
+
+    private func told(_ room: RoomId, _ id: NoticeId, _ epoch: HistoryEpoch) -> ResumedRoom {
+        ResumedRoom(room: room, since: HistoryPosition(epoch: epoch, id: id), isLost: true)
+    }
+
+    // MARK: Replies
+
+    /// - Parameters:
+    ///   - time: Redis' clock, Unix time in milliseconds.
+    ///   - newest: the stream's last entry.
+    mutating func tailAnswered(
+        _ ticket: UInt64, time: Int64, newest: HistoryEntry<Frame>?
+    ) -> [DurableAction<Frame>] {
+        guard case .room(let room) = take(ticket) else { return [] }
+        let outcome = update(room) { $0.tailAnswered(ticket: ticket, time: time, newest: newest) }
+        return actions(of: outcome ?? nil, in: room)
+    }
+
+    /// - Parameter now: the node's clock.
+    mutating func rangeAnswered(
+        _ ticket: UInt64, entries: [HistoryEntry<Frame>], now: MonotonicInstant
+    ) -> [DurableAction<Frame>] {
+        switch take(ticket) {
+        case .room(let room):
+            let age = historyAge
+            let outcome = update(room) {
+                $0.rangeAnswered(ticket: ticket, entries: entries, now: now, historyAge: age)
+            }
+            return actions(of: outcome ?? nil, in: room)
+        case .client(let room, let since):
+            decide(HistoryProof(position: since, entries: entries), state: nil, in: room, ticket: ticket)
+            return []
+        case nil: return []
+        }
+    }
+
+    /// - Parameter now: the node's clock.
+    mutating func stateAnswered(
+        _ ticket: UInt64, state: StreamState, now: MonotonicInstant
+    ) -> [DurableAction<Frame>] {
+        switch take(ticket) {
+        case .room(let room):
+            let age = historyAge
+            let outcome = update(room) {
+                $0.stateAnswered(ticket: ticket, state: state, now: now, historyAge: age)
+            }
+            return actions(of: outcome ?? nil, in: room)
+        case .client(let room, let since):
+            guard let proof = rooms[room]?.reads[since]?.undecided else { return [] }
+            decide(proof, state: state, in: room, ticket: ticket)
+            return []
+        case nil: return []
+        }
+    }
+
+    /// Redis refuses a read: it is asked again with the next report, and clients that need it wait.
+    mutating func refused(_ ticket: UInt64) {
+        switch take(ticket) {
+        case .room(let room):
+            rooms[room]?.isRefused = true
+            update(room) { $0.refused(ticket: ticket) }
+        case .client(let room, let since):
+            // The room's own reads are refused, too, and hold its clients back; whoever still waits gives
+            // up.
+            rooms[room]?.reads[since] = nil
+        case nil: break
+        }
+    }
+
+    private mutating func take(_ ticket: UInt64) -> ReadUser? {
+        guard let read = reads.removeValue(forKey: ticket) else { return nil }
+        readEntryCount -= read.entryCount
+        return read.user
+    }
+
+    private mutating func actions(
+        of outcome: RoomFeed<Frame>.Outcome?, in room: RoomId
+    ) -> [DurableAction<Frame>] {
+        guard let outcome, let epoch else { return [] }
+        var actions: [DurableAction<Frame>] = []
+        if let cause = outcome.lossFound {
+            rooms[room]?.lossCause = cause
+            if cause == .rollback, !isEpochInDoubt {
+                isEpochInDoubt = true
+                actions.append(askEpoch())
+            }
+        }
+        if let position = outcome.lostTo {
+            actions.append(.tellLost([told(room, position, epoch)], rooms[room]?.lossCause ?? .epoch))
+        }
+        for entry in outcome.deliveries {
+            if let frame = entry.frame { actions.append(.deliver(room, frame)) }
+        }
+        evict()
+        return actions
+    }
+
+    // MARK: Questions
+
+    mutating func askReads(_ actions: inout [DurableAction<Frame>], _ now: MonotonicInstant) {
+        guard canRead else { return }
+        while readEntryCount + settings.longReadCount <= settings.maximumReadEntryCount,
+            let queued = readQueue.takeFirst()
+        {
+            switch queued {
+            case .room(let room): askRead(of: room, &actions, now)
+            case .client(let room, let since): askRead(of: room, behind: since, &actions)
+            }
+        }
+    }
+
+    private mutating func askRead(
+        of room: RoomId, _ actions: inout [DurableAction<Frame>], _ now: MonotonicInstant
+    ) {
+        guard let index = rooms.index(forKey: room) else { return }
+        rooms.values[index].isQueued = false
+        guard let need = rooms.values[index].feed.need else { return }
+        let question: HistoryCommand.Question
+        var count = 1
+        switch need {
+        case .tail: question = .tail
+        case .range(let from, let isLong):
+            count = isLong ? settings.longReadCount : settings.shortReadCount
+            question = .range(from: from, count: count)
+        case .state: question = .state
+        case .echo:
+            isEchoNeeded = true
+            startingRooms.append((echoCount + 1, room))
+            rooms.values[index].feed.asked(need, ticket: echoCount + 1, now: now)
+            return
+        }
+        let ticket = ticket(for: .room(room), entryCount: count)
+        rooms.values[index].feed.asked(need, ticket: ticket, count: count, now: now)
+        actions.append(.ask(HistoryCommand(ticket: ticket, room: room, question: question)))
+    }
+
+    private mutating func askRead(
+        of room: RoomId, behind since: NoticeId, _ actions: inout [DurableAction<Frame>]
+    ) {
+        guard let read = rooms[room]?.reads[since], case .wanted = read.step else { return }
+        let count = read.undecided == nil ? readCount(of: room, behind: since) : 1
+        let ticket = ticket(for: .client(room, since), entryCount: count)
+        rooms[room]!.reads[since]!.step = .asked(ticket)
+        let question: HistoryCommand.Question =
+            read.undecided == nil ? .range(from: since, count: count) : .state
+        actions.append(.ask(HistoryCommand(ticket: ticket, room: room, question: question)))
+    }
+
+    /// The entry of the position, and as many behind it as the numbers say there are up to the room's
+    /// position.
+    private func readCount(of room: RoomId, behind since: NoticeId) -> Int {
+        let missed = (rooms[room]?.feed.position?.number ?? 0) - since.number
+        return missed >= 0 ? Int(min(missed + 1, Int64(settings.longReadCount))) : settings.shortReadCount
+    }
+
+    private mutating func ticket(for user: ReadUser, entryCount: Int) -> UInt64 {
+        ticketCount += 1
+        reads[ticketCount] = (user, entryCount)
+        readEntryCount += entryCount
+        return ticketCount
+    }
+
+    mutating func queueRead(of room: RoomId, behind since: NoticeId) {
+        readQueue.append(.client(room, since))
+    }
+}

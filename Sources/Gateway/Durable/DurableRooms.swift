@@ -1,0 +1,283 @@
+// All durable rooms of a node: their feeds, the reads from Redis, and the epoch. Pure; lives on the feed's
+// loop.
+
+import EventLoop
+import RedisSchema
+
+/// Keeps the history of each room that an opted-in client is or was in, and answers clients that resume.
+///
+/// It is driven by events of two connections to one Redis: the *subscriber*, which brings the messages, and
+/// the *reader*, which brings what is read from streams. Every method that returns actions has them done at
+/// once, in their order, before the next event; `turnEnded` ends a turn of the loop.
+///
+///     subscriberUp, subscribed, subscriberLost, echoAnswered      the subscriber's link
+///     readerUp, readerLost, epochAnswered, …Answered, refused      the reader's link
+///     accept                                                       a message with a durable head
+///     track, forget, resume, cancel                                rooms and clients
+///
+/// Nothing is asked while the two links are at different Redis servers, or while the epoch is unknown or in
+/// doubt.
+struct DurableRooms<Frame: Equatable> {
+    struct Settings {
+        /// The shortest life of a stream behind its last notice.
+        var historyAge: Duration
+        /// The memory of all rings together.
+        var cacheBytes: Int
+        /// The memory of all messages that wait for proofs.
+        var maximumHeldBytes = 64 << 20
+        /// Entries that all reads under way may bring: with the longest notices 12.6 MB, below the 16 MB at
+        /// which Redis cuts a connection that does not read.
+        var maximumReadEntryCount = 192
+        /// Entries of a room's first read: its position, and what a short outage has missed.
+        var shortReadCount = 8
+        /// Entries of further reads, and of those for clients.
+        var longReadCount = 64
+        /// What one part of a replay holds.
+        var maximumReplayBytes = 256 * 1024
+    }
+
+    /// A read behind a client's position, shared by all clients that ask for it.
+    struct ClientRead {
+        enum Step { case wanted, asked(UInt64), answered(HistoryRead<Frame>) }
+        var step = Step.wanted
+        /// The reply that did not prove the position by itself.
+        var undecided: HistoryProof<Frame>?
+        /// Clients that need it.
+        var users: Set<ResumeId> = []
+    }
+
+    struct Room {
+        var feed = RoomFeed<Frame>()
+        /// Whether it waits in `readQueue`.
+        var isQueued = false
+        /// Why its position was lost, until that is told.
+        var lossCause: LossCause?
+        /// Whether Redis has refused to read it.
+        var isRefused = false
+        var reads: [NoticeId: ClientRead] = [:]
+        /// Clients to look at again when the room is live or its position has moved.
+        var waiting: [ResumeId] = []
+        /// The logarithm of the evictable bytes of its ring.
+        var sizeClass = 0
+    }
+
+    enum QueuedRead: Equatable { case room(RoomId), client(RoomId, NoticeId) }
+    enum ReadUser { case room(RoomId), client(RoomId, NoticeId) }
+
+    let settings: Settings
+    let historyAge: Int64
+    var rooms: [RoomId: Room] = [:]
+
+    // The links.
+    private(set) var isSubscriberUp = false
+    var subscriberRun: String?
+    var readerRun: String?
+    /// The epoch that holds; nil before it was read for the first time.
+    var epoch: HistoryEpoch?
+    /// Whether the present reader has read it.
+    var isEpochRead = false
+    /// Whether a room has found that Redis has lost data under it. Outlives the reader: it is asked again
+    /// until the epoch is another.
+    var isEpochInDoubt = false
+    var echoCount: UInt64 = 0
+    var answeredEchoCount: UInt64 = 0
+    var isEchoNeeded = false
+    /// Rooms that start behind an echo.
+    var startingRooms = Fifo<(number: UInt64, room: RoomId)>()
+
+    // Reads (DurableReads.swift).
+    var readQueue = Fifo<QueuedRead>()
+    var reads: [UInt64: (user: ReadUser, entryCount: Int)] = [:]
+    var ticketCount: UInt64 = 0
+    var readEntryCount = 0
+
+    // Clients (PendingResume.swift).
+    var resumes: [ResumeId: PendingResume] = [:]
+    var dueResumes: [ResumeId] = []
+    var waitingForEpoch: [ResumeId] = []
+    var waitingForEcho = Fifo<(number: UInt64, id: ResumeId)>()
+
+    // Memory.
+    private var heldBytes = 0
+    private(set) var cacheBytes = 0
+    private var sizeClasses = Array(repeating: Set<RoomId>(), count: Int.bitWidth + 1)
+
+    init(_ settings: Settings) {
+        self.settings = settings
+        historyAge = settings.historyAge.wholeMilliseconds
+    }
+
+    /// Whether clients can be answered: the epoch is that of the Redis that the reader is at, as far as the
+    /// node knows.
+    var isEpochSure: Bool { epoch != nil && isEpochRead && !isEpochInDoubt }
+
+    var canRead: Bool {
+        isEpochSure && isSubscriberUp && subscriberRun != nil && readerRun == subscriberRun
+    }
+
+    // MARK: Rooms
+
+    func tracks(_ room: RoomId) -> Bool { rooms[room] != nil }
+
+    /// Keeps a room's history from now on; nothing if it does already.
+    ///
+    /// - Parameter isSubscribed: whether Redis has confirmed the room on the present link.
+    mutating func track(_ room: RoomId, isSubscribed: Bool) {
+        guard rooms[room] == nil else { return }
+        rooms[room] = Room()
+        if isSubscribed { subscribed(room) }
+    }
+
+    /// The room is unsubscribed: its history is forgotten. No client may be in it or resume into it.
+    mutating func forget(_ room: RoomId) {
+        guard let index = rooms.index(forKey: room) else { return }
+        let entry = rooms.values[index]
+        heldBytes -= entry.feed.heldBytes
+        cacheBytes -= entry.feed.ring.memoryBytes
+        sizeClasses[entry.sizeClass].remove(room)
+        rooms.remove(at: index)
+        wake(entry.waiting)
+    }
+
+    /// Changes a room, and accounts for what its feed then needs and holds.
+    @discardableResult
+    mutating func update<Result>(
+        _ room: RoomId, _ change: (inout RoomFeed<Frame>) -> Result
+    ) -> Result? {
+        guard let index = rooms.index(forKey: room) else { return nil }
+        let (heldBefore, cachedBefore) = (
+            rooms.values[index].feed.heldBytes, rooms.values[index].feed.ring.memoryBytes
+        )
+        let positionBefore = rooms.values[index].feed.position
+        let result = change(&rooms.values[index].feed)
+        heldBytes += rooms.values[index].feed.heldBytes - heldBefore
+        cacheBytes += rooms.values[index].feed.ring.memoryBytes - cachedBefore
+        resized(room, at: index)
+        needsRead(room, at: index)
+        if rooms.values[index].feed.state == .live || rooms.values[index].feed.position != positionBefore {
+            wakeWaiting(at: index)
+        }
+        return result
+    }
+
+    private mutating func needsRead(_ room: RoomId, at index: Dictionary<RoomId, Room>.Index) {
+        guard !rooms.values[index].isQueued, !rooms.values[index].isRefused else { return }
+        guard rooms.values[index].feed.need != nil else { return }
+        rooms.values[index].isQueued = true
+        readQueue.append(.room(room))
+    }
+
+    private mutating func wakeWaiting(at index: Dictionary<RoomId, Room>.Index) {
+        guard !rooms.values[index].waiting.isEmpty else { return }
+        let waiting = rooms.values[index].waiting
+        rooms.values[index].waiting = []
+        wake(waiting)
+    }
+
+    // MARK: The road
+
+    /// A message with a durable head from a channel.
+    ///
+    /// - Returns: whether it is to be delivered now; nil if the room is not tracked, and it is as any other.
+    /// - Complexity: O(1), amortised.
+    mutating func accept(_ entry: HistoryEntry<Frame>, in room: RoomId) -> RoomFeed<Frame>.Acceptance? {
+        guard let index = rooms.index(forKey: room) else { return nil }
+        let cachedBefore = rooms.values[index].feed.ring.memoryBytes
+        let acceptance = rooms.values[index].feed.accept(entry)
+        switch acceptance {
+        case .drop: break
+        case .deliver:
+            cacheBytes += rooms.values[index].feed.ring.memoryBytes - cachedBefore
+            resized(room, at: index)
+            wakeWaiting(at: index)
+            evict()
+        case .hold:
+            heldBytes += entry.memoryBytes
+            if heldBytes > settings.maximumHeldBytes {
+                heldBytes -= rooms.values[index].feed.heldBytes
+                rooms.values[index].feed.dropHeld()
+            }
+            needsRead(room, at: index)
+        }
+        return acceptance
+    }
+
+    // MARK: The subscriber's link
+
+    /// The subscriber is connected, and nothing is subscribed yet.
+    ///
+    /// - Parameter run: the server's `run_id`.
+    mutating func subscriberUp(run: String) {
+        isSubscriberUp = true
+        subscriberRun = run
+        wakeAll()
+    }
+
+    /// Redis has confirmed a room on the present link.
+    mutating func subscribed(_ room: RoomId) {
+        update(room) { $0.subscribed() }
+    }
+
+    /// The subscriber's link is lost.
+    ///
+    /// - Parameter completeUntil: when the last question that was answered on it was sent.
+    mutating func subscriberLost(completeUntil: MonotonicInstant) {
+        isSubscriberUp = false
+        subscriberRun = nil
+        isEchoNeeded = false
+        startingRooms.removeAll()
+        for room in Array(rooms.keys) { update(room) { $0.linkLost(completeUntil: completeUntil) } }
+        restartResumes()
+    }
+
+    /// An echo has come on the present link.
+    mutating func echoAnswered(_ number: UInt64) {
+        answeredEchoCount = max(answeredEchoCount, number)
+        while let first = startingRooms.first, first.number <= number {
+            startingRooms.takeFirst()
+            update(first.room) { $0.echoAnswered(number: first.number) }
+        }
+        while let first = waitingForEcho.first, first.number <= number {
+            waitingForEcho.takeFirst()
+            wake([first.id])
+        }
+    }
+
+    // MARK: The end of a turn
+
+    /// Answers clients, and asks what is to be asked.
+    ///
+    /// - Parameter now: the node's clock, not later than the questions are sent.
+    mutating func turnEnded(now: MonotonicInstant) -> [DurableAction<Frame>] {
+        var actions: [DurableAction<Frame>] = []
+        answerResumes(&actions)
+        askReads(&actions, now)
+        if isEchoNeeded, isSubscriberUp {
+            isEchoNeeded = false
+            echoCount += 1
+            actions.append(.askEcho(echoCount))
+        }
+        return actions
+    }
+
+    // MARK: Memory
+
+    private mutating func resized(_ room: RoomId, at index: Dictionary<RoomId, Room>.Index) {
+        let bytes = rooms.values[index].feed.ring.evictableBytes
+        let sizeClass = Int.bitWidth - bytes.leadingZeroBitCount
+        guard sizeClass != rooms.values[index].sizeClass else { return }
+        sizeClasses[rooms.values[index].sizeClass].remove(room)
+        if sizeClass > 0 { sizeClasses[sizeClass].insert(room) }
+        rooms.values[index].sizeClass = sizeClass
+    }
+
+    /// The oldest frames of the fullest rooms go first; fullest within a factor of two, so that no message
+    /// has to sort rooms.
+    mutating func evict() {
+        while cacheBytes > settings.cacheBytes,
+            let room = sizeClasses.last(where: { !$0.isEmpty })?.first
+        {
+            update(room) { $0.evictOldest() }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+// The model's scheduler, its clients and its ledger.
+
+import EventLoop
+import RedisSchema
+import TestSupport
+
+@testable import Gateway
+
+/// How much has happened in runs of the model.
+struct ModelCounts: CustomStringConvertible {
+    var delivered = 0
+    var toldLost = 0
+    var filled = 0
+    var parts = 0
+    /// Pairs of a client and a notice that Redis has lost, without a word to the client, though a node had
+    /// handed the notice on.
+    var silentThoughSeen = 0
+
+    mutating func add(_ other: ModelCounts) {
+        delivered += other.delivered
+        toldLost += other.toldLost
+        filled += other.filled
+        parts += other.parts
+        silentThoughSeen += other.silentThoughSeen
+    }
+
+    var description: String {
+        "delivered \(delivered), told lost \(toldLost), filled \(filled), parts \(parts), "
+            + "silent though seen \(silentThoughSeen)"
+    }
+}
+
+/// A client with one or two rooms, over all its connections.
+struct ModelClient {
+    enum Event {
+        /// What follows comes behind this position.
+        case told(HistoryPosition, isLost: Bool)
+        case got(ModelFrame)
+    }
+
+    let rooms: [Int]
+    var positions: [HistoryPosition?]
+    var connection: ModelConnection?
+    var events: [[Event]]
+
+    init(rooms: [Int]) {
+        self.rooms = rooms
+        positions = Array(repeating: nil, count: rooms.count)
+        events = Array(repeating: [], count: rooms.count)
+    }
+}
+
+struct ModelWorld {
+    private static let roomIds = ["a", "b", "c", "d"].map { RoomId($0)! }
+    /// In which next to nothing is published.
+    private static let quietRoom = 3
+
+    private struct Published {
+        let payload: Int
+        let id: NoticeId
+    }
+
+    private var random: SeededRandom
+    private let stepCount: Int
+    private var now = 1_000_000
+    private let redis = ModelRedis(roomCount: 4)
+    private var nodes: [ModelNode] = []
+    private var clients: [ModelClient] = []
+    private var connectionCount: UInt64 = 0
+    private var epochCount = 0
+    /// By room, in order.
+    private var published: [[Published]] = Array(repeating: [], count: 4)
+    /// By payload: whether Redis has lost it, or someone has taken it out.
+    private var isLost: [Bool] = []
+    private var seen: Set<Int> = []
+    private(set) var counts = ModelCounts()
+
+    init(seed: UInt64, stepCount: Int) {
+        random = SeededRandom(seed: seed)
+        self.stepCount = stepCount
+        for number in 0..<3 {
+            let plainRooms = Set((0..<4).filter { _ in below(4) == 0 })
+            nodes.append(ModelNode(number: number, roomIds: Self.roomIds, plainRooms: plainRooms))
+        }
+        for _ in 0..<6 {
+            let first = below(4)
+            let second = below(4)
+            clients.append(ModelClient(rooms: first == second || below(2) == 0 ? [first] : [first, second]))
+        }
+    }
+
+    private mutating func below(_ bound: Int) -> Int {
+        Int(truncatingIfNeeded: random.next().multipliedFullWidth(by: UInt64(bound)).high)
+    }
+
+    mutating func run() {
+        for _ in 0..<stepCount { step() }
+        calmDown()
+    }
+
+    // MARK: Steps
+
+    private mutating func step() {
+        now += [0, 0, 0, 1, 2, 5][below(6)]
+        switch below(10_000) {
+        case ..<250: publish()
+        case ..<280: for _ in 0..<2 + below(7) { publish() }
+        case ..<7_600:
+            let node = nodes[below(3)]
+            if node.isUp { move(node, below(11)) }
+        case ..<9_650: moveClient(below(clients.count))
+        case ..<9_700: for node in nodes where node.isUp && below(2) == 0 { node.connect(redis, now: now) }
+        case ..<9_750:
+            for node in nodes where node.isUp {
+                if below(2) == 0 { node.checkEpoch(now: now) }
+                if below(5) > 0 { node.askEcho(now: now) }
+            }
+        case ..<9_865: if below(3) == 0 { fail() }
+        case ..<9_900: for node in nodes where !node.isUp && below(2) == 0 { node.isUp = true }
+        default: break
+        }
+    }
+
+    private mutating func move(_ node: ModelNode, _ step: Int) {
+        switch step {
+        case 0: if let link = node.subscriber, !link.isDead { redis.work(link) }
+        case 1: if let link = node.reader, !link.isDead { work(link) }
+        case 2, 3: node.takeSubscriber(now: now)
+        case 4: node.takeReader(now: now)
+        case 5, 6, 7: node.endTurn(now: now)
+        case 8: node.goOn()
+        default: node.work()
+        }
+    }
+
+    private mutating func work(_ link: ReaderLink) {
+        var count = epochCount
+        redis.work(link, rooms: Self.roomIds, now: now) {
+            count += 1
+            return HistoryEpoch("e" + String(10_000_000 + count).dropFirst())!
+        }
+        epochCount = count
+    }
+
+    private mutating func publish() {
+        let payload = isLost.count
+        isLost.append(ModelFrame.isHeldBack(payload))
+        let room = below(50) == 0 ? Self.quietRoom : below(3)
+        let id = redis.publish(room: room, payload: payload, now: now)
+        published[room].append(Published(payload: payload, id: id))
+    }
+
+    private mutating func fail() {
+        let node = nodes[below(3)]
+        switch below(100) {
+        case ..<33: disconnect(below(clients.count))
+        case ..<43: node.subscriber?.isDead = true
+        case ..<53: node.reader?.isDead = true
+        case ..<63: if node.isUp { node.kill() }
+        case ..<73: lose(redis.restart(losing: 0, skew: redis.skew, now: now))
+        case ..<81:
+            let skew = redis.skew + [0, 0, -300, 300][below(4)]
+            lose(redis.restart(losing: 1 + below(5), skew: skew, now: now))
+        case ..<83:
+            redis.flush()
+            for payload in isLost.indices { isLost[payload] = true }
+        case ..<86: if let payload = redis.takeOut(room: below(3), at: below(30)) { isLost[payload] = true }
+        case ..<88: forge()
+        case ..<95: now += [300, ModelRedis.age / 2, ModelRedis.age + 10, 2 * ModelRedis.age][below(4)]
+        default: for _ in 0..<ModelRedis.limit + 3 { publish() }
+        }
+        redis.subscribers.removeAll { $0.isDead }
+        redis.readers.removeAll { $0.isDead }
+    }
+
+    private mutating func lose(_ payloads: [Int]) {
+        for payload in payloads { isLost[payload] = true }
+    }
+
+    /// A plain publish in the form of a durable notice, whose id no entry has.
+    private mutating func forge() {
+        let room = below(3)
+        guard let newest = redis.streams[room]?.entries.last?.id else { return }
+        let number = newest.number + [2, 5, -3][below(3)]
+        guard number > 0 else { return }
+        let id = NoticeId(
+            milliseconds: newest.milliseconds + Int64([0, 1, -200][below(3)]), number: number)
+        for link in redis.subscribers where link.rooms.contains(room) {
+            guard nodes[link.node].durable.rooms[Self.roomIds[room]]?.feed.state == .live else { continue }
+            link.replies.append(.message(room, ModelFrame(id: id, payload: -1)))
+        }
+    }
+
+    // MARK: Clients
+
+    private mutating func moveClient(_ index: Int) {
+        guard let connection = clients[index].connection else {
+            if below(2) == 0 { connect(index) }
+            return
+        }
+        if connection.isClosed, connection.out.isEmpty {
+            clients[index].connection = nil
+        } else {
+            for _ in 0..<3 { read(index) }
+        }
+    }
+
+    private mutating func connect(_ index: Int) {
+        let up = nodes.filter(\.isUp)
+        guard !up.isEmpty else { return }
+        connectionCount += 1
+        let node = up[below(up.count)]
+        let connection = ModelConnection(
+            id: ResumeId(worker: node.number, connection: connectionCount), client: index,
+            rooms: clients[index].rooms, asked: clients[index].positions)
+        clients[index].connection = connection
+        node.resume(connection)
+    }
+
+    private mutating func disconnect(_ index: Int) {
+        guard let connection = clients[index].connection else { return }
+        connection.isClosed = true
+        clients[index].connection = nil
+        if below(2) == 0 { nodes[connection.id.worker].cancel(connection) }
+    }
+
+    private mutating func read(_ index: Int) {
+        guard let mail = clients[index].connection?.out.takeFirst() else { return }
+        switch mail {
+        case .resume(let rooms):
+            for told in rooms {
+                let place = clients[index].rooms.firstIndex { Self.roomIds[$0] == told.room }!
+                clients[index].positions[place] = told.since
+                clients[index].events[place].append(.told(told.since, isLost: told.isLost))
+                if told.isLost { counts.toldLost += 1 }
+            }
+        case .notice(let room, let frame):
+            let place = clients[index].rooms.firstIndex(of: room)!
+            let epoch = clients[index].positions[place]!.epoch
+            clients[index].positions[place] = HistoryPosition(epoch: epoch, id: frame.id)
+            clients[index].events[place].append(.got(frame))
+            counts.delivered += 1
+        }
+    }
+
+    // MARK: The end
+
+    /// Everything heals, and all queues run dry.
+    private mutating func calmDown() {
+        for node in nodes { node.isUp = true }
+        for round in 0..<12 {
+            now += 1
+            for node in nodes {
+                node.connect(redis, now: now)
+                if round % 3 == 0 { node.checkEpoch(now: now) }
+                // An idle node needs two turns more: one asks, and one answers.
+                var idleCount = 0
+                for _ in 0..<500 where idleCount < 3 {
+                    for step in 0..<10 { move(node, step) }
+                    idleCount = node.isIdle ? idleCount + 1 : 0
+                }
+            }
+            for index in clients.indices {
+                while clients[index].connection?.out.isEmpty == false { read(index) }
+                if clients[index].connection?.isClosed == true { clients[index].connection = nil }
+                if clients[index].connection == nil { connect(index) }
+            }
+        }
+        for node in nodes { counts.add(node.counts) }
+    }
+
+    /// What the ledger says is wrong.
+    mutating func faults() -> [String] {
+        var faults: [String] = []
+        for node in nodes { faults += node.finalFaults(isLost: isLost) }
+        for node in nodes { seen.formUnion(node.everDelivered) }
+        for index in clients.indices {
+            for place in clients[index].rooms.indices { check(index, place, &faults) }
+        }
+        return faults
+    }
+
+    private mutating func check(_ index: Int, _ place: Int, _ faults: inout [String]) {
+        let room = clients[index].rooms[place]
+        let name = "client \(index), room \(room)"
+        let truth = published[room]
+        var order: [Int: Int] = [:]
+        for (position, notice) in truth.enumerated() { order[notice.payload] = position }
+        var last: Int?
+        // Behind which place the next notice comes; nil if the position that was told is no notice that
+        // ever was.
+        var low: Int?
+        var got: Set<Int> = []
+        let events = clients[index].events[place]
+        let lastTold = events.lastIndex { if case .told(_, true) = $0 { true } else { false } } ?? -1
+        for (eventIndex, event) in events.enumerated() {
+            switch event {
+            // A client that is told that nothing is lost goes on where it was.
+            case .told(_, isLost: false) where eventIndex > 0: break
+            case .told(let position, _):
+                let id = position.id
+                low =
+                    id.number == 0
+                    ? truth.lastIndex { $0.id.milliseconds < id.milliseconds } ?? -1
+                    : truth.lastIndex { $0.id == id }
+            case .got(let frame):
+                guard let position = order[frame.payload] else {
+                    faults.append("\(name): got a forged notice")
+                    continue
+                }
+                if !got.insert(frame.payload).inserted { faults.append("\(name): \(frame.id) came twice") }
+                if let last, position < last { faults.append("\(name): \(frame.id) came out of order") }
+                if let low, low < position {
+                    let missing = truth[(low + 1)..<position]
+                    let kept = missing.filter { !isLost[$0.payload] }
+                    if !kept.isEmpty {
+                        faults.append(
+                            "\(name): silent loss of \(kept.prefix(3).map(\.id)) before \(frame.id)")
+                    }
+                    if lastTold < eventIndex {
+                        counts.silentThoughSeen += missing.count {
+                            isLost[$0.payload] && seen.contains($0.payload) && !got.contains($0.payload)
+                        }
+                    }
+                }
+                last = position
+                low = position
+            }
+        }
+        guard let connection = clients[index].connection, !connection.isClosed else {
+            faults.append("\(name): not connected at the end")
+            return
+        }
+        guard let position = clients[index].positions[place] else {
+            faults.append("\(name): no position at the end")
+            return
+        }
+        if let newest = redis.streams[room]?.entries.last(where: { !ModelFrame.isHeldBack($0.payload) }),
+            position.id < newest.id
+        {
+            faults.append("\(name): stands at \(position.id), not at \(newest.id)")
+        }
+    }
+}
