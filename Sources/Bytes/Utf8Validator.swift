@@ -1,5 +1,5 @@
 // Incremental UTF-8 validation that fails at the first byte that no valid text can contain there.
-// A value of three bytes, owned by whoever reads the text; pure, any thread.
+// A value of three bytes that belongs to the reader of the text; pure, any thread.
 
 /// Checks text that arrives in pieces, cut anywhere.
 ///

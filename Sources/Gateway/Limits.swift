@@ -195,56 +195,52 @@ enum Limits {
 
     // MARK: How they hang together
 
-    /// What must be true of two limits or more.
-    struct Relation: Sendable {
-        let holds: Bool
-        let reason: String
-
-        init(_ holds: Bool, _ reason: String) {
-            self.holds = holds
-            self.reason = reason
-        }
-    }
+    /// What must be true of two limits or more, and why.
+    typealias Relation = (holds: Bool, reason: String)
 
     static let relations = turnRelations + timeRelations + countRelations
 
-    private static let turnRelations = [
-        Relation(clientReadBytes <= readBufferBytes, "a client is read into the shared buffer"),
-        Relation(httpPipelinedBytes <= readBufferBytes, "a request is read into the shared buffer"),
-        Relation(
-            max(mergedVectorCount, backlogVectorCount) <= 1_024, "Linux takes 1,024 vectors a call"),
-        Relation(backlogWriteBytes >= turnBytes, "a backlog drains no slower than turns fill it"),
-        Relation(workerBacklogResumingBytes < workerBacklogBytes, "a worker resumes below its bound"),
-        Relation(gapHoldBytes <= workerBacklogBytes, "what a gap has held goes to a worker at once"),
-        Relation(turnBytes < workerBacklogResumingBytes, "a backlog is taken in more than one turn"),
+    private static let turnRelations: [Relation] = [
+        (clientReadBytes <= readBufferBytes, "a client is read into the shared buffer"),
+        (httpPipelinedBytes <= readBufferBytes, "a request is read into the shared buffer"),
+        (
+            max(mergedVectorCount, backlogVectorCount) <= 1_024, "Linux takes 1,024 vectors a call"
+        ),
+        (backlogWriteBytes >= turnBytes, "a backlog drains no slower than turns fill it"),
+        (workerBacklogResumingBytes < workerBacklogBytes, "a worker resumes below its bound"),
+        (gapHoldBytes <= workerBacklogBytes, "what a gap has held goes to a worker at once"),
+        (turnBytes < workerBacklogResumingBytes, "a backlog is taken in more than one turn"),
     ]
 
-    private static let timeRelations = [
-        Relation(loopPulseInterval < loopPatience, "a loop shows that it turns before it counts as hung"),
-        Relation(deadlineTick < lingerTime, "the wheel can measure the shortest deadline"),
-        Relation(closeTimeout < drainGrace, "a drain outlives the last closing handshake"),
-        Relation(subscriberPatience < settlingTime, "records are written before unknown tokens count"),
-        Relation(
+    private static let timeRelations: [Relation] = [
+        (loopPulseInterval < loopPatience, "a loop shows that it turns before it counts as hung"),
+        (deadlineTick < lingerTime, "the wheel can measure the shortest deadline"),
+        (closeTimeout < drainGrace, "a drain outlives the last closing handshake"),
+        (subscriberPatience < settlingTime, "records are written before unknown tokens count"),
+        (
             ReconnectBackoff.longestWait + RedisConnection.connectTime < settlingTime,
-            "a node is back before unknown tokens count"),
-        Relation(RedisConnection.connectTime < consoleConnectTime, "the console's link fails first"),
-        Relation(
+            "a node is back before unknown tokens count"
+        ),
+        (RedisConnection.connectTime < consoleConnectTime, "the console's link fails first"),
+        (
             longestRedisTimeout + consoleConnectTime < consoleIdleTime,
-            "the console's link outlives its commands"),
-        Relation(clusterFreshness < NodeReport.interval, "the console shows each report"),
-        Relation(keyAttemptStep <= keyBurstTime, "a full bucket holds an attempt"),
+            "the console's link outlives its commands"
+        ),
+        (clusterFreshness < NodeReport.interval, "the console shows each report"),
+        (keyAttemptStep <= keyBurstTime, "a full bucket holds an attempt"),
     ]
 
-    private static let countRelations = [
-        Relation(workerCount <= RoomSubscriptions.Workers.bitWidth, "a set of workers is one word"),
-        Relation(workerCount <= NodeReport.maximumWorkerCount, "a report holds every worker's rooms"),
-        Relation(handoverCount <= adminConnectionCount, "a handover begins at the admin listener"),
-        Relation(
+    private static let countRelations: [Relation] = [
+        (workerCount <= RoomSubscriptions.Workers.bitWidth, "a set of workers is one word"),
+        (workerCount <= NodeReport.maximumWorkerCount, "a report holds every worker's rooms"),
+        (handoverCount <= adminConnectionCount, "a handover begins at the admin listener"),
+        (
             ConnectionLimits.ownCount + handoverCount <= ConnectionLimits.reservedCount,
-            "handovers have descriptors"),
-        Relation(controlFrameBurstCount >= controlFramesPerSecond, "a burst holds a second's frames"),
-        Relation(connectionRoomCount <= tokenRoomCount, "a bound token serves a whole connection"),
-        Relation(consoleBodyBytes <= httpBodyBytes, "the console's bodies are read at all"),
+            "handovers have descriptors"
+        ),
+        (controlFrameBurstCount >= controlFramesPerSecond, "a burst holds a second's frames"),
+        (connectionRoomCount <= tokenRoomCount, "a bound token serves a whole connection"),
+        (consoleBodyBytes <= httpBodyBytes, "the console's bodies are read at all"),
     ]
 
     /// Stops a gateway whose limits contradict each other. Called once, at the start.

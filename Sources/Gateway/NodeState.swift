@@ -93,8 +93,8 @@ final class NodeState: Sendable {
 
     func releaseHandover() { handoverCount.subtract(1, ordering: .relaxed) }
 
-    /// The places of one worker for other connections. Its own, so that whoever needs one finds the
-    /// connection that makes room on the same loop.
+    /// The places of one worker for other connections. Each has its own, so that a connection that needs
+    /// one finds the connection that makes room on the same loop.
     func maximumHttpConnectionCount(ofWorker index: Int) -> Int {
         maximumHttpConnectionCount / workerCount + (index < maximumHttpConnectionCount % workerCount ? 1 : 0)
     }

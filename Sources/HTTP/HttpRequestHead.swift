@@ -109,7 +109,7 @@ package struct HttpRequestHead: Sendable {
         }.get()
     }
 
-    /// Whether the connection goes on after the answer: by default from HTTP/1.1 on, only on request before.
+    /// Whether the connection stays open after the answer: by default from HTTP/1.1 on, before on request.
     package var isKeepAlive: Bool {
         if fields.list("Connection", contains: "close") { return false }
         return versionMinor >= 1 || fields.list("Connection", contains: "keep-alive")

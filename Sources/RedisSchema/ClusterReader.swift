@@ -1,4 +1,4 @@
-// What nodes have told of themselves in Redis, read at once. Confined to the loop of the connection.
+// What nodes report about themselves in Redis, read at once. Confined to the loop of the connection.
 //
 //     SMEMBERS roomcast:nodes → HGETALL node:<id> of each, in one write
 

@@ -30,7 +30,7 @@ package struct NodeReport: Equatable, Sendable {
     /// one by which it reaches Redis, or its host name.
     package var address = ""
     package var version = ""
-    /// Unix time in milliseconds by the node's clock: to show, and to tell one start of a node from another.
+    /// Unix time in milliseconds by the node's clock: to show, and to distinguish two starts of a node.
     package var startedAt: Int64 = 0
     /// Milliseconds since the start by a clock that never goes back.
     package var uptimeMilliseconds: Int64 = 0

@@ -1,4 +1,4 @@
-// The revocation of a token: one script that deletes its record and tells the node of its connection. Pure.
+// The revocation of a token: a script that deletes its record and notifies its connection's node. Pure.
 
 import Redis
 
@@ -6,13 +6,13 @@ import Redis
 package struct Revocation: Equatable, Sendable {
     /// The node of the token's last connection; nil if it has never connected.
     package let node: String?
-    /// How many heard it on the node's channel: none if the node runs no more.
+    /// How many received it on the node's channel: 0 if the node is gone.
     package let receiverCount: Int64
-    /// Why Redis did not tell the node: the record is gone all the same.
+    /// Why Redis did not notify the node: the record is gone all the same.
     package let refusal: String?
 
-    /// Deletes the record and tells the node, in one step: a connection that begins later finds no record,
-    /// and one that began before is the one that the node is told of.
+    /// Deletes the record and notifies the node, in one step: a connection that begins later finds no record,
+    /// and the node closes the one that began before.
     ///
     /// Replies with nothing if there is no record; otherwise with 1, the node if there is one, and what
     /// PUBLISH has said. ARGV: control channel prefix, the message (see `RevocationMessage`).
@@ -36,14 +36,14 @@ package struct Revocation: Equatable, Sendable {
     /// - Returns: nil when there was no such token.
     package init?(_ reply: RedisReply) {
         guard reply.count > 0 else { return nil }
-        let told = reply.count > 2 ? reply[2] : nil
+        let published = reply.count > 2 ? reply[2] : nil
         node = reply.count > 1 ? reply[1].string : nil
-        receiverCount = told?.integer ?? 0
-        refusal = told?.errorMessage
+        receiverCount = published?.integer ?? 0
+        refusal = published?.errorMessage
     }
 }
 
-/// The message `revoked <token>` on a node's control channel: sent by whoever revokes, read by the node.
+/// The message `revoked <token>` on a node's control channel: from any program that revokes, to the node.
 package enum RevocationMessage {
     /// The first word.
     package static let word: Substring = "revoked"

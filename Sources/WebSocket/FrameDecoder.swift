@@ -1,5 +1,5 @@
 // Turns the bytes of one connection into messages, control frames and protocol failures (RFC 6455 section
-// 5). A pure state machine, resumable at every byte; owned by whoever owns the connection and used on its
+// 5). A pure state machine, resumable at every byte; belongs to its connection and is used on that one's
 // thread.
 
 import Bytes

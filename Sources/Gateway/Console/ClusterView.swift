@@ -41,7 +41,7 @@ final class ClusterView {
         case .failure(.unavailable(let reason)): cluster.failure = reason
         case .failure(.refused(let message)): cluster.failure = "refused: \(message)"
         }
-        // Until its first report is there, and while Redis is away, it can tell of itself.
+        // Before its first report, and while Redis is away, the node reports about itself.
         if !cluster.reports.contains(where: { $0.id == node.configuration.nodeId }) {
             cluster.reports.append(NodeReport(node: node, address: address.text(localHost: link.localHost)))
             cluster.reports.sort { $0.id < $1.id }

@@ -10,8 +10,8 @@ import RedisSchema
 ///
 /// To watch a room the page becomes a client like any other: it gets a token, and its socket goes to a
 /// worker, so that what it shows has taken the whole road. It beats as clients do; a token whose page is
-/// gone runs out. No other token watches here: whoever has a client's token would read its rooms past the
-/// origins and the limits of the listener for clients.
+/// gone runs out. No other token watches here: a stolen one of a client would read its rooms past the origins
+/// and the limits of the listener for clients.
 final class ConsoleActions {
     /// What `device:<id>` says of the tokens of pages.
     private static let deviceId = "roomcast-console"

@@ -30,7 +30,7 @@ struct BearerKey: Sendable, Equatable, CustomStringConvertible, CustomReflectabl
         return Array(values[0].dropFirst(scheme.count).utf8.drop { $0 == UInt8(ascii: " ") })
     }
 
-    /// Compares to the last byte, whatever is found on the way: the time tells the length of what was shown,
+    /// Compares to the last byte, whatever is found on the way: the time shows the length of what was sent,
     /// which its sender knows, and nothing of the key.
     func matches(_ shown: [UInt8]) -> Bool {
         var difference = bytes.count ^ shown.count

@@ -1,4 +1,4 @@
-// Who a request really comes from. Pure.
+// The address from which a request really comes. Pure.
 
 import HTTP
 import Network

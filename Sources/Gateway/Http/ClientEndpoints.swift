@@ -125,8 +125,8 @@ final class ClientEndpoints: HttpHandler {
         }
     }
 
-    /// HEAD: what GET would say, as far as that is known without asking Redis. A token that nobody gets to
-    /// see would be of no use, so none is made, and no limit is touched.
+    /// HEAD: what GET would say, as far as that is known without asking Redis. The token would be
+    /// invisible, so Redis gets no record of it, and no limit counts it.
     private func wouldIssueToken(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
         guard worker.registry.isUp else { return unavailable(connection, fields) }
         connection.respond(.ok, fields: fields, body: Answer.body(Token.mint(using: &random).text))

@@ -105,8 +105,7 @@ final class HttpConnection: Connection {
         HttpResponse.append(
             status, fields: fields + caching + form.fields, body: body, omitsBody: form.omitsBody,
             connection: closes ? .close : form.option, date: host.dateLine, to: &output)
-        // Within `process` the loop there goes on; otherwise this answer came later and it is for us to go
-        // on.
+        // Within `process` the loop there takes the next request; an answer that came later does so here.
         let isLate = !state.isHandling
         perform(state.answered(closes: closes))
         if isLate { pump() }

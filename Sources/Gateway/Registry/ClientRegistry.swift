@@ -36,7 +36,7 @@ final class ClientRegistry {
         let isSameRun: Bool
         /// How long the connection was down; zero when it is the first.
         let away: Duration
-        /// Redis had refused writes before: records may have run out meanwhile.
+        /// Redis had refused writes before: records may have run out since.
         let hadRefused: Bool
     }
 

@@ -4,9 +4,9 @@ import EventLoop
 import RedisSchema
 import Redis
 
-/// Writes what a worker has to tell into `node:<id>` every two seconds: the first worker the totals of the
-/// node, each of them its largest rooms. All over the worker's command connection, in one write, and nothing
-/// waits for it: a report that fails is followed by the next.
+/// Writes a worker's report into `node:<id>` every two seconds: the first worker reports the totals of the
+/// node, each of them its largest rooms. A report leaves over the worker's command connection in one write,
+/// and nothing waits for it: after one that fails comes the next.
 final class NodeReporter {
     private let worker: Int
     private let node: NodeContext
@@ -22,8 +22,7 @@ final class NodeReporter {
     /// Begins anywhere, so that nodes that were started together do not look at the same time.
     private var reportsUntilSweep = Int.random(in: 1...Limits.nodeSweepPeriod)
 
-    /// The list takes our id. One that is something else has been told of by that, and is not asked for
-    /// more.
+    /// The list has taken our id. If its key holds something else, it does not, and is not read either.
     private var isListed = false
     private var hasReported = false
     private var hasToldForeignKey = false

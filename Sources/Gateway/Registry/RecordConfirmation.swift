@@ -2,7 +2,7 @@
 
 import EventLoop
 
-/// Walks through a worker's clients in batches, so that a node with many clients goes on serving meanwhile.
+/// Walks through a worker's clients in batches, so that a node with many clients still serves them.
 final class RecordConfirmation {
     private let registry: ClientRegistry
     private let timeout: Duration

@@ -1,4 +1,4 @@
-// The Redis side of the registry: scripts, because each of these must be one step for everybody who looks.
+// The Redis side of the registry: scripts, because each of these must be one step for all other clients.
 
 /// A Lua script that Redis keeps and calls by its digest.
 ///
@@ -58,11 +58,11 @@ enum RegistryScript: Int, CaseIterable {
     /// Gives a connection its place in the order of the token's connections and renews the record. The order
     /// is Redis' time in microseconds, or one more than the last if that is more: no node's clock is in it.
     ///
-    /// A record that names no connection gets this one at once. Otherwise the connection before is left as
-    /// it is, and not told, until the new one is complete: then `confirm` writes it.
+    /// A record that names no connection gets this one at once. Otherwise the connection before stays as
+    /// it is, without notice, until the new one is complete: then `confirm` writes it.
     ///
     /// Returns nil if there is no such token; 0 if it is bound to rooms and another one is asked for; 1 if
-    /// Redis' access rules refuse one of the rooms (Redis 7 tells; to find out by SUBSCRIBE costs the node a
+    /// Redis' access rules refuse one of the rooms (Redis 7 says so; to find out by SUBSCRIBE costs a node a
     /// gap); or what the record says of the token in one text, which `Registration` describes. With a number
     /// nothing is written. ARGV: node, ip, rooms, connectedAt, connection, ttl for a record without one,
     /// room channel prefix.
@@ -110,7 +110,7 @@ enum RegistryScript: Int, CaseIterable {
     /// Makes a live connection's record true: after its handshake if the record named another one, and after
     /// its node was away from Redis. 1 it is renewed, 2 its record was missing and is written again, 3 a
     /// later connection has the token, 0 the record is missing and may not be written. The node of an
-    /// earlier connection is told that this is replaced: exactly one connection of a token is the last.
+    /// earlier connection hears that this is replaced: exactly one connection of a token is the last.
     /// ARGV: connection, order, ttl, 1 if a missing record is to be written, control channel prefix, token,
     /// then fields and values.
     private static let confirmSource = """

@@ -98,7 +98,7 @@ final class WriteCheck {
         health = WriteHealth()
     }
 
-    /// Finds out whether a renewal would be taken now. Who asks while a probe is under way has its answer.
+    /// Finds out whether a renewal would be taken now. A question during a probe gets that probe's answer.
     func check(onDone: @escaping (Bool) -> Void) {
         waiting.append(onDone)
         guard waiting.count == 1 else { return }
