@@ -74,7 +74,7 @@ let package = Package(
         tests("HTTPTests", ["HTTP", "TestSupport"]),
         tests("WebSocketTests", ["WebSocket", "HTTP", "TestSupport"]),
         tests("NetworkTests", ["Network"]),
-        tests("RedisSchemaTests", ["RedisSchema"]),
+        tests("RedisSchemaTests", ["RedisSchema", "TestSupport"]),
         tests("OptionsTests", ["Options"]),
         tests("GatewayTests", ["Gateway", "ConsolePage", "TestSupport", "AllocationCounter"]),
         tests("PublisherTests", ["Publisher", "TestSupport"]),

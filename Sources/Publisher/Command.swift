@@ -21,6 +21,7 @@ struct Command: Sendable {
         Command(word: "rooms", program: RoomsCommand.program, perform: RoomsCommand.run),
         Command(word: "watch", program: WatchCommand.program, perform: WatchCommand.run),
         Command(word: "top", program: TopCommand.program, perform: TopCommand.run),
+        Command(word: "library", program: LibraryCommand.program, perform: LibraryCommand.run),
     ]
 
     /// The command of a command line, and what is left of it for the command's options.

@@ -1,6 +1,6 @@
 // The notices of a file, streamed through a bounded window. Main thread.
 //
-//     InputFile → LineReader → Notice → RatePacer → PublishWindow → Tally
+//     InputFile → LineReader → Notice → RatePacer → NoticeWindow → Tally
 //
 // Before every wait (for input, for the pace) the window is drained, so that nothing lies unsent while
 // nothing happens.
@@ -15,7 +15,7 @@ struct FilePublisher {
 
     private let job: Job
     private let input: InputFile
-    private let window: PublishWindow
+    private let window: any NoticeWindow
     private var console: Console
     private var lines = LineReader(maximumBytes: Notice.maximumBytes)
     private var pacer: RatePacer?
@@ -33,14 +33,15 @@ struct FilePublisher {
     private var isInputEnded = false
     private var hasInputFailed = false
 
-    init(job: Job, input: InputFile, redis: RedisSession, console: Console, progress: Progress) {
+    init(job: Job, input: InputFile, window: any NoticeWindow, console: Console, progress: Progress) {
         self.job = job
         self.input = input
         self.console = console
         self.progress = progress
         start = .now
         lastLine = job.firstLine - 1
-        window = PublishWindow(redis: redis)
+        self.window = window
+        tally.isDurable = job.durability != nil
         pacer = job.ratePerSecond.map { RatePacer(ratePerSecond: $0) }
     }
 
@@ -120,15 +121,15 @@ struct FilePublisher {
         case .text(let textNumber, let bytes):
             number = textNumber
             do {
-                notice = try Notice(line: bytes, defaultType: job.type)
+                notice = try Notice(
+                    line: bytes, defaultType: job.type, isDurable: job.durability != nil)
             } catch {
                 refuse(number, error.description)
                 return
             }
         }
         guard try pace() else { return }
-        try window.publish(
-            notice.payload, to: notice.room.bytes, prefix: job.channels.roomPrefix, tag: number)
+        try window.publish(notice, tag: number)
         // Behind the call: a connection that breaks while older answers are awaited leaves this line unsent.
         lastLine = number
         account()
@@ -164,6 +165,11 @@ struct FilePublisher {
             switch answer {
             case .nodes(let count):
                 tally.addSent(receiverCount: count)
+            case .stored(let stored):
+                tally.add(stored)
+                guard let shortage = stored.shortage else { continue }
+                complain(number, "stored and pushed, but \(shortage)")
+                isStopping = isStopping || job.errorRule == .stop
             case .refused(let text):
                 tally.refusedCount += 1
                 complain(number, "not published: \(text)")

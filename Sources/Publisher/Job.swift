@@ -21,6 +21,8 @@ struct Job: Sendable {
 
     let source: Source
     let type: String
+    /// nil if the notices are of the moment.
+    let durability: Durability?
     let redis: RedisSettings
     let channels: Channels
     /// Notices a second; nil is no limit.
@@ -37,6 +39,7 @@ struct Job: Sendable {
     init(_ values: OptionValues) throws(UsageError) {
         source = try Self.source(values)
         type = try values.value("type", TextConverter(expected: "a text") { $0 })
+        durability = try Durability.read(values)
         redis = try RedisSettings(values)
         channels = Channels(prefix: redis.prefix)
         ratePerSecond = try values.optional("rate", IntegerConverter(1...1_000_000))
@@ -54,6 +57,9 @@ struct Job: Sendable {
         if let path {
             guard rooms.isEmpty && data == nil else {
                 throw UsageError("--file: cannot stand with --room or --data, whose place the lines take")
+            }
+            guard values.origin(of: "once") != .commandLine else {
+                throw UsageError("--once: cannot stand with --file, whose lines have a member once")
             }
             return .file(path: path)
         }

@@ -1,6 +1,6 @@
 // One notice to publish, from the command line or from a line of a file:
 //
-//     {"room":<string>,"type":<string, optional>,"data":<any JSON value>}
+//     {"room":<string>,"type":<string, optional>,"data":<any JSON value>,"once":<string, optional, durable only>}
 
 import Bytes
 import JSON
@@ -15,6 +15,8 @@ struct Notice: Equatable {
     let room: RoomId
     /// The envelope, ready to publish.
     let payload: [UInt8]
+    /// The key under which its room gets it once.
+    let once: OnceKey?
 
     /// Why a text is no notice: the words that follow `line 7: `.
     struct Fault: Error, Equatable, CustomStringConvertible {
@@ -23,18 +25,21 @@ struct Notice: Equatable {
 
     /// Reads a line of a file.
     ///
-    /// Members other than the three are refused: a misspelt `type` would reach users as another kind of
+    /// Members other than those above are refused: a misspelt `type` would reach users as another kind of
     /// notice.
-    /// - Parameter defaultType: for a line without `type`.
+    /// - Parameters:
+    ///   - defaultType: for a line without `type`.
+    ///   - isDurable: whether the notice is to be kept, by a key if it has one.
     /// - Throws: `Fault`.
-    init(line: [UInt8], defaultType: String) throws(Fault) {
+    init(line: [UInt8], defaultType: String, isDurable: Bool = false) throws(Fault) {
         try Self.check(line)
         guard let object = JsonObject(validJson: line) else { throw Fault(description: "not a JSON object") }
-        var values = InlineArray<3, Range<Int>?>(repeating: nil)
+        var values = InlineArray<4, Range<Int>?>(repeating: nil)
         for member in object.members {
             guard let index = Self.names.firstIndex(of: member.name) else {
                 let name = Self.printable(String(decoding: member.name, as: UTF8.self))
-                throw Fault(description: "unknown member \"\(name)\", expected room, type, data")
+                let expected = isDurable ? "room, type, data, once" : "room, type, data"
+                throw Fault(description: "unknown member \"\(name)\", expected \(expected)")
             }
             guard values[index] == nil else {
                 let name = String(decoding: member.name, as: UTF8.self)
@@ -57,9 +62,35 @@ struct Notice: Equatable {
         }
         self.room = room
         payload = NoticeEnvelope.bytes(type: type, data: line[dataRange])
+        once = try values[3].map { range throws(Fault) in try Self.once(line[range], isDurable) }
+        if isDurable { try Self.checkDurable(payload) }
     }
 
-    private static let names = ["room", "type", "data"].map { Array($0.utf8) }
+    /// A notice of the command line.
+    init(room: RoomId, payload: [UInt8]) {
+        self.room = room
+        self.payload = payload
+        once = nil
+    }
+
+    private static let names = ["room", "type", "data", "once"].map { Array($0.utf8) }
+
+    private static func once(_ json: ArraySlice<UInt8>, _ isDurable: Bool) throws(Fault) -> OnceKey {
+        guard isDurable else { throw Fault(description: "member \"once\" is for --durable only") }
+        guard let key = JsonObject.text(ofString: json).flatMap({ OnceKey($0) }) else {
+            throw Fault(description: "\"once\" is not a string of \(OnceKey.form)")
+        }
+        return key
+    }
+
+    /// - Throws: `Fault` when the notice is too large to be kept.
+    static func checkDurable(_ payload: [UInt8]) throws(Fault) {
+        guard payload.count <= DurableNotice.maximumBytes else {
+            throw Fault(
+                description: "\(payload.count) bytes with its type, a durable notice has at most "
+                    + "\(DurableNotice.maximumBytes)")
+        }
+    }
 
     /// The form of a room id, for messages.
     static let roomForm = "1 to \(RoomId.maximumBytes) bytes of UTF-8 without control characters and commas"

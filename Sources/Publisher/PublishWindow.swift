@@ -3,60 +3,46 @@
 
 import EventLoop
 import Redis
+import RedisSchema
 
 /// A bounded pipeline of PUBLISH commands; each carries a tag that comes back with its answer.
-final class PublishWindow {
+final class PublishWindow: NoticeWindow {
     /// Enough to hide the round trip; half of them leave at a time.
     static let maximumCount = 512
     /// Keeps large notices from filling memory.
     static let maximumBytes = 4 << 20
 
-    /// What Redis said to one PUBLISH.
-    enum Answer {
-        /// The nodes that received it: each holds one subscribed connection.
-        case nodes(Int)
-        /// The text of the error reply.
-        case refused(String)
-    }
-
     private let redis: RedisSession
+    private let channels: Channels
     /// Commands that have not left.
     private var batch = RedisBatch()
     private var inFlight = Fifo<(tag: Int, bytes: Int)>()
     private var inFlightBytes = 0
-    private var answers: [(tag: Int, answer: Answer)] = []
+    private var answers: [(tag: Int, answer: PublishAnswer)] = []
 
-    init(redis: RedisSession) { self.redis = redis }
+    init(redis: RedisSession, channels: Channels) {
+        self.redis = redis
+        self.channels = channels
+    }
 
-    /// The tags whose answers have not come, oldest first.
     var unanswered: [Int] { inFlight.map(\.tag) }
 
-    /// Takes a notice to be sent, after half of the answers have been read when the window is full.
-    ///
-    /// - Parameter prefix: what stands before `channel` in the channel's name.
-    /// - Throws: `RedisSessionError`; the notice is not sent, and answers that came before can still be
-    ///   taken.
-    func publish(
-        _ payload: [UInt8], to channel: [UInt8], prefix: [UInt8], tag: Int
-    ) throws(RedisSessionError) {
+    func publish(_ notice: Notice, tag: Int) throws(RedisSessionError) {
+        let payload = notice.payload
         if inFlight.count >= Self.maximumCount || inFlightBytes >= Self.maximumBytes {
             try wait(untilCount: Self.maximumCount / 2, bytes: Self.maximumBytes / 2)
         }
-        batch.appendPublish(payload, to: channel, prefix: prefix)
+        batch.appendPublish(payload, to: notice.room.bytes, prefix: channels.roomPrefix)
         inFlight.append((tag, payload.count))
         inFlightBytes += payload.count
         if batch.count >= Self.maximumCount / 2 || batch.byteCount >= Self.maximumBytes / 8 { send() }
     }
 
-    /// Waits for every answer.
-    ///
-    /// - Throws: `RedisSessionError`; answers that came before can still be taken.
     func drain() throws(RedisSessionError) {
         try wait(untilCount: 0, bytes: 0)
     }
 
-    /// The answers since the last call, in the order of `publish`.
-    func takeAnswers() -> [(tag: Int, answer: Answer)] {
+    func takeAnswers() -> [(tag: Int, answer: PublishAnswer)] {
         guard !answers.isEmpty else { return [] }
         defer { answers = [] }
         return answers
@@ -86,7 +72,7 @@ final class PublishWindow {
 
     private static let unexpected = "unexpected answer to PUBLISH"
 
-    private func answered(_ answer: Answer) {
+    private func answered(_ answer: PublishAnswer) {
         guard let (tag, bytes) = inFlight.takeFirst() else { return }
         inFlightBytes -= bytes
         answers.append((tag, answer))

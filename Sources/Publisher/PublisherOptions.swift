@@ -11,6 +11,8 @@ enum PublisherOptions {
         usage: [
             "[--redis URL] --room ROOM [--room ROOM ...] [--type TYPE] --data JSON|-",
             "[--redis URL] --file PATH|- [--rate N] [--on-error stop|skip]",
+            "--durable [--once KEY] [--history-limit N] [--history-age TIME] [--replicas N] ...",
+            "library [--eval]",
             "revoke [--redis URL] --token TOKEN | --user USER | --device DEVICE",
             "nodes [--redis URL] [--watch [TIME]]",
             "rooms [--redis URL] [--top N|all]",
@@ -18,13 +20,15 @@ enum PublisherOptions {
             "top [--redis URL] [--interval TIME]",
         ],
         variablePrefix: "PUBLISHER_",
-        options: noticeOptions + fileOptions + RedisSettings.options + outputOptions,
+        options: noticeOptions + fileOptions + Durability.options + RedisSettings.options + outputOptions,
         notes: [
             "publisher revoke --help explains how to revoke tokens; nodes, rooms, watch and top show what the cluster "
-                + "does, and have a --help each.",
+                + "does, library prints what publishes durable notices within Redis; each has a --help.",
             "A room's clients receive {\"type\":TYPE,\"data\":JSON}. For each room the number of "
                 + "nodes that received it is printed: gateways with a client in the room, not clients. A "
                 + "room that is named twice gets one notice.",
+            "With --durable the id of the notice is printed, too. A key that is known publishes nothing and prints the "
+                + "id of the first time. What Redis refuses is neither stored nor published.",
             "A file holds one {\"room\":...,\"type\":...,\"data\":...} a line, 1 MiB at most; type "
                 + "may be left out, blank lines are passed over. It is streamed, so it may be endless. A call that "
                 + "ends before the end of the file names the line to continue from with --from-line: every line before "

@@ -41,21 +41,32 @@ enum PublisherProgram {
         switch job.source {
         case .rooms(let rooms, let data):
             let payload = try payload(job, data)
-            return withRedis(job.redis, undone: "nothing was sent") { redis, _ in
+            return withWindow(job) { window in
                 var publisher = RoomPublisher(
                     job: job, rooms: rooms, payload: payload,
                     console: Console(of: name, progressStyle: .none))
-                return publisher.run(redis)
+                return publisher.run(window)
             }
         case .file(let path):
             let input = try open(path, option: "--file")
-            return withRedis(job.redis, undone: "nothing was sent") { redis, _ in
+            return withWindow(job) { window in
                 let style = ProgressStyle(isQuiet: job.isQuiet)
                 var publisher = FilePublisher(
-                    job: job, input: input, redis: redis, console: Console(of: name, progressStyle: style),
+                    job: job, input: input, window: window, console: Console(of: name, progressStyle: style),
                     progress: Progress(style: style, totalBytes: input.remainingBytes))
                 return publisher.run()
             }
+        }
+    }
+
+    private static func withWindow(_ job: Job, _ body: (any NoticeWindow) -> Int32) -> Int32 {
+        let answerTimeout = job.redis.answerTimeout(job.durability)
+        return withRedis(job.redis, answerTimeout: answerTimeout, undone: "nothing was sent") {
+            redis, loop in
+            guard let durability = job.durability else {
+                return body(PublishWindow(redis: redis, channels: job.channels))
+            }
+            return body(DurableWindow(redis, job.redis, durability, loop: loop))
         }
     }
 
@@ -63,18 +74,20 @@ enum PublisherProgram {
     /// name is looked up or a pipe is opened.
     ///
     /// - Parameters:
+    ///   - answerTimeout: the longest wait for an answer, if it is not that of the settings.
     ///   - undone: what has not happened when there is no connection.
     ///   - endsAtSignals: whether a signal ends waiting for Redis.
     /// - Returns: the exit code.
     static func withRedis(
-        _ settings: RedisSettings, undone: String, endsAtSignals: Bool = false,
+        _ settings: RedisSettings, answerTimeout: Duration? = nil, undone: String,
+        endsAtSignals: Bool = false,
         _ body: (RedisSession, EventLoop) -> Int32
     ) -> Int32 {
         do {
             let loop = try EventLoop()
             let watcher = endsAtSignals ? Interruption.watcher(on: loop) {} : nil
             let redis = try RedisSession(
-                to: settings.url, timeout: settings.timeout, loop: loop,
+                to: settings.url, timeout: settings.timeout, answerTimeout: answerTimeout, loop: loop,
                 isInterrupted: { endsAtSignals && Interruption.requested != nil })
             Interruption.begin()
             return withExtendedLifetime(watcher) { body(redis, loop) }
@@ -87,7 +100,9 @@ enum PublisherProgram {
     private static func payload(_ job: Job, _ data: String) throws(UsageError) -> [UInt8] {
         let bytes = data == "-" ? try standardInput() : Array(data.utf8)
         do {
-            return try Notice.payload(type: job.type, data: bytes)
+            let payload = try Notice.payload(type: job.type, data: bytes)
+            if job.durability != nil { try Notice.checkDurable(payload) }
+            return payload
         } catch {
             throw UsageError(
                 origin: data == "-" ? "--data -" : "--data", value: data == "-" ? nil : data,

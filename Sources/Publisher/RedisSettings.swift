@@ -51,6 +51,12 @@ struct RedisSettings: Sendable {
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
     }
 
+    /// The longest wait for an answer. `--replicas` waits for as long as the others do for their answer, and the
+    /// answer itself must come after that.
+    func answerTimeout(_ durability: Durability?) -> Duration {
+        durability?.replicaCount == nil ? timeout : timeout * 2
+    }
+
     private static let urlConverter = CheckedConverter(expected: RedisURL.expectedForm) {
         text throws(ValueFault) in
         do throws(RedisURLError) { return try RedisURL(text) } catch { throw ValueFault(error.reason) }

@@ -65,9 +65,15 @@ package final class RedisConnection {
     }
 
     /// A connection that sends what it is given and no other command, so that its user needs no other right.
-    package convenience init(plainTo url: RedisURL, timeout: Duration, loop: EventLoop) {
+    ///
+    /// - Parameters:
+    ///   - timeout: the longest attempt to connect.
+    ///   - answerTimeout: the longest wait for a reply, if it is another.
+    package convenience init(
+        plainTo url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, loop: EventLoop
+    ) {
         let link = RedisLink(url: url, clientName: nil, attemptTime: timeout, loop: loop)
-        self.init(link, timeout: timeout, proof: .login, loop: loop)
+        self.init(link, timeout: answerTimeout ?? timeout, proof: .login, loop: loop)
     }
 
     private init(_ link: RedisLink, timeout: Duration, proof: Proof, loop: EventLoop) {

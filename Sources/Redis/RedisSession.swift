@@ -46,14 +46,17 @@ package final class RedisSession {
     ///
     /// - Parameters:
     ///   - timeout: the longest wait for the connection, and later for each answer.
+    ///   - answerTimeout: the longest wait for an answer, if it is another.
     ///   - isInterrupted: ends every wait; looked at after each turn of the loop.
     /// - Throws: `RedisSessionError`, of the last attempt.
     package init(
-        to url: RedisURL, timeout: Duration, loop: EventLoop, isInterrupted: @escaping () -> Bool = { false }
+        to url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, loop: EventLoop,
+        isInterrupted: @escaping () -> Bool = { false }
     ) throws(RedisSessionError) {
         self.loop = loop
         self.isInterrupted = isInterrupted
-        connection = RedisConnection(plainTo: url, timeout: timeout, loop: loop)
+        connection = RedisConnection(
+            plainTo: url, timeout: timeout, answerTimeout: answerTimeout, loop: loop)
         connection.onUp = { [unowned self] _ in
             self.wasUp = true
             self.failure = nil
@@ -70,6 +73,9 @@ package final class RedisSession {
     }
 
     deinit { connection.stop() }
+
+    /// Ends the connection; nothing more is sent.
+    package func close() { connection.stop() }
 
     private func ended(_ reason: String, _ url: RedisURL) {
         failure = RedisSessionError(reason, isRefused: connection.isRefused, wasUp: wasUp, url: url)

@@ -4,7 +4,7 @@
 /// Names of the pub/sub channels.
 package struct Channels: Sendable {
     /// The form of a prefix, for error messages.
-    package static let prefixForm = "at most 64 bytes without control characters, not beginning with room:"
+    package static let prefixForm = "at most 64 bytes without control characters and without room:"
 
     /// The prefix of a room's id.
     package let roomPrefix: [UInt8]
@@ -21,10 +21,11 @@ package struct Channels: Sendable {
     /// With the prefix `room:x:` every name would be a room of an installation without a prefix: a client
     /// there that joins `x:gateway:n1` would receive tokens. No other prefix makes names of the two the
     /// same, because neither a node's id nor a token nor a reply's id can have a colon, and every name of
-    /// ours has one after its prefix.
+    /// ours has one after its prefix. Further inside, `room:` is refused because the library for Redis takes
+    /// what follows its first one for the room.
     package static func isPrefix(_ text: String) -> Bool {
         text.utf8.count <= 64 && (text.isEmpty || Identity(text) != nil)
-            && !text.utf8.starts(with: "room:".utf8)
+            && !text.utf8.contains("room:".utf8)
     }
 
     /// The channel to which a room's notices are published.
@@ -57,6 +58,7 @@ package struct Channels: Sendable {
 package struct Keys: Sendable {
     private let clientPrefix: [UInt8]
     private let nodePrefix: [UInt8]
+    private let oncePrefix: [UInt8]
     /// The set of the ids of all nodes, `roomcast:nodes`; nodes remove ids without a report now and then.
     package let nodes: [UInt8]
 
@@ -64,11 +66,20 @@ package struct Keys: Sendable {
     package init(prefix: String = "") {
         clientPrefix = Array((prefix + "client:").utf8)
         nodePrefix = Array((prefix + "node:").utf8)
+        oncePrefix = Array((prefix + "once:{").utf8)
         nodes = Array((prefix + "roomcast:nodes").utf8)
     }
 
     /// The key of a node's report.
     package func node(_ id: String) -> [UInt8] { nodePrefix + Array(id.utf8) }
+
+    /// The key under which a notice to a room was published once: `once:{room:<id>}:<key>`, in the same slot
+    /// of a Cluster as the room's stream.
+    ///
+    /// - Parameter room: the stream's key, which is the channel's name.
+    package func once(_ key: OnceKey, of room: [UInt8]) -> [UInt8] {
+        oncePrefix + room + Array("}:".utf8) + key.bytes
+    }
 
     /// The length of the key of a token's record.
     package var clientBytes: Int { clientPrefix.count + Token.byteCount }

@@ -78,7 +78,9 @@ import Testing
         try await withShell(shell) { terminal in
             try await terminal.type("publisher \t\t")
             try await terminal.awaitPicture("all commands") { picture in
-                ["revoke", "nodes", "rooms", "watch", "top"].allSatisfy { picture.text.contains($0) }
+                ["revoke", "nodes", "rooms", "watch", "top", "library"].allSatisfy {
+                    picture.text.contains($0)
+                }
             }
         }
     }

@@ -77,4 +77,43 @@ import Testing
         #expect(try job(arguments, both).redis.url.description == "redis://:***@b:6379")
         #expect(try job(arguments, both).redis.url.authArguments == ["p"])
     }
+
+    @Test func durableNoticesHaveTheirDefaults() throws {
+        let arguments = ["--room", "a", "--data", "1"]
+        #expect(try job(arguments).durability == nil)
+        let durability = try #require(try job(arguments + ["--durable"]).durability)
+        #expect(durability.once == nil && durability.replicaCount == nil)
+        #expect(durability.bounds == HistoryBounds(limit: 1000, age: .seconds(3600)))
+        let given = try #require(
+            try job(
+                arguments,
+                [
+                    "PUBLISHER_DURABLE": "on", "PUBLISHER_ONCE": "k", "PUBLISHER_HISTORY_LIMIT": "7",
+                    "PUBLISHER_HISTORY_AGE": "10m", "PUBLISHER_REPLICAS": "2",
+                ]
+            ).durability)
+        #expect(given.once == OnceKey("k") && given.replicaCount == 2)
+        #expect(given.bounds == HistoryBounds(limit: 7, age: .seconds(600)))
+    }
+
+    @Test func wrongBoundsAreRefused() throws {
+        let durable = ["--room", "a", "--data", "1", "--durable"]
+        for (option, values) in [
+            ("--history-limit", ["0", "1000000001", "x", "1e3"]),
+            ("--history-age", ["9m", "600", "87601h"]),
+            ("--replicas", ["0", "101", "-1"]),
+            ("--once", ["", "a\u{1}", String(repeating: "k", count: 257)]),
+        ] {
+            for value in values where !(option == "--once" && value.isEmpty) {
+                #expect(
+                    try message(durable + [option, value]).hasPrefix("\(option): "), "\(option) \(value)")
+            }
+        }
+        for option in ["--once", "--history-limit", "--history-age", "--replicas"] {
+            #expect(
+                try message(["--room", "a", "--data", "1", option, option == "--history-age" ? "10m" : "1"])
+                    .hasPrefix("\(option): "), "\(option)")
+        }
+        #expect(try message(["--file", "-", "--durable", "--once", "k"]).hasPrefix("--once: "))
+    }
 }

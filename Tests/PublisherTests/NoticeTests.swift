@@ -86,4 +86,39 @@ import Testing
         #expect(throws: Never.self) { try Notice(line: line(511), defaultType: "n") }
         #expect(throws: Notice.Fault.self) { try Notice(line: line(512), defaultType: "n") }
     }
+
+    @Test func durableLinesMayHaveAKey() throws {
+        let line = Array(#"{"room":"a","data":1,"once":"k\u00e9"}"#.utf8)
+        let notice = try Notice(line: line, defaultType: "n", isDurable: true)
+        #expect(notice.once == OnceKey("ké"))
+        #expect(String(decoding: notice.payload, as: UTF8.self) == #"{"type":"n","data":1}"#)
+        for (line, expected) in [
+            (#"{"room":"a","data":1,"once":1}"#, "\"once\" is not a string of 1 to 256 bytes"),
+            (#"{"room":"a","data":1,"once":""}"#, "\"once\" is not a string"),
+            (
+                #"{"room":"a","data":1,"ones":"x"}"#,
+                "unknown member \"ones\", expected room, type, data, once"
+            ),
+        ] {
+            let fault = #expect(throws: Notice.Fault.self) {
+                try Notice(line: Array(line.utf8), defaultType: "n", isDurable: true)
+            }
+            #expect(fault?.description.hasPrefix(expected) == true, "\(String(describing: fault))")
+        }
+    }
+
+    /// The envelope `{"type":"n","data":""}` takes 22 bytes.
+    @Test func durableNoticesAreBounded() throws {
+        func line(_ count: Int) -> [UInt8] {
+            Array((#"{"room":"a","data":""# + String(repeating: "x", count: count) + #""}"#).utf8)
+        }
+        let largest = DurableNotice.maximumBytes - 22
+        #expect(
+            try Notice(line: line(largest), defaultType: "n", isDurable: true).payload.count
+                == DurableNotice.maximumBytes)
+        #expect(throws: Notice.Fault.self) {
+            try Notice(line: line(largest + 1), defaultType: "n", isDurable: true)
+        }
+        #expect(throws: Never.self) { try Notice(line: line(largest + 1), defaultType: "n") }
+    }
 }

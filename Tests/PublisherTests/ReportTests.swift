@@ -11,20 +11,29 @@ import Testing
 
     @Test func roomResultsAsText() throws {
         let room = try #require(RoomId("lobby"))
-        #expect(RoomResult.nodes(0).text(room: room) == "lobby: 0 nodes")
-        #expect(RoomResult.nodes(1).text(room: room) == "lobby: 1 node")
-        #expect(RoomResult.nodes(2).text(room: room) == "lobby: 2 nodes")
-        #expect(RoomResult.refused("NOPERM x").text(room: room) == "lobby: not published: NOPERM x")
+        #expect(RoomResult.answered(.nodes(0)).text(room: room) == "lobby: 0 nodes")
+        #expect(RoomResult.answered(.nodes(1)).text(room: room) == "lobby: 1 node")
+        #expect(RoomResult.answered(.nodes(2)).text(room: room) == "lobby: 2 nodes")
+        #expect(
+            RoomResult.answered(.refused("NOPERM x")).text(room: room) == "lobby: not published: NOPERM x")
         #expect(RoomResult.unsent.text(room: room) == "lobby: not sent")
+        let id = NoticeId(milliseconds: 1_795_969_278_590, number: 57)
+        func text(_ nodeCount: Int?, _ isKnown: Bool) -> String {
+            RoomResult.answered(.stored(StoredNotice(id: id, nodeCount: nodeCount, isKnown: isKnown)))
+                .text(room: room)
+        }
+        #expect(text(2, false) == "lobby: 2 nodes, id 1795969278590-57")
+        #expect(text(nil, true) == "lobby: already published, id 1795969278590-57")
+        #expect(text(nil, false) == "lobby: published, its number of nodes is unknown, id 1795969278590-57")
     }
 
     @Test func roomResultsAsJSON() throws {
         let room = try #require(RoomId("a\"b\\c"))
-        let published = try object(RoomResult.nodes(2).json(room: room))
+        let published = try object(RoomResult.answered(.nodes(2)).json(room: room))
         #expect(published["room"] as? String == "a\"b\\c")
         #expect(published["nodes"] as? Int == 2)
         #expect(published["error"] == nil)
-        let refused = try object(RoomResult.refused("\"no\"").json(room: room))
+        let refused = try object(RoomResult.answered(.refused("\"no\"")).json(room: room))
         #expect(refused["error"] as? String == "\"no\"")
         #expect(refused["nodes"] == nil)
         #expect(try object(RoomResult.unanswered.json(room: room))["error"] as? String == "no answer")
@@ -49,6 +58,22 @@ import Testing
         #expect(json["refused"] as? Int == 2)
         #expect(json["unanswered"] as? Int == 3)
         #expect(json["seconds"] as? Double == 61.005)
+    }
+
+    @Test func durableTalliesNameTheKnownAndTheShort() throws {
+        let id = NoticeId(milliseconds: 5, number: 1)
+        var tally = Tally(isDurable: true)
+        tally.add(StoredNotice(id: id, nodeCount: 2, isKnown: false))
+        tally.add(StoredNotice(id: id, nodeCount: nil, isKnown: true))
+        #expect(tally.text(elapsed: .zero) == "sent 1, already published 1, receivers 2, errors 0, 0.000 s")
+        tally.add(StoredNotice(id: id, nodeCount: nil, isKnown: false, shortage: "x"))
+        #expect(
+            tally.text(elapsed: .zero)
+                == "sent 2, already published 1, receivers 2, errors 1 (bad lines 0, refused 0, unanswered 0, "
+                + "too few replicas 1), 0.000 s")
+        let json = try object(tally.json(ending: .complete, elapsed: .zero))
+        #expect(json["known"] as? Int == 1 && json["tooFewReplicas"] as? Int == 1)
+        #expect(try object(Tally().json(ending: .complete, elapsed: .zero))["known"] == nil)
     }
 
     @Test func interruptedTalliesSayWhereToGoOn() throws {

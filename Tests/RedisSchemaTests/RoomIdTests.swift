@@ -29,7 +29,12 @@ import Testing
                 return NodeReport.isNodeId(rest.utf8)
                     || rest.hasPrefix("reply:") && ReplyId(rest.dropFirst("reply:".count)) != nil
             }
-            #expect(isTaken == !Channels.isPrefix(prefix), "\(prefix)")
+            // Further inside, `room:` is refused for the library's sake.
+            if !isTaken, prefix.contains("room:") {
+                #expect(!Channels.isPrefix(prefix), "\(prefix)")
+            } else {
+                #expect(isTaken == !Channels.isPrefix(prefix), "\(prefix)")
+            }
             let keys = Keys(prefix: prefix)
             let token = Token("ABCDEFGHIJKLMNOPQRSTUVWX")!
             let isKeyTaken = [keys.client(token), keys.node("n1"), keys.nodes].contains { key in

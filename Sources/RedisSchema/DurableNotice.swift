@@ -1,0 +1,161 @@
+// One durable notice as a command for Redis, and what Redis answers. Pure values.
+
+import Redis
+
+/// A key under which a notice is published once: 1...256 bytes of UTF-8 without control characters.
+package struct OnceKey: ByteParsable, Hashable, Sendable {
+    package static var maximumBytes: Int { 256 }
+    /// The form, for messages.
+    package static let form = "1 to 256 bytes of UTF-8 without control characters"
+
+    package let bytes: [UInt8]
+
+    /// - Returns: nil if the bytes are not a valid key.
+    package init?(_ bytes: UnsafeRawBufferPointer) {
+        guard let bytes = NameRule.checked(bytes, maximumBytes: Self.maximumBytes) else { return nil }
+        self.bytes = bytes
+    }
+}
+
+/// How long a room keeps its notices.
+package struct HistoryBounds: Equatable, Sendable {
+    /// How many the room keeps, about: Redis trims whole blocks.
+    package static let limits = 1...1_000_000_000
+    /// The longest useful replay: 0.19 MB a room with notices of 128 bytes.
+    package static let defaultLimit = 1_000
+    /// Nodes judge absences by the shortest age.
+    package static let ages = Duration.seconds(600) ... .seconds(10_000_000_000)
+    /// An absence that a user comes back from.
+    package static let defaultAge = Duration.seconds(3_600)
+
+    package var limit = Self.defaultLimit
+    /// For how long after the last notice the room keeps all of them.
+    package var age = Self.defaultAge
+
+    package init() {}
+
+    package init(limit: Int, age: Duration) {
+        self.limit = limit
+        self.age = age
+    }
+}
+
+/// A notice that a room keeps.
+package struct DurableNotice: Sendable {
+    /// By the library: what a client misses is replayed to it from memory.
+    package static let maximumBytes = 65_536
+    /// How long Redis knows a once key by default.
+    package static let onceLife = Duration.seconds(300)
+    /// What a once key may be told to live.
+    package static let onceLives = Duration.seconds(10) ... .seconds(3_600)
+
+    package let room: RoomId
+    /// A JSON object, from `{"` to `}`.
+    package let payload: [UInt8]
+    package let once: OnceKey?
+    /// Within `onceLives`.
+    package let onceLife: Duration
+    package let bounds: HistoryBounds
+
+    package init(
+        room: RoomId, payload: [UInt8], once: OnceKey?, onceLife: Duration = Self.onceLife,
+        bounds: HistoryBounds
+    ) {
+        self.room = room
+        self.payload = payload
+        self.once = once
+        self.onceLife = onceLife
+        self.bounds = bounds
+    }
+
+    /// Which of the two ways the command goes.
+    package enum Form: Sendable {
+        /// By the function of the library, which must be loaded.
+        case function
+        /// By a script that goes with the command.
+        case script
+    }
+
+    /// The command that publishes it.
+    package func command(_ form: Form, channels: Channels, keys: Keys) -> RedisCommand {
+        let key = channels.room(room)
+        let names = [key] + (once.map { [keys.once($0, of: key)] } ?? [])
+        var arguments: [[UInt8]] =
+            switch form {
+            case .function: [[UInt8]("FCALL"), [UInt8]("roomcast_publish")]
+            case .script: [[UInt8]("EVAL"), [UInt8](DurableLibrary.script)]
+            }
+        arguments.append([UInt8](Int64(names.count)))
+        arguments += names
+        arguments += [payload, [UInt8](Int64(bounds.limit)), [UInt8](bounds.age.wholeMilliseconds)]
+        if once != nil { arguments.append([UInt8](onceLife.wholeMilliseconds)) }
+        return RedisCommand(arguments)
+    }
+
+    /// What came of it.
+    package struct Outcome: Equatable, Sendable {
+        package let id: NoticeId
+        /// The nodes that received it; nil if the once key was known: then `id` is that of the first time, and
+        /// nothing was stored or published now.
+        package let nodeCount: Int?
+
+        package init(id: NoticeId, nodeCount: Int?) {
+            self.id = id
+            self.nodeCount = nodeCount
+        }
+
+        /// - Returns: nil if the reply is not one to `command`.
+        package init?(_ reply: RedisReply) {
+            guard reply.count == 2, let id = reply[0].bytes.flatMap({ NoticeId($0) }),
+                let nodeCount = reply[1].integer
+            else { return nil }
+            self.init(id: id, nodeCount: nodeCount < 0 ? nil : Int(nodeCount))
+        }
+    }
+}
+
+/// Publishes durable notices over one connection: by the function, or by the script where the function is
+/// missing and may not be loaded. Confined to the loop of the connection.
+package final class DurableSender {
+    private let channels: Channels
+    private let keys: Keys
+    private let send: ClusterReader.Send
+    private var form = DurableNotice.Form.function
+
+    package init(prefix: String, send: @escaping ClusterReader.Send) {
+        channels = Channels(prefix: prefix)
+        keys = Keys(prefix: prefix)
+        self.send = send
+    }
+
+    /// Publishes a notice. Notices of one room keep their order if the first one over the connection has its
+    /// outcome before the next is given: it finds out whether there is the function.
+    ///
+    /// - Parameter onDone: called once, perhaps before this returns.
+    package func publish(
+        _ notice: DurableNotice, onDone: @escaping (Result<DurableNotice.Outcome, RedisFailure>) -> Void
+    ) {
+        attempt(notice) { [self] result in
+            guard case .failure(.refused(let message)) = result, DurableLibrary.isMissing(message) else {
+                return onDone(result)
+            }
+            DurableLibrary.load(send: send) { [self] failure in
+                // Without the right to load it, or without functions at all, the script does the same.
+                if case .refused? = failure { form = .script }
+                attempt(notice, onDone)
+            }
+        }
+    }
+
+    private func attempt(
+        _ notice: DurableNotice, _ onDone: @escaping (Result<DurableNotice.Outcome, RedisFailure>) -> Void
+    ) {
+        send(notice.command(form, channels: channels, keys: keys)) { reply in
+            onDone(
+                reply.flatMap { reply in
+                    DurableNotice.Outcome(reply).map { .success($0) }
+                        ?? .failure(.refused("an answer of another form"))
+                })
+        }
+    }
+}
