@@ -1,4 +1,5 @@
-// A private redis-server on a free port; nothing is written to disk, so a restart comes back empty.
+// A private redis-server on a free port; unless it is the deployed one, nothing is written to disk, so a restart
+// comes back empty.
 import Foundation
 import Testing
 
@@ -27,7 +28,8 @@ final class RedisServer: Sendable {
         try await ready()
     }
 
-    /// As it is deployed: with deploy/redis.conf and its users, started by deploy/redis-start.
+    /// As it is deployed: with deploy/redis.conf and its users, started by deploy/redis-start. It keeps its data over
+    /// a restart.
     /// - Parameter passwords: of the users gateway, publisher and operator; `command` is the operator's.
     init(_ driver: Driver, passwords: [String: String]) async throws {
         self.driver = driver
@@ -81,7 +83,7 @@ final class RedisServer: Sendable {
         }
     }
 
-    /// Starts again, empty, on the same port.
+    /// Starts again on the same port.
     func restart() async throws -> Child {
         let child = try await Child(driver, name: "redis-\(port)", command, environment: environment)
         try await ready()

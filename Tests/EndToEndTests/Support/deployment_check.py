@@ -61,6 +61,12 @@ expect(nginx not in given, f"{nginx} may be given to another container")
 gateway = services["gateway"]["environment"]
 expect(default(gateway["GATEWAY_TRUSTED_PROXIES"]) == str(nginx), "gateways believe others than nginx")
 
+settings = dict(
+    line.split(maxsplit=1) for line in (deploy / "redis.conf").read_text().splitlines() if re.match(r"[a-z]", line))
+expect(settings["appendonly"] == "yes" and settings["appendfsync"] == "everysec", "durable rooms do not outlive Redis")
+expect(settings["maxmemory-policy"] == "noeviction", "Redis may evict a history")
+expect("redis:/data" in services["redis"]["volumes"] and "redis" in compose["volumes"], "Redis' data has no volume")
+
 resolver = re.search(r"RES_OPTIONS='(.+)'", (deploy / "nginx-start").read_text()).group(1)
 for name, service in services.items():
     if any("redis://" in str(value) for value in service.get("environment", {}).values()):
