@@ -36,7 +36,7 @@ let package = Package(
         library("HTTP", ["Bytes"]),
         library("WebSocket", ["Bytes", "HTTP"]),
         library("Network", ["Bytes"]),
-        library("RedisSchema", ["JSON", "Redis"]),
+        library("RedisSchema", ["Bytes", "JSON", "Redis"]),
         library("Options", ["System", "Bytes", "Network"]),
         // A target of its own: its files become array literals, which need be compiled only when they
         // change.
