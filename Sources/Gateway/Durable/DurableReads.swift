@@ -25,7 +25,7 @@ extension DurableRooms {
         readQueue.removeAll()
         for room in Array(rooms.keys) {
             rooms[room]!.isQueued = false
-            update(room) { $0.readerLost() }
+            update(room) { $0.feed.readerLost() }
         }
         restartResumes()
     }
@@ -34,13 +34,14 @@ extension DurableRooms {
     mutating func checkEpoch() -> [DurableAction<Frame>] {
         guard readerRun != nil else { return [] }
         for room in Array(rooms.keys) where rooms[room]!.isRefused {
-            rooms[room]!.isRefused = false
-            update(room) { _ in }
+            update(room) { $0.isRefused = false }
         }
         return [askEpoch()]
     }
 
-    private func askEpoch() -> DurableAction<Frame> { .askEpoch(inDoubt: isEpochInDoubt ? epoch : nil) }
+    private func askEpoch() -> DurableAction<Frame> {
+        .askEpoch(inDoubt: isEpochInDoubt ? epoch : nil)
+    }
 
     mutating func epochAnswered(_ answered: HistoryEpoch) -> [DurableAction<Frame>] {
         isEpochRead = true
@@ -49,17 +50,21 @@ extension DurableRooms {
         wake(waitingForEpoch)
         waitingForEpoch = []
         guard let before, before != answered else { return [] }
+        let cause: LossCause = isEpochInDoubt ? .rollback : .epoch
         isEpochInDoubt = false
         var lost: [ResumedRoom] = []
         for room in Array(rooms.keys) {
-            update(room) { $0.epochChanged() }
+            update(room) {
+                $0.feed.epochChanged()
+                $0.lossCause = cause
+            }
             guard let feed = rooms[room]?.feed, feed.state == .live, let position = feed.position else {
                 continue
             }
             lost.append(told(room, position, answered))
         }
         restartResumes()
-        return lost.isEmpty ? [] : [.tellLost(lost, .epoch)]
+        return lost.isEmpty ? [] : [.tellLost(lost, cause)]
     }
 
     private func told(_ room: RoomId, _ id: NoticeId, _ epoch: HistoryEpoch) -> ResumedRoom {
@@ -73,10 +78,10 @@ extension DurableRooms {
     ///   - newest: the stream's last entry.
     mutating func tailAnswered(
         _ ticket: UInt64, time: Int64, newest: HistoryEntry<Frame>?
-    ) -> [DurableAction<Frame>] {
-        guard case .room(let room) = take(ticket) else { return [] }
-        let outcome = update(room) { $0.tailAnswered(ticket: ticket, time: time, newest: newest) }
-        return actions(of: outcome ?? nil, in: room)
+    ) {
+        guard case .room(let room) = take(ticket) else { return }
+        update(room) { $0.feed.tailAnswered(ticket: ticket, time: time, newest: newest) }
+        if rooms[room]?.feed.canTellLoss == true { lostRooms.append(room) }
     }
 
     /// - Parameter now: the node's clock.
@@ -87,7 +92,7 @@ extension DurableRooms {
         case .room(let room):
             let age = historyAge
             let outcome = update(room) {
-                $0.rangeAnswered(ticket: ticket, entries: entries, now: now, historyAge: age)
+                $0.feed.rangeAnswered(ticket: ticket, entries: entries, now: now, historyAge: age)
             }
             return actions(of: outcome ?? nil, in: room)
         case .client(let room, let since):
@@ -105,7 +110,7 @@ extension DurableRooms {
         case .room(let room):
             let age = historyAge
             let outcome = update(room) {
-                $0.stateAnswered(ticket: ticket, state: state, now: now, historyAge: age)
+                $0.feed.stateAnswered(ticket: ticket, state: state, now: now, historyAge: age)
             }
             return actions(of: outcome ?? nil, in: room)
         case .client(let room, let since):
@@ -120,8 +125,10 @@ extension DurableRooms {
     mutating func refused(_ ticket: UInt64) {
         switch take(ticket) {
         case .room(let room):
-            rooms[room]?.isRefused = true
-            update(room) { $0.refused(ticket: ticket) }
+            update(room) {
+                $0.feed.refused(ticket: ticket)
+                $0.isRefused = true
+            }
         case .client(let room, let since):
             // The room's own reads are refused, too, and hold its clients back; whoever still waits gives
             // up.
@@ -139,7 +146,7 @@ extension DurableRooms {
     private mutating func actions(
         of outcome: RoomFeed<Frame>.Outcome?, in room: RoomId
     ) -> [DurableAction<Frame>] {
-        guard let outcome, let epoch else { return [] }
+        guard let outcome else { return [] }
         var actions: [DurableAction<Frame>] = []
         if let cause = outcome.lossFound {
             rooms[room]?.lossCause = cause
@@ -148,14 +155,29 @@ extension DurableRooms {
                 actions.append(askEpoch())
             }
         }
-        if let position = outcome.lostTo {
-            actions.append(.tellLost([told(room, position, epoch)], rooms[room]?.lossCause ?? .epoch))
-        }
         for entry in outcome.deliveries {
             if let frame = entry.frame { actions.append(.deliver(room, frame)) }
         }
         evict()
         return actions
+    }
+
+    /// One notice for each cause names all rooms that a client has lost; what was held follows.
+    mutating func tellLosses(_ actions: inout [DurableAction<Frame>]) {
+        guard let epoch else { return }
+        var lost: [LossCause: [ResumedRoom]] = [:]
+        var deliveries: [DurableAction<Frame>] = []
+        for room in lostRooms {
+            guard let outcome = update(room, { $0.feed.tellLoss() }) ?? nil, let position = outcome.lostTo
+            else {
+                continue
+            }
+            lost[rooms[room]!.lossCause, default: []].append(told(room, position, epoch))
+            deliveries += self.actions(of: outcome, in: room)
+        }
+        lostRooms = []
+        for (cause, rooms) in lost { actions.append(.tellLost(rooms, cause)) }
+        actions += deliveries
     }
 
     // MARK: Questions
@@ -213,7 +235,8 @@ extension DurableRooms {
     /// position.
     private func readCount(of room: RoomId, behind since: NoticeId) -> Int {
         let missed = (rooms[room]?.feed.position?.number ?? 0) - since.number
-        return missed >= 0 ? Int(min(missed + 1, Int64(settings.longReadCount))) : settings.shortReadCount
+        return missed >= 0
+            ? Int(min(missed + 1, Int64(settings.longReadCount))) : settings.shortReadCount
     }
 
     private mutating func ticket(for user: ReadUser, entryCount: Int) -> UInt64 {

@@ -38,7 +38,11 @@ struct DurableRooms<Frame: Equatable> {
 
     /// A read behind a client's position, shared by all clients that ask for it.
     struct ClientRead {
-        enum Step { case wanted, asked(UInt64), answered(HistoryRead<Frame>) }
+        enum Step {
+            case wanted
+            case asked(UInt64)
+            case answered(HistoryRead<Frame>)
+        }
         var step = Step.wanted
         /// The reply that did not prove the position by itself.
         var undecided: HistoryProof<Frame>?
@@ -48,10 +52,12 @@ struct DurableRooms<Frame: Equatable> {
 
     struct Room {
         var feed = RoomFeed<Frame>()
+        /// Whether others with a loss to tell wait for it.
+        var awaitsTail: Bool { feed.awaitsTail && !isRefused }
         /// Whether it waits in `readQueue`.
         var isQueued = false
-        /// Why its position was lost, until that is told.
-        var lossCause: LossCause?
+        /// Why its position was lost the last time.
+        var lossCause = LossCause.epoch
         /// Whether Redis has refused to read it.
         var isRefused = false
         var reads: [NoticeId: ClientRead] = [:]
@@ -61,8 +67,14 @@ struct DurableRooms<Frame: Equatable> {
         var sizeClass = 0
     }
 
-    enum QueuedRead: Equatable { case room(RoomId), client(RoomId, NoticeId) }
-    enum ReadUser { case room(RoomId), client(RoomId, NoticeId) }
+    enum QueuedRead: Equatable {
+        case room(RoomId)
+        case client(RoomId, NoticeId)
+    }
+    enum ReadUser {
+        case room(RoomId)
+        case client(RoomId, NoticeId)
+    }
 
     let settings: Settings
     let historyAge: Int64
@@ -90,6 +102,10 @@ struct DurableRooms<Frame: Equatable> {
     var reads: [UInt64: (user: ReadUser, entryCount: Int)] = [:]
     var ticketCount: UInt64 = 0
     var readEntryCount = 0
+
+    // Losses: a client hears of all its rooms at once, so they are told when no tail is awaited any more.
+    private(set) var awaitedTailCount = 0
+    var lostRooms: [RoomId] = []
 
     // Clients (PendingResume.swift).
     var resumes: [ResumeId: PendingResume] = [:]
@@ -134,30 +150,39 @@ struct DurableRooms<Frame: Equatable> {
         let entry = rooms.values[index]
         heldBytes -= entry.feed.heldBytes
         cacheBytes -= entry.feed.ring.memoryBytes
+        if entry.awaitsTail { awaitedTailCount -= 1 }
         sizeClasses[entry.sizeClass].remove(room)
         rooms.remove(at: index)
         wake(entry.waiting)
     }
 
-    /// Changes a room, and accounts for what its feed then needs and holds.
+    /// Changes a room, and accounts for what it then needs and holds.
     @discardableResult
-    mutating func update<Result>(
-        _ room: RoomId, _ change: (inout RoomFeed<Frame>) -> Result
-    ) -> Result? {
+    mutating func update<Result>(_ room: RoomId, _ change: (inout Room) -> Result) -> Result? {
         guard let index = rooms.index(forKey: room) else { return nil }
-        let (heldBefore, cachedBefore) = (
-            rooms.values[index].feed.heldBytes, rooms.values[index].feed.ring.memoryBytes
-        )
-        let positionBefore = rooms.values[index].feed.position
-        let result = change(&rooms.values[index].feed)
-        heldBytes += rooms.values[index].feed.heldBytes - heldBefore
-        cacheBytes += rooms.values[index].feed.ring.memoryBytes - cachedBefore
+        let before = rooms.values[index].feed.position
+        let (heldBefore, cachedBefore) = memory(at: index)
+        let awaitedBefore = rooms.values[index].awaitsTail
+        let result = change(&rooms.values[index])
+        let (heldAfter, cachedAfter) = memory(at: index)
+        heldBytes += heldAfter - heldBefore
+        cacheBytes += cachedAfter - cachedBefore
+        countAwaitedTail(before: awaitedBefore, at: index)
         resized(room, at: index)
         needsRead(room, at: index)
-        if rooms.values[index].feed.state == .live || rooms.values[index].feed.position != positionBefore {
+        if rooms.values[index].feed.state == .live || rooms.values[index].feed.position != before {
             wakeWaiting(at: index)
         }
         return result
+    }
+
+    private func memory(at index: Dictionary<RoomId, Room>.Index) -> (held: Int, cached: Int) {
+        (rooms.values[index].feed.heldBytes, rooms.values[index].feed.ring.memoryBytes)
+    }
+
+    private mutating func countAwaitedTail(before: Bool, at index: Dictionary<RoomId, Room>.Index) {
+        let after = rooms.values[index].awaitsTail
+        if after != before { awaitedTailCount += after ? 1 : -1 }
     }
 
     private mutating func needsRead(_ room: RoomId, at index: Dictionary<RoomId, Room>.Index) {
@@ -194,8 +219,10 @@ struct DurableRooms<Frame: Equatable> {
         case .hold:
             heldBytes += entry.memoryBytes
             if heldBytes > settings.maximumHeldBytes {
+                let awaitedBefore = rooms.values[index].awaitsTail
                 heldBytes -= rooms.values[index].feed.heldBytes
                 rooms.values[index].feed.dropHeld()
+                countAwaitedTail(before: awaitedBefore, at: index)
             }
             needsRead(room, at: index)
         }
@@ -215,7 +242,7 @@ struct DurableRooms<Frame: Equatable> {
 
     /// Redis has confirmed a room on the present link.
     mutating func subscribed(_ room: RoomId) {
-        update(room) { $0.subscribed() }
+        update(room) { $0.feed.subscribed() }
     }
 
     /// The subscriber's link is lost.
@@ -226,7 +253,9 @@ struct DurableRooms<Frame: Equatable> {
         subscriberRun = nil
         isEchoNeeded = false
         startingRooms.removeAll()
-        for room in Array(rooms.keys) { update(room) { $0.linkLost(completeUntil: completeUntil) } }
+        for room in Array(rooms.keys) {
+            update(room) { $0.feed.linkLost(completeUntil: completeUntil) }
+        }
         restartResumes()
     }
 
@@ -235,7 +264,7 @@ struct DurableRooms<Frame: Equatable> {
         answeredEchoCount = max(answeredEchoCount, number)
         while let first = startingRooms.first, first.number <= number {
             startingRooms.takeFirst()
-            update(first.room) { $0.echoAnswered(number: first.number) }
+            update(first.room) { $0.feed.echoAnswered(number: first.number) }
         }
         while let first = waitingForEcho.first, first.number <= number {
             waitingForEcho.takeFirst()
@@ -250,6 +279,7 @@ struct DurableRooms<Frame: Equatable> {
     /// - Parameter now: the node's clock, not later than the questions are sent.
     mutating func turnEnded(now: MonotonicInstant) -> [DurableAction<Frame>] {
         var actions: [DurableAction<Frame>] = []
+        if awaitedTailCount == 0, !lostRooms.isEmpty { tellLosses(&actions) }
         answerResumes(&actions)
         askReads(&actions, now)
         if isEchoNeeded, isSubscriberUp {
@@ -277,7 +307,7 @@ struct DurableRooms<Frame: Equatable> {
         while cacheBytes > settings.cacheBytes,
             let room = sizeClasses.last(where: { !$0.isEmpty })?.first
         {
-            update(room) { $0.evictOldest() }
+            update(room) { $0.feed.evictOldest() }
         }
     }
 }

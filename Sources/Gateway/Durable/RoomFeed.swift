@@ -10,7 +10,7 @@ import RedisSchema
 ///     unsubscribed ──confirmed, no position──▶ starting ──tail read, echo──▶ live
 ///     unsubscribed ──confirmed──▶ proving ──everything behind the position has come──▶ live
 ///     live ──a message that does not follow──▶ proving
-///     proving ──the position cannot be proven──▶ proving without position ──tail read: told lost──▶ live
+///     proving ──the position cannot be proven──▶ proving without position ──tail read, told lost──▶ live
 ///     any ──link lost──▶ unsubscribed, the position stays
 ///
 /// While a room is starting no client counts on its history, so messages go through. While it is proving
@@ -87,9 +87,15 @@ struct RoomFeed<Frame: Equatable> {
         case .starting: return tail == nil ? .tail : .echo
         case .proving:
             guard let position else { return .tail }
+            if isLost { return nil }
             return undecided == nil ? .range(position, isLong: isLong) : .state
         }
     }
+
+    /// Whether the room has lost its position, and its tail is not read yet.
+    var awaitsTail: Bool { state == .proving && position == nil }
+    /// Whether members can be told of the loss now.
+    var canTellLoss: Bool { state == .proving && isLost && position != nil }
 
     // MARK: Links
 
@@ -168,6 +174,8 @@ struct RoomFeed<Frame: Equatable> {
     mutating func dropHeld() {
         held = []
         heldBytes = 0
+        // The tail is older than what is dropped.
+        if isLost { position = nil }
         forgetQuestion()
     }
 
@@ -178,7 +186,9 @@ struct RoomFeed<Frame: Equatable> {
     private func judge(_ entry: HistoryEntry<Frame>, wasHeld: Bool) -> Acceptance {
         guard let position else { return .hold }
         let id = entry.id
-        if id.number == position.number + 1, id.milliseconds >= position.milliseconds { return .deliver }
+        if id.number == position.number + 1, id.milliseconds >= position.milliseconds {
+            return .deliver
+        }
         // The stream has run out and begun anew.
         if id > position, id.number == 1 { return .deliver }
         // It does not follow: either something is missing, or Redis counts from 1 again.
@@ -251,8 +261,14 @@ struct RoomFeed<Frame: Equatable> {
         ring.removeAll()
         position = id
         last = frame
+        return Outcome()
+    }
+
+    /// The members are told of the loss: from here on the room is live again.
+    mutating func tellLoss() -> Outcome? {
+        guard canTellLoss else { return nil }
         isLost = false
-        var outcome = Outcome(lostTo: id)
+        var outcome = Outcome(lostTo: position)
         settle(&outcome)
         return outcome
     }
@@ -283,7 +299,8 @@ struct RoomFeed<Frame: Equatable> {
         guard case .range(ticket, let count) = asked, let position else { return nil }
         asked = .nothing
         let proof = HistoryProof(position: position, entries: entries)
-        return decide(proof, state: nil, isWhole: entries.count < count, now: now, historyAge: historyAge)
+        return decide(
+            proof, state: nil, isWhole: entries.count < count, now: now, historyAge: historyAge)
     }
 
     /// - Parameter historyAge: in milliseconds.
@@ -300,7 +317,8 @@ struct RoomFeed<Frame: Equatable> {
         historyAge: Int64
     ) -> Outcome {
         var outcome = Outcome()
-        let outage = completeUntil.nanoseconds == .min ? Int64.max : (now - completeUntil).wholeMilliseconds
+        let outage =
+            completeUntil.nanoseconds == .min ? Int64.max : (now - completeUntil).wholeMilliseconds
         switch proof.verdict(last: last, state: state, outage: outage, historyAge: historyAge) {
         case .undecided:
             undecided = (proof, isWhole)

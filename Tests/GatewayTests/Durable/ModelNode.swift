@@ -155,7 +155,7 @@ final class ModelNode {
         switch reply {
         case .epoch(let epoch): act(durable.epochAnswered(epoch), now)
         case .tail(let ticket, let time, let newest):
-            act(durable.tailAnswered(ticket, time: time, newest: newest?.entry), now)
+            durable.tailAnswered(ticket, time: time, newest: newest?.entry)
         case .range(let ticket, let frames):
             act(durable.rangeAnswered(ticket, entries: frames.map(\.entry), now: instant(now)), now)
         case .state(let ticket, let state):

@@ -157,7 +157,10 @@ import Testing
         #expect(feed.need == .tail && feed.state == .proving)
         feed.asked(.tail, ticket: 4, now: instant(20))
         #expect(feed.accept(entry("522-22")) == .hold)
-        let told = feed.tailAnswered(ticket: 4, time: 700, newest: entry("521-21"))
+        #expect(feed.tellLoss() == nil)
+        #expect(feed.tailAnswered(ticket: 4, time: 700, newest: entry("521-21"))?.lostTo == nil)
+        #expect(feed.need == nil && feed.state == .proving)
+        let told = feed.tellLoss()
         #expect(told?.lostTo == NoticeId("521-21"))
         #expect(told?.deliveries.map(\.id.description) == ["522-22"])
         #expect(feed.state == .live && !feed.isLost)
@@ -186,6 +189,15 @@ import Testing
         feed.linkLost(completeUntil: instant(3))
         feed.epochChanged()
         #expect(feed.position == nil && feed.isLost)
+    }
+
+    @Test func ringBeginsAnewWithTheStream() {
+        var feed = live("500-7")
+        #expect(feed.accept(entry("500-8")) == .deliver)
+        #expect(feed.accept(entry("900-1")) == .deliver)
+        #expect(feed.ring.entries.count == 1 && feed.ring.base == nil)
+        #expect(feed.ring.index(behind: NoticeId("500-8")!) == nil)
+        #expect(feed.ring.index(behind: NoticeId("900-1")!) == 1)
     }
 
     @Test func evictionKeepsTheLastFrame() {
