@@ -1,7 +1,9 @@
 // The types of roomcast.js. Its README explains each option.
 
-/** What a publisher sends: `{"type":"notice","data":{…}}`. */
+/** What a publisher sends: `{"type":"notice","data":{…}}`. A durable notice also has `id` and `room`. */
 export interface Notice {
+  id?: string;
+  room?: string;
   type: string;
   data: unknown;
 }
@@ -15,11 +17,29 @@ export interface Gap {
   rooms: string[];
   /**
    * Length in milliseconds, never too short. After a reconnection it counts from the last moment at which the client
-   * certainly heard its gateway, which may be the last heartbeat.
+   * certainly heard its gateway, which may be the last heartbeat; after a loss in a durable room also from the last
+   * durable notice before it, by the page's clock, if that is longer.
    */
   ms: number;
-  /** `server`: the node was cut off from Redis. `reconnect`: this client was cut off from the node. */
-  source: "server" | "reconnect";
+  /**
+   * `server`: the node was cut off from Redis. `reconnect`: this client was cut off from the node. `resume`, only with
+   * `durable`: a node has lost durable notices, no longer keeps them, or is too old to keep any.
+   */
+  source: "server" | "reconnect" | "resume";
+}
+
+/** For each room the position of its last durable notice: opaque strings, to be stored and given to the next client. */
+export type Positions = Record<string, string>;
+
+/** Where a connection begins; it comes again if a node finds a loss later. */
+export interface Resume {
+  rooms: {
+    room: string;
+    /** Each durable notice behind this position follows, once and in order. */
+    since: string;
+    /** Whether notices may be missing before it; `ongap` receives these rooms, too. */
+    lost: boolean;
+  }[];
 }
 
 /** `connecting`: getting a token or shaking hands. `waiting`: until the next attempt. `closed`: for good. */
@@ -99,6 +119,8 @@ export type TokenSource =
 export interface Callbacks<N = Notice> {
   onnotice: ((notice: N) => unknown) | null;
   onstatus: ((change: StatusChange) => unknown) | null;
+  /** Only with `durable`. */
+  onresume: ((resume: Resume) => unknown) | null;
   ongap: ((gap: Gap) => unknown) | null;
   /**
    * Trouble that does not pass by itself (a `ClientError`): a refusal, a close for good, no connection for a long time
@@ -113,6 +135,10 @@ export type ConnectOptions<N = Notice> = TokenSource & Partial<Callbacks<N>> & {
   url: string | URL;
   /** One or two room ids: 1 to 128 bytes of UTF-8 without control characters and commas. */
   rooms: readonly string[];
+  /** Whether durable notices that the client missed are delivered after a reconnection; false by default. */
+  durable?: boolean;
+  /** With `durable`, where to begin: the stored `positions` of an earlier client. Other rooms' are ignored. */
+  positions?: Readonly<Positions> | null;
   /** How handshakes and heartbeats carry the token; `subprotocol` keeps it out of URLs. `query` by default. */
   tokenIn?: "query" | "subprotocol";
   /** The gateway's `--heartbeat-timeout` in milliseconds, at least 1000; 30000 by default. */
@@ -131,12 +157,21 @@ export interface Counts {
   gaps: number;
   /** Frames that are not JSON. */
   unreadable: number;
+  /** Connections that went on where an earlier one had ended, and missed no durable notice. */
+  resumed: number;
+  /** Losses in durable rooms: calls of `ongap` with the source `resume`. */
+  lost: number;
 }
 
 export interface Client<N = Notice> extends Callbacks<N> {
   readonly status: Status;
   readonly rooms: string[];
   readonly counts: Counts;
+  /**
+   * A copy of the present positions, empty without `durable`. They include the notice that `onnotice` is called for: store
+   * them when what it causes is stored.
+   */
+  readonly positions: Positions;
   /** Ends the client for good; a second call does nothing. */
   close(): void;
 }

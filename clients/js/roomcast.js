@@ -1,4 +1,5 @@
-// Roomcast's client: takes a token, opens a WebSocket for one or two rooms, sends heartbeats, and stays connected.
+// Roomcast's client: takes a token, opens a WebSocket for one or two rooms, sends heartbeats, and stays connected. With
+// `durable` each connection goes on behind the last notice of the one before.
 // No dependency. Runs in every current browser, and in any other place where fetch and WebSocket are global.
 
 /** How long the gateway waits for a heartbeat by default (its `--heartbeat-timeout`). */
@@ -31,7 +32,11 @@ const proofMs = 1_000, proofSlackMs = 250;
 const stretchMs = 10_000, clockSlackMs = 1_000;
 const maximumDetail = 200;
 const maximumRooms = 2, maximumRoomBytes = 128, maximumIdentityBytes = 256;
-const callbacks = ["onnotice", "onstatus", "ongap", "onerror"];
+const callbacks = ["onnotice", "onstatus", "onresume", "ongap", "onerror"];
+/** `<epoch>.<ms>-<n>`: behind the dot is the id of a notice, before it what a node compares. */
+const positionPattern = /^[a-z0-9]{8}\.(0|[1-9]\d{0,15})-(0|[1-9]\d{0,15})$/;
+/** How a durable notice begins: its id and its room, of which `"` and `\` are escaped. */
+const durableHead = /^\{"id":"(\d{1,16}-\d{1,16})","room":"((?:[^"\\]|\\["\\])*)",/;
 /** C0, DEL and C1. */
 const controlCharacter = /[\u0000-\u001f\u007f-\u009f]/;
 
@@ -106,9 +111,10 @@ function checkedOptions(options) {
   if (typeof options !== "object" || options === null) throw new TypeError("connect takes an object with options");
   const { userId, deviceId, getToken, tokenIn = "query", backgroundTimer = true } = options;
   const { heartbeatTimeoutMs = standardHeartbeatMs, WebSocket = globalThis.WebSocket } = options;
+  const { durable = false, positions = null } = options;
   const settings = {
     base: checkedUrl(options.url), rooms: checkedRooms(options.rooms),
-    userId, deviceId, getToken, tokenIn, backgroundTimer, WebSocket,
+    userId, deviceId, getToken, tokenIn, backgroundTimer, WebSocket, durable,
     heartbeatTimeoutMs: Math.min(heartbeatTimeoutMs, maximumTimerMs),
   };
   if (getToken !== undefined && typeof getToken !== "function") throw new TypeError("getToken must be a function");
@@ -123,6 +129,11 @@ function checkedOptions(options) {
     throw new TypeError("heartbeatTimeoutMs must be a number of milliseconds, at least 1000");
   }
   if (typeof backgroundTimer !== "boolean") throw new TypeError("backgroundTimer must be true or false");
+  if (typeof durable !== "boolean") throw new TypeError("durable must be true or false");
+  if (positions !== null && (typeof positions !== "object" || Array.isArray(positions))) {
+    throw new TypeError("positions must be an object, as the client's property of that name");
+  }
+  if (positions !== null && !durable) throw new TypeError("positions are for clients with durable: true");
   if (typeof WebSocket !== "function") throw new TypeError("there is no global WebSocket: give one in the options");
   for (const name of callbacks) {
     if (typeof (options[name] ?? connect) !== "function") throw new TypeError(`${name} must be a function`);
@@ -193,12 +204,23 @@ class Clock {
 }
 
 class Client {
-  onnotice; onstatus; ongap; onerror;
+  onnotice; onstatus; onresume; ongap; onerror;
   #settings;
   #clock;
   /** @type {import("./roomcast.js").Status | "new"} */
   #status = "new";
-  #counts = { notices: 0, reconnects: 0, gaps: 0, unreadable: 0 };
+  #counts = { notices: 0, reconnects: 0, gaps: 0, unreadable: 0, resumed: 0, lost: 0 };
+  /**
+   * For each room, the position behind which the next connection goes on. Null: there is none, and notices may be
+   * missing. No entry: there is none yet, and nothing to miss.
+   *
+   * @type {Map<string, string | null>}
+   */
+  #positions;
+  /** The positions at the handshake, until the first frame shows whether the node knows them. */
+  #asked = null;
+  /** For how long the client had heard no gateway when its connection opened; null: it was the first. */
+  #awayMs = null;
   #token = null;
   /** Why the next token is needed, for `getToken`. */
   #tokenReason = "first";
@@ -233,6 +255,7 @@ class Client {
 
   constructor(options) {
     this.#settings = checkedOptions(options);
+    this.#positions = readPositions(options.positions, this.#settings.rooms);
     for (const name of callbacks) this[name] = options[name] ?? null;
     this.#clock = new Clock(this.#settings.backgroundTimer);
     this.#listen();
@@ -244,6 +267,7 @@ class Client {
   get status() { return this.#status === "new" ? "connecting" : this.#status; }
   get rooms() { return [...this.#settings.rooms]; }
   get counts() { return { ...this.#counts }; }
+  get positions() { return Object.fromEntries([...this.#positions].filter(([, position]) => position !== null)); }
 
   close() { this.#end("closed"); }
 
@@ -351,10 +375,12 @@ class Client {
   }
 
   #open() {
-    const { base, rooms, tokenIn, WebSocket } = this.#settings;
+    const { base, rooms, tokenIn, durable, WebSocket } = this.#settings;
     const isInQuery = tokenIn === "query";
-    const roomIds = rooms.join(",");
-    const url = target(base, "ws", isInQuery ? { token: this.#token, roomIds } : { roomIds });
+    const url = target(base, "ws", {
+      ...(isInQuery && { token: this.#token }), roomIds: rooms.join(","),
+      ...(durable && { since: rooms.map((room) => this.#positions.get(room) ?? "").join(",") }),
+    });
     let socket;
     try {
       socket = new WebSocket(url.replace(/^http/, "ws"), isInQuery ? [] : ["roomcast", `token.${this.#token}`]);
@@ -364,6 +390,7 @@ class Client {
       return this.#end("refused");
     }
     this.#socket = socket;
+    this.#asked = durable ? new Map(this.#positions) : null;
     this.#dialedAt = this.#clock.now();
     this.#cancelTimer = this.#clock.after(openingMs, () => this.#unopened());
     socket.onopen = () => this.#opened();
@@ -395,9 +422,12 @@ class Client {
     this.#wasServed = true;
     this.#scheduleBeat();
     if (heardAt !== null) this.#counts.reconnects += 1;
+    this.#awayMs = heardAt === null ? null : Math.ceil(now - heardAt);
+    // From now on notices are missing in each room in which the next connection does not begin at a position.
+    for (const room of this.rooms) this.#positions.set(room, this.#positions.get(room) ?? null);
     this.#tell("open");
-    if (heardAt === null || socket !== this.#socket) return;
-    this.#tellGap({ rooms: this.rooms, ms: Math.ceil(now - heardAt), source: "reconnect" });
+    if (this.#settings.durable || this.#awayMs === null || socket !== this.#socket) return;
+    this.#tellGap({ rooms: this.rooms, ms: this.#awayMs, source: "reconnect" });
   }
 
   /** Ends the previous step and begins another one. */
@@ -439,6 +469,8 @@ class Client {
   #closed(code, text) {
     if (this.#clock.now() - this.#openedAt >= stableMs) this.#attempt = 0;
     const { action, reason: ending } = closeRule(code, Boolean(this.#settings.getToken));
+    // The next token may be another user's.
+    if (code === 4003) this.#dropPositions();
     const reason = { kind: "close", code, ...(text && { detail: shortened(text) }) };
     if (action === "stop") {
       this.#report(failure(`the connection was closed for good, ${ending}: ${describe(reason)}`, reason));
@@ -502,6 +534,8 @@ class Client {
     if (isStale) return this.#connect();
     this.#heardAt = Math.max(this.#heardAt, sentAt);
     this.#scheduleBeat();
+    // The first frame would have come with the 101.
+    if (this.#asked) this.#foundOldNode();
   }
 
   /**
@@ -572,9 +606,73 @@ class Client {
       this.#counts.unreadable += 1;
       return this.#report(failure("a frame is not JSON"));
     }
+    if (this.#settings.durable) {
+      if (isResume(notice)) return this.#resumed(notice.data.rooms);
+      const socket = this.#socket;
+      if (this.#asked) this.#foundOldNode();
+      if (socket !== this.#socket) return;
+      this.#advance(text);
+    }
     if (isGap(notice)) return this.#tellGap({ rooms: notice.data.rooms, ms: notice.data.ms, source: "server" });
     this.#counts.notices += 1;
     this.#call("onnotice", notice);
+  }
+
+  // MARK: Positions
+
+  #resumed(entries) {
+    const socket = this.#socket;
+    const before = this.#asked ?? new Map(this.#positions);
+    const isFirst = this.#asked !== null;
+    this.#asked = null;
+    const rooms = entries.map(({ room, since, lost }) => {
+      // The node cannot know of a position that it was not given.
+      const isDropped = isFirst && before.get(room) === null;
+      if (this.#positions.has(room)) this.#positions.set(room, since);
+      return { room, since, lost: lost || isDropped };
+    });
+    const lost = rooms.filter((entry) => entry.lost).map(({ room }) => room);
+    const wentOn = isFirst && lost.length === 0 && [...before.values()].some((position) => position !== null);
+    if (wentOn) this.#counts.resumed += 1;
+    this.#call("onresume", { rooms });
+    if (socket === this.#socket) this.#tellLoss(lost, before, isFirst);
+  }
+
+  /** No `resume` came first: this node ignores positions, and sends live notices only. */
+  #foundOldNode() {
+    const before = this.#asked;
+    this.#asked = null;
+    this.#dropPositions();
+    this.#tellLoss([...before.keys()], before, true);
+  }
+
+  #dropPositions() {
+    for (const room of this.#positions.keys()) this.#positions.set(room, null);
+  }
+
+  /** Before the application has the notice, so that it finds this position when it stores what the notice caused. */
+  #advance(text) {
+    const [, id, escapedRoom] = durableHead.exec(text) ?? [];
+    if (!id) return;
+    const room = escapedRoom.replace(/\\(["\\])/g, "$1");
+    const position = `${this.#positions.get(room)?.split(".")[0]}.${id}`;
+    // Another publisher's frame may look like this, and a gateway would refuse its position for ever.
+    if (isPosition(position)) this.#positions.set(room, position);
+  }
+
+  /**
+   * What is missing in a room is newer than its position. A node may have been cut off from Redis while it answered, so
+   * the time without a gateway alone would be too short.
+   */
+  #tellLoss(rooms, before, isFirst) {
+    if (rooms.length === 0) return;
+    const awayMs = isFirst ? this.#awayMs : 0;
+    const ages = rooms.map((room) => {
+      const position = before.get(room);
+      return position || awayMs === null ? Date.now() - positionTime(position) : 0;
+    });
+    this.#counts.lost += 1;
+    this.#tellGap({ rooms, ms: Math.max(awayMs ?? 0, ...ages), source: "resume" });
   }
 
   #tellGap(gap) {
@@ -677,7 +775,7 @@ function mayStay({ kind, status }, wasServed) {
 const networkDetail = "no answer: the network is down, the gateway does not allow this origin, or a policy of the page "
   + "forbids the request; the browser does not say which";
 const handshakeDetail = "the gateway answers and the WebSocket does not open: the origin or a room is not allowed, "
-  + "a proxy does not pass on the upgrade, or the node is full";
+  + "a proxy does not pass on the upgrade, the node is full, or it cannot read the history of durable rooms";
 
 function describe(reason) {
   const { kind, status, code, detail } = reason;
@@ -697,6 +795,37 @@ function shortened(text) {
 function isGap(notice) {
   const { type, data } = notice ?? {};
   return type === "gap" && Array.isArray(data?.rooms) && Number.isFinite(data.ms) && Object.keys(data).length === 2;
+}
+
+/**
+ * Whether it is the node's own frame, and nothing else:
+ * `{"type":"resume","data":{"rooms":[{"room":"a","since":"k3f9x2ab.1795969278590-57","lost":false}]}}`
+ */
+function isResume(notice) {
+  return hasOnly(notice, "type", "data") && notice.type === "resume" && hasOnly(notice.data, "rooms")
+    && Array.isArray(notice.data.rooms) && notice.data.rooms.length > 0
+    && notice.data.rooms.every((entry) => hasOnly(entry, "room", "since", "lost")
+      && typeof entry.room === "string" && isPosition(entry.since) && typeof entry.lost === "boolean");
+}
+
+function hasOnly(value, ...names) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.keys(value).length === names.length && names.every((name) => name in value);
+}
+
+function isPosition(value) {
+  return typeof value === "string" && positionPattern.test(value);
+}
+
+/** Milliseconds since 1970 at which a position's notice was stored; 0 without a position. */
+function positionTime(position) {
+  return Number(positionPattern.exec(position ?? "")?.[1] ?? 0);
+}
+
+/** The stored positions of `rooms`. A damaged one counts as lost, because a gateway would refuse it again and again. */
+function readPositions(stored, rooms) {
+  const entries = Object.entries(stored ?? {}).filter(([room]) => rooms.includes(room));
+  return new Map(entries.map(([room, position]) => [room, isPosition(position) ? position : null]));
 }
 
 /**

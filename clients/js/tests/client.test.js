@@ -1,102 +1,12 @@
-// What a client does if its surroundings misbehave in ways that a real gateway cannot be made to show on demand: a
-// WebSocket, a fetch and a clock that the test controls. Tests/EndToEndTests has the tests with real ones.
+// What a client does if its surroundings misbehave in ways that a real gateway cannot be made to show on demand.
+// Tests/EndToEndTests has the tests with real ones.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, mock, test } from "node:test";
+import { mock, test } from "node:test";
 
-import { connect } from "../roomcast.js";
-
-const secret = "secret-token_0123456789A";
-let sockets, requests, answers, said, client, timers;
-/** How far the wall clock has been set, and how long the steady one has stood still. */
-let wallShift, steadyLag;
-
-class FakeSocket {
-  constructor(url, protocols) {
-    Object.assign(this, { url: new URL(url), protocols, sent: [], closedWith: null });
-    sockets.push(this);
-  }
-  send(text) { this.sent.push(text); }
-  close(code) { this.closedWith = code; }
-  open() { this.onopen?.(); }
-  end(code, reason = "") { this.onclose?.({ code, reason }); }
-  receive(data) { this.onmessage?.({ data }); }
-}
-
-/** Lets everything happen that waits for nothing but promises. */
-async function settle() {
-  for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
-}
-
-async function pass(ms) {
-  mock.timers.tick(ms);
-  await settle();
-}
-
-/** The machine sleeps: its steady clock and its timers do, too. */
-function sleep(ms) {
-  wallShift += ms;
-}
-
-/**
- * Answers of `/get/token` and `/heartbeat`: status, `data`, further fields of the head. `null` is a network error, and
- * without `data` the answer is a page.
- */
-function answer(path) {
-  const standard = [200, path.endsWith("/get/token") ? secret : null];
-  const [status, data, fields] = answers[path] ?? standard;
-  const type = data === undefined ? "text/html" : "application/json";
-  const body = data === undefined ? "<!doctype html>" : JSON.stringify(data === null ? {} : { data });
-  return new Response(body, { status, headers: { "content-type": type, ...fields } });
-}
-
-async function start(options = {}) {
-  client = connect({
-    url: "http://edge.example", rooms: ["a"], WebSocket: FakeSocket, ...(!options.getToken && { userId: "u" }),
-    onnotice: (notice) => said.notices.push(notice), onstatus: (change) => said.statuses.push(change),
-    ongap: (gap) => said.gaps.push(gap), onerror: (error) => said.errors.push(error), ...options,
-  });
-  await settle();
-  return client;
-}
-
-async function open(options) {
-  await start(options);
-  sockets.at(-1).open();
-}
-
-beforeEach(() => {
-  sockets = []; requests = []; answers = {};
-  said = { notices: [], statuses: [], gaps: [], errors: [] };
-  mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
-  wallShift = steadyLag = 0;
-  const passed = Date.now;
-  mock.method(Date, "now", () => passed.call(Date) + wallShift);
-  mock.method(performance, "now", () => passed.call(Date) - steadyLag);
-  timers = new Set();
-  const { setTimeout: set, clearTimeout: clear } = globalThis;
-  mock.method(globalThis, "setTimeout", (action, ms) => {
-    const timer = set(() => { timers.delete(timer); action(); }, ms);
-    timers.add(timer);
-    return timer;
-  });
-  mock.method(globalThis, "clearTimeout", (timer) => { timers.delete(timer); clear(timer); });
-  mock.method(Math, "random", () => 0.5);
-  mock.method(globalThis, "fetch", async (text, { headers }) => {
-    const url = new URL(text);
-    requests.push(Object.assign(url, { headers }));
-    if (answers[url.pathname] === null) throw new TypeError(`cannot fetch ${text}`);
-    return answer(url.pathname);
-  });
-});
-
-afterEach(() => {
-  client?.close();
-  mock.restoreAll();
-  mock.timers.reset();
-});
-
-const beats = () => requests.filter((url) => url.pathname === "/heartbeat").length;
-const last = () => said.statuses.at(-1);
+import {
+  answer, answers, beats, clearAnswers, client, last, open, pass, requests, said, secret, setBack, settle, sleep, sockets,
+  start, timers,
+} from "./surroundings.js";
 
 test("the token goes where it is told to", async () => {
   await start({ rooms: ["a b", "ü&c"] });
@@ -144,7 +54,9 @@ test("a frame that is no JSON costs nothing but a report", async () => {
   for (const data of ["{", "", new ArrayBuffer(2)]) sockets[0].receive(data);
   sockets[0].receive('{"type":"notice","data":1}');
   assert.equal(client.status, "open");
-  assert.deepEqual(client.counts, { notices: 1, reconnects: 0, gaps: 0, unreadable: 3 });
+  assert.deepEqual(client.counts, {
+    notices: 1, reconnects: 0, gaps: 0, unreadable: 3, resumed: 0, lost: 0,
+  });
   assert.equal(said.errors.length, 3);
 });
 
@@ -348,7 +260,7 @@ test("a wall clock that is set back hides neither a dead connection nor a gap", 
   await open();
   await pass(24_000);
   answers["/heartbeat"] = null;
-  wallShift -= 3_600_000;
+  setBack(3_600_000);
   for (let second = 0; second < 70; second += 1) await pass(1_000);
   assert.equal(sockets[0].closedWith, 1000);
   delete answers["/heartbeat"];
@@ -359,7 +271,7 @@ test("a wall clock that is set back hides neither a dead connection nor a gap", 
 test("setting the clock back does not hide a sleep", async () => {
   await open();
   sockets[0].end(1006);
-  wallShift -= 7_200_000;
+  setBack(7_200_000);
   await pass(500);
   sleep(3_600_000);
   sockets[1].open();
@@ -474,7 +386,7 @@ test("a refusal that goes away is forgotten", async () => {
     await settle();
     for (let attempt = 0; attempt < 4; attempt += 1) await pass(last().retryInMs);
     assert.equal(client.status, "waiting");
-    answers = {};
+    clearAnswers();
     await pass(last().retryInMs);
     sockets.at(-1).open();
     await pass(10_000);
@@ -544,7 +456,7 @@ test("the reason to wait has what is known", async () => {
   answers["/get/token"] = [400, "Invalid request parameters", { "roomcast-detail": "userId: missing" }];
   await pass(500);
   assert.deepEqual(said.errors.at(-1).reason, { kind: "status", status: 400, detail: "userId: missing" });
-  answers = {};
+  clearAnswers();
   await start();
   sockets.at(-1).end(1006);
   await settle();
@@ -564,7 +476,7 @@ test("what may stay for ever is told once, and what heals is not", async () => {
   await start();
   for (let attempt = 0; attempt < 10; attempt += 1) await pass(last().retryInMs);
   assert.deepEqual(said.errors.map(({ reason }) => reason.kind), ["network"]);
-  answers = {};
+  clearAnswers();
   await pass(last().retryInMs);
   sockets.at(-1).open();
   await pass(10_000);
@@ -575,7 +487,7 @@ test("what may stay for ever is told once, and what heals is not", async () => {
     await pass(last().retryInMs);
   }
   assert.equal(said.errors.length, 1, "it was served before: an outage");
-  answers = {};
+  clearAnswers();
   sockets.at(-1).end(1006);
   await settle();
   assert.deepEqual(said.errors.map(({ reason }) => reason.kind), ["network", "handshake"]);

@@ -1,6 +1,8 @@
 // A consumer of the types, checked by the TypeScript compiler and never run. Each `@ts-expect-error` is an error
 // that the types must find.
-import { backoffMs, connect, retryAfterMs, type Client, type ClientError, type Gap, type StatusChange } from "roomcast";
+import {
+  backoffMs, connect, retryAfterMs, type Client, type ClientError, type Gap, type Positions, type StatusChange,
+} from "roomcast";
 
 const client: Client = connect({
   url: new URL("https://edge.example/push"), rooms: ["lobby", "user-42"], userId: "42",
@@ -35,6 +37,15 @@ connect<{ price: number }>({
 });
 connect({ url: "/", rooms: ["a"], deviceId: "kiosk", getToken: () => "t" });
 
+const stored: Positions = client.positions;
+const durable: Client = connect({
+  url: "/", rooms: ["a"], userId: "1", durable: true, positions: stored,
+  onnotice: ({ id, room, type, data }) => console.log(id?.length, room, type, data, durable.positions[room ?? "a"]),
+  onresume: ({ rooms: [{ room, since, lost }] }) => console.log(room.length, since.length, lost === true),
+  ongap: ({ source }) => console.log(source === "resume", durable.counts.resumed + durable.counts.lost),
+});
+connect({ url: "/", rooms: ["a"], userId: "1", durable: true, positions: JSON.parse("null") });
+
 // @ts-expect-error: one identity, not two
 connect({ url: "/", rooms: ["a"], userId: "1", deviceId: "2" });
 // @ts-expect-error: a source of tokens is needed
@@ -45,6 +56,10 @@ connect({ url: "/", rooms: "a", userId: "1" });
 connect({ url: "/", rooms: ["a"], userId: 42 });
 // @ts-expect-error: no such place for a token
 connect({ url: "/", rooms: ["a"], userId: "1", tokenIn: "header" });
+// @ts-expect-error: a position is a string
+connect({ url: "/", rooms: ["a"], userId: "1", durable: true, positions: { a: 7 } });
+// @ts-expect-error: positions are the client's own
+client.positions = {};
 // @ts-expect-error: the status is the client's own
 client.status = "open";
 // @ts-expect-error: no such status

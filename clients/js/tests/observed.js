@@ -6,7 +6,9 @@
  * `options.tokens`: `getToken` takes them one after the other and repeats the last one.
  */
 export function observed(connect, { tokens, ...options }) {
-  const seen = { notices: [], statuses: [], gaps: [], errors: [], beats: 0, asked: [], tokens: [], urls: [], client: null };
+  const seen = {
+    notices: [], resumes: [], statuses: [], gaps: [], errors: [], beats: 0, asked: [], tokens: [], urls: [], client: null,
+  };
   const fetchIt = globalThis.fetch;
   globalThis.fetch = async (url, init) => {
     seen.urls.push(String(url));
@@ -26,7 +28,8 @@ export function observed(connect, { tokens, ...options }) {
   seen.client = connect({
     ...options, ...(tokens && { getToken }),
     onnotice: (notice) => seen.notices.push(notice.data), onstatus: (change) => seen.statuses.push(change),
-    ongap: (gap) => seen.gaps.push(gap), onerror: (error) => seen.errors.push(String(error)),
+    onresume: (resume) => seen.resumes.push(resume), ongap: (gap) => seen.gaps.push(gap),
+    onerror: (error) => seen.errors.push(String(error)),
   });
   globalThis.seen = seen;
 }

@@ -74,7 +74,9 @@ test("options that cannot work are refused before anything is sent", () => {
     [{ heartbeatTimeoutMs: Infinity }, /heartbeatTimeoutMs/],
     [{ heartbeatTimeoutMs: NaN }, /heartbeatTimeoutMs/],
     [{ backgroundTimer: "no" }, /backgroundTimer/], [{ WebSocket: null }, /WebSocket/],
-    [{ onnotice: "x" }, /onnotice must be a function/],
+    [{ onnotice: "x" }, /onnotice must be a function/], [{ onresume: {} }, /onresume must be a function/],
+    [{ durable: "yes" }, /durable must be true or false/], [{ durable: true, positions: "a" }, /positions must be/],
+    [{ durable: true, positions: [] }, /positions must be/], [{ positions: {} }, /durable: true/],
   ]) {
     assert.throws(
       () => connect({ ...good, ...change }).close(),
