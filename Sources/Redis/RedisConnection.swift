@@ -7,7 +7,8 @@ import EventLoop
 package final class RedisConnection {
     /// What the server said of itself at login.
     package struct Server: Equatable, Sendable {
-        /// Changes with every start of the server: other data may be behind it.
+        /// Changes with every start of the server: other data may be behind it. Empty if the server does not
+        /// say.
         package let runID: String
     }
 
@@ -164,7 +165,7 @@ package final class RedisConnection {
                 self?.link.drop(reason: message)
             }
         }
-        context.send(RedisCommand([[UInt8]("INFO"), [UInt8]("server")])) { [weak self] result in
+        context.send(Server.command) { [weak self] result in
             switch result {
             case .success(let reply): self?.identified(context, reply.string ?? "")
             case .failure(.refused(let message)): self?.link.drop(reason: "INFO: \(message)")
@@ -177,7 +178,7 @@ package final class RedisConnection {
         guard RedisConnection.value("redis_mode", in: information) != "cluster" else {
             return link.drop(reason: RedisConnection.clusterReason)
         }
-        let server = Server(runID: RedisConnection.value("run_id", in: information) ?? "")
+        let server = Server(information)
         guard case .writes = proof else { return begin(server) }
         link.await("answer to a script (are writes paused?)")
         context.send(RedisConnection.proof) { [weak self] result in
@@ -194,7 +195,7 @@ package final class RedisConnection {
         onUp?(server)
     }
 
-    private static func value(_ name: String, in information: String) -> String? {
+    fileprivate static func value(_ name: String, in information: String) -> String? {
         let prefix = name + ":"
         let line = information.split(whereSeparator: \.isNewline).first { $0.hasPrefix(prefix) }
         return line.map { String($0.dropFirst(prefix.count)) }
@@ -230,5 +231,15 @@ package final class RedisConnection {
         } else {
             link.drop(reason: "no answer within \(timeout.wholeMilliseconds) ms")
         }
+    }
+}
+
+extension RedisConnection.Server {
+    /// Asks a server what it is.
+    static let command = RedisCommand([[UInt8]("INFO"), [UInt8]("server")])
+
+    /// - Parameter information: the answer to `command`.
+    init(_ information: String) {
+        runID = RedisConnection.value("run_id", in: information) ?? ""
     }
 }

@@ -35,6 +35,11 @@ package final class RedisSubscriber {
     /// lost.
     package private(set) var completeUntil = MonotonicInstant.now
 
+    /// What the server of the new connection says of itself, before anything is subscribed. Only asked for
+    /// if this is set.
+    package var onServer: ((RedisConnection.Server) -> Void)?
+    /// An echo that `ask` has sent is back: everything published before it was sent has come.
+    package var onEcho: (() -> Void)?
     /// The anchor is confirmed and every held channel has been asked for again.
     package var onUp: (() -> Void)?
     /// Every channel that was held when the connection stood is confirmed.
@@ -75,7 +80,7 @@ package final class RedisSubscriber {
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
             hasNews: { [unowned self] in self.link.hasNews },
             onSilence: { [unowned self] in self.link.drop(reason: $0) })
-        link.onLogin = { [unowned self] in self.subscribeAll($0) }
+        link.onLogin = { [unowned self] in self.identify($0) }
         link.onLost = { [unowned self] in self.lost($0) }
         if case .master(let sentinels) = url.route {
             watchMaster(
@@ -116,6 +121,13 @@ package final class RedisSubscriber {
         }
     }
 
+    /// Sends an echo, if the connection stands; `onEcho` is called once for each, in their order, unless the
+    /// connection is lost.
+    package func ask() {
+        link.loop.assertOnThread()
+        if isUp { send(.question, anchor) }
+    }
+
     private func watchMaster(_ watch: MasterWatch) {
         self.watch = watch
         watch.onMaster = { [unowned self] master in
@@ -131,6 +143,19 @@ package final class RedisSubscriber {
         let verb = purpose == .unsubscribe ? RedisSubscriber.unsubscribeVerb : RedisSubscriber.subscribeVerb
         asked.append(channel, purpose)
         context.sendSubscription(verb, channel: channel)
+    }
+
+    /// Before it is subscribed, a connection may be asked what it leads to.
+    private func identify(_ context: RedisContext) {
+        guard let onServer else { return subscribeAll(context) }
+        context.send(RedisConnection.Server.command) { [weak self] result in
+            switch result {
+            case .success(let reply): onServer(RedisConnection.Server(reply.string ?? ""))
+            case .failure(.refused): onServer(RedisConnection.Server(""))
+            case .failure(.unavailable): return
+            }
+            self?.subscribeAll(context)
+        }
     }
 
     private func subscribeAll(_ context: RedisContext) {
@@ -167,6 +192,7 @@ package final class RedisSubscriber {
         case .subscribe: confirmed(channel)
         case .unsubscribe: onUnsubscribed?(channel)
         case .end: onAllSubscribed?()
+        case .question: onEcho?()
         case .echo:
             guard !isUp else { return }
             isUp = true

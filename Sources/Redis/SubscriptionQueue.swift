@@ -11,6 +11,8 @@ struct SubscriptionQueue {
         case subscribe, unsubscribe
         /// To hear from the server.
         case echo
+        /// The same, asked for by the owner.
+        case question
         /// Behind all channels that are subscribed again after a loss.
         case end
     }

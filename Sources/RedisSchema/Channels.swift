@@ -61,6 +61,8 @@ package struct Keys: Sendable {
     private let oncePrefix: [UInt8]
     /// The set of the ids of all nodes, `roomcast:nodes`; nodes remove ids without a report now and then.
     package let nodes: [UInt8]
+    /// The name of the present history of all rooms, `epoch`; made and replaced by nodes.
+    package let epoch: [UInt8]
 
     /// - Parameter prefix: of every name; empty by default, so that records are `client:<token>`.
     package init(prefix: String = "") {
@@ -68,6 +70,7 @@ package struct Keys: Sendable {
         nodePrefix = Array((prefix + "node:").utf8)
         oncePrefix = Array((prefix + "once:{").utf8)
         nodes = Array((prefix + "roomcast:nodes").utf8)
+        epoch = Array((prefix + "epoch").utf8)
     }
 
     /// The key of a node's report.

@@ -85,7 +85,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
             "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s",
             "drain-delay": "3s",
-            "sentinel-password": "s", "gap-notice": "on",
+            "sentinel-password": "s", "gap-notice": "on", "history-age": "1h", "history-cache": "1MiB",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
         #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
@@ -102,6 +102,8 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.nodeId == "n1")
         #expect(configuration.redis.authArguments == ["p"])
         #expect(configuration.prefix == "s:")
+        #expect(configuration.historyAge == .seconds(3_600))
+        #expect(configuration.historyCacheBytes == 1 << 20)
         #expect(configuration.tokenTTL == .seconds(7))
         #expect(configuration.unusedTokenTTL == .seconds(4))
         #expect(configuration.tokenRate == 6)
@@ -156,10 +158,11 @@ private struct FixedGenerator: RandomNumberGenerator {
 
     /// All that such a node publishes would reach clients of an installation without a prefix.
     @Test func prefixThatMakesEverythingARoomIsRefused() throws {
-        for prefix in ["room:", "room:a:"] {
+        // The name of a room's history has only one `room:`.
+        for prefix in ["room:", "room:a:", "a:room:", "a-room:"] {
             #expect(try message(["--prefix", prefix]).hasPrefix("--prefix: "))
         }
-        for prefix in ["room", "rooms:", "Room:", "a:room:", "gateway:", ""] {
+        for prefix in ["room", "rooms:", "Room:", "a:rooms:", "gateway:", ""] {
             #expect(try configuration(["--prefix", prefix]).prefix == prefix)
         }
     }

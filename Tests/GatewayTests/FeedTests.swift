@@ -83,6 +83,8 @@ private final class Rig {
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
         case .listRooms(let reply): "list \(reply)"
+        case .resumed(let connection, _): "resumed \(connection)"
+        case .historyLost(let rooms): "history lost \(rooms.map(\.room.description))"
         case .adopt, .drain, .stop: "?"
         }
     }

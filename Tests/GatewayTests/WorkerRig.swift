@@ -80,6 +80,8 @@ final class WorkerRig {
                 switch message {
                 case .join(let room, _): texts.append("join \(room)")
                 case .leave(let room, _): texts.append("leave \(room)")
+                case .resume(let request): texts.append("resume \(request.rooms.map(\.room))")
+                case .cancelResume: texts.append("cancel resume")
                 case .stop: texts.append("stop")
                 }
             }

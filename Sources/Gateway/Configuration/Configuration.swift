@@ -94,6 +94,10 @@ struct Configuration: Sendable {
     let redisSilenceTimeout: Duration
     /// Whether clients get a notice when they may have missed messages.
     let tellsGaps: Bool
+    /// The shortest life of a room's history behind its last notice.
+    let historyAge: Duration
+    /// Memory for the recent notices of durable rooms.
+    let historyCacheBytes: Int
 
     /// The outcome of reading the command line.
     enum Request {
@@ -151,6 +155,9 @@ struct Configuration: Sendable {
         redisSilenceTimeout = try values.value(
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         tellsGaps = try values.value("gap-notice", SwitchConverter())
+        historyAge = try values.value(
+            "history-age", DurationConverter(.seconds(600) ... .seconds(2_592_000)))
+        historyCacheBytes = try values.value("history-cache", ByteSizeConverter(64 << 10...64 << 30))
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
         unusedTokenTTL = min(try Self.unusedTokenTTL(values), tokenTTL)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))

@@ -124,6 +124,17 @@ extension Configuration {
             help:
                 "Send clients a frame of type gap when they may have missed messages because the node had lost "
                 + "Redis."),
+        // The shortest that publishers may choose: a longer one would take a history that has run out for one
+        // that is whole, and lose in silence; a shorter one only reports more losses than there are.
+        Option(
+            "history-age", .value(placeholder: "TIME"), section: "Durable rooms", default: .text("10m"),
+            help:
+                "The shortest time for which any publisher keeps durable notices, 10m to 720h. Clients that come "
+                + "back to a room that was silent for longer are told that notices may be missing."),
+        // 100,000 notices of 128 bytes, or 30 s of 10 MB/s: what storms of clients come back for is read once.
+        Option(
+            "history-cache", .value(placeholder: "SIZE"), section: "Durable rooms", default: .text("32MiB"),
+            help: "Memory for recent durable notices, so that clients resume without reading from Redis."),
     ]
 
     private static let clientOptions = [

@@ -20,7 +20,7 @@ struct HistoryCommand: Equatable {
 
 /// What a client gets of one of its rooms.
 struct RoomAnswer<Frame: Equatable> {
-    enum Source: Int, CaseIterable { case fresh, current, ring, read, lost }
+    enum Source: Int, CaseIterable, Sendable { case fresh, current, ring, read, lost }
 
     let room: RoomId
     /// The position to tell, and from which `replay` goes on.
@@ -52,3 +52,5 @@ struct ResumeId: Hashable, Sendable {
     let worker: Int
     let connection: UInt64
 }
+
+extension RoomAnswer: Sendable where Frame: Sendable {}

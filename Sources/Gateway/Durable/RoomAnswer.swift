@@ -104,3 +104,5 @@ extension RoomFeed {
         return true
     }
 }
+
+extension Replay: Sendable where Frame: Sendable {}

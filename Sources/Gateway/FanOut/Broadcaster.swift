@@ -26,14 +26,17 @@ final class Broadcaster {
     }
 
     /// The message of a payload; nil if the payload is held back, which is counted and logged.
-    func message(of room: RoomId, _ payload: UnsafeRawBufferPointer) -> Message? {
+    ///
+    /// - Parameter isDurable: whether it has a place in the history of its room, which is tracked.
+    func message(of room: RoomId, _ payload: UnsafeRawBufferPointer, isDurable: Bool) -> Message? {
         if let reason = HeldBackReason(payload, maximumBytes: node.configuration.maximumPayloadBytes) {
             metrics.heldBack[reason.rawValue].add(1)
             heldBackLog.warning("payload held back", HeldBackReason.fields(reason, room, payload))
             return nil
         }
         order += 1
-        return Message(room: room, order: order, receivedAt: .now, payload: payload)
+        return Message(
+            room: room, order: order, receivedAt: .now, isDurable: isDurable, payload: payload)
     }
 
     /// Adds a message to what leaves for some workers at the end of the turn.
@@ -99,7 +102,6 @@ final class Broadcaster {
         node.log.warning(
             "worker has caught up: messages of this time are lost",
             ["worker": "\(worker)", "ms": "\(milliseconds)", "rooms": "\(loss.rooms.count)"])
-        guard node.configuration.tellsGaps else { return }
         outgoing[worker].insert(.news(.messagesLost(rooms: loss.rooms, milliseconds: milliseconds)), at: 0)
     }
 }

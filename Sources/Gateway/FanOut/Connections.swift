@@ -19,6 +19,8 @@ final class Connections {
     private(set) var members: [Token: Member] = [:]
     private var memberConnectionCount = 0
     private var pendingUpgrades: [UInt64: Upgrade] = [:]
+    /// Opted-in members that have not got all they missed, by their connections' ids.
+    var catchingUp: [UInt64: DurableClient] = [:]
     private var lastConnectionID: UInt64
     /// A connection is over, or the listener.
     var onDeparture: (() -> Void)?
@@ -119,6 +121,13 @@ final class Connections {
     /// The entries of handshakes that wait for the subscription of their rooms.
     var pendingJoins: [PendingJoin] { pendingUpgrades.values.compactMap(\.pendingJoin) }
 
+    /// The feed has answered a connection that resumes: what the turn has brought so far comes before it.
+    func resumed(_ connection: UInt64, _ answers: [RoomAnswer<Message>]) {
+        worker.turn.flush()
+        if let upgrade = pendingUpgrades[connection] { return upgrade.resumed(answers) }
+        catchingUp[connection]?.resumed(answers)
+    }
+
     // MARK: Members
 
     /// Takes in the member of a finished handshake.
@@ -134,7 +143,7 @@ final class Connections {
         }
         members[member.token] = member
         metrics.clients.set(UInt64(members.count))
-        worker.rooms.join(member, pending)
+        member.enter(pending)
         member.lossCountAtJoin = worker.feedLossCount
         member.setDeadline(after: node.configuration.heartbeatTimeout)
     }

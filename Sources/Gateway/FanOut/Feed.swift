@@ -19,6 +19,7 @@ final class Feed {
     private let controlChannel: [UInt8]
     private let subscriber: RedisSubscriber
     private let metrics: FeedMetrics
+    private let history: History
     private var state: FeedState
     private var isLoopShared = false
     private var sweepTimer: Timer?
@@ -44,6 +45,9 @@ final class Feed {
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
             anchor: controlChannel, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+        history = History(
+            node: node, broadcaster: broadcaster, subscriber: subscriber, metrics: metrics, loop: loop)
+        history.workers = { [unowned self] in self.state.workers(of: $0) }
         connectCallbacks()
     }
 
@@ -64,21 +68,29 @@ final class Feed {
             // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word
             // of Redis.
             self.metrics.rooms.set(UInt64(self.state.roomCount))
+            self.history.finishTurn()
             self.broadcaster.post(sharedWith: turn)
             return workerTurn?() ?? false
         }
         subscriber.start()
+        history.start()
     }
 
     private func connectCallbacks() {
         subscriber.onMessage = { [unowned self] in self.receive($0, $1) }
-        subscriber.onUp = { [unowned self] in self.state.linkIsUp() }
+        subscriber.onUp = { [unowned self] in
+            self.state.linkIsUp()
+            self.history.subscriberUp()
+        }
         subscriber.onAllSubscribed = { [unowned self] in self.allSubscribed() }
         subscriber.onDown = { [unowned self] in self.linkLost($0) }
         subscriber.onSubscribed = { [unowned self] in self.confirmed($0) }
         subscriber.onUnsubscribed = { [unowned self] in self.unsubscribed($0) }
         subscriber.onRefused = { [unowned self] in self.refused($0) }
-        subscriber.onMaster = { [unowned self] in self.broadcaster.addToAll(.master($0)) }
+        subscriber.onMaster = { [unowned self] in
+            self.history.follow($0)
+            self.broadcaster.addToAll(.master($0))
+        }
         subscriber.onSentinel = { [unowned self] reason in
             let notice = reason.map { ControlNotice.redisDown(.sentinel, $0) } ?? .redisUp(.sentinel)
             self.node.controlMailbox.post(notice)
@@ -91,8 +103,13 @@ final class Feed {
         guard let room = channels.room(ofChannel: channel) else { return receiveControl(channel, payload) }
         metrics.messagesReceived.add(1)
         metrics.bytesReceived.add(UInt64(payload.count))
+        if let id = NoticeId(head: payload, room: room), history.tracks(room) {
+            return history.receive(id, payload, in: room)
+        }
         let workers = state.workers(of: room)
-        guard workers != 0, let message = broadcaster.message(of: room, payload) else { return }
+        guard workers != 0, let message = broadcaster.message(of: room, payload, isDurable: false) else {
+            return
+        }
         switch state.received(message, for: workers) {
         case .deliver: broadcaster.add(message, to: workers)
         case .hold: break
@@ -107,7 +124,9 @@ final class Feed {
         for action in actions {
             switch action {
             case .subscribe(let room): subscriber.subscribe(channels.room(room))
-            case .unsubscribe(let room): subscriber.unsubscribe(channels.room(room))
+            case .unsubscribe(let room):
+                subscriber.unsubscribe(channels.room(room))
+                history.forget(room)
             case .tell(let worker, let news): broadcaster.add(news, to: worker)
             case .tellAll(let news): broadcaster.addToAll(news)
             case .deliver(let message, let workers): broadcaster.add(message, to: workers)
@@ -131,8 +150,11 @@ final class Feed {
         switch message {
         case .join(let room, let worker): perform(state.joined(room, worker: worker))
         case .leave(let room, let worker): state.left(room, worker: worker, now: .now)
+        case .resume(let request): history.resume(request, isSubscribed: state.isSubscribed)
+        case .cancelResume(let id): history.cancel(id)
         case .stop:
             subscriber.stop()
+            history.stop()
             if !isLoopShared { loop.stop() }
         }
     }
@@ -140,6 +162,7 @@ final class Feed {
     private func confirmed(_ channel: [UInt8]) {
         guard let room = channels.room(ofChannel: channel) else { return }
         perform(state.confirmed(room))
+        history.subscribed(room)
     }
 
     private func unsubscribed(_ channel: [UInt8]) {
@@ -160,6 +183,7 @@ final class Feed {
     private func linkLost(_ reason: String) {
         node.controlMailbox.post(.redisDown(.feed(index), reason))
         let wasComplete = state.isComplete
+        history.subscriberLost()
         perform(state.linkLost(completeUntil: subscriber.completeUntil))
         guard wasComplete else { return }
         setUp(false)

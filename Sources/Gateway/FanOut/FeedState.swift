@@ -48,6 +48,9 @@ struct FeedState {
     /// The workers that have members in a room.
     func workers(of room: RoomId) -> RoomSubscriptions.Workers { rooms.workers(of: room) }
 
+    /// Whether Redis has confirmed a room on the present connection.
+    func isSubscribed(_ room: RoomId) -> Bool { rooms.isSubscribed(room) }
+
     /// A message has come; if it is held, the gap's end delivers it.
     mutating func received(_ message: Message, for workers: RoomSubscriptions.Workers) -> Reception {
         guard gap.holdsMessages else { return .deliver }

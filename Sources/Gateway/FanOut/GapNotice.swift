@@ -74,7 +74,7 @@ extension Worker {
     private func tell(_ notice: GapNotice, where isConcerned: (Member) -> Bool) {
         var notice = notice
         turn.write(to: connections.members.values) { member in
-            member.isOpen && isConcerned(member) ? notice.frame(for: member) : nil
+            member.isOpen && member.wantsGapNotices && isConcerned(member) ? notice.frame(for: member) : nil
         }
     }
 }

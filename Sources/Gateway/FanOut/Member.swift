@@ -60,6 +60,9 @@ class Member: Connection {
 
     final var isOpen: Bool { state.isOpen }
 
+    /// Whether a gap in what the node hears is a gap for this member.
+    var wantsGapNotices: Bool { true }
+
     /// Whether what the peer sends is looked at.
     final var readsPeer: Bool { state.readsPeer }
 
@@ -105,6 +108,31 @@ class Member: Connection {
         let outcome = messages.write(to: socket, onWrite: { turn.writeCount += 1 })
         sent(messages.parts, messages.byteCount, outcome)
     }
+
+    /// Writes runs of bytes in order, or queues references to what the socket does not take, whatever its
+    /// size.
+    final func send(_ parts: [SharedBytes]) {
+        var rest = parts[...]
+        while !rest.isEmpty, isOpen {
+            if queue != nil { return changeBacklog { for part in rest { $0.append(part) } } }
+            let some = rest.prefix(Limits.mergedVectorCount)
+            rest = rest[some.endIndex...]
+            let byteCount = some.reduce(0) { $0 + $1.byteCount }
+            turn.writeCount += 1
+            let outcome = withUnsafeTemporaryAllocation(of: iovec.self, capacity: some.count) { vectors in
+                for (index, part) in some.enumerated() {
+                    vectors[index] = iovec(
+                        iov_base: UnsafeMutableRawPointer(mutating: part.bytes.baseAddress),
+                        iov_len: part.byteCount)
+                }
+                return socket.write(vectors: UnsafeMutableBufferPointer(rebasing: vectors[..<some.count]))
+            }
+            sent(some, byteCount, outcome)
+        }
+    }
+
+    /// It cannot keep up.
+    final func isTooSlow() { fail(.slowConsumer) }
 
     private final func sent(
         _ parts: some Sequence<SharedBytes>, _ byteCount: Int, _ outcome: Socket.Transfer
@@ -185,7 +213,8 @@ class Member: Connection {
         }
     }
 
-    private final func backlogIsWritten() {
+    /// The socket has taken everything.
+    func backlogIsWritten() {
         queue = nil
         watchWritability(false)
         perform(state.backlogWritten())
@@ -197,6 +226,9 @@ class Member: Connection {
     }
 
     // MARK: Rooms
+
+    /// Gets the messages of its rooms from here on.
+    func enter(_ pending: PendingJoin) { worker.rooms.join(self, pending) }
 
     final func takeSeat(_ seat: Int32, in room: Room) {
         if firstRoom == nil {
@@ -215,7 +247,7 @@ class Member: Connection {
     final var rooms: [RoomId] { [firstRoom, secondRoom].compactMap { $0?.id } }
 
     /// Leaves all rooms, so that nothing more is delivered.
-    final func leaveRooms(_ table: RoomTable) {
+    func leaveRooms(_ table: RoomTable) {
         if let firstRoom { table.leave(firstRoom, self, seat: firstSeat) }
         if let secondRoom { table.leave(secondRoom, self, seat: secondSeat) }
         firstRoom = nil

@@ -20,16 +20,22 @@ enum Encoding: Int, CaseIterable {
 ///
 /// The text frame holds the payload as it was published, and is made when the message is received. An
 /// encoding that only some rooms use is made from it by the first worker that asks, once for the node.
-final class Message: Sendable {
+final class Message: Sendable, Equatable {
     let room: RoomId
     /// The node's count of messages at this one: orders the messages of different rooms.
     let order: UInt64
     /// When the message came from Redis.
     let receivedAt: MonotonicInstant
+    /// Whether it has a place in its room's history: who is still getting that gets the message with it.
+    let isDurable: Bool
     private let textFrame: SharedBytes
 
     /// Copies the payload, which has been checked.
-    init(room: RoomId, order: UInt64, receivedAt: MonotonicInstant, payload: UnsafeRawBufferPointer) {
+    init(
+        room: RoomId, order: UInt64, receivedAt: MonotonicInstant, isDurable: Bool = false,
+        payload: UnsafeRawBufferPointer
+    ) {
+        self.isDurable = isDurable
         self.room = room
         self.order = order
         self.receivedAt = receivedAt
@@ -45,4 +51,9 @@ final class Message: Sendable {
 
     /// The memory that the message takes while it waits.
     var memoryBytes: Int { textFrame.memoryBytes }
+
+    /// Whether two messages have the same payload.
+    static func == (left: Message, right: Message) -> Bool {
+        left === right || left.textFrame.bytes.elementsEqual(right.textFrame.bytes)
+    }
 }

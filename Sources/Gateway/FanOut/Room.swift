@@ -8,6 +8,8 @@ final class Room {
     /// One for each encoding, in the order of the cases: in the object itself, as most rooms have few
     /// members.
     private(set) var audiences: InlineArray<1, Audience>
+    /// Opted-in clients that have not got all of the room's history yet, and are in no audience.
+    var catchingUp: [DurableClient] = []
     /// What came in this turn, in order.
     private(set) var messages: ContiguousArray<Message> = []
     /// How many rooms the worker had left when it entered this one: news that the feed sent before it knew
@@ -36,7 +38,10 @@ final class Room {
     /// - Complexity: O(encodings).
     var memberCount: Int { audiences.indices.reduce(0) { $0 + audiences[$1].members.count } }
 
-    var isEmpty: Bool { audiences.indices.allSatisfy { audiences[$0].members.isEmpty } }
+    /// Whether messages are for no one here.
+    var isEmpty: Bool {
+        catchingUp.isEmpty && audiences.indices.allSatisfy { audiences[$0].members.isEmpty }
+    }
 
     var isUnused: Bool { pendingCount == 0 && isEmpty }
 

@@ -67,6 +67,9 @@ struct RoomSubscriptions {
         rooms[room]?.workers ?? 0
     }
 
+    /// Whether Redis has confirmed a room.
+    func isSubscribed(_ room: RoomId) -> Bool { rooms[room]?.state == .subscribed }
+
     mutating func join(_ room: RoomId, worker: Int) -> JoinAction {
         guard var entry = rooms[room] else {
             rooms[room] = Entry(workers: 1 << worker, state: .subscribing)

@@ -7,7 +7,7 @@ import RedisSchema
 final class RoomTable {
     private let worker: Int
     let loop: EventLoop
-    private let tellFeed: (FeedMessage) -> Void
+    let tellFeed: (FeedMessage) -> Void
     private let metrics: WorkerMetrics
     private var rooms: [RoomId: Room] = [:]
     /// The rooms that have messages in this turn.
@@ -54,6 +54,7 @@ final class RoomTable {
                 write(to: room.audiences[index], of: room, through: writer)
                 deliveredCount += room.messages.count * room.audiences[index].members.count
             }
+            for client in room.catchingUp { client.wait(for: room.messages) }
         }
         writer.finish()
         merged.clear()

@@ -8,14 +8,14 @@ import WebSocket
 
 /// A WebSocket connection. Clients have little to say: Pings are answered, a Close is, and messages are read
 /// and dropped, in the host's read buffer, so that an idle client owns none.
-final class WebSocketClient: Member {
+class WebSocketClient: Member {
     private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
     /// What the peer's Close frame said.
     private var peerCode: CloseCode?
 
-    init(
+    required init(
         takingOver connection: Connection, worker: Worker, token: Token, connectionID: UInt64,
         connectedAt: Int64,
         address: IPAddress, record: ClientRecord
@@ -25,11 +25,13 @@ final class WebSocketClient: Member {
             connectionID: connectionID, connectedAt: connectedAt, address: address, record: record)
     }
 
-    override func goodbye(_ reason: CloseReason) -> SharedBytes { .closeFrame(reason, answering: peerCode) }
+    override final func goodbye(_ reason: CloseReason) -> SharedBytes {
+        .closeFrame(reason, answering: peerCode)
+    }
 
     // MARK: What the peer sends
 
-    override func socketIsReadable() {
+    override final func socketIsReadable() {
         let buffer = UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<Limits.clientReadBytes])
         switch socket.read(into: buffer) {
         case .bytes(let count): receive(UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count]))
@@ -39,7 +41,7 @@ final class WebSocketClient: Member {
     }
 
     /// Decodes bytes of the peer; they are changed in place.
-    func receive(_ bytes: UnsafeMutableRawBufferPointer) {
+    final func receive(_ bytes: UnsafeMutableRawBufferPointer) {
         guard readsPeer else { return }
         var input = bytes
         if let decoder {

@@ -50,6 +50,9 @@ final class Worker {
         turn.onNews = { [unowned self] in self.handle($0) }
     }
 
+    /// Says something to the feed.
+    func tellFeed(_ message: FeedMessage) { rooms.tellFeed(message) }
+
     func start(_ socket: ListeningSocket) {
         node.workerMailboxes[index].open(on: loop) { [turn] in turn.add($0) }
         loop.onTurnEnd = { [turn] in turn.run() }
@@ -87,7 +90,11 @@ final class Worker {
         case .subscriptionsLost(let count): subscriptionsLost(count: count)
         case .subscriptionsRestored: heartbeats.nodeIsHeardAgain()
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
-        case .messagesLost(let rooms, let milliseconds): tellLoss(of: rooms, milliseconds: milliseconds)
+        case .messagesLost(let rooms, let milliseconds):
+            sendAway(optedInMembersOf: rooms)
+            if node.configuration.tellsGaps { tellLoss(of: rooms, milliseconds: milliseconds) }
+        case .resumed(let connection, let answers): connections.resumed(connection, answers)
+        case .historyLost(let rooms): tellHistoryLost(rooms)
         case .replaced(let token, let connection): connections.replaced(token, connection)
         case .revoked(let token): connections.revoked(token)
         case .listRooms(let reply): lister?.list(reply: reply)

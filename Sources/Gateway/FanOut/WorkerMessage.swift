@@ -34,9 +34,13 @@ enum WorkerNews: Sendable {
     /// Messages of this time may be missing; what follows was published behind it. Only if clients get gap
     /// notices.
     case gapEnded(milliseconds: Int64)
-    /// Messages of these rooms are missing here, of this time: the node itself has dropped them. Only if
-    /// clients get gap notices.
+    /// Messages of these rooms are missing here, of this time: the node itself has dropped them.
     case messagesLost(rooms: Set<RoomId>, milliseconds: Int64)
+
+    /// The answer to a connection that resumes, with what it has missed: it goes on from here.
+    case resumed(connection: UInt64, [RoomAnswer<Message>])
+    /// Opted-in members of these rooms may have missed notices before this one.
+    case historyLost([ResumedRoom])
 
     // From the feed, of what was published to the node.
 
@@ -74,5 +78,9 @@ enum FeedMessage: Sendable {
     case join(room: RoomId, worker: Int)
     /// The worker's last member has left a room.
     case leave(room: RoomId, worker: Int)
+    /// A connection asks for what it has missed in rooms that its worker has joined.
+    case resume(ResumeRequest)
+    /// It is gone, or has given up.
+    case cancelResume(ResumeId)
     case stop
 }

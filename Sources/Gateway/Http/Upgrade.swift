@@ -17,6 +17,13 @@ final class Upgrade {
     let token: Token
     private let handshake: WebSocketHandshake
     private let roomIds: [RoomId]
+    /// For each room the position behind which the client wants what it has missed, if it has one; nil if it
+    /// has not opted in.
+    private let since: [HistoryPosition?]?
+    /// Whether the feed has been asked for what was missed.
+    private var isResuming = false
+    private var registration: Registration?
+    private var lossCount: UInt32 = 0
     private let address: IPAddress
     private let connectedAt = WallClock.unixMilliseconds
     private let connection: HttpConnection
@@ -44,14 +51,14 @@ final class Upgrade {
                     reason: .originNotAllowed, status: .forbidden, message: "Origin not allowed",
                     detail: crossOrigin.isUnambiguous(request) ? nil : RejectionReason.twoOrigins)
             }
-            let (token, roomIds) = try checkParameters(request, offers: handshake.offeredSubprotocols)
+            let (token, roomIds, since) = try checkParameters(request, offers: handshake.offeredSubprotocols)
             guard let token else { throw tokenError("the token is not of the form of one") }
             let address = ClientAddress.find(
                 request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
             try admit(address, worker)
             Upgrade(
-                handshake, token: token, roomIds: roomIds, address: address, connection: connection,
-                worker: worker
+                handshake, token: token, roomIds: roomIds, since: since, address: address,
+                connection: connection, worker: worker
             ).start()
         } catch {
             refuse(error, on: connection, worker)
@@ -69,13 +76,13 @@ final class Upgrade {
         }
     }
 
-    /// The token (nil if it has not even the form of one) and the rooms.
+    /// The token (nil if it has not even the form of one), the rooms, and where the client stands in them.
     private static func checkParameters(
         _ request: HttpRequestHead, offers: [String]
-    ) throws(Refusal) -> (Token?, [RoomId]) {
+    ) throws(Refusal) -> (Token?, [RoomId], since: [HistoryPosition?]?) {
         let query: QueryParameters
         do throws(ParameterFault) {
-            query = try RequestQuery.parameters(of: request, reading: ["token", "roomIds"])
+            query = try RequestQuery.parameters(of: request, reading: ["token", "roomIds", "since"])
         } catch {
             throw invalid(error.detail)
         }
@@ -92,7 +99,10 @@ final class Upgrade {
         guard !roomIds.isEmpty else {
             throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")
         }
-        return (token, roomIds)
+        let since = query.withFirst("since") { SinceList.positions($0, roomCount: roomIds.count) }
+        guard let positions = since else { return (token, roomIds, nil) }
+        guard let positions else { throw invalid(SinceList.fault) }
+        return (token, roomIds, positions)
     }
 
     private static func invalid(_ detail: String) -> Refusal {
@@ -146,12 +156,13 @@ final class Upgrade {
     }
 
     private init(
-        _ handshake: WebSocketHandshake, token: Token, roomIds: [RoomId], address: IPAddress,
-        connection: HttpConnection, worker: Worker
+        _ handshake: WebSocketHandshake, token: Token, roomIds: [RoomId], since: [HistoryPosition?]?,
+        address: IPAddress, connection: HttpConnection, worker: Worker
     ) {
         self.handshake = handshake
         self.token = token
         self.roomIds = roomIds
+        self.since = since
         self.address = address
         self.connection = connection
         self.worker = worker
@@ -178,12 +189,17 @@ final class Upgrade {
         case .attached(let registration):
             let join = worker.rooms.prepare(roomIds)
             pendingJoin = join
+            self.registration = registration
+            self.lossCount = lossCount
             if join.isRefused {
                 fail(.roomRefused)
+            } else if let since {
+                resume(since)
+                join.onRefused = { [self] in fail(.roomRefused) }
             } else if join.isReady {
-                complete(registration, join, lossCount: lossCount)
+                complete(registration, join)
             } else {
-                join.onReady = { [self] in complete(registration, join, lossCount: lossCount) }
+                join.onReady = { [self] in complete(registration, join) }
                 join.onRefused = { [self] in fail(.roomRefused) }
             }
         case .roomRefused: fail(.roomRefused)
@@ -193,21 +209,46 @@ final class Upgrade {
         }
     }
 
+    /// Asks the feed, which answers when the rooms are subscribed and what was missed is known.
+    private func resume(_ since: [HistoryPosition?]) {
+        isResuming = true
+        let rooms = zip(roomIds, since).map { (room: $0, since: $1) }
+        worker.tellFeed(.resume(ResumeRequest(id: resumeId, rooms: rooms)))
+    }
+
+    private var resumeId: ResumeId { ResumeId(worker: worker.index, connection: connectionID) }
+
+    /// The feed has answered.
+    func resumed(_ answers: [RoomAnswer<Message>]) {
+        guard !isOver, let registration, let pendingJoin else { return }
+        isResuming = false
+        complete(registration, pendingJoin, answers)
+    }
+
     /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised. Only now
     /// is an older connection told that it is replaced: had this one failed, the user would have had none.
-    private func complete(_ registration: Registration, _ join: PendingJoin, lossCount: UInt32) {
+    ///
+    /// - Parameter answers: where the histories of the rooms go on, if the client has opted in.
+    private func complete(
+        _ registration: Registration, _ join: PendingJoin, _ answers: [RoomAnswer<Message>]? = nil
+    ) {
         guard !isOver else { return }
         isOver = true
+        join.onRefused = nil
         worker.connections.finish(self)
         var response: [UInt8] = []
         response.reserveCapacity(256)
         handshake.appendResponse(
             subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
         var rest = connection.input
-        let client = WebSocketClient(
+        let client = (answers == nil ? WebSocketClient.self : DurableClient.self).init(
             takingOver: connection, worker: worker, token: token, connectionID: connectionID,
             connectedAt: connectedAt, address: address, record: registration.record)
-        client.send(.copying(response))
+        if let answers, let client = client as? DurableClient {
+            client.begin(response, answers)
+        } else {
+            client.send(.copying(response))
+        }
         worker.metrics.handshakes.add(1)
         worker.connections.add(client, join)
         if isReplaced { client.close(.replaced) }
@@ -219,6 +260,7 @@ final class Upgrade {
         guard !isOver else { return }
         isOver = true
         worker.connections.finish(self)
+        if isResuming { worker.tellFeed(.cancelResume(resumeId)) }
         if let pendingJoin { worker.rooms.cancel(pendingJoin) }
         worker.connections.releasePlace(of: address)
         let refusal =

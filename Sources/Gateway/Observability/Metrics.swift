@@ -44,6 +44,11 @@ final class FeedMetrics: Sendable {
     let gaps = Counter()
     let gapMilliseconds = Counter()
     let heldBack = HeldBackReason.allCases.map { _ in Counter() }
+    let resumes = RoomAnswer<Message>.Source.allCases.map { _ in Counter() }
+    let historyReads = Counter()
+    let historyFilled = Counter()
+    let historyCacheBytes = Counter()
+    let roomsLost = LossCause.allCases.map { _ in Counter() }
 
     func countGap(milliseconds: Int64) {
         gaps.add(1)

@@ -90,7 +90,36 @@ struct PrometheusText {
         sample("roomcast_gaps_total", metrics.feedTotal(\.gaps))
         counter("roomcast_gap_seconds_total", "Sum of the lengths of all gaps in seconds, rounded up.")
         text += "roomcast_gap_seconds_total \(Double(metrics.feedTotal(\.gapMilliseconds)) / 1_000)\n"
+        writeHistories(metrics)
         writeHistogram(metrics)
+    }
+
+    private mutating func writeHistories(_ metrics: Metrics) {
+        counter(
+            "roomcast_resumes_total",
+            "Rooms of opted-in connections at their start: without a position (fresh), with nothing missed "
+                + "(current), what was missed from the node's cache (ring) or from Redis (read), or lost.")
+        for source in RoomAnswer<Message>.Source.allCases {
+            sample(
+                "roomcast_resumes_total", metrics.feedTotal { $0.resumes[source.rawValue] },
+                [("result", "\(source)")])
+        }
+        counter("roomcast_history_reads_total", "Questions to Redis about the histories of rooms.")
+        sample("roomcast_history_reads_total", metrics.feedTotal(\.historyReads))
+        counter(
+            "roomcast_history_filled_total",
+            "Durable notices that the node had missed, or held, and delivered late.")
+        sample("roomcast_history_filled_total", metrics.feedTotal(\.historyFilled))
+        counter(
+            "roomcast_rooms_lost_total",
+            "Rooms whose opted-in clients were told that notices may be missing, by cause.")
+        for cause in LossCause.allCases {
+            sample(
+                "roomcast_rooms_lost_total", metrics.feedTotal { $0.roomsLost[cause.rawValue] },
+                [("why", "\(cause)")])
+        }
+        gauge("roomcast_history_cache_bytes", "Memory of the cached notices of durable rooms.")
+        sample("roomcast_history_cache_bytes", metrics.feedTotal(\.historyCacheBytes))
     }
 
     private mutating func writeHistogram(_ metrics: Metrics) {

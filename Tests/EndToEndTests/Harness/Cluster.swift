@@ -19,12 +19,12 @@ final class Cluster: Sendable {
 
     init(
         nodes count: Int = 1, options: [String] = [], environment: [String: String] = [:],
-        password: String? = nil,
+        password: String? = nil, redisOptions: [String] = [],
         optionsOfNode: @Sendable (Int) -> [String] = { _ in [] }
     ) async throws {
         driver = try Driver()
         do {
-            let redis = try await RedisServer(driver, password: password)
+            let redis = try await RedisServer(driver, password: password, options: redisOptions)
             self.redis = redis
             var nodes: [GatewayNode] = []
             for index in 0..<count {
@@ -54,12 +54,12 @@ final class Cluster: Sendable {
     /// Starts a cluster for `body` alone and stops it, whatever `body` does.
     static func with(
         nodes: Int = 1, options: [String] = [], environment: [String: String] = [:], password: String? = nil,
-        optionsOfNode: @Sendable (Int) -> [String] = { _ in [] },
+        redisOptions: [String] = [], optionsOfNode: @Sendable (Int) -> [String] = { _ in [] },
         _ body: (Cluster) async throws -> Void
     ) async throws {
         let cluster = try await Cluster(
             nodes: nodes, options: options, environment: environment, password: password,
-            optionsOfNode: optionsOfNode)
+            redisOptions: redisOptions, optionsOfNode: optionsOfNode)
         do {
             try await body(cluster)
             await cluster.stop()

@@ -1,0 +1,165 @@
+// The durable rooms of a feed and their surroundings: the reader, the workers, the clock. Loop-confined: the
+// feed's loop.
+
+import EventLoop
+import Redis
+import RedisSchema
+
+/// Keeps what was published durably whole, for the clients that ask for it: over outages of the node, and
+/// for those that come back. What is to be done `DurableRooms` says; here it is done.
+///
+/// A room is *tracked* from the first opted-in client on, until it is unsubscribed. Messages of other rooms
+/// do not pass through here.
+final class History {
+    private let broadcaster: Broadcaster
+    private let reader: HistoryReader
+    private let subscriber: RedisSubscriber
+    private let metrics: FeedMetrics
+    private let log: Log
+    /// The workers that have members in a room.
+    var workers: (RoomId) -> RoomSubscriptions.Workers = { _ in 0 }
+    private var rooms: DurableRooms<Message>
+    /// The numbers of the echoes that are on their way.
+    private var echoes = Fifo<UInt64>()
+    private var epochTimer: Timer?
+
+    init(
+        node: NodeContext, broadcaster: Broadcaster, subscriber: RedisSubscriber, metrics: FeedMetrics,
+        loop: EventLoop
+    ) {
+        self.broadcaster = broadcaster
+        self.subscriber = subscriber
+        self.metrics = metrics
+        log = node.log
+        rooms = DurableRooms(
+            DurableRooms.Settings(
+                historyAge: node.configuration.historyAge, cacheBytes: node.configuration.historyCacheBytes))
+        reader = HistoryReader(node: node, loop: loop) { room, id, frame in
+            History.entry(room, id, frame, broadcaster)
+        }
+        epochTimer = Timer(on: loop, repeating: true) { [unowned self] in
+            self.perform(self.rooms.checkEpoch())
+        }
+        reader.onUp = { [unowned self] in self.perform(self.rooms.readerUp(run: $0)) }
+        reader.onDown = { [unowned self] in self.rooms.readerLost() }
+        reader.onAnswer = { [unowned self] in self.take($0) }
+        subscriber.onServer = { [unowned self] in self.serverRun = $0.runID }
+        subscriber.onEcho = { [unowned self] in
+            if let number = self.echoes.takeFirst() { self.rooms.echoAnswered(number) }
+        }
+    }
+
+    /// The `run_id` of the server that the subscriber is connected to.
+    private var serverRun = ""
+
+    func start() {
+        epochTimer?.start(after: NodeReport.interval)
+        reader.start()
+    }
+
+    func stop() { reader.stop() }
+
+    /// The sentinels name this master.
+    func follow(_ master: RedisURL.Address) { reader.follow(master) }
+
+    // MARK: The road
+
+    func tracks(_ room: RoomId) -> Bool { rooms.tracks(room) }
+
+    /// A message of a tracked room, with the id in its head.
+    func receive(_ id: NoticeId, _ payload: UnsafeRawBufferPointer, in room: RoomId) {
+        let message = broadcaster.message(of: room, payload, isDurable: true)
+        let entry = HistoryEntry(id: id, frame: message, memoryBytes: message?.memoryBytes ?? 0)
+        if case .deliver? = rooms.accept(entry, in: room), let message {
+            broadcaster.add(message, to: workers(room))
+        }
+    }
+
+    /// What was stored under an id: held back unless it is a frame of that very id that may be passed on.
+    private static func entry(
+        _ room: RoomId, _ id: NoticeId, _ frame: UnsafeRawBufferPointer, _ broadcaster: Broadcaster
+    ) -> HistoryEntry<Message> {
+        let isOwn = NoticeId(head: frame, room: room) == id
+        let message = isOwn ? broadcaster.message(of: room, frame, isDurable: true) : nil
+        return HistoryEntry(id: id, frame: message, memoryBytes: message?.memoryBytes ?? 0)
+    }
+
+    // MARK: Rooms and clients
+
+    /// A client asks for what it has missed in rooms that its worker has joined.
+    ///
+    /// - Parameter isSubscribed: whether Redis has confirmed a room.
+    func resume(_ request: ResumeRequest, isSubscribed: (RoomId) -> Bool) {
+        for wanted in request.rooms { rooms.track(wanted.room, isSubscribed: isSubscribed(wanted.room)) }
+        rooms.resume(request.id, request.rooms.map { ($0.room, $0.since) })
+    }
+
+    func cancel(_ id: ResumeId) { rooms.cancel(id) }
+
+    /// Redis has confirmed a room on the present link.
+    func subscribed(_ room: RoomId) { rooms.subscribed(room) }
+
+    /// The room is being unsubscribed.
+    func forget(_ room: RoomId) { rooms.forget(room) }
+
+    // MARK: The subscriber's link
+
+    func subscriberUp() { rooms.subscriberUp(run: serverRun) }
+
+    func subscriberLost() {
+        echoes.removeAll()
+        rooms.subscriberLost(completeUntil: subscriber.completeUntil)
+    }
+
+    // MARK: Answers and actions
+
+    private func take(_ answer: HistoryReader.Answer) {
+        switch answer {
+        case .epoch(let epoch): perform(rooms.epochAnswered(epoch))
+        case .tail(let ticket, let time, let newest):
+            rooms.tailAnswered(ticket, time: time, newest: newest)
+        case .range(let ticket, let entries):
+            perform(rooms.rangeAnswered(ticket, entries: entries, now: .now))
+        case .state(let ticket, let state): perform(rooms.stateAnswered(ticket, state: state, now: .now))
+        case .refused(let ticket): rooms.refused(ticket)
+        }
+    }
+
+    /// Answers clients and asks Redis, before the broadcaster posts what the turn has brought.
+    func finishTurn() {
+        perform(rooms.turnEnded(now: .now))
+        metrics.historyCacheBytes.set(UInt64(rooms.cacheBytes))
+    }
+
+    private func perform(_ actions: [DurableAction<Message>]) {
+        for action in actions {
+            switch action {
+            case .askEpoch(let inDoubt): reader.askEpoch(inDoubt: inDoubt)
+            case .ask(let question):
+                metrics.historyReads.add(1)
+                reader.ask(question)
+            case .askEcho(let number):
+                echoes.append(number)
+                subscriber.ask()
+            case .deliver(let room, let message):
+                metrics.historyFilled.add(1)
+                broadcaster.add(message, to: workers(room))
+            case .tellLost(let lost, let cause):
+                metrics.roomsLost[cause.rawValue].add(UInt64(lost.count))
+                log.warning(
+                    "history lost: clients are told", ["why": "\(cause)", "rooms": "\(lost.count)"])
+                broadcaster.addToAll(.historyLost(lost))
+            case .resumed(let id, let answers):
+                for answer in answers { metrics.resumes[answer.source.rawValue].add(1) }
+                broadcaster.add(.resumed(connection: id.connection, answers), to: id.worker)
+            }
+        }
+    }
+}
+
+/// A client's question for what it has missed, or for the next part of it.
+struct ResumeRequest: Sendable {
+    let id: ResumeId
+    /// Each with the client's position; nil if it has none.
+    let rooms: [(room: RoomId, since: HistoryPosition?)]
+}

@@ -1,0 +1,245 @@
+// A feed's second connection: reads the histories of rooms and the epoch. Loop-confined: the feed's loop.
+
+import Bytes
+import EventLoop
+import Redis
+import RedisSchema
+
+/// Sends the questions of `DurableRooms` to Redis and brings the answers, in their order.
+///
+/// A subscribed connection may not ask anything else, hence a second one. Its user may lack the rights for
+/// it: then opted-in handshakes wait in vain, and everything else goes on.
+final class HistoryReader {
+    /// What an answer says.
+    enum Answer {
+        case epoch(HistoryEpoch)
+        case tail(ticket: UInt64, time: Int64, newest: HistoryEntry<Message>?)
+        case range(ticket: UInt64, entries: [HistoryEntry<Message>])
+        case state(ticket: UInt64, StreamState)
+        /// Redis has refused the question.
+        case refused(ticket: UInt64)
+    }
+
+    typealias Outcome = Result<RedisReply, RedisFailure>
+
+    private let connection: RedisConnection
+    private let channels: Channels
+    private let epochKey: [UInt8]
+    private let makeEntry: (RoomId, NoticeId, UnsafeRawBufferPointer) -> HistoryEntry<Message>
+    private var random = RandomPool()
+    private var refusalLog: RateLimitedLog
+
+    /// The connection stands: the server's `run_id`.
+    var onUp: ((String) -> Void)?
+    /// The connection, or an attempt at one, is lost.
+    var onDown: (() -> Void)?
+    var onAnswer: ((Answer) -> Void)?
+
+    /// - Parameter makeEntry: makes the entry of a frame that was stored under an id.
+    init(
+        node: NodeContext, loop: EventLoop,
+        makeEntry: @escaping (RoomId, NoticeId, UnsafeRawBufferPointer) -> HistoryEntry<Message>
+    ) {
+        let configuration = node.configuration
+        self.makeEntry = makeEntry
+        channels = Channels(prefix: configuration.prefix)
+        epochKey = Keys(prefix: configuration.prefix).epoch
+        refusalLog = RateLimitedLog(node.log)
+        connection = RedisConnection(
+            url: configuration.redis, clientName: "roomcast-reader-\(configuration.nodeId)",
+            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
+            proof: .server, loop: loop)
+        connection.onUp = { [unowned self] in
+            self.loadLibrary()
+            self.onUp?($0.runID)
+        }
+        connection.onDown = { [unowned self] _ in self.onDown?() }
+    }
+
+    func start() { connection.start() }
+
+    func stop() { connection.stop() }
+
+    /// The sentinels name this master.
+    func follow(_ master: RedisURL.Address) { connection.follow(master) }
+
+    // MARK: Questions
+
+    /// Publishers call the library; whoever comes first loads it.
+    private func loadLibrary() {
+        DurableLibrary.load(send: { [connection] in connection.send($0, onReply: $1) }) { [unowned self] in
+            if case .refused(let message) = $0 { self.refused(message, "FUNCTION LOAD") }
+        }
+    }
+
+    /// Reads the epoch; makes one if there is none, or if it still is the one in doubt.
+    func askEpoch(inDoubt epoch: HistoryEpoch?) {
+        let fresh = HistoryEpoch.make(using: &random)
+        send(HistoryReader.epochCommand(key: epochKey, fresh: fresh, inDoubt: epoch), named: "EVAL") {
+            [unowned self] reply in
+            guard case .reply(let reply) = reply, let epoch = reply.bytes.flatMap({ HistoryEpoch($0) })
+            else {
+                return
+            }
+            self.onAnswer?(.epoch(epoch))
+        }
+    }
+
+    func ask(_ question: HistoryCommand) {
+        let (ticket, room) = (question.ticket, question.room)
+        let key = channels.room(room)
+        switch question.question {
+        case .range(let from, let count):
+            var start: [UInt8] = []
+            from.append(to: &start)
+            let arguments =
+                [[UInt8]("XRANGE"), key, start] + ["+", "COUNT", "\(count)"].map { [UInt8]($0) }
+            send(RedisCommand(arguments), named: "XRANGE") { [unowned self] reply in
+                self.answer(ticket, reply) { .range(ticket: ticket, entries: self.entries($0, of: room)) }
+            }
+        case .tail:
+            let arguments = [[UInt8]("XREVRANGE"), key] + ["+", "-", "COUNT", "1"].map { [UInt8]($0) }
+            sendBehindTime(RedisCommand(arguments), named: "XREVRANGE") { [unowned self] time, reply in
+                self.answer(ticket, reply) {
+                    .tail(ticket: ticket, time: time, newest: self.entries($0, of: room).first)
+                }
+            }
+        case .state:
+            let command = RedisCommand([[UInt8]("XINFO"), [UInt8]("STREAM"), key])
+            sendBehindTime(command, named: "XINFO") { [unowned self] time, reply in
+                self.answer(ticket, reply) { .state(ticket: ticket, StreamState(time: time, stream: $0)) }
+            }
+        }
+    }
+
+    /// What has become of a question.
+    private enum Reply {
+        case reply(RedisReply)
+        /// There is no stream: no key, or one of another type.
+        case noStream
+        case refused
+        /// The connection is lost, which is reported by itself.
+        case lost
+    }
+
+    /// - Parameter read: is given nil if there is no stream.
+    private func answer(_ ticket: UInt64, _ reply: Reply, _ read: (RedisReply?) -> Answer) {
+        switch reply {
+        case .reply(let reply): onAnswer?(read(reply))
+        case .noStream: onAnswer?(read(nil))
+        case .refused: onAnswer?(.refused(ticket: ticket))
+        case .lost: break
+        }
+    }
+
+    /// Sends a command behind a question for Redis' time: what it finds is not older than that.
+    private func sendBehindTime(
+        _ command: RedisCommand, named name: String, onReply: @escaping (Int64, Reply) -> Void
+    ) {
+        var time: Int64?
+        send(HistoryReader.timeCommand, named: "TIME") {
+            if case .reply(let reply) = $0 { time = HistoryReader.milliseconds(reply) }
+        }
+        send(command, named: name) { reply in
+            guard let time else {
+                if case .lost = reply { return onReply(0, .lost) }
+                return onReply(0, .refused)
+            }
+            onReply(time, reply)
+        }
+    }
+
+    private func send(_ command: RedisCommand, named name: String, onReply: @escaping (Reply) -> Void) {
+        connection.send(command) { [unowned self] result in
+            switch result {
+            case .success(let reply): onReply(.reply(reply))
+            case .failure(.refused(let message)) where HistoryReader.saysNoStream(message):
+                onReply(.noStream)
+            case .failure(.refused(let message)):
+                self.refused(message, name)
+                onReply(.refused)
+            case .failure(.unavailable): onReply(.lost)
+            }
+        }
+    }
+
+    private func refused(_ message: String, _ command: String) {
+        refusalLog.warning(
+            "redis refuses to read histories: clients cannot resume",
+            ["command": command, "reason": message])
+    }
+
+    // MARK: Answers
+
+    private static let timeCommand = RedisCommand([[UInt8]("TIME")])
+
+    private static func saysNoStream(_ message: String) -> Bool {
+        message.hasPrefix("ERR no such key") || message.hasPrefix("WRONGTYPE")
+    }
+
+    /// `KEYS[1]` the epoch, `ARGV` a fresh one and the one that is in doubt, or nothing. Returns the epoch that holds.
+    private static let epochScript = """
+        local epoch = redis.call('GET', KEYS[1])
+        if not epoch or epoch == ARGV[2] then
+          epoch = ARGV[1]
+          redis.call('SET', KEYS[1], epoch)
+        end
+        return epoch
+        """
+
+    private static func epochCommand(
+        key: [UInt8], fresh: HistoryEpoch, inDoubt: HistoryEpoch?
+    ) -> RedisCommand {
+        RedisCommand([
+            [UInt8]("EVAL"), [UInt8](epochScript), [UInt8]("1"), key, fresh.bytes, inDoubt?.bytes ?? [],
+        ])
+    }
+
+    /// Of `TIME`: seconds and microseconds.
+    private static func milliseconds(_ reply: RedisReply) -> Int64? {
+        guard reply.count == 2, let seconds = reply[0].string.flatMap(Int64.init),
+            let microseconds = reply[1].string.flatMap(Int64.init)
+        else {
+            return nil
+        }
+        return seconds * 1_000 + microseconds / 1_000
+    }
+
+    /// Of `XRANGE` and `XREVRANGE`: pairs of an id and its fields. An entry that is not one of ours has no
+    /// place in the room's history.
+    private func entries(_ reply: RedisReply?, of room: RoomId) -> [HistoryEntry<Message>] {
+        guard let reply else { return [] }
+        return (0..<reply.count).compactMap { index in
+            let pair = reply[index]
+            guard pair.count == 2, let id = pair[0].bytes.flatMap({ NoticeId($0) }), pair[1].count >= 2,
+                let frame = pair[1][1].bytes
+            else {
+                return nil
+            }
+            return makeEntry(room, id, frame)
+        }
+    }
+}
+
+extension StreamState {
+    /// - Parameters:
+    ///   - time: Redis' clock, Unix time in milliseconds.
+    ///   - stream: the answer to `XINFO STREAM`, names and values in turn; nil if there is no stream.
+    init(time: Int64, stream: RedisReply?) {
+        var first: NoticeId?
+        var maximumDeleted = NoticeId(milliseconds: 0, number: 0)
+        if let stream {
+            for index in stride(from: 0, to: stream.count - 1, by: 2) {
+                let value = stream[index + 1]
+                switch stream[index].string {
+                case "first-entry" where value.count > 0:
+                    first = value[0].bytes.flatMap { NoticeId($0) }
+                case "max-deleted-entry-id":
+                    maximumDeleted = value.bytes.flatMap { NoticeId($0) } ?? maximumDeleted
+                default: break
+                }
+            }
+        }
+        self.init(time: time, first: first, maximumDeleted: maximumDeleted)
+    }
+}
