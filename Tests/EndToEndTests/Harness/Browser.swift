@@ -13,9 +13,10 @@ struct ClientEdge: Sendable {
 
     /// Starts all of it for `body`, and stops it.
     static func with(
-        options: [String] = [], _ body: @Sendable (ClientEdge) async throws -> Void
+        options: [String] = [], redisOptions: [String] = [],
+        _ body: @Sendable (ClientEdge) async throws -> Void
     ) async throws {
-        try await Cluster.with(nodes: 2, options: options) { cluster in
+        try await Cluster.with(nodes: 2, options: options, redisOptions: redisOptions) { cluster in
             try await body(try await ClientEdge(cluster))
         }
     }
@@ -62,9 +63,9 @@ struct ClientEdge: Sendable {
     /// The gateway's address for clients.
     var url: String { "http://127.0.0.1:\(nginx.port)" }
 
-    /// Opens a tab, in front of those that are there.
-    func page() async throws -> Page {
-        try await page(at: "http://127.0.0.1:\(pagePort)/tests/page.html")
+    /// Opens a tab with a page of clients/js, in front of those that are there.
+    func page(_ path: String = "/tests/page.html") async throws -> Page {
+        try await page(at: "http://127.0.0.1:\(pagePort)\(path)")
     }
 
     /// Opens a tab with a page of somebody else's.
@@ -123,7 +124,7 @@ struct Page: Sendable {
         try await evaluate("start(\(text)), null")
     }
 
-    /// What the client has said so far: `notices`, `statuses`, `gaps`, `errors`, `beats`, `asked`, `tokens`,
+    /// What the client has said so far: `notices`, `resumes`, `statuses`, `gaps`, `errors`, `beats`, `asked`, `tokens`,
     /// and its `status` and `counts`.
     func seen() async throws -> JSON {
         try await evaluate(
