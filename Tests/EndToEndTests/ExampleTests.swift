@@ -81,6 +81,19 @@ struct ExampleTests {
                         == "Ada\(words)"
                 }
             }
+            // While one of them is away the other writes on.
+            try await visitors[1].freeze(true)
+            try await eventually("one is gone") { try await edge.total("roomcast_connections") == 1 }
+            let say = requestText("/say", method: "POST", headers: ["Content-Length": "29"])
+            let answer = try await driver.exchange(port, say + #"{"name":"Bob","text":"Hello"}"#, count: 1)
+            #expect(answer.answers[0].status == 200)
+            try await visitors[1].freeze(false)
+            for visitor in visitors {
+                try await eventually("it is there, too") {
+                    try await visitor.evaluate("document.querySelector('#said').innerText").string
+                        == "Ada\(words)\nBobHello"
+                }
+            }
             let bad = requestText("/say", method: "POST", headers: ["Content-Length": "2"]) + "[]"
             #expect(try await driver.exchange(port, bad, count: 1).answers[0].status == 400)
             for visitor in visitors { #expect(try await visitor.complaints() == []) }

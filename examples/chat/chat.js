@@ -39,6 +39,7 @@ const { gateway, room } = first;
 connect({
   url: gateway,
   rooms: [room],
+  durable: true,
   async getToken() {
     const { token } = first ?? (await askBackend());
     first = null;
@@ -47,9 +48,9 @@ connect({
   onnotice({ type, data }) {
     if (type === "said") show(data.text, data.name);
   },
-  // Nothing keeps the messages of this time. An application with a history would fetch them here, at a random moment within
-  // a few seconds, because all clients of a node have the same gap.
-  ongap: ({ ms }) => show(`… away for ${(ms / 1000).toFixed(1)} s …`),
+  // Redis keeps messages for an hour. An application with a history of its own would fetch older ones here, at a random
+  // moment within a few seconds, because many clients may miss the same.
+  ongap: () => show("… some messages are missing …"),
   onstatus: ({ status }) => (element("status").value = status),
 });
 

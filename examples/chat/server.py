@@ -54,7 +54,9 @@ def publish(body: bytes) -> None:
     name, text = said.get("name"), said.get("text")
     if not (isinstance(name, str) and isinstance(text, str) and 0 < len(name) <= 40 and 0 < len(text) <= 1000):
         raise ValueError("name or text is missing or too long")
-    redis_client.publish(f"room:{ROOM}", json.dumps({"type": "said", "data": {"name": name, "text": text}}))
+    notice = json.dumps({"type": "said", "data": {"name": name, "text": text}})
+    # Durably: visitors who are away for a moment receive it when they are back.
+    redis_client.execute_command("FCALL", "roomcast_publish", 1, f"room:{ROOM}", notice)
 
 
 class Handler(BaseHTTPRequestHandler):
