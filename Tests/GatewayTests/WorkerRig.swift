@@ -36,20 +36,27 @@ final class WorkerRig {
 
     /// A client that has its rooms, as after a finished handshake.
     ///
-    /// - Parameter bufferBytes: how much its socket takes before it is full; 0 is the system's default.
-    func connect(_ rooms: String..., bufferBytes: Int32 = 0) throws -> TestPeer {
+    /// - Parameters:
+    ///   - kind: `DurableClient` has opted in.
+    ///   - bufferBytes: how much its socket takes before it is full; 0 is the system's default.
+    ///   - begin: what happens before it enters its rooms.
+    func connect(
+        _ rooms: String..., kind: WebSocketClient.Type = WebSocketClient.self, bufferBytes: Int32 = 0,
+        begin: (WebSocketClient) -> Void = { _ in }
+    ) throws -> TestPeer {
         let pair = try socketPair(bufferBytes: bufferBytes)
         let number = UInt64(peers.count + 1)
         let text = String(number)
         let token = try #require(Token(String(repeating: "A", count: 24 - text.count) + text))
         try #require(node.state.admitClient())
-        let client = WebSocketClient(
+        let client = kind.init(
             takingOver: Connection(socket: pair.0, host: worker.host), worker: worker, token: token,
             connectionID: number, connectedAt: 1_000,
             address: try #require(IPAddress("192.0.2.1")),
             record: ClientRecord(identity: "me", isLogin: true, issuedAt: 5, ttlSeconds: 90))
         let peer = TestPeer(client: client, socket: pair.1)
         peers.append(peer)
+        begin(client)
         worker.connections.add(client, worker.rooms.prepare(rooms.compactMap { RoomId($0) }))
         return peer
     }
