@@ -37,8 +37,41 @@ struct ExampleTests {
         #expect(notice["type"].string == "notice")
         #expect(notice["data"]["text"].string == text)
 
+        try await publishesDurably(cluster, command, environment, client, room, text)
+
         let usage = try await cluster.driver.run(command, environment: environment)
         #expect(usage.code != 0 && usage.errors.contains("usage:"))
+    }
+}
+
+extension ExampleTests {
+    /// Called twice with a key the notice is stored and pushed once.
+    private func publishesDurably(
+        _ cluster: Cluster, _ command: [String], _ environment: [String: String], _ client: Client,
+        _ room: String, _ text: String
+    ) async throws {
+        let key = "order \(room)"
+        func run() async throws -> Completed {
+            try await cluster.driver.run(command + [room, text, key], environment: environment)
+        }
+        let library = try await cluster.driver.run([try Installation.binary("publisher"), "library"])
+        try await cluster.redis.command("FUNCTION", "LOAD", "REPLACE", .string(library.output))
+
+        let first = try await run()
+        let entries = try await cluster.redis.command("XRANGE", .string("room:\(room)"), "-", "+")
+        #expect(entries.array?.count == 1)
+        let id = try #require(entries[0][0].string)
+        #expect(first.output == "\(id): 1 node\n", "\(first.errors)")
+        #expect(try await run().output == "\(id): already published\n")
+        #expect(try await cluster.redis.command("XLEN", .string("room:\(room)")) == 1)
+        guard case .text(let frame) = try await client.next() else {
+            Issue.record("nothing arrived")
+            return
+        }
+        #expect(frame == entries[0][1][1].string)
+        let notice = try #require(JSON(parsing: frame))
+        #expect(notice["id"].string == id && notice["room"].string == room)
+        #expect(notice["type"] == "notice" && notice["data"]["text"].string == text)
     }
 }
 
