@@ -175,6 +175,10 @@ enum Limits {
 
     /// A test notice: Redis and clients take more, a form in a browser need not.
     static let consoleBodyBytes = 64 * 1024
+    /// A request to publish: the largest durable notice and the longest names of rooms.
+    static let publishBodyBytes = 128 * 1024
+    /// Rooms that one request publishes to: they leave in one write.
+    static let publishRoomCount = 100
     /// Tokens of pages: more pages than people look at; the one that would end first makes room for the
     /// next.
     static let pageTokenCount = 1_000
@@ -241,6 +245,10 @@ enum Limits {
         (controlFrameBurstCount >= controlFramesPerSecond, "a burst holds a second's frames"),
         (connectionRoomCount <= tokenRoomCount, "a bound token serves a whole connection"),
         (consoleBodyBytes <= httpBodyBytes, "the console's bodies are read at all"),
+        (
+            DurableNotice.maximumBytes + publishRoomCount * (RoomId.maximumBytes + 3) <= publishBodyBytes,
+            "the largest durable notice can be published to as many rooms as may be"
+        ),
     ]
 
     /// Stops a gateway whose limits contradict each other. Called once, at the start.

@@ -36,6 +36,24 @@ package struct JsonObject {
         self.members = members
     }
 
+    /// The items of an array, as they stand there; nil if the value is no array.
+    ///
+    /// - Parameter json: a value of a valid JSON text.
+    package static func items(ofArray json: ArraySlice<UInt8>) -> [ArraySlice<UInt8>]? {
+        var scanner = Scanner(json: Array(json))
+        guard scanner.take(0x5B) else { return nil }
+        var items: [ArraySlice<UInt8>] = []
+        scanner.skipBlanks()
+        while let byte = scanner.current, byte != 0x5D {
+            let place = scanner.skipValue()
+            items.append(scanner.json[place])
+            scanner.skipBlanks()
+            _ = scanner.take(0x2C)
+            scanner.skipBlanks()
+        }
+        return items
+    }
+
     /// The text of a JSON string, quotes included; nil if the value is not a string or holds half a
     /// surrogate pair, which has no UTF-8.
     package static func text(ofString json: ArraySlice<UInt8>) -> [UInt8]? {

@@ -13,7 +13,7 @@ import Testing
         var headers = ["Content-Type": "application/json", "Content-Length": "\(body.utf8.count)"]
         if let key { headers["Authorization"] = "Bearer \(key)" }
         if expecting { headers["Expect"] = "100-continue" }
-        return (requestText("/console/api/publish", method: "POST", headers: headers), body)
+        return (requestText("/api/publish", method: "POST", headers: headers), body)
     }
 
     private func ask(_ node: GatewayNode, key: String?) async throws -> Answer {
@@ -115,13 +115,13 @@ import Testing
                 #expect(interim == "HTTP/1.1 100 Continue\r\n\r\n")
                 try await raw.send(body)
                 let final = String(
-                    decoding: try await raw.receive(until: #"{"nodes":0}"#).bytes, as: UTF8.self)
+                    decoding: try await raw.receive(until: #""nodes":0}]}"#).bytes, as: UTF8.self)
                 #expect(final.hasPrefix("HTTP/1.1 200 OK\r\n"))
             }
             // A body that is too long is refused before it is sent.
             let tooLong = requestText(
-                "/console/api/publish", method: "POST",
-                headers: ["Content-Length": "99999", "Expect": "100-continue"])
+                "/api/publish", method: "POST",
+                headers: ["Content-Length": "199999", "Expect": "100-continue"])
             try await raw.send(tooLong)
             let refusal = try await raw.receive()
             #expect(String(decoding: refusal.bytes, as: UTF8.self).hasPrefix("HTTP/1.1 413 "))

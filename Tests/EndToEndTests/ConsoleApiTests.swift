@@ -14,7 +14,8 @@ import Testing
         var headers = ["Content-Type": "application/json", "Content-Length": "\(body.utf8.count)"]
         if let key { headers["Authorization"] = "Bearer \(key)" }
         let head = requestText(
-            "/console/api/\(action)", method: "POST", headers: headers.merging(fields) { _, other in other })
+            action.hasPrefix("/") ? action : "/console/api/\(action)", method: "POST",
+            headers: headers.merging(fields) { _, other in other })
         return try await node.driver.exchange(node.adminPort, head + body).answers[0]
     }
 
@@ -47,7 +48,7 @@ import Testing
             #expect(try await cluster.driver.request(port, "/console/nothing").status == 404)
             #expect(try await cluster.driver.request(port, "/console/", method: "POST").status == 405)
             #expect(
-                try await cluster.driver.request(port, "/console/api/publish").headers["allow"] == "POST")
+                try await cluster.driver.request(port, "/api/publish").headers["allow"] == "POST")
             #expect(try await cluster.node.get("/console/").status == 404, "clients have no console")
         }
     }
@@ -58,6 +59,10 @@ import Testing
                 let answer = try await cluster.driver.request(cluster.node.adminPort, path)
                 #expect(answer.status == 404, "\(path)")
             }
+            // Publishing is not the console's.
+            let answer = try await cluster.driver.request(
+                cluster.node.adminPort, "/api/publish", method: "POST", headers: ["Content-Length": "0"])
+            #expect(answer.status == 415)
         }
     }
 
@@ -115,7 +120,7 @@ import Testing
             let client = try await cluster.node.connect(room)
             for key in [nil, Self.key] {
                 let answer = try await post(
-                    cluster.node, "publish", #"{"room":"\#(room)","data":1}"#, key: key)
+                    cluster.node, "/api/publish", #"{"room":"\#(room)","data":1}"#, key: key)
                 #expect(answer.status == 403)
                 #expect(answer.data?.contains("--admin-key") == true)
             }
@@ -170,7 +175,7 @@ import Testing
                 ("/metrics", "POST", ["Content-Length": "0"]), ("/console", "GET", [:]),
                 ("/console/", "GET", [:]),
                 ("/console/api/cluster", "GET", [:]), ("/console/nothing", "GET", [:]),
-                ("/console/api/publish", "GET", [:]),
+                ("/api/publish", "GET", [:]),
                 ("/healthz", "GET", ["X": String(repeating: "x", count: 9000)]),
                 ("/console/api/watch?token=\(own)", "GET", handshakeHeaders()),
             ] as [(String, String, [String: String])] {
@@ -186,22 +191,24 @@ import Testing
         try await Cluster.with(environment: Self.keyed) { cluster in
             let node = cluster.node
             let good = #"{"room":"a","data":1}"#
-            #expect(try await post(node, "publish", good).status == 200)
-            #expect(try await post(node, "publish", good, key: nil).status == 401)
-            let wrong = try await post(node, "publish", good, key: Self.key + "x")
+            #expect(try await post(node, "/api/publish", good).status == 200)
+            #expect(try await post(node, "/api/publish", good, key: nil).status == 401)
+            let wrong = try await post(node, "/api/publish", good, key: Self.key + "x")
             #expect(wrong.status == 401)
             #expect(wrong.headers["www-authenticate"] == "Bearer")
-            #expect(try await post(node, "publish", good, ["Content-Type": "text/plain"]).status == 415)
-            #expect(try await post(node, "publish", good, ["Origin": "http://evil.example"]).status == 403)
-            #expect(try await post(node, "publish", good, ["Sec-Fetch-Site": "cross-site"]).status == 403)
-            #expect(try await post(node, "publish", good, ["Origin": "http://localhost"]).status == 200)
+            #expect(try await post(node, "/api/publish", good, ["Content-Type": "text/plain"]).status == 415)
+            #expect(
+                try await post(node, "/api/publish", good, ["Origin": "http://evil.example"]).status == 403)
+            #expect(
+                try await post(node, "/api/publish", good, ["Sec-Fetch-Site": "cross-site"]).status == 403)
+            #expect(try await post(node, "/api/publish", good, ["Origin": "http://localhost"]).status == 200)
             for body in [
                 "", "{}", "x", #"{"room":"","data":1}"#, #"{"room":"a"}"#, #"{"room":"a","data":}"#,
             ] {
-                #expect(try await post(node, "publish", body).status == 400, "\(body)")
+                #expect(try await post(node, "/api/publish", body).status == 400, "\(body)")
             }
-            let long = #"{"room":"a","data":"\#(String(repeating: "x", count: 64 << 10))"}"#
-            #expect(try await post(node, "publish", long).status == 413)
+            let long = #"{"room":"a","data":"\#(String(repeating: "x", count: 128 << 10))"}"#
+            #expect(try await post(node, "/api/publish", long).status == 413)
             #expect(try await post(node, "revoke", #"{"token":"AAAAbbbbCCCCdddd0000-_-_"}"#).status == 404)
             #expect(!node.child.errorOutput.contains(Self.key))
         }
@@ -214,7 +221,7 @@ import Testing
             let client = try await cluster.node.connect(room)
             let body = #"{"room":"\#(room)","data":"\#(String(repeating: "x", count: 60_000))"}"#
             let head = requestText(
-                "/console/api/publish", method: "POST",
+                "/api/publish", method: "POST",
                 headers: [
                     "Content-Type": "application/json", "Content-Length": "\(body.utf8.count)",
                     "Authorization": "Bearer \(Self.key)",
@@ -225,7 +232,7 @@ import Testing
             }
             let exchange = try await cluster.driver.exchange(cluster.node.adminPort, pieces, count: 2)
             #expect(exchange.answers.map(\.status) == [200, 200])
-            #expect(exchange.answers[0].body == #"{"nodes":1}"#)
+            #expect(exchange.answers[0].body == #"{"rooms":[{"room":"\#(room)","nodes":1}]}"#)
             #expect(exchange.answers[1].body == #"{"status":"ok"}"#)
             let text = #"{"type":"notice","data":"\#(String(repeating: "x", count: 60_000))"}"#
             #expect(try await client.next() == .text(text))
@@ -235,7 +242,7 @@ import Testing
     @Test func bodyThatDoesNotComeIsNotAwaitedForEver() async throws {
         try await Cluster.with(options: ["--request-timeout", "5s"], environment: Self.keyed) { cluster in
             let head = requestText(
-                "/console/api/publish", method: "POST",
+                "/api/publish", method: "POST",
                 headers: [
                     "Content-Type": "application/json", "Content-Length": "20",
                     "Authorization": "Bearer \(Self.key)",
@@ -263,8 +270,8 @@ import Testing
             #expect(try await cluster.redis.hash("client:\(own)")["rooms"] == room)
             #expect(try await post(cluster.nodes[0], "beat", #"{"token":"\#(own)"}"#).status == 200)
             let published = try await post(
-                cluster.nodes[0], "publish", #"{"room":"\#(room)","data":{"n":1}}"#)
-            #expect(published.body == #"{"nodes":2}"#)
+                cluster.nodes[0], "/api/publish", #"{"room":"\#(room)","data":{"n":1}}"#)
+            #expect(published.body == #"{"rooms":[{"room":"\#(room)","nodes":2}]}"#)
             for one in [client, watcher] {
                 #expect(try await one.next() == .text(#"{"type":"notice","data":{"n":1}}"#))
             }

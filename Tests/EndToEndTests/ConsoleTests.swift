@@ -130,6 +130,16 @@ private struct ConsoleBrowser: Sendable {
             try await console.expect("#arrivals li small.own", "its time") { $0.hasSuffix(" ms") }
             try await console.expect("#send-note", "both nodes") { $0 == "Received by 2 nodes." }
             #expect(try await client.next() == .text(notice))
+            try await console.click("#durable")
+            try await console.click("#send-form .primary")
+            try await console.expect("#send-note", "its id") { $0.contains(" Kept as ") }
+            try await console.expect("#arrivals li code", "the durable one") { $0.hasPrefix(#"{"id":""#) }
+            try await console.expect("#arrivals li small.own", "its time, too") { $0.hasSuffix(" ms") }
+            guard case .text(let frame) = try await client.next() else {
+                Issue.record("no durable notice")
+                return
+            }
+            #expect(frame.hasSuffix(#","type":"notice","data":{"n":1,"text":"<i>é"}}"#))
             try await console.cluster.redis.publish(room: room, #"{"from":"elsewhere"}"#)
             try await console.expect("#arrivals li code", "that of others") {
                 $0 == #"{"from":"elsewhere"}"#

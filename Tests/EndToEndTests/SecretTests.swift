@@ -226,7 +226,7 @@ import Testing
             let body = #"{"room":"a","data":1}"#
             for (shown, status) in [(key, 200), (key + "x", 401)] {
                 let head = requestText(
-                    "/console/api/publish", method: "POST",
+                    "/api/publish", method: "POST",
                     headers: [
                         "Authorization": "Bearer \(shown)", "Content-Type": "application/json",
                         "Content-Length": "\(body.utf8.count)",

@@ -36,8 +36,8 @@ export function setUpTools() {
     show();
   }
 
-  async function post(action, body) {
-    const answer = await fetch(`api/${action}`, {
+  async function post(address, body) {
+    const answer = await fetch(address, {
       method: "POST", body: JSON.stringify(body),
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
     });
@@ -73,6 +73,7 @@ export function setUpTools() {
     const room = byId("room").value;
     const type = byId("type").value;
     const text = byId("data").value;
+    const durable = byId("durable").checked;
     let data;
     try {
       data = JSON.parse(text);
@@ -85,9 +86,10 @@ export function setUpTools() {
     const notice = { text: JSON.stringify({ type, data }), room, at: performance.now() };
     sent = [...sent.slice(-MAXIMUM_ARRIVALS), notice];
     try {
-      const { nodes } = await post("publish", { room, type, data });
+      const { rooms: [{ nodes, id }] } = await post("../api/publish", { room, type, data, durable });
       const watched = watching?.room === room ? "" : " Watch the room to see it arrive.";
-      say("send-note", nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.${watched}` : `No client is in “${room}”, so no node received it.${watched}`);
+      say("send-note", (nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.` : `No client is in “${room}”, so no node received it.`)
+        + (id ? ` Kept as ${id}.` : "") + watched);
     } catch (error) {
       sent = sent.filter((one) => one !== notice);
       say("send-note", `Not sent: ${error.message}`, true);
@@ -99,7 +101,11 @@ export function setUpTools() {
   function arrived(room, text) {
     const now = performance.now();
     let canonical = text;
-    try { canonical = JSON.stringify(JSON.parse(text)); } catch { /* Shown unchanged. */ }
+    try {
+      // A durable notice has its id and its room in front.
+      const { id, room: _, ...notice } = JSON.parse(text);
+      canonical = JSON.stringify(id ? notice : JSON.parse(text));
+    } catch { /* Shown unchanged. */ }
     const own = sent.findIndex((one) => one.room === room && one.text === canonical);
     const entry = document.createElement("li");
     const time = document.createElement("time");
@@ -135,12 +141,12 @@ export function setUpTools() {
   }
 
   async function watch(room) {
-    const { token, beatMs } = await post("admit", {});
+    const { token, beatMs } = await post("api/admit", {});
     const address = new URL("api/watch", location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     address.search = new URLSearchParams({ token, roomIds: room });
     const socket = new WebSocket(address);
-    const timer = setInterval(() => post("beat", { token }).catch(() => {}), beatMs);
+    const timer = setInterval(() => post("api/beat", { token }).catch(() => {}), beatMs);
     const mine = { room, socket, timer };
     watching = mine;
     socket.addEventListener("open", () => say("send-note", `Watching “${room}”.`));
@@ -176,7 +182,7 @@ export function setUpTools() {
   byId("revoke-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
-      await post("revoke", { token: byId("token").value.trim() });
+      await post("api/revoke", { token: byId("token").value.trim() });
       say("revoke-note", "Revoked. If the token had a connection, it was closed with 4003.");
       byId("token").value = "";
     } catch (error) {

@@ -70,8 +70,10 @@ extension Configuration {
         // Unset: the console only shows things until an operator sets a key.
         Option(
             "admin-key", .value(placeholder: "KEY"), section: "Console", isSecret: true,
-            help: "Key that the console asks for before it publishes, watches a room or revokes a token: "
-                + "\(BearerKey.form). Without a key it does none of these. Best set in the environment."),
+            help:
+                "Key for POST /api/publish, and for the console before it publishes, watches a room or revokes a token: "
+                + "\(BearerKey.form). Without a key nobody can do any of these. Best set in the environment."
+        ),
     ]
 
     private static let redisOptions = [

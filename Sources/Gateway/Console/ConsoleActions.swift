@@ -1,4 +1,4 @@
-// What the console does besides looking: publish, watch a room, revoke. Confined to the control loop.
+// What the console does besides looking: watch a room, revoke. Confined to the control loop.
 
 import EventLoop
 import HTTP
@@ -37,17 +37,6 @@ final class ConsoleActions {
 
     static let malformed: Outcome = (.badRequest, Answer.invalidParameters)
     private static let unavailable: Outcome = (.serviceUnavailable, Answer.serviceUnavailable)
-
-    /// Publishes a notice; the answer says how many nodes received it.
-    func publish(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {
-        guard let room = request.room, let notice = request.notice else {
-            return onDone(ConsoleActions.malformed)
-        }
-        node.log.info("console publishes", ["room": "\(room)", "bytes": "\(notice.count)"])
-        integer(RedisCommand([[UInt8]("PUBLISH"), channels.room(room), notice]), onDone) { nodes in
-            (.ok, Answer.object { $0.member("nodes", nodes) })
-        }
-    }
 
     /// Deletes a token's record and has its connection closed with 4003.
     func revoke(_ request: ConsoleRequest, onDone: @escaping (Outcome) -> Void) {

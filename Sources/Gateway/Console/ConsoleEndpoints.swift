@@ -11,7 +11,6 @@ import RedisSchema
 ///
 ///     GET  /console/…                    the page
 ///     GET  /console/api/cluster          all nodes' reports
-///     POST /console/api/publish          {"room":…,"type":…,"data":…} → {"nodes":2}
 ///     POST /console/api/revoke           {"token":…} → {}
 ///     POST /console/api/admit            {} → {"token":…,"beatMs":…}, a token to watch with
 ///     POST /console/api/beat             {"token":…} → {}
@@ -34,16 +33,12 @@ final class ConsoleEndpoints {
     private let node: NodeContext
     private let reader: ClusterView
     private let actions: ConsoleActions
-    private var refusalLog: RateLimitedLog
-    private var attempts = KeyAttempts()
-
-    private var key: BearerKey? { node.configuration.adminKey }
+    private let gate: AdminKeyGate
 
     /// - Parameter address: where the node's clients connect.
-    init(node: NodeContext, address: String, loop: EventLoop) {
+    init(node: NodeContext, address: String, gate: AdminKeyGate, link: ConsoleLink) {
         self.node = node
-        refusalLog = RateLimitedLog(node.log)
-        let link = ConsoleLink(configuration: node.configuration, loop: loop)
+        self.gate = gate
         reader = ClusterView(node: node, address: address, link: link)
         actions = ConsoleActions(node: node, link: link)
     }
@@ -59,7 +54,6 @@ final class ConsoleEndpoints {
         switch path.dropFirst(ConsoleEndpoints.root.count + 1) {
         case "api/cluster": if isMethod(.get, request, connection) { cluster(connection) }
         case "api/watch": if isMethod(.get, request, connection) { watch(request, connection) }
-        case "api/publish": act(request, connection) { $0.publish($1, onDone: $2) }
         case "api/revoke": act(request, connection) { $0.revoke($1, onDone: $2) }
         case "api/admit": act(request, connection) { actions, _, onDone in actions.admit(onDone: onDone) }
         case "api/beat": act(request, connection) { $0.beat($1, onDone: $2) }
@@ -81,6 +75,10 @@ final class ConsoleEndpoints {
         _ fields: [HttpResponseField] = []
     ) {
         connection.respond(status, fields: ConsoleEndpoints.apiFields + fields, body: Answer.body(message))
+    }
+
+    private func refuse(_ refusal: AdminKeyGate.Refusal, _ connection: HttpConnection) {
+        refuse(refusal.status, refusal.message, connection, refusal.fields)
     }
 
     // MARK: To look
@@ -116,28 +114,8 @@ final class ConsoleEndpoints {
         Void
 
     private func act(_ request: HttpRequestHead, _ connection: HttpConnection, _ action: Action) {
-        guard isMethod(.post, request, connection) else { return }
-        guard SameOrigin.holds(for: request) else {
-            return refuse(.forbidden, "Origin not allowed", connection)
-        }
-        guard request.fields.value(of: "Content-Type")?.lowercased().hasPrefix("application/json") == true
-        else {
-            return refuse(.unsupportedMediaType, "Expected application/json", connection)
-        }
-        guard let key else {
-            return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
-        }
-        let shown = BearerKey.shown(by: request)
-        guard shown == nil || attempts.mayTry(connection.peer, now: .now) else {
-            refusalLog.warning("too many wrong admin keys", ["ip": "\(connection.peer)"])
-            return refuse(
-                .tooManyRequests, "Too many wrong keys", connection, [Answer.retryAfter(seconds: 1)])
-        }
-        guard let shown, key.matches(shown) else {
-            if shown != nil { attempts.failed(connection.peer, now: .now) }
-            refusalLog.warning("admin key refused", ["ip": "\(connection.peer)"])
-            let challenge = HttpResponseField("WWW-Authenticate", "Bearer")
-            return refuse(.unauthorized, "Admin key required", connection, [challenge])
+        if let refusal = gate.refusal(of: request, on: connection) {
+            return refuse(refusal, connection)
         }
         guard let body = ConsoleRequest(connection.requestBody) else {
             return connection.respond(
@@ -152,12 +130,8 @@ final class ConsoleEndpoints {
     /// The token is the credential, as at `/ws`: a browser's WebSocket cannot send a key. `admit` must have
     /// issued it to a page with the key.
     private func watch(_ request: HttpRequestHead, _ connection: HttpConnection) {
-        guard key != nil else {
-            return refuse(.forbidden, "Start the gateway with --admin-key to turn this on", connection)
-        }
-        guard SameOrigin.holds(for: request) else {
-            return refuse(.forbidden, "Origin not allowed", connection)
-        }
+        guard gate.hasKey else { return refuse(AdminKeyGate.noKey, connection) }
+        guard SameOrigin.holds(for: request) else { return refuse(AdminKeyGate.otherOrigin, connection) }
         do throws(ParameterFault) {
             let query = try RequestQuery.parameters(of: request, reading: ["token", "roomIds"])
             guard let token = query.withFirst("token", { Token($0) }) ?? nil, actions.isPage(token) else {

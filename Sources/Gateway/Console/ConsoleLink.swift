@@ -1,4 +1,5 @@
-// The console's own connection to Redis: opened when someone opens the console and closed when no one looks
+// The connection to Redis of console and publishing: opened when someone opens the console or publishes over HTTP,
+// and closed when no one does
 // any more, so that a node has only the connections that it needs. Confined to the control loop.
 
 import EventLoop

@@ -18,20 +18,7 @@ struct ConsoleRequest {
         self.object = object
     }
 
-    var room: RoomId? { text("room").flatMap { RoomId($0) } }
-
     var token: Token? { text("token").flatMap { Token($0) } }
-
-    /// The notice to publish, as clients receive it; nil if there is no `data`, or if `type` is not a
-    /// string.
-    var notice: [UInt8]? {
-        guard let data = value("data") else { return nil }
-        guard value("type") != nil else {
-            return NoticeEnvelope.bytes(type: NoticeEnvelope.defaultType, data: data)
-        }
-        guard let type = text("type") else { return nil }
-        return NoticeEnvelope.bytes(type: String(decoding: type, as: UTF8.self), data: data)
-    }
 
     /// The last member of a name counts, as in a browser.
     private func value(_ name: String) -> ArraySlice<UInt8>? {

@@ -4,22 +4,28 @@ import EventLoop
 import HTTP
 import JSON
 
-/// Liveness, readiness, metrics, and the console.
+/// Liveness, readiness, metrics, publishing, and the console.
 final class AdminEndpoints: HttpHandler {
     private let node: NodeContext
     private let console: ConsoleEndpoints?
+    private let publish: PublishEndpoint
     private var hostLog: RateLimitedLog
 
     /// - Parameter address: where the node's clients connect.
     init(node: NodeContext, address: String, loop: EventLoop) {
         self.node = node
         hostLog = RateLimitedLog(node.log)
+        let link = ConsoleLink(configuration: node.configuration, loop: loop)
+        let gate = AdminKeyGate(node: node)
+        publish = PublishEndpoint(node: node, gate: gate, link: link)
         console =
-            node.configuration.hasConsole ? ConsoleEndpoints(node: node, address: address, loop: loop) : nil
+            node.configuration.hasConsole
+            ? ConsoleEndpoints(node: node, address: address, gate: gate, link: link) : nil
     }
 
     func maximumBodyBytes(of request: HttpRequestHead) -> Int {
-        console != nil && ConsoleEndpoints.serves(request.path) ? Limits.consoleBodyBytes : 0
+        if request.path == PublishEndpoint.path { return Limits.publishBodyBytes }
+        return console != nil && ConsoleEndpoints.serves(request.path) ? Limits.consoleBodyBytes : 0
     }
 
     func fieldsOfEveryAnswer(to request: HttpRequestHead?) -> [HttpResponseField] {
@@ -32,6 +38,7 @@ final class AdminEndpoints: HttpHandler {
         if let console, ConsoleEndpoints.serves(path) {
             return console.handle(request, path: path, on: connection)
         }
+        if path == PublishEndpoint.path { return publish.handle(request, on: connection) }
         guard path == "/healthz" || path == "/readyz" || path == "/metrics" else {
             return connection.respond(.notFound, fields: [Answer.json], body: Answer.body("Not Found"))
         }

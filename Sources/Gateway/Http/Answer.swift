@@ -32,7 +32,8 @@ enum Answer {
     static let issueKeyRequired = body("Issue key required")
     static let tokenError = body("token error")
     static let tooManyRequests = body("Too many requests")
-    static let serviceUnavailable = body("service unavailable")
+    static let serviceUnavailableText = "service unavailable"
+    static let serviceUnavailable = body(serviceUnavailableText)
 
     /// `{"data":<text>}`.
     static func body(_ text: String) -> String { object { $0.member("data", text) } }

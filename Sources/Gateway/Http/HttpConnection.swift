@@ -265,7 +265,9 @@ final class HttpConnection: Connection {
             omitsBody: head.method == .head, option: head.connectionOption,
             fields: handler.fieldsOfEveryAnswer(to: head))
         let keptBytes = head.contentLengthBytes > 0 ? handler.maximumBodyBytes(of: head) : 0
-        perform(state.headComplete(head, maximumBodyBytes: Limits.httpBodyBytes, keptBytes: keptBytes))
+        perform(
+            state.headComplete(
+                head, maximumBodyBytes: max(Limits.httpBodyBytes, keptBytes), keptBytes: keptBytes))
     }
 
     // MARK: Writing

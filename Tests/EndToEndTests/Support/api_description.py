@@ -1,10 +1,11 @@
 """Holds the descriptions in docs/api against running gateways.
 
-Usage: api_description.py DIRECTORY OPEN GUARDED CUT_OFF FULL REDIS
+Usage: api_description.py DIRECTORY OPEN GUARDED CUT_OFF FULL REDIS OPEN_ADMIN GUARDED_ADMIN CUT_OFF_ADMIN
 
 DIRECTORY has openapi.yaml and asyncapi.yaml. The others are ports on 127.0.0.1, of gateways and of their
 Redis: OPEN lets everybody in and tells gaps; GUARDED has the issue key below and takes one connection and one token a
-second from an address; CUT_OFF cannot reach its Redis; FULL takes one connection.
+second from an address; CUT_OFF cannot reach its Redis; FULL takes one connection. The last three are the admin
+listeners of the first three; GUARDED and CUT_OFF have the admin key below.
 
 Both descriptions must be valid by the validators of their fields; every answer that openapi.yaml names must be given
 by one of the gateways, with the status, the headers and a body as described; every frame must be as asyncapi.yaml
@@ -26,6 +27,7 @@ from pydantic_asyncapi import AsyncAPI
 from websockets.sync.client import connect
 
 ISSUE_KEY = "the-key-of-the-backend"
+ADMIN_KEY = "the-key-of-the-operator"
 HANDSHAKE = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -55,18 +57,22 @@ class Description:
         validate_openapi(source)
         self.paths = resolve(source, source)["paths"]
         self.unseen = {
-            (path, status) for path, item in self.paths.items() for status in item["get"]["responses"]
+            (path, status) for path in self.paths for status in self.operation(path)["responses"]
         }
 
-    def check(self, port, path, query, headers=None, expect=200, method="GET"):
+    def operation(self, path):
+        """The one operation of a path."""
+        return next(item for name, item in self.paths[path].items() if name in ("get", "post"))
+
+    def check(self, port, path, query, headers=None, expect=200, method="GET", body=None):
         """Sends a request; returns the body, checked as the answer that is described for the expected status."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         target = path + ("?" + urlencode(query, safe=",") if query else "")
-        connection.request(method, target, headers=headers or {})
+        connection.request(method, target, body=body, headers=headers or {})
         answer = connection.getresponse()
         where = f"{method} {target.split('token=')[0]}: {answer.status}"
         assert answer.status == expect, f"{where} instead of {expect}: {answer.read()!r}"
-        described = self.paths[path]["get"]["responses"].get(str(answer.status))
+        described = self.operation(path)["responses"].get(str(answer.status))
         assert described is not None, f"{where} is not described"
         optional = "when" in json.dumps(described.get("headers", {}).get("Sec-WebSocket-Version", {})).lower()
         for name, header in described.get("headers", {}).items():
@@ -148,6 +154,52 @@ def check_requests(description, open_port, guarded, cut_off, full):
         check(full, "/ws", query, HANDSHAKE, expect=503)
 
 
+def check_publishing(description, open_admin, guarded_admin, cut_off_admin, redis_port):
+    schema = description.operation("/api/publish")["requestBody"]["content"]["application/json"]["schema"]
+
+    def check(port, request, expect=200, key=ADMIN_KEY, kind="application/json", method="POST"):
+        headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {key}"} if key else {})
+        return description.check(
+            port, "/api/publish", {}, headers, expect, method, json.dumps(request).encode())
+
+    plain = {"room": "lobby", "data": None}
+    durable = {"rooms": ["lobby", "user-42"], "type": "t", "data": [1], "durable": True, "once": "k",
+               "historyLimit": 5, "historyAgeMs": 600000}
+    for request in (plain, durable):
+        jsonschema.validate(request, schema)
+    assert check(guarded_admin, plain)["rooms"][0].keys() == {"room", "nodes"}
+    first = check(guarded_admin, durable)["rooms"]
+    again = check(guarded_admin, durable)["rooms"]
+    assert [room["id"] for room in first] == [room["id"] for room in again]
+    assert all(room["known"] and room["nodes"] is None for room in again)
+    for wrong in (
+        {"data": 1}, {"room": "lobby"}, {"room": "lobby", "rooms": ["lobby"], "data": 1}, plain | {"durabel": True},
+        durable | {"historyAgeMs": 599999}, durable | {"historyLimit": 0}, durable | {"once": ""},
+        durable | {"rooms": [str(number) for number in range(101)]}, plain | {"type": 1},
+    ):
+        try:
+            jsonschema.validate(wrong, schema)
+            raise AssertionError(f"{wrong} is described as right")
+        except jsonschema.ValidationError:
+            check(guarded_admin, wrong, expect=400)
+    check(guarded_admin, plain, expect=405, method="GET")
+    check(guarded_admin, plain, expect=415, kind="text/plain")
+    check(open_admin, plain, expect=403)
+    assert redis(redis_port, "SET", "room:text", "x") == b"+OK"
+    refused = check(guarded_admin, {"rooms": ["text", "lobby"], "data": 1, "durable": True}, expect=503)["rooms"]
+    assert "error" in refused[0] and "id" in refused[1]
+    check(cut_off_admin, plain, expect=503)
+    for _ in range(6):
+        try:
+            check(guarded_admin, plain, expect=401, key="wrong-" + ADMIN_KEY)
+        except AssertionError as difference:
+            if "429 instead of 401" not in str(difference):
+                raise
+            check(guarded_admin, plain, expect=429, key="wrong-" + ADMIN_KEY)
+            return
+    raise AssertionError("any number of wrong keys may be tried")
+
+
 def check_frames(directory, description, port, redis_port):
     with open(os.path.join(directory, "asyncapi.yaml"), encoding="utf-8") as file:
         source = yaml.safe_load(file)
@@ -175,12 +227,13 @@ def check_frames(directory, description, port, redis_port):
 
 def main():
     directory = sys.argv[1]
-    open_port, guarded, cut_off, full, redis_port = map(int, sys.argv[2:])
+    open_port, guarded, cut_off, full, redis_port, *admins = map(int, sys.argv[2:])
     description = Description(os.path.join(directory, "openapi.yaml"))
     check_requests(description, open_port, guarded, cut_off, full)
+    check_publishing(description, *admins, redis_port)
     check_frames(directory, description, open_port, redis_port)
     assert not description.unseen, f"described and never seen: {sorted(description.unseen)}"
-    print(json.dumps({"seen": sum(len(item["get"]["responses"]) for item in description.paths.values())}))
+    print(json.dumps({"seen": sum(len(description.operation(path)["responses"]) for path in description.paths)}))
 
 
 if __name__ == "__main__":
