@@ -175,6 +175,8 @@ enum Limits {
 
     /// A test notice: Redis and clients take more, a form in a browser need not.
     static let consoleBodyBytes = 64 * 1024
+    /// Rooms whose histories the console looks up: those that its page lists.
+    static let consoleHistoryCount = 12
     /// A request to publish: the largest durable notice and the longest names of rooms.
     static let publishBodyBytes = 128 * 1024
     /// Rooms that one request publishes to: they leave in one write.
@@ -244,6 +246,10 @@ enum Limits {
         ),
         (controlFrameBurstCount >= controlFramesPerSecond, "a burst holds a second's frames"),
         (connectionRoomCount <= tokenRoomCount, "a bound token serves a whole connection"),
+        (
+            consoleHistoryCount <= RoomHistoryReader.maximumRoomCount,
+            "the console's look at histories is bounded"
+        ),
         (consoleBodyBytes <= httpBodyBytes, "the console's bodies are read at all"),
         (
             DurableNotice.maximumBytes + publishRoomCount * (RoomId.maximumBytes + 3) <= publishBodyBytes,

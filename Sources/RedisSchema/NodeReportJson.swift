@@ -26,3 +26,12 @@ extension NodeReport {
         json.member("redisReconnects", redisReconnects)
     }
 }
+
+extension RoomHistory {
+    /// Writes the members that every picture of a history has, into an object.
+    package func writeMembers(to json: inout JsonWriter) {
+        json.member("notices", count)
+        json.member("bytes", bytes)
+        json.member("oldestMs", oldestAge?.wholeMilliseconds)
+    }
+}

@@ -140,6 +140,7 @@ private struct ConsoleBrowser: Sendable {
                 return
             }
             #expect(frame.hasSuffix(#","type":"notice","data":{"n":1,"text":"<i>é"}}"#))
+            try await console.expect("#rooms li", "its history") { $0.contains("1 kept · ") }
             try await console.cluster.redis.publish(room: room, #"{"from":"elsewhere"}"#)
             try await console.expect("#arrivals li code", "that of others") {
                 $0 == #"{"from":"elsewhere"}"#

@@ -52,6 +52,46 @@ struct DurableTests {
         #expect(try await client.next() == .text("2"))
     }
 
+    /// Of the rooms with clients; one without a history, and one whose name something else has, show none.
+    @Test func sizesOfHistoriesAreShown() async throws {
+        let cluster = try Cluster.current
+        let (kept, plain, typed) = (cluster.room("kept"), cluster.room("plain"), cluster.room("typed"))
+        var clients: [Client] = []
+        for room in [kept, plain, typed] { clients.append(try await cluster.node.connect(room)) }
+        #expect(try await publish("--room", kept, "--data", "1").code == 0)
+        #expect(try await publish("--room", kept, "--data", "2").code == 0)
+        try await cluster.redis.command("SET", .string("room:\(typed)"), "x")
+        func rooms(_ arguments: String...) async throws -> Completed {
+            let command = [
+                try Installation.binary("publisher"), "rooms", "--redis", cluster.redis.url, "--top", "all",
+            ]
+            return try await cluster.driver.run(command + arguments)
+        }
+        let told = try #require(JSON(parsing: try await rooms("--json").output))["rooms"].array ?? []
+        func history(_ room: String) -> JSON {
+            told.first { $0["room"].string == room }?["history"] ?? "no such room"
+        }
+        #expect(history(kept)["notices"] == 2)
+        #expect((history(kept)["bytes"].int ?? 0) > 500)
+        #expect((0..<600_000).contains(history(kept)["oldestMs"].int ?? -1))
+        #expect(history(plain) == .null && history(typed) == .null)
+        let text = try await rooms()
+        #expect(text.code == 0 && text.errors.isEmpty)
+        let lines = text.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(lines.first == ["ROOM", "MEMBERS", "NODES", "HISTORY", "BYTES", "OLDEST"])
+        #expect(lines.contains { $0.first == kept && $0.dropFirst(3).first == "2" })
+        #expect(lines.contains { $0.first == plain && $0.suffix(3) == ["-", "-", "-"] })
+
+        let address = "/console/api/cluster"
+        try await eventually("the console shows it") {
+            let answer = try await cluster.driver.request(cluster.node.adminPort, address)
+            let shown = JSON(parsing: answer.body)?["histories"].array ?? []
+            return shown.contains { $0["room"].string == kept && $0["notices"] == 2 }
+                && !shown.contains { $0["room"].string == plain || $0["room"].string == typed }
+        }
+        withExtendedLifetime(clients) {}
+    }
+
     @Test func whatIsRefusedIsNotPushed() async throws {
         let cluster = try Cluster.current
         let room = cluster.room()

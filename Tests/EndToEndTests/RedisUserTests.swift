@@ -274,8 +274,10 @@ import Testing
             }
             let nodes = try await cluster.driver.run(try publisher("nodes"))
             #expect(nodes.code == 0 && nodes.output.contains("\none  "), "\(nodes.errors)")
+            try await redis.command("XADD", .string("room:\(room)"), "5-1", "d", "{}")
             let rooms = try await cluster.driver.run(try publisher("rooms"))
             #expect(rooms.code == 0 && rooms.output.contains("\n\(room) "), "\(rooms.errors)")
+            #expect(rooms.output.contains("HISTORY") && rooms.errors.isEmpty, "\(rooms.errors)")
             let watch = try await Child(
                 cluster.driver, name: "watch", try publisher("watch", "--room", room, "--count", "1"))
             try await eventually("node and observer listen") {

@@ -39,7 +39,14 @@ import Testing
         report.workerRooms = [
             0: [RoomMembers(room: room, count: 2)], 1: [RoomMembers(room: room, count: 3)],
         ]
-        let cluster = try object(.init(reports: [report], failure: nil), hasActions: true)
+        let histories = [room: RoomHistory(count: 18, bytes: 19, oldestAge: .milliseconds(20))]
+        let cluster = try object(
+            .init(reports: [report], failure: nil, histories: histories), hasActions: true)
+        let history = try #require((cluster["histories"] as? [[String: Any]])?.first)
+        #expect(history["room"] as? String == "a\"\\é 房")
+        #expect(history["notices"] as? Int == 18)
+        #expect(history["bytes"] as? Int == 19)
+        #expect(history["oldestMs"] as? Int == 20)
         #expect(cluster["node"] as? String == "n\"1")
         #expect(cluster["redis"] is NSNull)
         #expect(cluster["actions"] as? Bool == true)

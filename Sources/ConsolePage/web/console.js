@@ -122,13 +122,22 @@ function drawNodes(cluster, history) {
   byId("nodes").tBodies[0].replaceChildren(...rows);
 }
 
+function historyText({ notices, bytes: size, oldestMs }) {
+  const kept = `${count(notices)} kept · ${bytes(size)}`;
+  return oldestMs === null ? kept : `${kept} · oldest ${duration(oldestMs)}`;
+}
+
 function drawRooms(cluster) {
+  const histories = new Map(cluster.histories.map((history) => [history.room, history]));
   const rooms = largestRooms(cluster.nodes, 12);
   byId("rooms-empty").hidden = rooms.length > 0;
   byId("rooms").replaceChildren(...rooms.map(([room, members]) => {
     const share = element("i", { "aria-hidden": "true" });
     share.style.width = `${(100 * members) / rooms[0][1]}%`;
-    return element("li", {}, share, element("span", {}, room), element("span", {}, count(members)));
+    const history = histories.get(room);
+    const name = element("span", {}, room);
+    if (history) name.append(element("small", { class: "minor" }, historyText(history)));
+    return element("li", {}, share, name, element("span", {}, count(members)));
   }));
 }
 

@@ -6,7 +6,8 @@ import RedisSchema
 /// Reports as JSON:
 ///
 ///     {"node":"n1","redis":null | "why it is away","actions":true,"boundsMs":[0.1,…],
-///      "nodes":[{"id":"n1",…,"closes":{"1001":3},"publishToFlush":[…],"topRooms":[{"room":"a","members":2}]}]}
+///      "nodes":[{"id":"n1",…,"closes":{"1001":3},"publishToFlush":[…],"topRooms":[{"room":"a","members":2}]}],
+///      "histories":[{"room":"a","notices":5,"bytes":4400,"oldestMs":60000}]}
 enum ClusterJson {
     /// - Parameters:
     ///   - nodeID: of the node that answers.
@@ -18,6 +19,13 @@ enum ClusterJson {
             $0.member("actions", hasActions)
             $0.member("boundsMs", NodeReport.publishToFlushBounds.map { $0 * 1_000 })
             $0.member("nodes", cluster.reports)
+            let histories = cluster.histories.sorted { $0.key.bytes.lexicographicallyPrecedes($1.key.bytes) }
+            $0.member("histories", array: histories) { json, entry in
+                json.object {
+                    $0.member("room", entry.key.description)
+                    entry.value.writeMembers(to: &$0)
+                }
+            }
         }
     }
 }

@@ -10,12 +10,15 @@ final class ClusterView {
     struct Cluster {
         var reports: [NodeReport]
         var failure: String?
+        /// The largest rooms of all nodes that have a history.
+        var histories: [RoomId: RoomHistory] = [:]
     }
 
     private let node: NodeContext
     private let address: ReportedAddress
     private let link: ConsoleLink
     private let reader: ClusterReader
+    private let historyReader: RoomHistoryReader
     private var last: (cluster: Cluster, readAt: MonotonicInstant)?
     private var waiting: [(Cluster) -> Void] = []
 
@@ -24,6 +27,7 @@ final class ClusterView {
         self.address = ReportedAddress(bound: address, hostName: Configuration.hostName())
         self.link = link
         reader = ClusterReader(prefix: node.configuration.prefix) { link.send($0, onReply: $1) }
+        historyReader = RoomHistoryReader(prefix: node.configuration.prefix) { link.send($0, onReply: $1) }
     }
 
     /// - Parameter onDone: called once, perhaps before this returns.
@@ -46,6 +50,17 @@ final class ClusterView {
             cluster.reports.append(NodeReport(node: node, address: address.text(localHost: link.localHost)))
             cluster.reports.sort { $0.id < $1.id }
         }
+        let rooms = RoomMembers.merged(cluster.reports.lazy.flatMap(\.topRooms))
+            .prefix(Limits.consoleHistoryCount).map(\.room)
+        guard cluster.failure == nil, !rooms.isEmpty else { return answer(cluster) }
+        // Without the right to see them the page shows rooms without histories.
+        historyReader.read(rooms) { [unowned self] in
+            cluster.histories = $0.histories
+            self.answer(cluster)
+        }
+    }
+
+    private func answer(_ cluster: Cluster) {
         last = (cluster, .now)
         let waiting = waiting
         self.waiting = []

@@ -23,6 +23,8 @@ struct RoomsCommand {
         notes: [
             "Every node is asked and lists all of its rooms: the counts are exact, at the moment at which each node "
                 + "answers. A member is a connection that is in the room.",
+            "Of a room with durable notices it also shows how many Redis keeps, what they take there, and how long ago "
+                + "the oldest was published.",
             "Exit: 0 also when there is no node or no room; 1 Redis could not be reached, or refused, the result could "
                 + "not be written, or a node did not answer within --timeout: it is named, and the counts are those of "
                 + "the others; 2 wrong usage; 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP.",
@@ -60,7 +62,11 @@ struct RoomsCommand {
         do {
             let nodes = try redis.reports(redis.reader(settings)).map(\.id)
             let census = try nodes.isEmpty ? RoomCensus(nodes: []) : count(nodes, redis, loop)
-            show(census)
+            let rooms = census.rooms
+            let shown = rooms.prefix(top ?? rooms.count)
+            let (histories, refusal) = try redis.histories(of: shown.map(\.members.room), settings)
+            show(shown, histories, census, rooms)
+            if let refusal { console.complain("sizes of histories are unknown: \(refusal)") }
             return console.exitCode(census.missing.isEmpty ? 0 : 1)
         } catch {
             if let code = Interruption.exitCode { return code }
@@ -114,14 +120,15 @@ struct RoomsCommand {
         }
     }
 
-    private mutating func show(_ census: RoomCensus) {
-        let rooms = census.rooms
-        let shown = rooms.prefix(top ?? rooms.count)
+    private mutating func show(
+        _ shown: ArraySlice<RoomCensus.Entry>, _ histories: [RoomId: RoomHistory], _ census: RoomCensus,
+        _ rooms: [RoomCensus.Entry]
+    ) {
         let memberCount = rooms.map(\.members.count).clampedSum
         if isJson {
-            console.result(json(shown, census, rooms.count, memberCount))
+            console.result(json(shown, histories, census, rooms.count, memberCount))
         } else {
-            for line in Self.lines(shown) { console.result(line) }
+            for line in Self.lines(shown, histories) { console.result(line) }
             let sums = [Quantity.count(rooms.count, "room"), Quantity.count(memberCount, "member")]
             let answered = census.nodeCount - census.missing.count
             console.result(
@@ -135,19 +142,31 @@ struct RoomsCommand {
             "no answer in time, or not all of it, from \(names): their rooms are not counted in full")
     }
 
-    private static func lines(_ rooms: ArraySlice<RoomCensus.Entry>) -> [String] {
+    /// Columns for histories are there if any of the rooms has one.
+    private static func lines(
+        _ rooms: ArraySlice<RoomCensus.Entry>, _ histories: [RoomId: RoomHistory]
+    ) -> [String] {
         guard !rooms.isEmpty else { return [] }
-        var table = TextTable(columns: [
-            .init("ROOM"), .init("MEMBERS", isRight: true), .init("NODES", isRight: true),
-        ])
+        var titles = ["MEMBERS", "NODES"]
+        if !histories.isEmpty { titles += ["HISTORY", "BYTES", "OLDEST"] }
+        var table = TextTable(columns: [.init("ROOM")] + titles.map { .init($0, isRight: true) })
         table.rows = rooms.map { entry in
-            [DisplayText.text(entry.members.room.bytes), "\(entry.members.count)", "\(entry.nodeCount)"]
+            let room = entry.members.room
+            let cells = [DisplayText.text(room.bytes), "\(entry.members.count)", "\(entry.nodeCount)"]
+            return cells + (histories.isEmpty ? [] : Self.cells(histories[room]))
         }
         return table.lines()
     }
 
+    private static func cells(_ history: RoomHistory?) -> [String] {
+        guard let history else { return ["-", "-", "-"] }
+        let age = history.oldestAge.map { Quantity.time(milliseconds: $0.wholeMilliseconds) }
+        return ["\(history.count)", Quantity.bytes(UInt64(max(0, history.bytes))), age ?? "-"]
+    }
+
     private func json(
-        _ shown: ArraySlice<RoomCensus.Entry>, _ census: RoomCensus, _ roomCount: Int, _ memberCount: Int
+        _ shown: ArraySlice<RoomCensus.Entry>, _ histories: [RoomId: RoomHistory], _ census: RoomCensus,
+        _ roomCount: Int, _ memberCount: Int
     ) -> String {
         JsonLine.object { json in
             json.member("rooms", array: shown) { json, entry in
@@ -155,6 +174,9 @@ struct RoomsCommand {
                     $0.member("room", entry.members.room.description)
                     $0.member("members", entry.members.count)
                     $0.member("nodes", entry.nodeCount)
+                    if let history = histories[entry.members.room] {
+                        $0.member("history") { history.writeMembers(to: &$0) }
+                    }
                 }
             }
             json.member("roomCount", roomCount)
