@@ -197,6 +197,11 @@ import Testing
             #expect(first.code == 0, "\(first.errors)")
             let entries = try await redis.command("XRANGE", "room:a", "-", "+")
             #expect(entries.array?.count == 1)
+            // While the disk is busy with an fsync, Redis answers before it writes.
+            try await eventually("the file is written") {
+                try await redis.command("INFO", "persistence").string?.contains("\naof_buffer_length:0\r")
+                    == true
+            }
             try await redis.stop()
             _ = try await redis.restart()
             #expect(try await redis.command("XRANGE", "room:a", "-", "+") == entries)
