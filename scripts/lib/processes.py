@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -227,6 +228,9 @@ class DeployedRedis:
         self._passwords = {f"ROOMCAST_{user}_PASSWORD": secrets.token_hex(24)
                            for user in ("GATEWAY", "PUBLISHER", "OPERATOR")}
         directory = processes.directory
+        self._files = directory / "appendonlydir"
+        # Those of an earlier run.
+        shutil.rmtree(self._files, ignore_errors=True)
         self.process = processes.add(
             "redis", [ROOT / "deploy/redis-start", directory, "--port", port, "--dir", directory], self._passwords)
 
@@ -235,6 +239,10 @@ class DeployedRedis:
 
     def url(self, user):
         return f"redis://{user}:{self.password(user)}@127.0.0.1:{self.port}"
+
+    def append_only_file(self):
+        """The file that Redis appends to."""
+        return max(self._files.glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
 
     def is_ready(self):
         ping = subprocess.run(

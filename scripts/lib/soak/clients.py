@@ -13,6 +13,8 @@ from collections import Counter
 
 from client import RedisRefusal, get
 from connection import Connection, Refused
+from faults import TOKEN_GONE
+from histories import DurableStay, Journey
 from ledger import Stay
 
 BEAT_SECONDS = 20
@@ -22,13 +24,15 @@ MOST_RETRY_SECONDS = 4.0
 NODE_TRIES = 10
 SLOW_PAUSE_SECONDS = 0.2
 GOING_AWAY, SLOW_CONSUMER = 1001, 1013
+# How often a client comes back into the rooms that it has left.
+LOYALTY = 0.7
 
 
 class Client:
     """One of the crowd. `run` lives until it is cancelled."""
 
     def __init__(self, crowd, number, kind):
-        self._crowd, self._number, self.kind = crowd, number, kind
+        self._crowd, self.number, self.kind = crowd, number, kind
         self._random = crowd.random_for(number)
         self._token = None
         self._issued_at = 0.0
@@ -36,6 +40,8 @@ class Client:
         self._failures = 0
         self._search = None
         self.rooms = crowd.rooms_for(kind, number, self._random)
+        # What it has got over all its connections, if it resumes.
+        self.journey = Journey(self.rooms) if crowd.resumes else None
         self.stay = None
         self.wants_connection = True
         # Whether it behaves as its kind does, to the point of not reading.
@@ -72,14 +78,15 @@ class Client:
         crowd = self._crowd
         try:
             if self._token is None:
-                status, body = await get(crowd.port, f"/get/token?isLogin=true&userId={self._number}")
+                status, body = await get(crowd.port, f"/get/token?isLogin=true&userId={self.number}")
                 if status != 200:
                     raise Refused(status, body)
                 self._token, self._issued_at = json.loads(body)["data"], time.monotonic()
-            names = ",".join(room.name for room in self.rooms)
+            names = [room.name for room in self.rooms]
+            since = f"&since={self.journey.since(names)}" if self.journey else ""
             self._connection = await Connection.open(
-                crowd.port, f"/ws?token={self._token}&roomIds={names}", self._opened, self._message, self._ended,
-                is_slow=self.kind in ("stuck", "slow"))
+                crowd.port, f"/ws?token={self._token}&roomIds={','.join(names)}{since}", self._opened, self._message,
+                self._ended, is_slow=self.kind in ("stuck", "slow"))
         except Refused as refusal:
             crowd.refusals[refusal.status] += 1
             self._failures += 1
@@ -96,8 +103,10 @@ class Client:
         return True
 
     def _opened(self):
-        self.stay = Stay(self.kind, self.rooms, time.monotonic())
-        self._crowd.opened(self.stay)
+        now = time.monotonic()
+        self.stay = DurableStay(self.kind, [room.name for room in self.rooms], self.journey, now) \
+            if self.journey else Stay(self.kind, self.rooms, now)
+        self._crowd.opened(self, self.stay)
         self._search = asyncio.create_task(self._find_node(self.stay, self._token))
 
     async def _find_node(self, stay, token):
@@ -122,7 +131,7 @@ class Client:
 
     def _message(self, payload):
         stay, now = self.stay, time.monotonic()
-        if not stay.take(payload) and not self._crowd.gaps.take(stay, payload, now):
+        if not stay.take(payload, now) and not self._crowd.gaps.take(stay, payload, now):
             stay.altered += 1
 
     def _ended(self, code, at):
@@ -131,6 +140,8 @@ class Client:
             return
         ending = {None: "cut", GOING_AWAY: "drained", SLOW_CONSUMER: "slow"}.get(code, "closed")
         stay.end(ending, at, code)
+        if code == TOKEN_GONE and self.journey:
+            self.journey.drop_positions()
         self._crowd.ended(stay)
 
     # A connection's life
@@ -166,7 +177,10 @@ class Client:
         else:
             self._connection.abort()
         await asyncio.sleep(self._random.uniform(0.2, 5))
-        self.rooms = self._crowd.rooms_for(self.kind, self._number, self._random)
+        if self.journey is None or self._random.random() > LOYALTY:
+            self.rooms = self._crowd.rooms_for(self.kind, self.number, self._random)
+        if self.journey:
+            self.journey.enter(self.rooms)
 
     def read_on(self):
         self._is_held = False
@@ -202,7 +216,7 @@ class Client:
             if status == 500 and not stay.reads_late:
                 # Who does not read may have been closed long ago.
                 self._crowd.refused_beats.append({
-                    "client": self._number, "kind": self.kind, "node": stay.node, "opened": stay.opened_at,
+                    "client": self.number, "kind": self.kind, "node": stay.node, "opened": stay.opened_at,
                     "issued": self._issued_at, "at": time.monotonic()})
             if status != 200:
                 wait = self._random.uniform(*BEAT_RETRY_SECONDS)
@@ -211,13 +225,14 @@ class Client:
 class Crowd:
     """All clients, and what they have met."""
 
-    def __init__(self, port, rooms, operator, gaps, random_for, spread_seconds):
-        self.port, self.operator, self.gaps = port, operator, gaps
+    def __init__(self, port, rooms, operator, gaps, random_for, spread_seconds, resumes):
+        self.port, self.operator, self.gaps, self.resumes = port, operator, gaps, resumes
         self._rooms = rooms
         self.random_for = random_for
         self.spread_seconds = spread_seconds
         self.clients = []
         self.stays = []
+        self.durable_stays = []
         self.refusals = Counter()
         self.beats = Counter()
         self.refused_beats = []
@@ -246,8 +261,10 @@ class Crowd:
             return [first, by_hand[0]]
         return [first] if other is first or number % 2 else [first, other]
 
-    def opened(self, stay):
+    def opened(self, client, stay):
         self.stays.append(stay)
+        if self.resumes:
+            self.durable_stays.append((client, stay))
 
     def ended(self, stay):
         self.endings.append(stay)
@@ -258,6 +275,12 @@ class Crowd:
         return sum(
             client.wants_connection and not client.is_connected and client.kind not in ("stuck", "slow")
             for client in self.clients)
+
+    @property
+    def tracks(self):
+        """Of clients that resume, with their clients."""
+        return [(client, track) for client in self.clients
+                for track in [*client.journey.ended, *client.journey.tracks.values()]]
 
     @property
     def connected_count(self):

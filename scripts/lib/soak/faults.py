@@ -1,9 +1,14 @@
 """What goes wrong, by the choice of a seeded generator, and how long it takes until all is well again."""
 
 import asyncio
+import math
+import os
 import signal
 import time
 from dataclasses import dataclass, field
+
+from client import RedisRefusal
+from histories import START, parse_id
 
 RECOVERY_SECONDS = 45
 # All has to be well for so long before a fault counts as over: what it has cut may not have been noticed yet.
@@ -15,6 +20,37 @@ DRAIN_END_SECONDS = 15
 # are subscribed. A gap that is longer excuses too much.
 GAP_EARLY_SECONDS = 2.5
 GAP_LATE_SECONDS = 8.0
+# Nodes look at the epoch every 2 s, and come back to Redis before that. Who reads late hears late.
+TOLD_SECONDS = 10
+LATE_READER_SECONDS = 60
+# The longest run of the CLI.
+CLI_SECONDS = 25
+TOKEN_GONE = 4003
+# Redis goes back by what it has written in this time, and by some bytes more, so that a command is cut in two.
+ROLLBACK_SECONDS = (0.1, 2.5)
+ROLLBACK_MOST_BYTES = 300
+# Entries among which the end of a stream before a rollback is looked for.
+ROLLBACK_LOOK_COUNT = 200
+# Each room keeps its newest notice. Returns each room's.
+TRIM = """
+local left = {}
+for _, key in ipairs(KEYS) do
+  redis.call('XTRIM', key, 'MAXLEN', 1)
+  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  left[#left + 1] = newest and newest[1] or '0-0'
+end
+return left
+"""
+DELETE = """
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+redis.call('DEL', KEYS[1])
+return newest and newest[1] or '0-0'
+"""
+EMPTY = """
+local time = redis.call('TIME')
+redis.call('FLUSHALL')
+return time[1] * 1000 + math.floor(time[2] / 1000)
+"""
 
 
 @dataclass
@@ -37,18 +73,22 @@ class Faults:
     # Those that end connections without a Close frame, and those that part nodes from Redis.
     cutting = {"kill node", "restart nginx"}
     parting = {"stop redis", "restart redis", "cut subscribers"}
+    # Those of the durable soak only: Redis loses its newest data, all of it, or the older notices of all rooms, or all
+    # of some room's.
+    durable_names = ("roll back redis", "empty redis", "trim rooms", "delete room")
+    losing = {"roll back redis", "empty redis"}
 
-    def __init__(self, installation, operator, random, is_well, kinds=None):
-        self._installation, self._operator = installation, operator
+    def __init__(self, installation, operator, random, is_well, kinds=None, rooms=()):
+        self._installation, self._operator, self._rooms = installation, operator, rooms
         self._random, self._is_well = random, is_well
         self.kinds = {
             "kill node": self._kill_node, "drain node": self._drain_node, "stop redis": self._stop_redis,
             "restart redis": self._restart_redis, "cut subscribers": self._cut_subscribers,
             "cut commands": self._cut_commands, "reload nginx": self._reload_nginx,
-            "restart nginx": self._restart_nginx,
+            "restart nginx": self._restart_nginx, "roll back redis": self._roll_back_redis,
+            "empty redis": self._empty_redis, "trim rooms": self._trim_rooms, "delete room": self._delete_room,
         }
-        if kinds:
-            self.kinds = {kind: self.kinds[kind] for kind in kinds}
+        self.kinds = {kind: self.kinds[kind] for kind in kinds or self.names}
         self._bag = []
         self.done = []
         self.problems = []
@@ -99,13 +139,49 @@ class Faults:
     def explains_lost_token(self, issued_at, at):
         """Whether Redis has lost its data between the two."""
         return any(
-            fault.kind == "restart redis" and fault.began_at <= at and issued_at <= (fault.ended_at or at)
-            for fault in self.done)
+            fault.kind in {"restart redis", *self.losing} and fault.began_at <= at
+            and issued_at <= (fault.ended_at or at) for fault in self.done)
 
     def explains_refused_publish(self, start, end):
         return any(
-            fault.kind in ("restart redis", "cut commands", "stop redis") and fault.began_at <= end
-            and start <= (fault.ended_at or end) + 1 for fault in self.done)
+            fault.kind in ("restart redis", "cut commands", "stop redis", "roll back redis")
+            and fault.began_at <= end and start <= (fault.ended_at or end) + 1 for fault in self.done)
+
+    def explains_close(self, stay):
+        """Whether a close code says that the token is gone, and it is."""
+        return stay.code == TOKEN_GONE and self.explains_lost_token(stay.opened_at, stay.ended_at)
+
+    def explains_refused_beat(self, issued_at, at):
+        """Whether the token was lost under a node that had no reason to write it again."""
+        return any(fault.kind in self.losing and fault.began_at <= at and issued_at <= (fault.ended_at or at)
+                   for fault in self.done)
+
+    def explains_missing(self, at):
+        """Whether Redis may have lost what a run of the CLI has stored that ended at that time."""
+        return any(fault.kind in {"trim rooms", "delete room", *self.losing} and fault.began_at <= at
+                   and at - CLI_SECONDS <= fault.ended_at for fault in self.done)
+
+    @property
+    def losses_of_data(self):
+        """Faults with which answered notices were lost that nodes had handed on."""
+        return [fault for fault in self.done if fault.kind in self.losing and fault.details.get("lost") != 0]
+
+    def explanation_of_loss(self, room, resume):
+        """The kind of fault for which a client may be told that it has lost notices of this room; None without one."""
+        if resume.asked is None:
+            return None
+        patience = LATE_READER_SECONDS if resume.reads_late else TOLD_SECONDS
+        for fault in self.done:
+            is_due = fault.began_at <= resume.at
+            if is_due and fault.kind in self.losing and resume.moved_at <= fault.ended_at + patience and (
+                    resume.is_first or resume.at <= fault.ended_at + patience):
+                return fault.kind
+            first_kept = fault.details.get("firstKept", {}).get(room.name)
+            if is_due and first_kept is not None and resume.asked < first_kept:
+                return fault.kind
+        if room.count_behind(resume.asked, resume.at) >= room.limit:
+            return "limit of the room"
+        return None
 
     # The kinds
 
@@ -153,9 +229,7 @@ class Faults:
         await self._cut(fault, "normal")
 
     async def _cut(self, fault, kind):
-        while not self._operator.is_up:
-            await asyncio.sleep(POLL_SECONDS)
-        fault.details["connections"] = await self._operator.send("CLIENT", "KILL", "TYPE", kind)
+        fault.details["connections"] = await self._ask("CLIENT", "KILL", "TYPE", kind)
 
     async def _reload_nginx(self, fault):
         self._installation.signal_nginx(signal.SIGHUP)
@@ -167,3 +241,52 @@ class Faults:
         await asyncio.sleep(self._random.uniform(0, 1))
         nginx.start()
         await self._installation.nginx_answers()
+
+    # Those of the durable soak
+
+    async def _roll_back_redis(self, fault):
+        """As after a failover to a replica that lags: what Redis has answered last is gone."""
+        redis, size = self._installation.redis, self._installation.server.append_only_file().stat().st_size
+        await asyncio.sleep(self._random.uniform(*ROLLBACK_SECONDS))
+        redis.signal(signal.SIGKILL)
+        await redis.ended()
+        newest = (int(time.time() * 1000), math.inf)
+        file = self._installation.server.append_only_file()
+        # If Redis has begun another file meanwhile, that one is cut.
+        left = max(0, min(size, file.stat().st_size) - self._random.randrange(ROLLBACK_MOST_BYTES))
+        fault.details["bytes"] = file.stat().st_size - left
+        os.truncate(file, left)
+        redis.start()
+        await self._installation.redis_answers()
+        fault.details["lost"] = 0
+        for room in self._rooms:
+            entries = await self._ask(
+                "XREVRANGE", f"room:{room.name}", "+", "-", "COUNT", ROLLBACK_LOOK_COUNT)
+            kept = max((found for found in (parse_id(entry[0]) for entry in entries) if found <= newest), default=START)
+            room.rollbacks.append((kept, newest, fault))
+            fault.details["lost"] += sum(kept < each <= newest for each in room.ids)
+
+    async def _empty_redis(self, fault):
+        milliseconds = await self._ask("EVAL", EMPTY, 0)
+        for room in self._rooms:
+            room.rollbacks.append((START, (milliseconds, math.inf), fault))
+
+    async def _trim_rooms(self, fault):
+        keys = [f"room:{room.name}" for room in self._rooms]
+        kept = await self._ask("EVAL", TRIM, len(keys), *keys)
+        fault.details["firstKept"] = {room.name: parse_id(each) for room, each in zip(self._rooms, kept)}
+
+    async def _delete_room(self, fault):
+        room = self._random.choice(self._rooms)
+        newest = parse_id(await self._ask("EVAL", DELETE, 1, f"room:{room.name}"))
+        fault.details["firstKept"] = {room.name: (newest[0], newest[1] + 1)}
+
+    async def _ask(self, *words):
+        """The reply to the operator's command, once Redis is there and has loaded its data."""
+        while True:
+            try:
+                return await self._operator.send(*words)
+            except (ConnectionError, RedisRefusal) as error:
+                if isinstance(error, RedisRefusal) and not str(error).startswith("LOADING"):
+                    raise
+            await asyncio.sleep(POLL_SECONDS)

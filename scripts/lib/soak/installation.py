@@ -13,13 +13,15 @@ from processes import POLL_SECONDS, ROOT, START_SECONDS, DeployedRedis, ProcessE
 
 NODE_COUNT = 3
 DRAIN_SECONDS = 3
+# From what is enough for everybody who comes back soon to next to nothing, so that nearly all of it is read from Redis.
+HISTORY_CACHES = ("4MiB", "64KiB", "512KiB")
 
 
 class Installation:
     """All processes, their ports, and sessions to Redis as the users of deploy/redis.conf."""
 
-    def __init__(self, directory, binaries):
-        self.directory, self.binaries = directory, binaries
+    def __init__(self, directory, binaries, is_durable=False):
+        self.directory, self.binaries, self._is_durable = directory, binaries, is_durable
         help_text = subprocess.run(
             [binaries / "gateway", "--help"], check=True, capture_output=True, text=True).stdout
         self.declares_gaps = "--gap-notice" in help_text
@@ -40,6 +42,8 @@ class Installation:
         options = ["--workers", 1 if number == 1 else 2, "--unsubscribe-grace", "2s", "--maximum-queue-bytes", "256KiB"]
         if self.declares_gaps:
             options += ["--gap-notice", "on"]
+        if self._is_durable:
+            options += ["--history-cache", HISTORY_CACHES[number - 1]]
         return self.processes.add(f"node-{number}", [self.binaries / "gateway", *options], {
             "GATEWAY_LISTEN": f"127.0.0.1:{self._ports[number - 1]}",
             "GATEWAY_ADMIN_LISTEN": f"127.0.0.1:{self.admin_ports[number - 1]}",

@@ -123,7 +123,7 @@ class Stay:
         self.reads_late = False
         self.misrouted = self.altered = 0
 
-    def take(self, payload):
+    def take(self, payload, now=None):
         """Enters a notice; returns False when it is none (a gap, or nothing known)."""
         notice = read_notice(payload)
         if notice is None:

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 
 from client import RedisRefusal
+from histories import HEAD
+from ledger import read_notice
 
 BATCH_COUNT = 10
 BATCH_SECONDS = 2.0
@@ -15,10 +17,14 @@ BATCH_SECONDS = 2.0
 MOST_UNANSWERED_BYTES = 128 * 1024
 # Redis may stand still for longer than the CLI waits by itself.
 ANSWER_TIMEOUT = "20s"
+AGAIN_SECONDS = 0.05
+STOP_SECONDS = 30
 
 
 class Publishers:
     """`start` begins, `stop` ends after the last answer."""
+
+    cli_options = ()
 
     def __init__(self, installation, session, rates, by_hand):
         """`rates`: rooms and their notices a second. `by_hand`: the room of the CLI."""
@@ -74,20 +80,32 @@ class Publishers:
             if not self._session.is_up or self._unanswered_bytes[room.name] >= MOST_UNANSWERED_BYTES:
                 continue
             number = room.next(now)
-            payload = room.payload(number)
-            future = self._session.send("PUBLISH", f"room:{room.name}", payload)
-            self._unanswered.add(future)
-            self._unanswered_bytes[room.name] += len(payload)
-            future.add_done_callback(
-                lambda done, number=number, count=len(payload): self._answered(room, number, count, done))
+            self._send(room, number)
+
+    def _send(self, room, number):
+        payload = room.payload(number)
+        future = self._session.send(*self._command(room, number, payload))
+        self._unanswered.add(future)
+        self._unanswered_bytes[room.name] += len(payload)
+        future.add_done_callback(lambda done: self._answered(room, number, len(payload), done))
+
+    def _command(self, room, number, payload):
+        return "PUBLISH", f"room:{room.name}", payload
 
     def _answered(self, room, number, byte_count, future):
         self._unanswered.discard(future)
         self._unanswered_bytes[room.name] -= byte_count
         if future.exception() is None:
-            room.answered[number] = time.monotonic()
-        elif isinstance(future.exception(), RedisRefusal):
-            self.refusals.append(str(future.exception()))
+            self._succeeded(room, number, future.result())
+        else:
+            self._failed(room, number, future.exception())
+
+    def _succeeded(self, room, number, reply):
+        room.answered[number] = time.monotonic()
+
+    def _failed(self, room, number, error):
+        if isinstance(error, RedisRefusal):
+            self.refusals.append(str(error))
 
     async def _publish_by_hand(self):
         room = self._by_hand
@@ -101,9 +119,9 @@ class Publishers:
                 b'{"room":%s,"type":"notice","data":%s}\n' % (json.dumps(room.name).encode(), room.data(number))
                 for number in numbers)
             process = await asyncio.create_subprocess_exec(
-                self._installation.binaries / "publisher", "--file", "-", "--quiet", "--timeout", ANSWER_TIMEOUT,
-                env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL)
+                self._installation.binaries / "publisher", *self.cli_options, "--file", "-", "--quiet",
+                "--timeout", ANSWER_TIMEOUT, env=environment, stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
             try:
                 await process.communicate(lines)
             finally:
@@ -111,9 +129,73 @@ class Publishers:
                     process.kill()
             self.cli_runs += 1
             if process.returncode == 0:
-                ended = time.monotonic()
-                for number in numbers:
-                    room.answered[number] = ended
+                await self._published_by_hand(room, numbers)
             else:
                 # Redis was away: what of it was published is not known, so nobody is owed it.
                 self.cli_failures.append((started, time.monotonic()))
+
+    async def _published_by_hand(self, room, numbers):
+        ended = time.monotonic()
+        for number in numbers:
+            room.answered[number] = ended
+
+
+class DurablePublishers(Publishers):
+    """Each notice under a once key, sent again until there is an answer."""
+
+    cli_options = ("--durable",)
+
+    def __init__(self, installation, session, rates, by_hand, operator):
+        super().__init__(installation, session, rates, by_hand)
+        self._operator = operator
+        # Those whose answer was lost, in their order.
+        self._again = []
+        # Notices of which the CLI says that they are stored, and which are not in Redis.
+        self.not_stored = []
+
+    def start(self):
+        self._tasks.append(asyncio.create_task(self._send_again()))
+        super().start()
+
+    async def stop(self):
+        self._stopping.set()
+        deadline = time.monotonic() + STOP_SECONDS
+        while (self._again or self._unanswered) and time.monotonic() < deadline:
+            await asyncio.sleep(AGAIN_SECONDS)
+        await super().stop()
+
+    async def _send_again(self):
+        while not self._stopping.is_set() or self._again or self._unanswered:
+            await asyncio.sleep(AGAIN_SECONDS)
+            if self._session.is_up:
+                waiting, self._again = self._again, []
+                for room, number in sorted(waiting, key=lambda each: each[1]):
+                    self._send(room, number)
+
+    def _command(self, room, number, payload):
+        name = f"room:{room.name}"
+        return "FCALL", "roomcast_publish", 2, name, f"once:{{{name}}}:{number}", payload, room.limit
+
+    def _succeeded(self, room, number, reply):
+        room.stored(number, reply[0], time.monotonic())
+
+    def _failed(self, room, number, error):
+        if isinstance(error, ConnectionError) or str(error).startswith("LOADING"):
+            self._again.append((room, number))
+        else:
+            super()._failed(room, number, error)
+
+    async def _published_by_hand(self, room, numbers):
+        """The CLI does not say which ids it was given, so Redis is asked."""
+        try:
+            entries = await self._operator.send(
+                "XREVRANGE", f"room:{room.name}", "+", "-", "COUNT", 2 * len(numbers))
+        except (ConnectionError, RedisRefusal):
+            return
+        now, missing = time.monotonic(), set(numbers)
+        for text, (_, frame) in entries:
+            found = read_notice(b"{" + HEAD.sub(b"", frame, 1))
+            if found is not None and found[1] in missing:
+                missing.discard(found[1])
+                room.stored(found[1], text, now)
+        self.not_stored += [(number, now) for number in missing]

@@ -20,6 +20,20 @@ MUST_BE_ZERO = {
     "refusedBeats": "heartbeats of live connections refused as token error",
 }
 
+DURABLE_MUST_BE_ZERO = {
+    "silent": "silent: owed, not delivered, and no loss told",
+    "falseAlarms": "losses told that no fault explains", "untold": "losses of Redis that a connected client was not told of",
+    "duplicates": "duplicates", "outOfOrder": "out of order", "misrouted": "misrouted",
+    "altered": "altered or unknown messages", "wrongSince": "resumed from another position than asked",
+    "disobediences": "connections without the resume frame that is due",
+    "contradictions": "rooms with an id of two notices", "repeated": "notices stored twice under one once key",
+    "notStored": "notices answered and not stored",
+} | {name: title for name, title in MUST_BE_ZERO.items() if name.startswith(("unexplained", "wrong", "refused"))}
+
+
+def must_be_zero(result):
+    return DURABLE_MUST_BE_ZERO if "durable" in result else MUST_BE_ZERO
+
 
 def spread(values):
     if not values:
@@ -44,7 +58,7 @@ def faults_by_kind(faults):
 def problems(result):
     """Why the soak has failed; nothing when it has not."""
     counts = result["deliveries"]
-    found = [f"{title}: {counts[name]}" for name, title in MUST_BE_ZERO.items() if counts[name] != 0]
+    found = [f"{title}: {counts[name]}" for name, title in must_be_zero(result).items() if counts[name] != 0]
     if counts["delivered"] == 0 or result["notices"]["byHand"] == 0:
         found.append("nothing was delivered, or nothing was published by the CLI")
     if result["notices"]["answered"] < result["notices"]["due"] / 2:
@@ -67,24 +81,13 @@ def mebibytes(footprint):
 
 def table(result):
     counts, notices = result["deliveries"], result["notices"]
-    oldest, gaps = result["oldestSeconds"], result["gaps"]
-
-    def age(name):
-        return f" (published at most {oldest[name] * 1000:.0f} ms before the end)" if name in oldest else ""
-
     rows = [
         ("run", f"{result['seconds']:.0f} s, seed {result['seed']}, {result['clients']} clients, "
                 f"{len(result['nodes'])} nodes"),
-        ("gaps", f"{gaps['count']}, known from {result['gapSource']}" + (
-            f": p50 {gaps['p50']:.2f} s, max {gaps['max']:.2f} s" if gaps["count"] else "")),
         ("notices", f"{notices['sent']:,} sent, {notices['answered']:,} answered, {notices['byHand']:,} by the CLI"),
-        ("deliveries", f"{counts['delivered']:,} of {counts['expected']:,} expected"),
-        ("lost", f"{counts['lostInGap']:,} in a declared gap"),
-        ("", f"{counts['lostWithConnection']:,} with a connection's abrupt end{age('lostWithConnection')}"),
-        ("", f"{counts['lostAtGoodbye']:,} on their way at a goodbye{age('lostAtGoodbye')}"),
-        ("", f"{counts['lostToSlowReader']:,} of clients that read too slowly ({result['slowCloses']} times 1013)"),
+        *(durable_rows(result) if "durable" in result else plain_rows(result)),
     ]
-    rows += [("must be 0", f"{counts[name]:,} {title}") for name, title in MUST_BE_ZERO.items()]
+    rows += [("must be 0", f"{counts[name]:,} {title}") for name, title in must_be_zero(result).items()]
     rows.append(("connections", f"{result['connections']:,} ({result['reconnects']:,} reconnects), "
                                 f"{result['beats']:,} heartbeats"))
     for kind, figures in result["faults"].items():
@@ -99,3 +102,39 @@ def table(result):
                            f"{end['ownDescriptors']}, {end['connections']} clients ({runs})"))
     rows += [("PROBLEM", problem) for problem in result["problems"]]
     return "\n".join(f"{title:<13}{text}" for title, text in rows)
+
+
+def plain_rows(result):
+    counts, oldest, gaps = result["deliveries"], result["oldestSeconds"], result["gaps"]
+
+    def age(name):
+        return f" (published at most {oldest[name] * 1000:.0f} ms before the end)" if name in oldest else ""
+
+    return [
+        ("gaps", f"{gaps['count']}, known from {result['gapSource']}" + (
+            f": p50 {gaps['p50']:.2f} s, max {gaps['max']:.2f} s" if gaps["count"] else "")),
+        ("deliveries", f"{counts['delivered']:,} of {counts['expected']:,} expected"),
+        ("lost", f"{counts['lostInGap']:,} in a declared gap"),
+        ("", f"{counts['lostWithConnection']:,} with a connection's abrupt end{age('lostWithConnection')}"),
+        ("", f"{counts['lostAtGoodbye']:,} on their way at a goodbye{age('lostAtGoodbye')}"),
+        ("", f"{counts['lostToSlowReader']:,} of clients that read too slowly ({result['slowCloses']} times 1013)"),
+    ]
+
+
+def durable_rows(result):
+    counts, durable = result["deliveries"], result["durable"]
+    nodes, after = durable["nodes"], durable["toldAfter"]
+    return [
+        ("expected", f"{counts['expected']:,}"),
+        ("delivered", f"{counts['delivered']:,}"),
+        ("told", f"{counts['told']:,} lie behind a loss that was told"),
+        *[("", f"{count:,} times told because of: {reason} ({durable['told'].get(reason, 0):,} notices)")
+          for reason, count in sorted(durable["losses"].items())],
+        ("", f"to connected clients p50 {after['p50']:.2f} s, max {after['max']:.2f} s after the fault"
+         if after["count"] else "never to a connected client"),
+        ("silent", f"{counts['silent']:,}"),
+        ("resumes", f"{nodes['current']:,} had missed nothing, {nodes['ring']:,} from memory, {nodes['read']:,} read "
+                    f"from Redis, {nodes['lost']:,} lost; {nodes['reads']:,} reads, {nodes['filled']:,} notices filled "
+                    "in after outages of nodes"),
+        ("1013", f"{result['slowCloses']} times, to clients that read too slowly"),
+    ]

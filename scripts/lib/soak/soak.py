@@ -4,21 +4,27 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 
 import report
+from account import Account
 from clients import Crowd
 from faults import Faults
 from gaps import FrameGaps, PolledGaps
+from histories import DurableRoom
 from ledger import NEVER, Room
 from processes import ProcessError
-from publishers import Publishers
+from publishers import DurablePublishers, Publishers
 from verdict import Verdict
-from watch import NodeWatch
+from watch import DURABLE_METRICS, NodeWatch
 
 HALLS, CORNERS = 8, 8
 HALL_RATE, CORNER_RATE, HEAVY_RATE = 4, 2, 12
 # A stuck client of the heavy room is over its limit within seconds, whatever the sockets on the way hold.
 PADDING_BYTES, HEAVY_PADDING_BYTES = 100, 64 * 1024
+# What durable rooms keep: for longer than any outage here, but for that of the heavy room, whose slow readers fall out
+# of it. A durable notice has 64 KiB at most.
+ROOM_LIMIT, HEAVY_LIMIT, DURABLE_HEAVY_PADDING_BYTES = 1000, 300, 32 * 1024
 SPREAD_SECONDS = 4
 WARM_UP_SECONDS = 12
 PAUSE_SECONDS = (1, 5)
@@ -35,24 +41,35 @@ class Soak:
         self._gaps = FrameGaps() if installation.declares_gaps else PolledGaps()
         self._operator = installation.session("operator")
         self._publisher = installation.session("publisher")
+        is_durable = options.durable
         self._rooms = {
-            "halls": [Room(f"hall-{number}", PADDING_BYTES) for number in range(HALLS)],
-            "corners": [Room(f"corner-{number}", PADDING_BYTES) for number in range(CORNERS)],
-            "heavy": [Room("heavy", HEAVY_PADDING_BYTES)],
-            "byHand": [Room("by-hand", PADDING_BYTES)],
+            "halls": [self._room(f"hall-{number}") for number in range(HALLS)],
+            "corners": [self._room(f"corner-{number}") for number in range(CORNERS)],
+            "heavy": [DurableRoom("heavy", DURABLE_HEAVY_PADDING_BYTES, HEAVY_LIMIT) if is_durable
+                      else Room("heavy", HEAVY_PADDING_BYTES)],
+            "byHand": [self._room("by-hand")],
         }
         self._watches = [
             NodeWatch(node, port, self._gaps) for node, port in zip(installation.nodes, installation.admin_ports)]
         self._crowd = Crowd(
             installation.port, self._rooms, self._operator, self._gaps,
-            lambda number: random.Random(options.seed * 100_000 + number), SPREAD_SECONDS)
-        self._faults = Faults(installation, self._operator, self._random, self._is_well, options.kinds)
-        self._publishers = Publishers(installation, self._publisher, self._rates(), self._rooms["byHand"][0])
+            lambda number: random.Random(options.seed * 100_000 + number), SPREAD_SECONDS, is_durable)
+        self._faults = Faults(
+            installation, self._operator, self._random, self._is_well, options.kinds, self._all_rooms)
+        publishing = installation, self._publisher, self._rates(), self._rooms["byHand"][0]
+        self._publishers = DurablePublishers(*publishing, self._operator) if is_durable else Publishers(*publishing)
         self._footprints = {}
         # By node: resident bytes in the course of the run.
         self._courses = {node.name: [] for node in installation.nodes}
         self._tasks = []
         self._began_at = self._shown_at = 0.0
+
+    def _room(self, name):
+        return DurableRoom(name, PADDING_BYTES, ROOM_LIMIT) if self._options.durable else Room(name, PADDING_BYTES)
+
+    @property
+    def _all_rooms(self):
+        return [room for group in self._rooms.values() for room in group]
 
     def _rates(self):
         rates = {"halls": HALL_RATE, "corners": CORNER_RATE, "heavy": HEAVY_RATE}
@@ -127,7 +144,8 @@ class Soak:
         if now - self._shown_at < interval:
             return
         self._shown_at = now
-        delivered = sum(seat.delivered for stay in self._crowd.stays for seat in stay.seats.values())
+        delivered = sum(len(track.taken) for _, track in self._crowd.tracks) if self._options.durable else sum(
+            seat.delivered for stay in self._crowd.stays for seat in stay.seats.values())
         last = self._faults.done[-1].kind if self._faults.done else "none yet"
         line = (f"{now - self._began_at:5.0f} s, {self._crowd.connected_count} of {self._options.clients} connected, "
                 f"{delivered:,} deliveries, {len(self._faults.done)} faults, the last: {last}")
@@ -162,25 +180,42 @@ class Soak:
         verdict = Verdict(self._gaps)
         for stay in self._crowd.stays:
             verdict.judge(stay)
-        return self._result(verdict, ends, now - self._began_at)
+        account = self._account() if self._options.durable else None
+        return self._result(verdict, account, ends, now - self._began_at)
+
+    def _account(self):
+        account = Account(self._faults)
+        for client, track in self._crowd.tracks:
+            stay = client.stay
+            is_connected = stay is not None and stay.ending == "over" and track in stay.tracks.values()
+            account.judge(client, track, is_connected)
+        for client, stay in self._crowd.durable_stays:
+            account.judge_promptness(client, stay)
+        return account
 
     def _is_settled(self):
+        if self._options.durable:
+            newest = {room.name: room.newest_answered for room in self._all_rooms}
+            return all(
+                client.journey.has_all(newest) for client in self._crowd.clients if client.is_connected)
         return all(
             seat.is_complete for stay in self._crowd.stays
             if stay.ended_at is None for seat in stay.seats.values())
 
-    def _result(self, verdict, ends, seconds):
-        crowd, faults = self._crowd, self._faults
-        rooms = [room for group in self._rooms.values() for room in group]
+    def _result(self, verdict, account, ends, seconds):
+        crowd, faults, rooms = self._crowd, self._faults, self._all_rooms
         # A client that does not read is cut when it does not even take its Close frame.
         cuts = [stay for stay in crowd.endings if stay.ending == "cut" and not stay.reads_late]
         wrong = [
             stay for stay in crowd.endings
-            if stay.ending == "closed" or stay.ending == "slow" and stay.kind not in ("stuck", "slow")
+            if stay.ending == "closed" and not faults.explains_close(stay)
+            or stay.ending == "slow" and stay.kind not in ("stuck", "slow")
             or stay.ending == "drained" and not faults.explains_end(stay)]
         declared = self._gaps.declared
         deliveries = dict(verdict.counts) | {
-            "expected": verdict.expected, "refusedBeats": len(crowd.refused_beats), "wrongCloses": len(wrong),
+            "expected": verdict.expected, "wrongCloses": len(wrong),
+            "refusedBeats": sum(
+                not faults.explains_refused_beat(beat["issued"], beat["at"]) for beat in crowd.refused_beats),
             "unexplainedCuts": sum(not faults.explains_end(stay) for stay in cuts),
             "unexplainedGaps": sum(not faults.explains_gap(start, end) for _, start, end in declared),
             "unexplainedTokens": sum(not faults.explains_lost_token(*times) for times in crowd.lost_tokens),
@@ -215,8 +250,25 @@ class Soak:
                 name: {"start": self._footprints[name], "end": end, "course": self._courses[name]}
                 for name, end in ends.items()},
         }
+        if account is not None:
+            result["durable"] = self._durable_result(account, deliveries)
         result["problems"] = report.problems(result)
         return result
+
+    def _durable_result(self, account, deliveries):
+        publishers, faults = self._publishers, self._faults
+        deliveries.update(account.counts)
+        deliveries |= {
+            "expected": account.expected,
+            "disobediences": sum(stay.disobediences for _, stay in self._crowd.durable_stays),
+            "contradictions": sum(room.is_contradictory for room in self._all_rooms),
+            "repeated": sum(room.repeated() for room in self._all_rooms),
+            "notStored": sum(not faults.explains_missing(at) for _, at in publishers.not_stored)}
+        totals = sum((watch.totals for watch in self._watches), Counter())
+        return {
+            "losses": dict(account.losses), "told": dict(account.told), "toldAfter": report.spread(account.told_after),
+            "examples": account.examples, "nodes": {name: totals[name] for name in DURABLE_METRICS},
+        }
 
 
 def say(text):

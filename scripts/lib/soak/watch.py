@@ -14,6 +14,14 @@ SUBSCRIBER = b"redis subscriber connection is down"
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
+# What nodes count of durable rooms, by its name in the result.
+DURABLE_METRICS = {
+    "current": 'roomcast_resumes_total{result="current"}', "ring": 'roomcast_resumes_total{result="ring"}',
+    "read": 'roomcast_resumes_total{result="read"}', "lost": 'roomcast_resumes_total{result="lost"}',
+    "reads": "roomcast_history_reads_total", "filled": "roomcast_history_filled_total",
+}
+
+
 def metric(text, name):
     match = re.search(rb"^" + re.escape(name.encode()) + rb" (\d+)$", text, re.MULTILINE)
     return int(match[1]) if match else 0
@@ -49,6 +57,7 @@ class NodeWatch:
             "subscriber": metric(text, 'roomcast_redis_reconnects_total{role="subscriber"}'),
             "slow": metric(text, 'roomcast_closes_total{code="1013"}'),
             "shed": metric(text, "roomcast_messages_shed_total"),
+            **{name: metric(text, full) for name, full in DURABLE_METRICS.items()},
         })
         self._gaps.look(
             self._process.name, run, self._last["subscriber"], SUBSCRIBER not in readiness.body, asked_at, time.monotonic())
