@@ -2,9 +2,11 @@
 // builds each message's WebSocket frame once, and writes it to every socket of the room. No tokens, no heartbeats, no
 // limits, no partial writes: what a socket does not take at once is an error, counted and dropped.
 //
-//   floor PORT REDIS_PORT send|coalesce
+//   floor PORT REDIS_PORT send|coalesce|register
 //
 // send: one send() a message a client. coalesce: one send() a client for everything that came in a turn of the loop.
+// register: as coalesce, but an upgrade is answered when Redis has answered a script with as many arguments as the
+// gateway registers a connection with; the commands of a turn leave together.
 // A client's room is the last segment of its path: GET /sub/<room>.
 // Build: cc -O2 -o floor floor.c
 #define _GNU_SOURCE
@@ -37,6 +39,12 @@ static struct room *dirty[ROOM_SLOTS];
 static int dirty_count;
 static struct { struct room *room; int index; } clients[MAXIMUM_DESCRIPTORS];
 static int epoll, coalesces;
+// Upgrades that wait for Redis, in the order of their commands, and the commands of this turn.
+static struct { int descriptor; struct room *room; char accept[32]; } waiting[MAXIMUM_DESCRIPTORS];
+static unsigned waiting_first, waiting_end;
+static char commands[1 << 20];
+static size_t command_bytes;
+static int registry = -1;  // the connection for them; -1: no upgrade waits
 static uint64_t failures;
 
 static void fail(const char *what) { perror(what); exit(1); }
@@ -142,24 +150,12 @@ static void base64(const uint8_t *bytes, size_t count, char *text) {
     *text = 0;
 }
 
-static void shake_hands(int descriptor, char *request) {
-    char *path_end = strstr(request, " HTTP/"), *key = strcasestr(request, "sec-websocket-key: ");
-    if (!path_end || !key || strlen(key) < 43) {
-        leave(descriptor);
-        return;
-    }
-    *path_end = 0;
-    char *name = strrchr(request, '/'), joined[64], accept[32], response[256];
-    uint8_t digest[21] = {0};
-    memcpy(joined, key + 19, 24);
-    memcpy(joined + 24, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", 36);
-    sha1(joined, 60, digest);
-    base64(digest, 20, accept);
+static void welcome(int descriptor, struct room *room, const char *accept) {
+    char response[256];
     int length = snprintf(response, sizeof response,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Accept: %s\r\n\r\n", accept);
     if (send(descriptor, response, (size_t)length, MSG_NOSIGNAL) != length) failures++;
-    struct room *room = find_room(name + 1, strlen(name + 1));
     if (room->count == room->capacity) {
         room->capacity = room->capacity ? room->capacity * 2 : 4;
         room->members = realloc(room->members, (size_t)room->capacity * sizeof *room->members);
@@ -167,6 +163,57 @@ static void shake_hands(int descriptor, char *request) {
     clients[descriptor].room = room;
     clients[descriptor].index = room->count;
     room->members[room->count++] = descriptor;
+}
+
+static void send_registration(const char *room_name) {
+    command_bytes += (size_t)snprintf(commands + command_bytes, sizeof commands - command_bytes,
+        "*11\r\n$4\r\nEVAL\r\n$14\r\nreturn ARGV[3]\r\n$1\r\n1\r\n$31\r\nclient:%024u\r\n"
+        "$8\r\nbench-01\r\n$9\r\n127.0.0.1\r\n$%zu\r\n%s\r\n$13\r\n1700000000000\r\n$19\r\n%019u\r\n"
+        "$2\r\n90\r\n$5\r\nroom:\r\n", waiting_end, strlen(room_name), room_name, waiting_end);
+    if (command_bytes >= sizeof commands) fail("too many registrations in a turn");
+}
+
+static void send_commands(void) {
+    if (command_bytes && send(registry, commands, command_bytes, MSG_NOSIGNAL) != (ssize_t)command_bytes) fail("redis");
+    command_bytes = 0;
+}
+
+// A reply is two lines. A client that has gone meanwhile is not expected.
+static void read_registrations(void) {
+    static char replies[65536];
+    static unsigned lines;
+    ssize_t count = recv(registry, replies, sizeof replies, 0);
+    if (count <= 0) fail("redis");
+    for (ssize_t i = 0; i < count; i++) {
+        if (replies[i] != '\n' || ++lines % 2) continue;
+        unsigned next = waiting_first++ % MAXIMUM_DESCRIPTORS;
+        welcome(waiting[next].descriptor, waiting[next].room, waiting[next].accept);
+    }
+}
+
+static void shake_hands(int descriptor, char *request) {
+    char *path_end = strstr(request, " HTTP/"), *key = strcasestr(request, "sec-websocket-key: ");
+    if (!path_end || !key || strlen(key) < 43) {
+        leave(descriptor);
+        return;
+    }
+    *path_end = 0;
+    char *name = strrchr(request, '/'), joined[64], accept[32];
+    uint8_t digest[21] = {0};
+    memcpy(joined, key + 19, 24);
+    memcpy(joined + 24, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", 36);
+    sha1(joined, 60, digest);
+    base64(digest, 20, accept);
+    struct room *room = find_room(name + 1, strlen(name + 1));
+    if (registry < 0) {
+        welcome(descriptor, room, accept);
+        return;
+    }
+    unsigned next = waiting_end % MAXIMUM_DESCRIPTORS;
+    waiting[next].descriptor = descriptor, waiting[next].room = room;
+    memcpy(waiting[next].accept, accept, sizeof accept);
+    send_registration(room->name);
+    waiting_end++;
 }
 
 static uint8_t redis_buffer[BUFFER_BYTES];
@@ -228,10 +275,10 @@ static void watch(int descriptor) {
 
 int main(int count, char **arguments) {
     if (count != 4) {
-        fprintf(stderr, "usage: floor PORT REDIS_PORT send|coalesce\n");
+        fprintf(stderr, "usage: floor PORT REDIS_PORT send|coalesce|register\n");
         return 2;
     }
-    coalesces = !strcmp(arguments[3], "coalesce");
+    coalesces = strcmp(arguments[3], "send") != 0;
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
@@ -241,9 +288,14 @@ int main(int count, char **arguments) {
     int redis = loopback_socket(atoi(arguments[2]), &address);
     if (connect(redis, (struct sockaddr *)&address, sizeof address) < 0) fail("connect to redis");
     if (send(redis, "PSUBSCRIBE room:*\r\n", 19, 0) != 19) fail("redis");
+    if (!strcmp(arguments[3], "register")) {
+        registry = loopback_socket(atoi(arguments[2]), &address);
+        if (connect(registry, (struct sockaddr *)&address, sizeof address) < 0) fail("connect to redis");
+    }
     int listener = loopback_socket(atoi(arguments[1]), &address);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 4096) < 0) fail("listen");
     watch(redis);
+    if (registry >= 0) watch(registry);
     watch(listener);
     static struct epoll_event events[1024];
     static char request[65536];
@@ -253,6 +305,8 @@ int main(int count, char **arguments) {
             int descriptor = events[i].data.fd;
             if (descriptor == redis) {
                 read_redis(redis);
+            } else if (descriptor == registry) {
+                read_registrations();
             } else if (descriptor == listener) {
                 int client = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
                 if (client < 0 || client >= MAXIMUM_DESCRIPTORS) continue;
@@ -270,5 +324,6 @@ int main(int count, char **arguments) {
             }
         }
         flush_turn();
+        send_commands();
     }
 }

@@ -18,7 +18,7 @@ from loads import ROWS, figures, measure
 from processes import ProcessError, Processes, ignore_end_signals, raise_at_end_signals, use_all_descriptors
 from servers import NAMES, Bench
 
-OWN = ["memory", "requests", "start", "idle", "rooms", "workers", "held"]
+OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held"]
 QUICK_ROWS = ["A", "A1", "C"]
 DESCRIPTORS = 20_000
 
@@ -88,6 +88,7 @@ def measure_own(bench, options, results):
     steps = {
         "memory": lambda: own.memory(bench, say, names, sorted({1000, 5000, 10_000, clients})),
         "requests": lambda: own.requests(bench, say),
+        "handshakes": lambda: own.handshakes(bench, say, options.runs),
         "start": lambda: own.start_times(bench, say),
         "idle": lambda: own.idle(
             bench, say, clients, own.QUICK_IDLE_SECONDS if options.quick else own.IDLE_SECONDS),

@@ -66,6 +66,20 @@ def requests(bench, say):
     return results
 
 
+def handshakes(bench, say, runs):
+    """CPU of a handshake with its registration, in µs: the gateway's, and that of the floor with a command to
+    Redis of the same size. The rows of the table compare with a floor that registers nothing."""
+    points = []
+    for run in range(runs):
+        for name in ["ours", "floor-register"]:
+            report = measure(bench, name, [*ROWS["C"].options, "--warmup", "0s", "--duration", "1s"])
+            points.append({
+                "server": name, "run": run, "microseconds": figures(report)["handshake"],
+                "problems": report["problems"]})
+            say(f"handshakes: {name}, {points[-1]['microseconds']:.1f} µs")
+    return points
+
+
 def start_times(bench, say):
     """Milliseconds from exec to the first 200 of /readyz."""
     say(f"start: {STARTS} times")

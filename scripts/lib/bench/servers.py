@@ -65,6 +65,7 @@ class Bench:
             return self._start_gateway(workers, ["--io-uring", "off", *options])
         if name == "nchan":
             return self._start_nchan()
+        # Its variants: those of the table, and one that registers each upgrade.
         return self._start_floor(name)
 
     def stop(self, server):

@@ -63,6 +63,12 @@ def request_cost(cost):
     return f"{total:.1f} µs (user {cost['userMicroseconds']:.1f}, system {cost['systemMicroseconds']:.1f})"
 
 
+def handshake_cost(points):
+    ours, floor = (statistics.median(point["microseconds"] for point in points if point["server"] == name)
+                   for name in ["ours", "floor-register"])
+    return f"{ours:.1f} µs ({ours / floor:.2f}× the floor's {floor:.1f})"
+
+
 def start_time(times):
     median = statistics.median(times)
     return f"{median:.1f} ms (median of {len(times)}, {min(times):.1f} to {max(times):.1f})"
@@ -79,6 +85,8 @@ def service(results):
     """Requests, start and idle clients."""
     return table(["", ""], [
         *[[f"`{name}`, CPU a request", request_cost(cost)] for name, cost in results["requests"].items()],
+        *[["handshake with its registration, CPU", handshake_cost(results[name])]
+          for name in ["handshakes"] if name in results],
         ["start to ready", start_time(results["start"])],
         ["idle connections with a heartbeat every 25 s", idle_cost(results["idle"])]])
 

@@ -41,6 +41,8 @@ def own(results):
                      f"{point['perConnection']:,.0f} B a connection")
     for name, cost in results.get("requests", {}).items():
         lines.append(f"request    {name}: {tables.request_cost(cost)}")
+    if "handshakes" in results:
+        lines.append(f"handshake  with its registration: {tables.handshake_cost(results['handshakes'])}")
     if "start" in results:
         lines.append(f"start      ready after {tables.start_time(results['start'])}")
     if "idle" in results:
@@ -51,7 +53,7 @@ def own(results):
         lines.append(f"workers    {workers}: {rate:,.0f} deliveries/s")
     for row, title, without, many, _ in tables.held_figures(results.get("held", [])):
         lines.append(f"held       row {row}, {title}: {tables.change(without, many)}")
-    for name in ["memory", "idle", "workers", "held"]:
+    for name in ["memory", "handshakes", "idle", "workers", "held"]:
         found = results.get(name, [])
         for result in found if isinstance(found, list) else [found]:
             lines += [f"  ! {name}: {problem}" for problem in result["problems"]]
