@@ -91,5 +91,12 @@ enum PayloadTarget {
             (token != nil) == (input.count == 24 && input.allSatisfy(alphabet.contains)),
             "the form of a token")
         require(token.map { $0.bytes == input } ?? true, "a token keeps its bytes")
+        let position = HistoryPosition(input)
+        require(position.map { Array("\($0)".utf8) == input } ?? true, "a position keeps its bytes")
+        guard let room = RoomId(Array("lobby".utf8)),
+            let id = input.withUnsafeBytes({ NoticeId(head: $0, room: room) })
+        else { return }
+        let head = Array(#"{"id":"\#(id)","room":"lobby","#.utf8)
+        require(input.starts(with: head), "the head of a durable notice")
     }
 }
