@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from client import RedisRefusal
-from histories import START, parse_id
+from histories import START, DurableRoom, parse_id
 
 RECOVERY_SECONDS = 45
 # All has to be well for so long before a fault counts as over: what it has cut may not have been noticed yet.
@@ -76,7 +76,8 @@ class Faults:
     # Those of the durable soak only: Redis loses its newest data, all of it, or the older notices of all rooms, or all
     # of some room's.
     durable_names = ("roll back redis", "empty redis", "trim rooms", "delete room")
-    losing = {"roll back redis", "empty redis"}
+    busy_disk = "restart redis while its disk is busy"
+    losing = {"roll back redis", "empty redis", busy_disk}
 
     def __init__(self, installation, operator, random, is_well, kinds=None, rooms=()):
         self._installation, self._operator, self._rooms = installation, operator, rooms
@@ -89,6 +90,7 @@ class Faults:
             "empty redis": self._empty_redis, "trim rooms": self._trim_rooms, "delete room": self._delete_room,
         }
         self.kinds = {kind: self.kinds[kind] for kind in kinds or self.names}
+        self._is_durable = any(isinstance(room, DurableRoom) for room in rooms)
         self._bag = []
         self.done = []
         self.problems = []
@@ -144,11 +146,17 @@ class Faults:
 
     def explains_refused_publish(self, start, end):
         return any(
-            fault.kind in ("restart redis", "cut commands", "stop redis", "roll back redis")
+            fault.kind in ("restart redis", self.busy_disk, "cut commands", "stop redis", "roll back redis")
             and fault.began_at <= end and start <= (fault.ended_at or end) + 1 for fault in self.done)
 
     def explains_close(self, stay):
-        """Whether a close code says that the token is gone, and it is."""
+        """Whether a close code says that the token is gone, and it is; or that a client is too slow that comes back for
+        what it has not got. A node that was parted from Redis fills in at once what it has missed meanwhile, and a room
+        with much traffic brings more of it than the short queues here hold."""
+        if stay.ending == "slow":
+            return self._is_durable and stay.kind == "reading" and any(
+                fault.kind in {*self.parting, *self.losing} and fault.began_at <= stay.ended_at
+                and stay.ended_at <= (fault.ended_at or stay.ended_at) + GAP_LATE_SECONDS for fault in self.done)
         return stay.code == TOKEN_GONE and self.explains_lost_token(stay.opened_at, stay.ended_at)
 
     def explains_refused_beat(self, issued_at, at):
@@ -218,9 +226,16 @@ class Faults:
         redis = self._installation.redis
         redis.signal(signal.SIGKILL)
         await redis.ended()
+        newest = (int(time.time() * 1000), math.inf)
         await asyncio.sleep(self._random.uniform(0, 2))
         redis.start()
         await self._installation.redis_answers()
+        if self._is_durable:
+            # While an fsync is under way Redis answers before it writes: what a kill then takes away is lost, and has to
+            # be told.
+            await self._look_for_losses(fault, newest)
+            if fault.details["lost"] > 0:
+                fault.kind = self.busy_disk
 
     async def _cut_subscribers(self, fault):
         await self._cut(fault, "pubsub")
@@ -258,13 +273,23 @@ class Faults:
         os.truncate(file, left)
         redis.start()
         await self._installation.redis_answers()
+        await self._look_for_losses(fault, newest)
+
+    async def _look_for_losses(self, fault, newest):
+        """Compares the ends of all rooms with what was answered until `newest`."""
         fault.details["lost"] = 0
         for room in self._rooms:
             entries = await self._ask(
                 "XREVRANGE", f"room:{room.name}", "+", "-", "COUNT", ROLLBACK_LOOK_COUNT)
-            kept = max((found for found in (parse_id(entry[0]) for entry in entries) if found <= newest), default=START)
-            room.rollbacks.append((kept, newest, fault))
-            fault.details["lost"] += sum(kept < each <= newest for each in room.ids)
+            # What was trimmed or deleted before is not lost now.
+            gone = [(first[0], first[1] - 1) for first in (
+                earlier.details.get("firstKept", {}).get(room.name) for earlier in self.done) if first is not None]
+            found = [each for each in (parse_id(entry[0]) for entry in entries) if each <= newest]
+            kept = max([START, *gone, *found])
+            lost = sum(kept < each <= newest and room.fault_that_lost(each) is None for each in room.ids)
+            if lost:
+                room.rollbacks.append((kept, newest, fault))
+                fault.details["lost"] += lost
 
     async def _empty_redis(self, fault):
         milliseconds = await self._ask("EVAL", EMPTY, 0)

@@ -404,6 +404,16 @@ class Durable(unittest.TestCase):
                 self.get(second)
             self.check(self.account(), delivered=26, **counts)
 
+    def test_a_restart_of_redis_explains_a_loss_only_if_its_disk_was_busy(self):
+        for kind, alarms in [(Faults.busy_disk, {}), ("restart redis", {"falseAlarms": 1})]:
+            self.setUp()
+            self.lose(kind, 15.0, 16.0, (13000, 13), 15)
+            self.connect(2.5, 2)
+            self.get(*range(3, 14))
+            self.hear(17.5, 17, epoch="epoch2aa")
+            self.get(*range(18, 31))
+            self.check(self.account(), delivered=24, told=4, **alarms)
+
     def test_what_was_passed_over_before_redis_lost_it_is_silent(self):
         self.lose("empty redis", 15.0, 15.0, START, 15)
         self.connect(2.5, 2)

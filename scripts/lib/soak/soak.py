@@ -208,8 +208,8 @@ class Soak:
         cuts = [stay for stay in crowd.endings if stay.ending == "cut" and not stay.reads_late]
         wrong = [
             stay for stay in crowd.endings
-            if stay.ending == "closed" and not faults.explains_close(stay)
-            or stay.ending == "slow" and stay.kind not in ("stuck", "slow")
+            if (stay.ending == "closed" or stay.ending == "slow" and stay.kind not in ("stuck", "slow"))
+            and not faults.explains_close(stay)
             or stay.ending == "drained" and not faults.explains_end(stay)]
         declared = self._gaps.declared
         deliveries = dict(verdict.counts) | {
