@@ -111,17 +111,28 @@ extension [UInt8] {
     /// Appends `value` in decimal digits.
     @inlinable
     public mutating func append(decimal value: Int) {
-        precondition(value >= 0, "only counts and status codes are written in decimal")
-        var divisor = 1
-        while value / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            append(UInt8(ascii: "0") + UInt8(value / divisor % 10))
-            divisor /= 10
-        }
+        var digits = BackwardText()
+        digits.prepend(decimal: Int64(value))
+        digits.append(to: &self)
     }
 
     @inlinable
     public mutating func append(_ text: StaticString) { append(contentsOf: text.rawBytes) }
+}
+
+/// The value of ASCII digits, behind a minus or not; nil for anything else, and on overflow.
+public func signedDecimal(_ text: UnsafeRawBufferPointer) -> Int64? {
+    let isNegative = text.first == UInt8(ascii: "-")
+    var value: Int64 = 0
+    for byte in text.dropFirst(isNegative ? 1 : 0) {
+        guard Ascii.isDigit(byte) else { return nil }
+        let digit = Int64(byte - UInt8(ascii: "0"))
+        let (product, isTooLarge) = value.multipliedReportingOverflow(by: 10)
+        let (sum, hasOverflown) = product.addingReportingOverflow(isNegative ? -digit : digit)
+        guard !isTooLarge, !hasOverflown else { return nil }
+        value = sum
+    }
+    return text.count > (isNegative ? 1 : 0) ? value : nil
 }
 
 /// The value of a text of ASCII digits only; nil for anything else, a sign included, and on overflow.

@@ -4,14 +4,14 @@ import Bytes
 
 /// Fields in order of arrival, as ranges of one copy of the head: two allocations, and none for a lookup
 /// that does not return a String. Cookies are checked but not kept: nothing reads them, and a head may wait
-/// for Redis.
-package struct HttpFields: Sendable {
+/// for Redis. Public, as only then a lookup is specialized for its result in other modules.
+public struct HttpFields: Sendable {
     /// A head with more fields is refused as too large.
     package static let maximumCount = 100
 
-    private struct Field: Sendable {
-        let name: Range<Int32>
-        let value: Range<Int32>
+    @usableFromInline internal struct Field: Sendable {
+        @usableFromInline let name: Range<Int32>
+        @usableFromInline let value: Range<Int32>
 
         /// The same field in a head that has lost bytes in front of it.
         func moved(by bytes: Int32) -> Field {
@@ -23,8 +23,8 @@ package struct HttpFields: Sendable {
         }
     }
 
-    private let head: [UInt8]
-    private var fields: [Field] = []
+    @usableFromInline internal let head: [UInt8]
+    @usableFromInline internal var fields: [Field] = []
 
     /// Parses the field lines of a head that ends with an empty line and whose line feeds all follow a
     /// carriage return (`HttpHeadScanner` ensures both).
@@ -132,7 +132,8 @@ package struct HttpFields: Sendable {
     }
 
     /// Runs `body` with the bytes of the first value of `name`; nil if there is none.
-    package func first<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
+    @inlinable
+    public func first<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
         head.withUnsafeBytes { head in
             for field in fields where HttpFields.isNamed(name, field, in: head) {
                 return body(head.part(Int(field.value.lowerBound)..<Int(field.value.upperBound)))
@@ -154,7 +155,8 @@ package struct HttpFields: Sendable {
         head.withUnsafeBytes { body($0.part(range)) }
     }
 
-    private static func isNamed(_ name: StaticString, _ field: Field, in head: UnsafeRawBufferPointer)
+    @inlinable
+    internal static func isNamed(_ name: StaticString, _ field: Field, in head: UnsafeRawBufferPointer)
         -> Bool
     {
         guard field.name.count == name.utf8CodeUnitCount else { return false }

@@ -89,10 +89,13 @@ package enum HttpResponse {
         precondition(Ascii.isToken(field.name.rawBytes), "a field name is a token")
         output.append(field.name)
         output.append(": ")
-        for byte in field.value.utf8 {
-            output.append(
-                byte == Ascii.carriageReturn || byte == Ascii.lineFeed || byte == 0 ? Ascii.space : byte)
-        }
+        let start = output.count
+        output.append(contentsOf: field.value.utf8)
+        for index in start..<output.count where isBreak(output[index]) { output[index] = Ascii.space }
         output.append("\r\n")
+    }
+
+    private static func isBreak(_ byte: UInt8) -> Bool {
+        byte == Ascii.carriageReturn || byte == Ascii.lineFeed || byte == 0
     }
 }

@@ -26,15 +26,15 @@ extension QueryError: CustomStringConvertible {
 /// `name=value` pairs separated by `&`, with `%XX` and `+` decoded (the form encoding of URLs).
 ///
 /// A piece without `=` has an empty value, an empty piece is skipped. Two allocations whatever the number of
-/// pairs.
-package struct QueryParameters: Sendable {
-    private struct Pair: Sendable {
-        let name: Range<Int>
-        let value: Range<Int>
+/// pairs. Public, as only then a lookup is specialized for its result in other modules.
+public struct QueryParameters: Sendable {
+    @usableFromInline internal struct Pair: Sendable {
+        @usableFromInline let name: Range<Int>
+        @usableFromInline let value: Range<Int>
     }
 
-    private var decoded: [UInt8] = []
-    private var pairs: [Pair] = []
+    @usableFromInline internal var decoded: [UInt8] = []
+    @usableFromInline internal var pairs: [Pair] = []
 
     /// Decodes a raw query, without its question mark.
     /// - Throws: The first fault in it, even in an unknown parameter.
@@ -59,8 +59,8 @@ package struct QueryParameters: Sendable {
 
     /// Runs `body` with the bytes of the first value of `name`; nil if the query does not have it.
     /// - Complexity: O(pairs).
-    package func withFirst<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value?
-    {
+    @inlinable
+    public func withFirst<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
         decoded.withUnsafeBytes { decoded in
             for pair in pairs where decoded.part(pair.name).equals(name.rawBytes) {
                 return body(decoded.part(pair.value))

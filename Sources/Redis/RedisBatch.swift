@@ -1,5 +1,6 @@
 // Many small commands at once, for the price of few: publishing a file, a load. Pure value.
 
+import Bytes
 import CHiredis
 
 /// PUBLISH commands in one run of bytes, sent in one write. Their answers are numbers, and are counted
@@ -39,12 +40,12 @@ package struct RedisBatch {
     /// - Parameter prefix: what stands before `channel` in the channel's name.
     package mutating func appendPublish(_ payload: [UInt8], to channel: [UInt8], prefix: [UInt8] = []) {
         append("*3\r\n$7\r\nPUBLISH\r\n$")
-        Decimal.append(Int64(prefix.count + channel.count), to: &bytes)
+        bytes.append(decimal: prefix.count + channel.count)
         append("\r\n")
         bytes.append(contentsOf: prefix)
         bytes.append(contentsOf: channel)
         append("\r\n$")
-        Decimal.append(Int64(payload.count), to: &bytes)
+        bytes.append(decimal: payload.count)
         append("\r\n")
         bytes.append(contentsOf: payload)
         append("\r\n")

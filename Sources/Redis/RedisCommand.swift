@@ -1,10 +1,14 @@
 // A command on its way to Redis. Pure.
 
+import Bytes
+
 /// A command in the form in which it is sent (RESP arrays of bulk strings), built argument by argument into
 /// one run of bytes:
 ///
 ///     *2\r\n $4\r\nPTTL\r\n $10\r\nclient:abc\r\n
 package struct RedisCommand {
+    /// Without the end of the last line until the next line, or the command's end, is there: so each argument
+    /// takes two appends.
     private var bytes: [UInt8] = []
     private let argumentCount: Int
     private var missingCount: Int
@@ -16,7 +20,8 @@ package struct RedisCommand {
         self.argumentCount = argumentCount
         missingCount = argumentCount
         bytes.reserveCapacity(capacityBytes)
-        appendLine(UInt8(ascii: "*"), argumentCount)
+        bytes.append(UInt8(ascii: "*"))
+        bytes.append(decimal: argumentCount)
     }
 
     /// - Parameter arguments: the command's name and what it is called with.
@@ -59,8 +64,10 @@ package struct RedisCommand {
 
     /// A number in decimal.
     package mutating func append(_ number: Int64) {
-        begin(byteCount: Decimal.digitCount(number))
-        Decimal.append(number, to: &bytes)
+        var digits = BackwardText()
+        digits.prepend(decimal: number)
+        begin(byteCount: digits.byteCount)
+        digits.append(to: &bytes)
         end()
     }
 
@@ -95,52 +102,19 @@ package struct RedisCommand {
     private mutating func begin(byteCount: Int) {
         precondition(missingCount > 0, "a command has as many arguments as were announced")
         missingCount -= 1
-        appendLine(UInt8(ascii: "$"), byteCount)
+        var line = BackwardText()
+        line.prepend(Ascii.lineFeed)
+        line.prepend(Ascii.carriageReturn)
+        line.prepend(decimal: Int64(byteCount))
+        line.prepend(UInt8(ascii: "$"))
+        line.prepend(Ascii.lineFeed)
+        line.prepend(Ascii.carriageReturn)
+        line.append(to: &bytes)
     }
 
     private mutating func end() {
-        endLine()
+        guard isComplete else { return }
         // hiredis looks for a further argument behind the last one, as in text that ends with a NUL.
-        if isComplete { bytes.append(0) }
-    }
-
-    private mutating func endLine() {
-        bytes.append(UInt8(ascii: "\r"))
-        bytes.append(UInt8(ascii: "\n"))
-    }
-
-    private mutating func appendLine(_ kind: UInt8, _ count: Int) {
-        bytes.append(kind)
-        Decimal.append(Int64(count), to: &bytes)
-        endLine()
-    }
-}
-
-/// Numbers as Redis reads them, without a String on the way.
-enum Decimal {
-    static func digitCount(_ number: Int64) -> Int {
-        var count = number < 0 ? 2 : 1
-        var rest = number.magnitude
-        while rest >= 10 {
-            rest /= 10
-            count += 1
-        }
-        return count
-    }
-
-    static func append(_ number: Int64, to bytes: inout [UInt8]) {
-        // 19 digits and a sign, filled from the back.
-        var text = InlineArray<20, UInt8>(repeating: UInt8(ascii: "-"))
-        var start = text.count
-        var rest = number.magnitude
-        repeat {
-            start -= 1
-            text[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
-        } while rest > 0
-        if number < 0 { start -= 1 }
-        withUnsafeBytes(of: text) {
-            bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[start...]))
-        }
+        bytes.append(contentsOf: [Ascii.carriageReturn, Ascii.lineFeed, 0])
     }
 }

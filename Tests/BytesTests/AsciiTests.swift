@@ -22,4 +22,13 @@ import Testing
         #expect(trimmed(" \t a b \t") == "a b")
         #expect(trimmed(" \t ") == "" && trimmed("") == "" && trimmed("a") == "a")
     }
+
+    @Test(arguments: [
+        ("0", 0), ("007", 7), ("-1", -1), ("9223372036854775807", Int64.max),
+        ("-9223372036854775808", Int64.min), ("9223372036854775808", nil), ("-9223372036854775809", nil),
+        ("99999999999999999999", nil), ("", nil), ("-", nil), ("+1", nil), ("1 ", nil), ("--1", nil),
+    ])
+    func signedDecimalIsDigitsBehindAMinusOrNot(sample: String, value: Int64?) {
+        #expect(withRaw(sample) { signedDecimal($0) } == value)
+    }
 }

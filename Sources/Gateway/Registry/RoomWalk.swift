@@ -65,11 +65,9 @@ struct TopRooms {
     mutating func add(_ room: Room) {
         let count = room.memberCount
         guard count > 0 else { return }
-        if list.count == maximumCount, let last = list.last, count < last.count { return }
         let entry = RoomMembers(room: room.id, count: count)
-        let place = list.firstIndex { RoomMembers.isBefore(entry, $0) } ?? list.count
-        guard place < maximumCount else { return }
-        list.insert(entry, at: place)
+        if list.count == maximumCount, let last = list.last, !RoomMembers.isBefore(entry, last) { return }
+        list.insert(entry, at: list.firstIndex { RoomMembers.isBefore(entry, $0) } ?? list.count)
         if list.count > maximumCount { list.removeLast() }
     }
 }
