@@ -51,7 +51,7 @@ final class SocketSet {
 
     private func control(_ operation: Int32, _ watcher: SocketWatcher, _ interest: SocketInterest) {
         var event = epoll_event()
-        event.events = interest.rawValue
+        event.events = UInt32(interest.rawValue)
         // Unretained: a watcher stops watching before it goes.
         event.data.ptr = Unmanaged.passUnretained(watcher).toOpaque()
         let result = epoll_ctl(descriptor, operation, watcher.socket.descriptor, &event)
@@ -75,18 +75,19 @@ final class SocketSet {
         while let index = pending.first {
             pending = pending.dropFirst()
             guard let pointer = batch[index].data.ptr else { continue }
-            let ready = SocketInterest(rawValue: batch[index].events)
+            let ready = SocketInterest(rawValue: UInt8(truncatingIfNeeded: batch[index].events))
             Unmanaged<SocketWatcher>.fromOpaque(pointer).takeUnretainedValue().socketIsReady(ready)
         }
     }
 }
 
-/// The events that a watcher asks for, and those that the set reports, in the kernel's bits.
+/// The events that a watcher asks for, and those that the set reports, in the kernel's bits: the lowest
+/// eight, among which all of these are.
 struct SocketInterest: OptionSet {
-    let rawValue: UInt32
+    let rawValue: UInt8
 
-    static let read = SocketInterest(rawValue: UInt32(EPOLLIN.rawValue))
-    static let write = SocketInterest(rawValue: UInt32(EPOLLOUT.rawValue))
+    static let read = SocketInterest(rawValue: UInt8(EPOLLIN.rawValue))
+    static let write = SocketInterest(rawValue: UInt8(EPOLLOUT.rawValue))
     /// Reported whether asked for or not.
-    static let ended = SocketInterest(rawValue: UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue))
+    static let ended = SocketInterest(rawValue: UInt8(EPOLLERR.rawValue | EPOLLHUP.rawValue))
 }

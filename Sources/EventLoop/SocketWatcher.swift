@@ -6,10 +6,12 @@
 /// A subclass instead of a closure or delegate: no further allocation for a connection, one virtual call for
 /// an event.
 open class SocketWatcher {
+    // In this order small members fill a word with those of subclasses: a node holds watchers by the ten
+    // thousand.
+    package final let loop: EventLoop
     package let socket: Socket
     private var interest = SocketInterest.read
     package private(set) final var isWatching = true
-    package final let loop: EventLoop
 
     /// Starts to watch `socket`, which stays the subclass's to close after `stopWatching()`.
     public init(socket: Socket, loop: EventLoop) {

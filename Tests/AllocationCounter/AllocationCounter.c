@@ -2,6 +2,7 @@
 // bring, for these libraries as well (glibc manual, "Replacing malloc").
 #include "AllocationCounter.h"
 
+#include <malloc.h>
 #include <stddef.h>
 
 #if defined(__has_feature)
@@ -13,6 +14,8 @@
 static __thread uint64_t count;
 
 uint64_t allocation_count(void) { return count; }
+
+size_t allocation_size(void *memory) { return malloc_usable_size(memory); }
 
 #ifdef IS_SANITIZED
 bool allocations_are_counted(void) { return false; }

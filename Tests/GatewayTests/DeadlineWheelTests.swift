@@ -5,7 +5,7 @@ import Testing
 @testable import Gateway
 
 private final class Entry: DeadlineEntry {
-    var deadlineTick: Int64 = -1
+    var deadlineTick: UInt32 = 0
     var deadlineIndex: Int32 = -1
     let number: Int
 
@@ -105,7 +105,7 @@ private typealias Wheel = DeadlineWheel<Entry>
         let entries = (0..<3).map(Entry.init)
         wheel.set(entries[0], after: .seconds(100), now: start)
         // Of the same slot, one turn of the wheel earlier and later.
-        let turn = tick * (30 + 3)
+        let turn = tick * 64
         wheel.set(entries[1], after: .seconds(100) - turn, now: start)
         wheel.set(entries[2], after: .seconds(100) + turn, now: start)
         var taken: [Int] = []
@@ -115,6 +115,19 @@ private typealias Wheel = DeadlineWheel<Entry>
         #expect(taken == [1])
         #expect(wheel.takeDue(now: start + .milliseconds(100_100)).map(\.number) == [0])
         wheel.remove(entries[2])
+        #expect(wheel.count == 0)
+    }
+
+    /// Entries know the lower half of their tick only, which begins anew after fourteen years.
+    @Test func deadlinesAcrossTheEndOfTheLowerHalfAreKept() {
+        var wheel = Wheel(maximumDelay: .seconds(2), now: start)
+        let entries = (0..<40).map(Entry.init)
+        let now = start + tick * ((1 << 32) - 20)
+        for entry in entries { wheel.set(entry, after: tick * entry.number, now: now) }
+        wheel.remove(entries[39])
+        for ticks in 0..<39 {
+            #expect(wheel.takeDue(now: now + tick * ticks).map(\.number) == [ticks])
+        }
         #expect(wheel.count == 0)
     }
 

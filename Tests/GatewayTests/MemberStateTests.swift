@@ -42,25 +42,25 @@ import Testing
                 .connectionEnded: .abandon(.lost),
             ]),
         Row(
-            path: [.writeFailed], phase: .failed,
+            path: [.writeFailed], phase: .failed(.lost),
             actions: [
                 .close: .sayGoodbye(.goingAway), .peerViolated: .sayGoodbye(.protocolError),
                 .turnEnded: .abandon(.lost), .connectionEnded: .abandon(.lost),
             ]),
         Row(
-            path: [.backlogTooLong], phase: .failed,
+            path: [.backlogTooLong], phase: .failed(.slowConsumer),
             actions: [
                 .close: .sayGoodbye(.goingAway), .peerViolated: .sayGoodbye(.protocolError),
                 .turnEnded: .sayGoodbye(.slowConsumer), .connectionEnded: .abandon(.lost),
             ]),
         Row(
-            path: [.writeFailed, .peerClosed], phase: .failed,
+            path: [.writeFailed, .peerClosed], phase: .failed(.lost),
             actions: [
                 .close: .sayGoodbye(.goingAway), .turnEnded: .abandon(.lost),
                 .connectionEnded: .abandon(.lost),
             ]),
         Row(
-            path: [.backlogTooLong, .peerClosed], phase: .failed,
+            path: [.backlogTooLong, .peerClosed], phase: .failed(.slowConsumer),
             actions: [
                 .close: .sayGoodbye(.goingAway), .turnEnded: .sayGoodbye(.slowConsumer),
                 .connectionEnded: .abandon(.lost),

@@ -14,7 +14,7 @@ import Testing
         let record = registration.record
         #expect(record.ttlSeconds == 90 && record.isLogin && record.issuedAt == 17)
         #expect(record.order == 1_700_000_000_000_001)
-        #expect(record.allowedRooms == [UInt8]("a,b c") && record.identity == "me 2")
+        #expect(record.allowedRooms == [UInt8]("a,b c") && record.identity == [UInt8]("me 2"))
     }
 
     /// A record may hold anything, and what is made of it goes on to the clock and back to Redis.
@@ -35,10 +35,11 @@ import Testing
                 bytes.append(UInt8(ascii: " "))
             }
             let record = registration(bytes).record
-            #expect((1...Limits.recordLifeSeconds).contains(record.ttlSeconds))
+            #expect((1...Limits.recordLifeSeconds).contains(Int64(record.ttlSeconds)))
             for remaining in [Int64.min, -2, 0, 1, .max] {
                 _ = HeartbeatClock.decide(
-                    ttlSeconds: record.ttlSeconds, remainingMilliseconds: remaining, timeout: .seconds(30))
+                    ttlSeconds: Int64(record.ttlSeconds), remainingMilliseconds: remaining,
+                    timeout: .seconds(30))
             }
         }
     }

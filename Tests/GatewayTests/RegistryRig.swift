@@ -90,7 +90,8 @@ final class RegistryRig {
                 rig.pending.append(registration.isPending)
                 let rooms =
                     record.allowedRooms.isEmpty ? [] : [String(decoding: record.allowedRooms, as: UTF8.self)]
-                let parts = [record.identity, "\(record.isLogin)", "\(record.ttlSeconds)"] + rooms
+                let identity = String(decoding: record.identity, as: UTF8.self)
+                let parts = [identity, "\(record.isLogin)", "\(record.ttlSeconds)"] + rooms
                 rig.outcomes.append(parts.joined(separator: " "))
             }
         }
@@ -129,10 +130,7 @@ final class RegistryRig {
             takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host),
             worker: worker,
             token: token, connectionID: connection, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
-            record: ClientRecord(
-                identity: "me", isLogin: false, issuedAt: 5, ttlSeconds: 90,
-                allowedRooms: [UInt8](allowedRooms),
-                order: order))
+            record: ClientRecord(isLogin: false, allowedRooms: [UInt8](allowedRooms), order: order))
         registry.confirm(client, restoring: restoring) { [unowned self] confirmation in
             self.outcomes.append(confirmation.map { "\($0)" } ?? "none")
             client.disconnect()

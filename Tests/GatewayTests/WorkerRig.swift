@@ -53,7 +53,7 @@ final class WorkerRig {
             takingOver: Connection(socket: pair.0, host: worker.host), worker: worker, token: token,
             connectionID: number, connectedAt: 1_000,
             address: try #require(IPAddress("192.0.2.1")),
-            record: ClientRecord(identity: "me", isLogin: true, issuedAt: 5, ttlSeconds: 90))
+            record: ClientRecord(isLogin: true))
         let peer = TestPeer(client: client, socket: pair.1)
         peers.append(peer)
         begin(client)
@@ -98,6 +98,19 @@ final class WorkerRig {
         scenario.then {}
         try scenario.run()
         return texts
+    }
+}
+
+extension ClientRecord {
+    /// The record of an identity `me`.
+    init(isLogin: Bool, allowedRooms: [UInt8] = [], order: Int64 = 0) {
+        self = [UInt8]("me").withUnsafeBytes { identity in
+            allowedRooms.withUnsafeBytes { rooms in
+                ClientRecord(
+                    identity: identity, isLogin: isLogin, issuedAt: 5, ttlSeconds: 90, allowedRooms: rooms,
+                    order: order)
+            }
+        }
     }
 }
 

@@ -5,8 +5,8 @@ import EventLoop
 /// Base class of what clients connect to: an HTTP connection, a WebSocket. Its host keeps it alive until it
 /// ends.
 class Connection: SocketWatcher, DeadlineEntry {
-    final var deadlineTick: Int64 = -1
-    final var deadlineIndex: Int32 = 0
+    final var deadlineTick: UInt32 = 0
+    final var deadlineIndex: Int32 = -1
     unowned(unsafe) let host: ConnectionHost
 
     /// The host outlives its connections.

@@ -4,15 +4,17 @@ import EventLoop
 
 /// What has one deadline at a time in a wheel.
 protocol DeadlineEntry: AnyObject {
-    /// The tick at which the wheel gives the entry out; the wheel's business. -1: it has no deadline.
-    var deadlineTick: Int64 { get set }
-    /// Its place in the tick's slot.
+    /// The tick at which the wheel gives the entry out, in its lower half; the wheel's business.
+    var deadlineTick: UInt32 { get set }
+    /// Its place in the tick's slot. -1: it has no deadline.
     var deadlineIndex: Int32 { get set }
 }
 
 /// A timing wheel: slots of one tick each, one turn of the wheel longer than the longest usual delay, so
 /// that a slot seldom holds entries of two turns (a longer delay, or one that is set before missed ticks are
 /// looked at). Setting, moving and removing a deadline is O(1) and allocates nothing but the slot's growth.
+/// The number of slots is a power of two, so that the lower half of a tick shows its slot: entries keep no
+/// more than that.
 /// A deadline is met at its time or up to one tick later, never before.
 ///
 /// Entries are not retained: who owns one removes it before letting go of it.
@@ -29,7 +31,8 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
     init(maximumDelay: Duration, now: MonotonicInstant) {
         tickNanoseconds = Limits.deadlineTick.wholeNanoseconds
         let tickCount = maximumDelay.wholeNanoseconds / tickNanoseconds
-        slots = Array(repeating: [], count: Int(tickCount) + 3)
+        let least = Int(tickCount) + 3
+        slots = Array(repeating: [], count: 1 << (Int.bitWidth - (least - 1).leadingZeroBitCount))
         start = now
     }
 
@@ -38,7 +41,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         remove(entry)
         let due = now.nanoseconds - start.nanoseconds + delay.wholeNanoseconds
         let wanted = (due + tickNanoseconds - 1) / tickNanoseconds
-        let tick = max(wanted, nextTick)
+        let tick = UInt32(truncatingIfNeeded: max(wanted, nextTick))
         let slot = slot(of: tick)
         entry.deadlineTick = tick
         entry.deadlineIndex = Int32(slots[slot].count)
@@ -48,7 +51,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
 
     /// Forgets the entry's deadline, if it has one.
     mutating func remove(_ entry: Entry) {
-        guard entry.deadlineTick >= 0 else { return }
+        guard entry.deadlineIndex >= 0 else { return }
         let slot = slot(of: entry.deadlineTick)
         let index = Int(entry.deadlineIndex)
         let last = slots[slot].removeLast()
@@ -56,7 +59,7 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
             slots[slot][index] = last
             last.takeUnretainedValue().deadlineIndex = Int32(index)
         }
-        entry.deadlineTick = -1
+        entry.deadlineIndex = -1
         count -= 1
     }
 
@@ -67,30 +70,33 @@ struct DeadlineWheel<Entry: DeadlineEntry> {
         // After a long pause each slot is looked at once, not once for every turn that was missed.
         nextTick = max(nextTick, current - Int64(slots.count) + 1)
         var due: [Entry] = []
-        while nextTick <= current, take(slot(of: nextTick), until: current, maximumCount, into: &due) {
-            nextTick += 1
-        }
+        while nextTick <= current, takeNextSlot(until: current, maximumCount, into: &due) { nextTick += 1 }
         count -= due.count
         return due
     }
 
-    private func slot(of tick: Int64) -> Int { Int(tick % Int64(slots.count)) }
+    private func slot(of tick: UInt32) -> Int { Int(tick) & (slots.count - 1) }
 
-    /// Moves a slot's due entries to `due`, until that has `maximumCount`; the others close up. Returns
-    /// whether none of them is due.
-    private mutating func take(
-        _ slot: Int, until current: Int64, _ maximumCount: Int, into due: inout [Entry]
+    /// Moves due entries of the next tick's slot to `due`, until that has `maximumCount`; the others close
+    /// up. Returns whether none of them is due.
+    private mutating func takeNextSlot(
+        until current: Int64, _ maximumCount: Int, into due: inout [Entry]
     ) -> Bool {
+        let slot = slot(of: UInt32(truncatingIfNeeded: nextTick))
+        // Deadlines are less than 2³¹ ticks away, nearly seven years.
+        let isDue = { (entry: Entry) in
+            Int32(bitPattern: entry.deadlineTick &- UInt32(truncatingIfNeeded: current)) <= 0
+        }
         let size = slots[slot].count
         var kept = 0
         var isDone = true
         for index in 0..<size {
             let entry = slots[slot][index].takeUnretainedValue()
-            if entry.deadlineTick <= current, due.count < maximumCount {
-                entry.deadlineTick = -1
+            if isDue(entry), due.count < maximumCount {
+                entry.deadlineIndex = -1
                 due.append(entry)
             } else {
-                if entry.deadlineTick <= current { isDone = false }
+                if isDue(entry) { isDone = false }
                 entry.deadlineIndex = Int32(kept)
                 slots[slot][kept] = Unmanaged.passUnretained(entry)
                 kept += 1

@@ -150,14 +150,14 @@ extension Worker {
     /// Tells opted-in members of some rooms, each once, that notices may be missing.
     func tellHistoryLost(_ lost: [ResumedRoom]) {
         let byRoom = Dictionary(lost.map { ($0.room, $0) }) { first, _ in first }
-        turn.write(to: connections.members.values) { ($0 as? DurableClient)?.tellLost(byRoom) }
+        turn.write(to: connections.members) { ($0 as? DurableClient)?.tellLost(byRoom) }
     }
 
     /// Messages of some rooms were dropped on their way to this worker: opted-in members resume, which brings
     /// them what was durable of it.
     func sendAway(optedInMembersOf rooms: Set<RoomId>) {
         turn.flush()
-        for member in Array(connections.members.values) where member is DurableClient {
+        for member in Array(connections.members) where member is DurableClient {
             if member.rooms.contains(where: rooms.contains) { member.close(.slowConsumer) }
         }
     }

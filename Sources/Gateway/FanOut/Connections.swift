@@ -16,7 +16,7 @@ final class Connections {
     private var listener: Listener?
     private var endpoints: ClientEndpoints?
     /// The open members by token. Those that are closing are only connections.
-    private(set) var members: [Token: Member] = [:]
+    private(set) var members = TokenTable<Member>()
     private var memberConnectionCount = 0
     private var pendingUpgrades: [UInt64: Upgrade] = [:]
     /// Opted-in members that have not got all they missed, by their connections' ids.
@@ -141,7 +141,7 @@ final class Connections {
             }
             other.close(.replaced)
         }
-        members[member.token] = member
+        members.insert(member)
         metrics.clients.set(UInt64(members.count))
         member.enter(pending)
         member.lossCountAtJoin = worker.feedLossCount
@@ -151,7 +151,7 @@ final class Connections {
     /// The member gets nothing more; its connection may live a little for the closing handshake.
     func memberLeft(_ member: Member, _ reason: CloseReason) {
         member.leaveRooms(worker.rooms)
-        if members[member.token] === member { members[member.token] = nil }
+        members.remove(member)
         metrics.close(reason)
         metrics.clients.set(UInt64(members.count))
         guard node.log.isEnabled(.debug) else { return }

@@ -49,7 +49,7 @@ final class Drain {
         closedCount += count
         // What the turn has brought so far comes before the goodbye.
         if count > 0 { turn.flush() }
-        for member in Array(connections.members.values.prefix(count)) { member.close(.goingAway) }
+        for member in Array(connections.members.prefix(count)) { member.close(.goingAway) }
         check()
     }
 

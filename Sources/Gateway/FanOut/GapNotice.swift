@@ -73,7 +73,7 @@ extension Worker {
 
     private func tell(_ notice: GapNotice, where isConcerned: (Member) -> Bool) {
         var notice = notice
-        turn.write(to: connections.members.values) { member in
+        turn.write(to: connections.members) { member in
             member.isOpen && member.wantsGapNotices && isConcerned(member) ? notice.frame(for: member) : nil
         }
     }

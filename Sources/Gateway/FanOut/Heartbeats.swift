@@ -36,7 +36,8 @@ final class Heartbeats {
             switch remaining {
             case .milliseconds(let left):
                 let decision = HeartbeatClock.decide(
-                    ttlSeconds: member.record.ttlSeconds, remainingMilliseconds: left, timeout: timeout)
+                    ttlSeconds: Int64(member.record.ttlSeconds), remainingMilliseconds: left,
+                    timeout: timeout)
                 switch decision {
                 case .close: self.closeUnlessRefused(member, .heartbeatTimeout)
                 case .check(let delay): member.setDeadline(after: delay)

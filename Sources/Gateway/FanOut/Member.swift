@@ -10,25 +10,26 @@ import RedisSchema
 ///
 /// What the peer sends, and how one says goodbye to it, is the subclass's business. An idle member owns no
 /// buffer: what goes to it is shared.
-class Member: Connection {
+class Member: Connection, TokenHolder {
+    // In an order that leaves no gaps: 10,000 of them are nothing unusual.
     final let token: Token
     /// Orders the connections of a worker and tells this one from others of its token.
     final let connectionID: UInt64
     /// Unix milliseconds.
     final let connectedAt: Int64
     final let address: IPAddress
+    final unowned(unsafe) let worker: Worker
+    private(set) final var firstRoom: Room?
+    private(set) final var secondRoom: Room?
+    /// What the socket has not taken yet; nil while there is nothing.
+    private(set) final var queue: OutboundQueue?
     final let record: ClientRecord
     final let encoding: Encoding
-    final unowned(unsafe) let worker: Worker
     private final var state = MemberState()
     /// The feed's count of losses when this member's rooms were subscribed: whether a gap concerns it.
     final var lossCountAtJoin: UInt32 = 0
     private final var firstSeat: Int32 = 0
     private final var secondSeat: Int32 = 0
-    private(set) final var firstRoom: Room?
-    private(set) final var secondRoom: Room?
-    /// What the socket has not taken yet; nil while there is nothing.
-    private(set) final var queue: OutboundQueue?
 
     /// - Parameters:
     ///   - connection: over which the handshake came; its socket becomes the member's.

@@ -10,7 +10,12 @@
 /// A failed member stays in its rooms until the end of the turn: the code that found the failure may be
 /// walking through them.
 struct MemberState: Equatable {
-    enum Phase: Equatable { case open, failed, closing, ended }
+    enum Phase: Equatable {
+        case open
+        /// With the reason for which it has failed.
+        case failed(CloseReason)
+        case closing, ended
+    }
 
     /// The peer's side: it may send, has said goodbye with its Close frame, or has broken the protocol,
     /// after which nothing of it can be read.
@@ -34,8 +39,6 @@ struct MemberState: Equatable {
 
     private(set) var phase = Phase.open
     private(set) var peer = PeerSide.open
-    /// Why it has failed, while it is failed.
-    private var failure = CloseReason.lost
 
     /// Whether messages go to the member.
     var isOpen: Bool { phase == .open }
@@ -45,8 +48,10 @@ struct MemberState: Equatable {
 
     /// We end the connection.
     mutating func close(_ reason: CloseReason) -> Action {
-        guard phase == .open || phase == .failed else { return .nothing }
-        self = MemberState(phase: .closing, peer: peer)
+        switch phase {
+        case .open, .failed: phase = .closing
+        case .closing, .ended: return .nothing
+        }
         return .sayGoodbye(reason)
     }
 
@@ -75,14 +80,13 @@ struct MemberState: Equatable {
     /// A write has failed, or the backlog is too long.
     mutating func fail(_ reason: CloseReason) -> Action {
         guard phase == .open else { return .nothing }
-        phase = .failed
-        failure = reason
+        phase = .failed(reason)
         return .awaitTurnEnd
     }
 
     /// No one walks through rooms any more.
     mutating func turnEnded() -> Action {
-        guard phase == .failed else { return .nothing }
+        guard case .failed(let failure) = phase else { return .nothing }
         if failure == .slowConsumer { return close(.slowConsumer) }
         return end(.abandon(failure))
     }

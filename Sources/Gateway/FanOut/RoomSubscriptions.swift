@@ -28,9 +28,9 @@ struct RoomSubscriptions {
 
     private struct Entry {
         var workers: Workers
-        var state: State
         /// When the last worker left; nil while one wants the room.
         var idleSince: MonotonicInstant?
+        var state: State
     }
 
     /// What the caller has to do about a worker that joins.

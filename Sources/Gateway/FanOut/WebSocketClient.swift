@@ -9,11 +9,11 @@ import WebSocket
 /// A WebSocket connection. Clients have little to say: Pings are answered, a Close is, and messages are read
 /// and dropped, in the host's read buffer, so that an idle client owns none.
 class WebSocketClient: Member {
+    /// What the peer's Close frame said.
+    private var peerCode: CloseCode?
     private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
-    /// What the peer's Close frame said.
-    private var peerCode: CloseCode?
 
     required init(
         takingOver connection: Connection, worker: Worker, token: Token, connectionID: UInt64,

@@ -16,7 +16,7 @@ final class Worker {
     private(set) lazy var connections = Connections(worker: self)
     private(set) lazy var heartbeats = Heartbeats(worker: index, node: node, registry: registry, loop: loop)
     {
-        [unowned self] in Array(self.connections.members.values)
+        [unowned self] in Array(self.connections.members)
     }
     /// How often the feed's connection was lost; wraps. A copy that only the feed's news change.
     private(set) var feedLossCount: UInt32 = 0

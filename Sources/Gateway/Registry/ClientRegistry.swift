@@ -199,22 +199,23 @@ final class ClientRegistry {
     /// - Parameter restoring: whether a missing record is written again, rather than taken for a revocation.
     func confirm(_ member: Member, restoring: Bool, onDone: @escaping (Confirmation?) -> Void) {
         let record = member.record
-        let isBound = !record.allowedRooms.isEmpty
+        let allowedRooms = record.allowedRooms
+        let isBound = !allowedRooms.isEmpty
         let call = link.call(.confirm, member.token, argumentCount: isBound ? 28 : 26) { command in
             command.append(Int64(member.connectionID))
             command.append(record.order)
-            command.append(record.ttlSeconds)
+            command.append(Int64(record.ttlSeconds))
             command.append(restoring ? "1" : "0")
             command.append(controlPrefix)
             command.append(byteCount: Token.byteCount) { member.token.append(to: &$0) }
             command.append(record.isLogin ? Names.userId : Names.deviceId)
-            command.append([UInt8](record.identity))
+            command.append(record.identity)
             command.append(Names.isLogin)
             command.append(record.isLogin ? "true" : "false")
             command.append(Names.issuedAt)
             command.append(record.issuedAt)
             command.append(Names.ttl)
-            command.append(record.ttlSeconds)
+            command.append(Int64(record.ttlSeconds))
             command.append(Names.node)
             command.append(nodeID)
             command.append(Names.ip)
@@ -229,7 +230,7 @@ final class ClientRegistry {
             command.append(record.order)
             guard isBound else { return }
             command.append(Names.allowedRooms)
-            command.append(record.allowedRooms)
+            command.append(allowedRooms)
         }
         link.send(call) { result in
             guard case .success(let reply) = result else { return onDone(nil) }
