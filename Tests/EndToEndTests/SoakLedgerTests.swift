@@ -8,8 +8,10 @@ import Testing
     @Test func theAccountNoticesWhateverIsMissingTwiceLateOrElsewhere() async throws {
         let driver = try Driver()
         do {
-            let directory = Installation.root.appending(path: "scripts/lib/soak").path
-            let completed = try await driver.run([try Installation.python(), "\(directory)/ledger_test.py"])
+            let scripts = Installation.root.appending(path: "scripts/lib").path
+            let completed = try await driver.run(
+                [try Installation.python(), "\(scripts)/soak/ledger_test.py"],
+                environment: ["PYTHONPATH": scripts])
             await driver.stop()
             let count = completed.errors.firstMatch(of: /Ran (\d+) tests/).flatMap { Int($0.output.1) }
             #expect(completed.code == 0, "\(completed.errors)")
