@@ -83,10 +83,20 @@ import Testing
                     try await page.evaluate("window.stored?.loads").int == loads
                 }
             }
-            let holder = try #require(
-                try await firstNode(edge) { try await $0.metrics()["roomcast_connections"] > 0 })
-            try await holder.child.signal(SIGKILL)
-            #expect(try await holder.child.exitCode() != nil)
+            var holder: GatewayNode?
+            try await eventually("the last page resumed") {
+                try await Self.stored(page)["resumed"].int ?? 0 >= 5
+            }
+            try await eventually("a node holds it, and none an earlier one") {
+                guard try await edge.total("roomcast_connections") == 1 else { return false }
+                for node in edge.cluster.nodes where try await node.metrics()["roomcast_connections"] > 0 {
+                    holder = node
+                }
+                return holder != nil
+            }
+            let victim = try #require(holder).child
+            try await victim.signal(SIGKILL)
+            #expect(try await victim.exitCode() != nil)
             try await notices.wait(forMore: 20)
             let count = try await notices.stop()
             try await eventually("the last notice") {
@@ -154,13 +164,6 @@ import Testing
 
     private static func stored(_ page: Page) async throws -> JSON {
         try await page.evaluate("JSON.parse(sessionStorage.getItem('stored'))")
-    }
-
-    private func firstNode(
-        _ edge: ClientEdge, where holds: (GatewayNode) async throws -> Bool
-    ) async throws -> GatewayNode? {
-        for node in edge.cluster.nodes where try await holds(node) { return node }
-        return nil
     }
 }
 
