@@ -76,13 +76,21 @@ struct FeedState {
     }
 
     /// Redis has confirmed a subscription.
-    mutating func confirmed(_ room: RoomId) -> [Action] { subscribed(room, rooms.confirmed(room)) }
+    mutating func confirmed(_ room: RoomId) -> [Action] {
+        // A line of its own: as an argument it would change `rooms` while `self` is held for the call, and so
+        // copy all of them, for each room.
+        let workers = rooms.confirmed(room)
+        return subscribed(room, workers)
+    }
 
     /// Redis has confirmed the end of a subscription.
     mutating func unsubscribed(_ room: RoomId) -> [Action] { rooms.left(room) ? [.subscribe(room)] : [] }
 
     /// Redis' access rules refuse a room. Nothing is to be done if no worker waits for it.
-    mutating func refused(_ room: RoomId) -> [Action] { refused(room, rooms.refused(room)) }
+    mutating func refused(_ room: RoomId) -> [Action] {
+        let workers = rooms.refused(room)
+        return refused(room, workers)
+    }
 
     /// Leaves the rooms that have had no members for the grace time.
     mutating func sweep(now: MonotonicInstant) -> [Action] {
