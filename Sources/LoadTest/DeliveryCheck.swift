@@ -33,6 +33,9 @@ final class DeliveryCheck {
 
     func countCorrupt() { strays.corrupt += 1 }
 
+    /// Rooms of which a client was told that notices may be missing.
+    func countLosses(_ count: Int) { strays.lost += count }
+
     func countMisrouted() { strays.misrouted += 1 }
 
     /// Books the first arrival of a message on one connection.

@@ -60,12 +60,16 @@ final class Failover {
     func expects(_ seat: Int) -> Bool { absences[seat] != nil }
 
     /// The gateway has ended this connection. What it should have received in its last moment is unknown,
-    /// so only gaps within what it did receive count.
+    /// so only gaps within what it did receive count. A client that resumes gets it on its next one.
     func lost(_ client: LoadClient, reason: String) {
         let now = MonotonicInstant.now
         report.lost[reason, default: 0] += 1
         if report.firstLossAt == 0 { report.firstLossAt = now.nanoseconds }
-        holder.endedDeliveries += client.counts(ofMessages: 0)
+        if let continuation = client.continuation {
+            holder.seats[client.seat].continuation = continuation
+        } else {
+            holder.endedDeliveries += client.counts(ofMessages: 0)
+        }
         holder.seats[client.seat].client = nil
         absences[client.seat] = Absence(lostAt: now, retryAt: nil)
         dial(client.seat)

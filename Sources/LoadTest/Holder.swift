@@ -14,6 +14,8 @@ final class Holder {
         /// Path and query of its handshake; nil without a token.
         var target: String?
         var client: LoadClient?
+        /// What a lost connection has left to the next one.
+        var continuation: Continuation?
     }
 
     /// A server that answers pipelined requests one by one, one a turn of a busy loop, still keeps up with
@@ -166,11 +168,12 @@ final class Holder {
     /// - Throws: when no descriptor or port is left.
     func dial(_ seatIndex: Int, _ destination: Destination, number: Int) throws(SystemError) {
         let seat = seats[seatIndex]
-        guard let target = seat.target else { return }
+        guard var target = seat.target else { return }
+        if plan.load.isDurable { target += "&since=\(seat.continuation?.track.since ?? "")" }
         let socket = try destination.dial(number: number)
         seats[seatIndex].client = LoadClient(
             socket, seat: seatIndex, rooms: seat.rooms, isSlow: seat.number < plan.load.slowCount,
-            target: target, host: destination.host, holder: self)
+            target: target, host: destination.host, continuing: seat.continuation, holder: self)
     }
 
     /// A connection stands.

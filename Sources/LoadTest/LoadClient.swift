@@ -27,6 +27,10 @@ final class LoadClient: SocketWatcher {
     /// Whether it stops reading once it is open.
     let isSlow: Bool
     private var isResumed = false
+    /// Of a client that resumes.
+    private var track: ResumeTrack?
+    /// Whether it goes on where the connection before was cut.
+    private let isContinued: Bool
 
     private unowned(unsafe) let holder: Holder
     private let check: DeliveryCheck
@@ -39,16 +43,22 @@ final class LoadClient: SocketWatcher {
     /// - Parameters:
     ///   - socket: on its way to be connected; closed by this object.
     ///   - rooms: one or two.
+    ///   - before: what the seat's connection before has left.
     init(
-        _ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String, holder: Holder
+        _ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String,
+        continuing before: Continuation?, holder: Holder
     ) {
         self.seat = seat
         self.holder = holder
         self.isSlow = isSlow
         check = holder.check
         startedAt = .now
-        first = RoomLedger(room: rooms[0], firstRequired: 0)
-        second = rooms.count > 1 ? RoomLedger(room: rooms[1], firstRequired: 0) : nil
+        isContinued = before != nil
+        first = before?.first ?? RoomLedger(room: rooms[0], firstRequired: 0)
+        second = before?.second ?? (rooms.count > 1 ? RoomLedger(room: rooms[1], firstRequired: 0) : nil)
+        if holder.plan.load.isDurable {
+            track = before?.track ?? ResumeTrack(rooms.map { RoomName.id(room: $0, run: holder.plan.run) })
+        }
         var generator = SystemRandomNumberGenerator()
         let nonce = (generator.next(), generator.next())
         let handshake = withUnsafeBytes(of: nonce) { ClientHandshake(nonce: $0) }
@@ -90,6 +100,11 @@ final class LoadClient: SocketWatcher {
             counts += second.counts(requiredBefore: assignment.messageCount(before: count, in: second.room))
         }
         return counts
+    }
+
+    /// What the next connection of its seat goes on from; nil if clients do not resume.
+    var continuation: Continuation? {
+        track.map { Continuation(track: $0, first: first, second: second) }
     }
 
     /// A slow client reads again, to find out what has become of it.
@@ -152,9 +167,11 @@ final class LoadClient: SocketWatcher {
     private func open() {
         handshake = nil
         phase = .open
-        let published = holder.board.publishedCount
-        first = ledger(first.room, published)
-        if let second { self.second = ledger(second.room, published) }
+        if !isContinued {
+            let published = holder.board.publishedCount
+            first = ledger(first.room, published)
+            if let second { self.second = ledger(second.room, published) }
+        }
         holder.opened(self)
         if isSlow { watchReadability(false) }
     }
@@ -173,20 +190,36 @@ final class LoadClient: SocketWatcher {
             switch event {
             case .messageStart: hasWholeMessage = false
             case .messageBytes(let piece):
-                if partial.isEmpty, !hasWholeMessage, piece.count == check.payload.bytes {
+                if partial.isEmpty, !hasWholeMessage, track == nil, piece.count == check.payload.bytes {
                     hasWholeMessage = true
                     deliver(piece, at: now)
                 } else {
                     partial += piece
                 }
             case .messageEnd:
-                if !partial.isEmpty { partial.withUnsafeBytes { deliver($0, at: now) } }
-                partial.removeAll()
+                if track != nil {
+                    deliverDurable(at: now)
+                } else if !partial.isEmpty {
+                    partial.withUnsafeBytes { deliver($0, at: now) }
+                }
+                partial.removeAll(keepingCapacity: track != nil)
             case .ping(let piece): pong(piece)
             case .pong: break
             case .close(let code, _): end("\(code?.rawValue ?? 1005)")
             case .failure(let code): end("protocol failure \(code.rawValue)")
             }
+        }
+    }
+
+    /// A durable frame ends with what was published, without its first brace.
+    private func deliverDurable(at now: Int64) {
+        switch partial.withUnsafeBytes({ track?.take($0) }) {
+        case .resume(let lossCount): check.countLosses(lossCount)
+        case .notice where partial.count > check.payload.bytes:
+            let start = partial.count - check.payload.bytes
+            partial[start] = UInt8(ascii: "{")
+            partial.withUnsafeBytes { deliver(UnsafeRawBufferPointer(rebasing: $0[start...]), at: now) }
+        default: check.countCorrupt()
         }
     }
 
@@ -230,4 +263,11 @@ final class LoadClient: SocketWatcher {
         case .malformed: "malformed answer"
         }
     }
+}
+
+/// What a client that resumes takes from one connection to the next.
+struct Continuation {
+    let track: ResumeTrack
+    let first: RoomLedger
+    let second: RoomLedger?
 }

@@ -27,6 +27,8 @@ struct LoadPlan: Sendable {
     /// Where messages go.
     enum Target: Sendable {
         case redis(RedisURL, Channels)
+        /// With the prefix of all keys and channels.
+        case durable(RedisURL, prefix: String)
         case http(HttpPublishURL)
     }
 
@@ -43,6 +45,8 @@ struct LoadPlan: Sendable {
         var path: String
         var assignment: RoomAssignment
         var payloadBytes: Int
+        /// Whether notices are durable, and clients resume.
+        var isDurable: Bool
         /// 0 when publishing does not wait for receivers.
         var window: Int
         var connectRate: Int
@@ -157,6 +161,10 @@ struct LoadPlan: Sendable {
             !gateways.isEmpty
         else { throw UsageError("--gateway: missing, expected --gateway HOST:PORT") }
         let tokenRule = try values.value("token", ChoiceConverter(TokenRule.self))
+        let isDurable = try values.flag("durable")
+        guard !isDurable || tokenRule == .gateway else {
+            throw UsageError("--durable: cannot stand with --token none, expected a Roomcast gateway")
+        }
         var window = 0
         if case .window(let count) = pace { window = count }
         let hasHeartbeats = try values.value("heartbeats", SwitchConverter()) && tokenRule == .gateway
@@ -177,7 +185,10 @@ struct LoadPlan: Sendable {
                 roomCount: try values.value("rooms", IntegerConverter(1...1_000_000)),
                 roomsPerClient: try values.value("rooms-per-client", IntegerConverter(1...2))),
             payloadBytes: try values.value(
-                "payload", ByteSizeConverter(LoadPayload.minimumBytes...(1 << 20))),
+                "payload",
+                ByteSizeConverter(
+                    LoadPayload.minimumBytes...(isDurable ? DurableNotice.maximumBytes : 1 << 20))),
+            isDurable: isDurable,
             window: window,
             connectRate: try values.value("connect-rate", IntegerConverter(1...1_000_000)),
             hasHeartbeats: hasHeartbeats,
@@ -225,7 +236,13 @@ struct LoadPlan: Sendable {
         let url = try values.optional(
             "publish-url",
             TextConverter(expected: "http://HOST:PORT/path with {room} in it") { HttpPublishURL($0) })
-        if let url { return .http(url) }
+        let isDurable = try values.flag("durable")
+        if let url {
+            guard !isDurable else {
+                throw UsageError("--publish-url: cannot stand with --durable, expected one of them")
+            }
+            return .http(url)
+        }
         let redis = try values.value(
             "redis",
             CheckedConverter(expected: RedisURL.expectedForm) { text throws(ValueFault) in
@@ -235,7 +252,7 @@ struct LoadPlan: Sendable {
             })
         let prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
-        return .redis(redis, Channels(prefix: prefix))
+        return isDurable ? .durable(redis, prefix: prefix) : .redis(redis, Channels(prefix: prefix))
     }
 }
 
@@ -268,6 +285,13 @@ struct HttpPublishURL: Sendable {
 /// Room names, the same in every process of a run and in no other run.
 enum RoomName {
     static func text(room: Int, run: UInt32) -> String { "load-\(String(run, radix: 16))-\(room)" }
+
+    static func id(room: Int, run: UInt32) -> RoomId {
+        guard let id = RoomId(text(room: room, run: run)) else {
+            preconditionFailure("room names are valid ids")
+        }
+        return id
+    }
 
     /// A path with the names of rooms in place of `{room}`, joined by commas.
     static func path(_ template: String, rooms: [Int], run: UInt32) -> String {

@@ -109,6 +109,11 @@ enum LoadTestOptions {
             "window", .value(placeholder: "N"), section: "Messages",
             help: "Publish as fast as the clients keep up: at most N messages that not all receivers have."),
         Option(
+            "durable", .flag, section: "Messages",
+            help:
+                "Publish durably (FCALL) to clients that resume: with --failover they get what they missed."
+        ),
+        Option(
             "messages", .value(placeholder: "N"), section: "Messages",
             help: "End after N messages instead of --duration (warm-up not counted)."),
     ]

@@ -44,12 +44,7 @@ final class RedisPublishLink: PublishLink {
         } catch {
             throw PublishFailure(description: "\(error)")
         }
-        self.channels = (0..<roomCount).map { room in
-            guard let id = RoomId(RoomName.text(room: room, run: run)) else {
-                preconditionFailure("room names are valid ids")
-            }
-            return channels.room(id)
-        }
+        self.channels = (0..<roomCount).map { channels.room(RoomName.id(room: $0, run: run)) }
     }
 
     func publish(_ messages: [(room: Int, payload: [UInt8])]) throws(PublishFailure) -> PublishResult {

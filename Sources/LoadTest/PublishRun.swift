@@ -37,6 +37,8 @@ struct PublishJob: Sendable {
         switch target {
         case .redis(let url, let channels):
             try RedisPublishLink(url, channels: channels, roomCount: assignment.roomCount, run: run)
+        case .durable(let url, let prefix):
+            try DurablePublishLink(url, prefix: prefix, roomCount: assignment.roomCount, run: run)
         case .http(let url):
             try HttpPublishLink(url, roomCount: assignment.roomCount, run: run, payloadBytes: payload.bytes)
         }

@@ -107,6 +107,10 @@ struct LoadPlanTests {
         expectRefused(gateway + ["--path", "/x"], naming: "--path")
         expectRefused(gateway + ["--publish-url", "http://h:1/pub"], naming: "--publish-url")
         expectRefused(gateway + ["--redis", "http://h"], naming: "--redis")
+        expectRefused(gateway + ["--durable", "--payload", "65537B"], naming: "--payload")
+        expectRefused(gateway + ["--durable", "--token", "none", "--path", "/x"], naming: "--durable")
+        expectRefused(
+            gateway + ["--durable", "--publish-url", "http://h:1/pub/{room}"], naming: "--publish-url")
     }
 
     @Test func anotherServerIsReachedByItsPath() throws {

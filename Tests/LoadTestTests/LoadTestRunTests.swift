@@ -211,6 +211,27 @@ import Testing
         #expect(report.deliveries.checked.received > 50 * 40)
     }
 
+    /// Their account goes on over both connections, so that a notice of the time between would be missing in it.
+    @Test func durableClientsOfADeadGatewayMissNothing() throws {
+        let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
+        let child = try start(
+            gateways[0].endpoint, "--failover", gateways[1].endpoint, "--clients", "40", "--rate", "200",
+            "--rooms", "4", "--rooms-per-client", "2", "--durable", "--duration", "60s", "--processes", "2")
+        try eventually("messages flow") { try published(redis) > 50 }
+        try gateways[0].crash()
+        try eventually("its subscriber is gone") { try subscriberCount(redis) == 1 }
+        let already = try published(redis)
+        try eventually("more is published") { try published(redis) > already + 100 }
+        kill(pid_t(try child.programID()), SIGINT)
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(try #require(report.failover).returned == 40)
+        #expect(report.messages.refused == 0)
+        let checked = report.deliveries.checked
+        #expect(checked.isPerfect)
+        #expect(checked.received == checked.expected && checked.expected == report.messages.published * 20)
+    }
+
     @Test func interruptedItReportsAndLeavesNobodyBehind() throws {
         let gateway = try GatewayNode(redis)
         let child = try start(

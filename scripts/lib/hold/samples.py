@@ -41,14 +41,14 @@ def kernel_memory():
     raise OSError("/proc/net/sockstat has no line for TCP")
 
 
-def metrics(port):
-    """The samples of a gateway without labels, by name."""
+def metrics(port, has_labels=False):
+    """The samples of a gateway, by name: those without labels, or all of them, with their labels."""
     with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=METRICS_SECONDS) as answer:
         text = answer.read().decode()
     values = {}
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
-        if name and not line.startswith("#") and "{" not in name:
+        if name and not line.startswith("#") and (has_labels or "{" not in name):
             values[name] = float(value)
     return values
 

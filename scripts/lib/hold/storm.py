@@ -3,6 +3,7 @@ the programs first."""
 
 import signal
 import time
+from dataclasses import dataclass
 
 import limits
 import samples as measure
@@ -16,6 +17,7 @@ RETURN_SECONDS = 60
 REPORT_SECONDS = 60
 # Messages flow for so long before the kill and after the last return.
 QUIET_SECONDS = 3
+DURABLE_ROOMS = 1000
 
 
 def read_options():
@@ -33,6 +35,10 @@ def read_options():
         help="messages a second to the other gateway's own clients (default 50)")
     parse.add_argument(
         "--handshake-rate", metavar="N", type=int, help="the gateways' --handshake-rate (default: no limit)")
+    parse.add_argument(
+        "--durable", action="store_true",
+        help="four times: plain and resuming clients in one room, then both in 1,000 rooms; who resumes must miss "
+        "nothing")
     options = parse.parse_args()
     most = int(limits.descriptors_per_process() * limits.GATEWAY_SHARE)
     if options.clients < 1 or options.own < 1 or options.clients + options.own > most:
@@ -40,6 +46,17 @@ def read_options():
     if not 1 <= options.rate <= 10_000:
         parse.error("--rate: expected 1 to 10000")
     return options
+
+
+@dataclass
+class Round:
+    """One kill: how many rooms the many are in, how many messages a second they get together, and whether they
+    resume."""
+
+    title: str
+    rooms: int
+    rate: int
+    is_durable: bool
 
 
 class Storm(Experiment):
@@ -54,21 +71,43 @@ class Storm(Experiment):
     def parts(self):
         return f"two gateways and {self.options.clients + self.options.own} clients"
 
+    def rounds(self):
+        clients = self.options.clients
+        if not self.options.durable:
+            # Ten messages a second: they must find out that nothing is missing, not fill the machine.
+            return [Round("plain", max(1, clients // 100), 10, False)]
+        # A message a second for each client, so that everybody misses some.
+        return [
+            Round(f"{'resuming' if is_durable else 'plain'}, {rooms:,} room{'s' if rooms > 1 else ''}", rooms, rooms,
+                  is_durable)
+            for rooms in (1, min(DURABLE_ROOMS, clients)) for is_durable in (False, True)]
+
     def start(self):
-        redis_port, *ports = free_ports(5)
-        self.gateway_ports, self.admin_ports = ports[:2], ports[2:]
+        redis_port, *self.ports = free_ports(5)
         self.start_redis(redis_port)
+        self.results = []
+
+    def follow(self):
+        for number, each in enumerate(self.rounds()):
+            self.start_round(number, each)
+            self.kill()
+            self.results.append(self.round_result(each))
+            self.processes.stop(self.few, self.many, *self.gateways)
+
+    def start_round(self, number, each):
+        gateway_ports, self.admin_ports = self.ports[:2], self.ports[2:]
+        self.gateway_ports = gateway_ports
         extra = {}
         if self.options.handshake_rate:
             extra["GATEWAY_HANDSHAKE_RATE"] = str(self.options.handshake_rate)
         self.gateways = start_gateways(
-            self.processes, self.options.binaries / "gateway", self.redis, self.gateway_ports, self.admin_ports,
+            self.processes, self.options.binaries / "gateway", self.redis, gateway_ports, self.admin_ports,
             self.options.clients + self.options.own, extra)
-        clients, own = self.options.clients, self.options.own
-        # Ten messages a second for the many: they must find out that nothing is missing, not fill the machine.
-        self.many = self.load("many", 0, clients, 10, "--rooms", max(1, clients // 100),
-                              "--failover", f"127.0.0.1:{self.gateway_ports[1]}")
-        self.few = self.load("few", 1, own, self.options.rate)
+        extra = ["--durable"] if each.is_durable else []
+        suffix = f"-{number}" if self.options.durable else ""
+        self.many = self.load(f"many{suffix}", 0, self.options.clients, each.rate, "--rooms", each.rooms,
+                              "--failover", f"127.0.0.1:{gateway_ports[1]}", *extra)
+        self.few = self.load(f"few{suffix}", 1, self.options.own, self.options.rate)
 
     def load(self, name, gateway, clients, rate, *extra):
         return self.start_loadtest(
@@ -86,7 +125,7 @@ class Storm(Experiment):
                 raise ProcessError(f"not within {seconds} s: {what}")
             time.sleep(POLL_SECONDS)
 
-    def follow(self):
+    def kill(self):
         options = self.options
         self.wait("all clients are connected", CONNECT_SECONDS,
                   lambda: self.connections(0) == options.clients and self.connections(1) == options.own)
@@ -113,22 +152,47 @@ class Storm(Experiment):
     def deliveries(self, gateway):
         return int(measure.metrics(self.admin_ports[gateway])["roomcast_frames_delivered_total"])
 
+    def round_result(self, each):
+        metrics = measure.metrics(self.admin_ports[1], has_labels=True)
+        return {"title": each.title, "seconds": self.seconds, "cpuSeconds": self.cpu, "isDurable": each.is_durable,
+                "many": self.report(self.many), "few": self.report(self.few),
+                "reads": int(metrics.get("roomcast_history_reads_total", 0)),
+                "resumes": {found: int(metrics.get(f'roomcast_resumes_total{{result="{found}"}}', 0))
+                            for found in ("current", "ring", "read", "lost")}}
+
     def result(self):
-        return {"clients": self.options.clients, "own": self.options.own, "seconds": self.seconds,
-                "cpuSeconds": self.cpu, "many": self.report(self.many), "few": self.report(self.few)}
+        counts = {"clients": self.options.clients, "own": self.options.own}
+        return counts | ({"rounds": self.results} if self.options.durable else self.results[0])
 
     def problems(self, result, _):
+        return [f"{each['title']}: {problem}" if self.options.durable else problem
+                for each in self.results for problem in self.problems_of(result | each)]
+
+    def problems_of(self, result):
         found = [f"clients of the killed gateway: {text}" for text in result["many"]["problems"]]
         found += [f"clients of the other gateway: {text}" for text in result["few"]["problems"]]
         failover, checked = result["many"]["failover"], result["few"]["deliveries"]["checked"]
         if failover["returned"] != result["clients"]:
             found.append(f"{failover['returned']} of {result['clients']} clients came back")
         wanted = result["own"] * result["few"]["messages"]["published"]
+        many = result["many"]["deliveries"]["checked"]
+        if result["isDurable"] and (many["lost"] or result["resumes"]["lost"]):
+            found.append(f"resuming clients missed {many['lost']} notices and were told of "
+                         f"{result['resumes']['lost']} losses")
         if checked["received"] != wanted or wanted == 0:
             found.append(f"{checked['received']} of {wanted} deliveries reached the other gateway's clients")
         return found
 
     def table(self, result):
+        rows = []
+        for each in self.results:
+            if self.options.durable:
+                rows.append(("", each["title"].upper()))
+            rows += self.rows(result | each)
+        rows += [("PROBLEM", problem) for problem in result["problems"]]
+        return "\n".join(f"{title:<13}{text}" for title, text in rows)
+
+    def rows(self, result):
         failover, few = result["many"]["failover"], result["few"]
         absence, latency = failover["absenceMicroseconds"], few["deliveries"]["latencyMicroseconds"]
         checked = few["deliveries"]["checked"]
@@ -145,8 +209,14 @@ class Storm(Experiment):
             ("latency", f"p50 {latency['p50'] / 1000:.1f} ms, p99 {latency['p99'] / 1000:.1f} ms, "
                         f"max {latency['max'] / 1000:.0f} ms"),
         ]
-        rows += [("PROBLEM", problem) for problem in result["problems"]]
-        return "\n".join(f"{title:<13}{text}" for title, text in rows)
+        if result["isDurable"]:
+            many, resumes = result["many"]["deliveries"]["checked"], result["resumes"]
+            rows.insert(1, ("missed", f"{many['lost']:,} of {many['expected']:,} deliveries over both connections; "
+                                      f"twice {many['duplicated']}, out of order {many['outOfOrder']}"))
+            rows.insert(2, ("resumes", f"{resumes['current']:,} had missed nothing, {resumes['ring']:,} from memory, "
+                                       f"{resumes['read']:,} read from Redis, {resumes['lost']:,} lost; "
+                                       f"{result['reads']:,} reads of Redis"))
+        return rows
 
 
 main(Storm, read_options())

@@ -231,8 +231,7 @@ class Faults:
         redis.start()
         await self._installation.redis_answers()
         if self._is_durable:
-            # While an fsync is under way Redis answers before it writes: what a kill then takes away is lost, and has to
-            # be told.
+            # While an fsync is under way Redis answers before it writes: what a kill then takes away has to be told.
             await self._look_for_losses(fault, newest)
             if fault.details["lost"] > 0:
                 fault.kind = self.busy_disk
