@@ -4,7 +4,7 @@ in which nothing happens."""
 import asyncio
 import json
 
-from client import HttpConnection, open_socket
+from client import HttpConnection, encode, open_socket, read_reply
 from processes import ProcessError
 
 CONNECTIONS = 64
@@ -47,12 +47,36 @@ async def request(port, paths, count):
     await asyncio.gather(*map(one, paths))
 
 
+async def handshakes(port, targets):
+    """WebSockets to these targets, in their order."""
+    found, left = [None] * len(targets), iter(enumerate(targets))
+
+    async def some():
+        for number, target in left:
+            found[number] = await open_socket(f"ws://127.0.0.1:{port}{target}")
+
+    await asyncio.gather(*(some() for _ in range(HANDSHAKES)))
+    return found
+
+
+async def fill_room(redis_port, name, notice, count):
+    """Publishes durably; the first id."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", redis_port)
+    for _ in range(count):
+        writer.write(encode(["FCALL", "roomcast_publish", 1, name, notice]))
+    replies = [await read_reply(reader) for _ in range(count)]
+    writer.close()
+    if not all(isinstance(reply, list) for reply in replies):
+        raise ProcessError(f"Redis has answered to a durable publish: {replies[0]}")
+    return replies[0][0]
+
+
 class HeldRooms:
     """Connections in two rooms each, all different, in which nothing is published. They send no heartbeats: the
-    gateway must have a long --heartbeat-timeout."""
+    gateway must have a long --heartbeat-timeout. `since` is added to their targets."""
 
-    def __init__(self, port, client_count):
-        self._port, self._sockets = port, []
+    def __init__(self, port, client_count, since=""):
+        self._port, self._sockets, self._since = port, [], since
         self._loop = asyncio.new_event_loop()
         try:
             self._loop.run_until_complete(self._open(client_count))
@@ -69,7 +93,8 @@ class HeldRooms:
                 # Addresses of their own, so that ports do not run out beside the load generator.
                 address = (f"127.1.0.{1 + number // 5000}", 0)
                 rooms = f"held-{2 * number},held-{2 * number + 1}"
-                url = f"ws://127.0.0.1:{self._port}/ws?token={await _token(connection, number)}&roomIds={rooms}"
+                token = await _token(connection, number)
+                url = f"ws://127.0.0.1:{self._port}/ws?token={token}&roomIds={rooms}{self._since}"
                 self._sockets.append(await open_socket(url, local_addr=address))
             connection.close()
 

@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 
+import durable
 import machine
 import own
 import report
@@ -18,7 +19,7 @@ from loads import ROWS, figures, measure
 from processes import ProcessError, Processes, ignore_end_signals, raise_at_end_signals, use_all_descriptors
 from servers import NAMES, Bench
 
-OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held"]
+OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held", "durable"]
 QUICK_ROWS = ["A", "A1", "C"]
 DESCRIPTORS = 20_000
 
@@ -95,6 +96,7 @@ def measure_own(bench, options, results):
         "rooms": lambda: own.throughput(bench, say),
         "workers": lambda: own.two_workers(bench, say, options.runs, options.seconds),
         "held": lambda: own.held_rooms(bench, say, options.runs, options.seconds),
+        "durable": lambda: durable.durable(bench, say, options.runs, options.seconds),
     }
     for name, step in steps.items():
         if name in options.rows:

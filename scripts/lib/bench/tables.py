@@ -152,6 +152,39 @@ def held_figures(results):
     return found
 
 
+def durable_figures(results):
+    """(title, plain, durable, digits, unit): medians of what was measured both ways."""
+    def medians(items, value):
+        return [statistics.median(value(item) for item in items if item["isDurable"] == is_durable)
+                for is_durable in (False, True)]
+
+    found = []
+    for row in sorted({result["row"] for result in results["rows"]}):
+        runs = [result for result in results["rows"] if result["row"] == row]
+        for figure, title, digits in [("total", "CPU s a million deliveries", 2), ("p50", "p50 ms", 2),
+                                      ("p99", "p99 ms", 2)]:
+            found.append((f"row {row}, {title}", *medians(runs, lambda run: run["figures"][figure]), digits))
+    for figure, title in [("nodeMicroseconds", "node"), ("redisMicroseconds", "Redis")]:
+        found.append((f"a message to one client, µs of {title}",
+                      *medians(results["messages"], lambda run: run[figure]), 2))
+    return found
+
+
+def durable(results):
+    """Plain and durable beside each other; clients that resume; rooms after an outage."""
+    rows = [[title, summary.number(plain, digits), f"{summary.number(both, digits)} ({both / plain:.2f}×)"]
+            for title, plain, both, digits in durable_figures(results)]
+    resumes, outage = results["resumes"], results["outage"]
+    plain = resumes["plain"]
+    for name, title in [("ring", "from the node's memory"), ("read", "read from Redis for each")]:
+        for part, who in [("nodeMicroseconds", "node"), ("redisMicroseconds", "Redis")]:
+            rows.append([f"a handshake with 100 notices missed, {title}, µs of {who}", f"{plain[part]:.0f}",
+                         f"{resumes[name][part]:.0f}"])
+    rows.append([f"{outage['rooms']:,} rooms after a cut of the subscriber's link, all proven", "",
+                 f"{outage['seconds']:.2f} s"])
+    return table(["", "plain", "durable"], rows)
+
+
 def change(without, many):
     digits = 0 if without > 1000 else 2
     before, after = summary.number(without, digits), summary.number(many, digits)

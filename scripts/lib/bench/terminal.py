@@ -53,6 +53,15 @@ def own(results):
         lines.append(f"workers    {workers}: {rate:,.0f} deliveries/s")
     for row, title, without, many, _ in tables.held_figures(results.get("held", [])):
         lines.append(f"held       row {row}, {title}: {tables.change(without, many)}")
+    if "durable" in results:
+        lines += [f"durable    {title}: {number(plain, digits)} plain, {number(both, digits)} durable"
+                  for title, plain, both, digits in tables.durable_figures(results["durable"])]
+        lines += [f"durable    {name} handshake: node {cost['nodeMicroseconds']:.0f} µs, Redis "
+                  f"{cost['redisMicroseconds']:.0f} µs" for name, cost in results["durable"]["resumes"].items()]
+        outage = results["durable"]["outage"]
+        lines.append(f"durable    {outage['rooms']:,} rooms proven {outage['seconds']:.2f} s after a cut")
+        for part in [*results["durable"]["rows"], *results["durable"]["messages"], outage]:
+            lines += [f"  ! durable: {problem}" for problem in part["problems"]]
     for name in ["memory", "handshakes", "idle", "workers", "held"]:
         found = results.get(name, [])
         for result in found if isinstance(found, list) else [found]:
