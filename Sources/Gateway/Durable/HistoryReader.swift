@@ -65,10 +65,12 @@ final class HistoryReader {
 
     // MARK: Questions
 
-    /// Publishers call the library; whoever comes first loads it.
+    /// Backends call the library; the first node loads it. A node that may not goes on without it.
     private func loadLibrary() {
         DurableLibrary.load(send: { [connection] in connection.send($0, onReply: $1) }) { [unowned self] in
-            if case .refused(let message) = $0 { self.refused(message, "FUNCTION LOAD") }
+            guard case .refused(let message) = $0 else { return }
+            self.refusalLog.warning(
+                "redis refuses the function library: load it by hand", ["reason": message])
         }
     }
 
