@@ -10,7 +10,7 @@ package struct RoomHistory: Equatable, Sendable {
     package let count: Int
     /// What they take of Redis' memory.
     package let bytes: Int
-    /// How long ago the oldest one was published, by Redis' clock; nil if there is none.
+    /// How long ago the oldest one was published, by Redis' clock; nil without a notice.
     package let oldestAge: Duration?
 
     package init(count: Int, bytes: Int, oldestAge: Duration?) {

@@ -19,6 +19,8 @@ final class History {
     /// The workers that have members in a room.
     var workers: (RoomId) -> RoomSubscriptions.Workers = { _ in 0 }
     private var rooms: DurableRooms<Message>
+    /// The `run_id` of the server that the subscriber is connected to.
+    private var serverRun = ""
     /// The numbers of the echoes that are on their way.
     private var echoes = Fifo<UInt64>()
     private var epochTimer: Timer?
@@ -48,9 +50,6 @@ final class History {
             if let number = self.echoes.takeFirst() { self.rooms.echoAnswered(number) }
         }
     }
-
-    /// The `run_id` of the server that the subscriber is connected to.
-    private var serverRun = ""
 
     func start() {
         epochTimer?.start(after: NodeReport.interval)

@@ -74,7 +74,7 @@ final class HistoryReader {
         }
     }
 
-    /// Reads the epoch; makes one if there is none, or if it still is the one in doubt.
+    /// Reads the epoch. If Redis has no epoch, or still has the one in doubt, it gets a fresh one.
     func askEpoch(inDoubt epoch: HistoryEpoch?) {
         let fresh = HistoryEpoch.make(using: &random)
         send(HistoryReader.epochCommand(key: epochKey, fresh: fresh, inDoubt: epoch), named: "EVAL") {

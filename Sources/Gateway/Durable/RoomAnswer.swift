@@ -74,7 +74,7 @@ extension RoomFeed {
         guard let read else { return .read }
         guard read.isProven else { return .lost }
         if read.entries.isEmpty, since.number == 0 {
-            // There was no stream then, and there is none. A position without a notice says nothing of
+            // The room had no stream then, and has no stream now. A position without a notice says nothing of
             // which is ahead, only of when each was asked for.
             replay.isComplete = position.number == 0 && since < position || hasEcho && since > position
             if replay.isComplete { return .replay(replay) }

@@ -19,7 +19,7 @@ struct TokenTable<Holder: TokenHolder> {
 
     var isEmpty: Bool { count == 0 }
 
-    /// The holder of a token; nil if there is none.
+    /// The holder of a token; nil if no one holds it.
     subscript(token: Token) -> Holder? { places[place(of: token)] }
 
     /// Adds a holder; one of the same token gives its place up.
