@@ -304,10 +304,21 @@ package final class Listener: SocketWatcher {
             storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
                 let descriptor = accept4(listening.descriptor, address, &length, flags)
-                guard descriptor >= 0 else { return outcome(ofError: errno) }
+                guard descriptor >= 0 else {
+                    let code = errno
+                    // The kernel wants a descriptor before it looks into its queue.
+                    if code == EMFILE || code == ENFILE, !isQueued(listening) { return .nothingQueued }
+                    return outcome(ofError: code)
+                }
                 return .accepted(Socket(descriptor: descriptor), PeerAddress(address))
             }
         }
+    }
+
+    /// Whether a connection waits to be accepted.
+    private static func isQueued(_ listening: Socket) -> Bool {
+        var entry = pollfd(fd: listening.descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 0) != 0
     }
 
     /// Linux reports errors of the connection itself by accept(2), whose page names them.

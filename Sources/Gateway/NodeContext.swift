@@ -33,6 +33,15 @@ struct NodeContext: Sendable {
         var random = RandomPool()
         run = Token.mint(using: &random).bytes
     }
+
+    /// Has every worker close an idle connection: descriptors are the whole process's.
+    ///
+    /// - Parameter index: of the worker that asks, which has none.
+    func askForRoom(besides index: Int? = nil) {
+        for (other, mailbox) in workerMailboxes.enumerated() where other != index {
+            mailbox.post(.news(.makeRoom))
+        }
+    }
 }
 
 /// The bytes of the messages that are posted to a worker and not yet taken by it.

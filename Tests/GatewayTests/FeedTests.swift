@@ -85,7 +85,7 @@ private final class Rig {
         case .listRooms(let reply): "list \(reply)"
         case .resumed(let connection, _): "resumed \(connection)"
         case .historyLost(let rooms): "history lost \(rooms.map(\.room.description))"
-        case .adopt, .drain, .stop: "?"
+        case .adopt, .makeRoom, .drain, .stop: "?"
         }
     }
 }

@@ -48,9 +48,9 @@ final class Connections {
         var acceptLog = RateLimitedLog(node.log)
         listener = Listener(
             socket, on: host.loop,
-            onError: { [metrics, places] in
+            onError: { [metrics, places, node, index = worker.index] in
                 // The limit may have been lowered, or libraries hold more than is set aside for them.
-                places.makeRoom()
+                if !places.makeRoom() { node.askForRoom(besides: index) }
                 metrics.acceptPauses.add(1)
                 acceptLog.warning("accept failed", ["reason": "\($0)"])
             },
@@ -82,6 +82,9 @@ final class Connections {
         connection.start(with: accepted.bytes)
         if worker.isDraining { connection.closeWhenIdle() }
     }
+
+    /// Closes a connection that waits for its peer, if there is one: another loop is out of descriptors.
+    func makeRoom() { places.makeRoom() }
 
     private func httpConnectionsChanged() {
         metrics.httpConnections.set(UInt64(places.count))

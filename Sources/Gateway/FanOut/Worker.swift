@@ -102,6 +102,7 @@ final class Worker {
         case .adopt(let handover):
             node.state.releaseHandover()
             connections.serve(handover)
+        case .makeRoom: connections.makeRoom()
         case .drain(let time): startDrain(over: time)
         case .stop: stop()
         }

@@ -57,6 +57,8 @@ enum WorkerNews: Sendable {
 
     /// A connection of the admin listener that goes on as one of the worker's.
     case adopt(Handover)
+    /// Another loop is out of descriptors and has no idle connection: one of the worker's goes for it.
+    case makeRoom
     /// Take no new connections and close the members, spread over this time.
     case drain(over: Duration)
     case stop

@@ -30,7 +30,7 @@ final class AdminListener {
         let listener = Listener(
             socket, on: loop,
             onError: {
-                places.makeRoom()
+                if !places.makeRoom() { node.askForRoom() }
                 log.warning("accept failed", ["reason": "\($0)"])
             },
             room: { places.room() },

@@ -12,7 +12,7 @@ class Page:
     """A client. Its HTTP connection lives until the server ends it, and is then made anew, as browsers do."""
 
     def __init__(self, port, room):
-        self.port, self.room, self.socket, self.token = port, room, None, None
+        self.port, self.room, self.socket, self.token, self.end = port, room, None, None, None
         self.http = HttpConnection(port, clients.PATIENCE)
 
     async def connect(self):
@@ -24,10 +24,12 @@ class Page:
         self.socket = await asyncio.open_connection("127.0.0.1", self.port)
         head = f"GET /ws?token={self.token}&roomIds={self.room} HTTP/1.1\r\n" + HANDSHAKE
         self.socket[1].write(head.encode())
-        return int((await self.socket[0].readuntil(b"\r\n\r\n")).split(b" ")[1])
+        status = int((await self.socket[0].readuntil(b"\r\n\r\n")).split(b" ")[1])
+        self.end = asyncio.ensure_future(self.socket[0].read())
+        return status
 
     def is_open(self):
-        return self.socket is not None and not self.socket[0].at_eof()
+        return self.end is not None and not self.end.done()
 
     def close(self):
         self.http.close()
@@ -80,6 +82,14 @@ async def pages_close():
     pages.clear()
 
 
+async def visitors(port, count):
+    """`count` clients, one after the other, that ask once and keep their connections."""
+    for _ in range(count):
+        page = Page(port, "")
+        pages.append(page)
+        await page.http.get("/nowhere")
+
+
 async def strangers(port, count):
     """Opens `count` connections that say nothing: their ids."""
     ids = []
@@ -88,4 +98,4 @@ async def strangers(port, count):
     return ids
 
 
-OPERATIONS = {f.__name__: f for f in (pages_connect, pages_beat, pages_close, strangers)}
+OPERATIONS = {f.__name__: f for f in (pages_connect, pages_beat, pages_close, visitors, strangers)}
