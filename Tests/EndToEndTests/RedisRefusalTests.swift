@@ -62,7 +62,10 @@ import Testing
     /// A part of a cluster has some of the keys, and sends who asks for the others elsewhere.
     @Test func clusterBehindAPlainAddressIsTheReasonForNotBeingReady() async throws {
         try await Cluster.with(nodes: 0) { cluster in
-            let redis = try await RedisServer(cluster.driver, options: ["--cluster-enabled", "yes"])
+            // By default the bus has the port 10,000 above, which may be some connection's own port.
+            let bus = try await cluster.driver.freePort()
+            let redis = try await RedisServer(
+                cluster.driver, options: ["--cluster-enabled", "yes", "--cluster-port", "\(bus)"])
             let node = try await GatewayNode(
                 cluster.driver, id: "clustered", redis: redis, awaitReady: false)
             try await eventually("it says why") {

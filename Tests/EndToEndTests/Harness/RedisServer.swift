@@ -25,7 +25,7 @@ final class RedisServer: Sendable {
                 "--bind", "127.0.0.1", "--save", "", "--dir", driver.directory.path,
             ] + (password.map { ["--requirepass", $0] } ?? []) + options
         first = try await Child(driver, name: "redis-\(port)", command)
-        try await ready()
+        try await ready(first)
     }
 
     /// As it is deployed: with deploy/redis.conf and its users, started by deploy/redis-start. It keeps its data over
@@ -44,7 +44,7 @@ final class RedisServer: Sendable {
         environment = Dictionary(
             uniqueKeysWithValues: passwords.map { ("ROOMCAST_\($0.uppercased())_PASSWORD", $1) })
         first = try await Child(driver, name: "redis-\(port)", command, environment: environment)
-        try await ready()
+        try await ready(first)
     }
 
     /// A sentinel of a master.
@@ -70,7 +70,7 @@ final class RedisServer: Sendable {
             try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel",
         ]
         first = try await Child(driver, name: "sentinel-\(port)", command)
-        try await ready()
+        try await ready(first)
     }
 
     var url: String { "redis://127.0.0.1:\(port)" }
@@ -86,7 +86,7 @@ final class RedisServer: Sendable {
     /// Starts again on the same port.
     func restart() async throws -> Child {
         let child = try await Child(driver, name: "redis-\(port)", command, environment: environment)
-        try await ready()
+        try await ready(child)
         return child
     }
 
@@ -145,7 +145,13 @@ final class RedisServer: Sendable {
         try await driver.call("publish_sequence", arguments)
     }
 
-    private func ready() async throws {
-        try await eventually("redis-server answers on port \(port)") { try await command("PING") == "PONG" }
+    /// Waits until `process` answers.
+    private func ready(_ process: Child) async throws {
+        try await eventually("redis-server answers on port \(port)") {
+            if let code = try await process.exitCode(within: .zero) {
+                throw Hopeless("redis-server ended with \(code): \(process.output)")
+            }
+            return try await command("PING") == "PONG"
+        }
     }
 }
