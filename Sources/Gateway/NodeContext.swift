@@ -34,9 +34,9 @@ struct NodeContext: Sendable {
         run = Token.mint(using: &random).bytes
     }
 
-    /// Has every worker close an idle connection: descriptors are the whole process's.
+    /// Has every worker close a connection that waits for its peer: descriptors are the whole process's.
     ///
-    /// - Parameter index: of the worker that asks, which has none.
+    /// - Parameter index: of the worker that asks, which has no such connection; nil for another loop.
     func askForRoom(besides index: Int? = nil) {
         for (other, mailbox) in workerMailboxes.enumerated() where other != index {
             mailbox.post(.news(.makeRoom))

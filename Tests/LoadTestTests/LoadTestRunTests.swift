@@ -11,6 +11,10 @@ import Testing
     init() throws { redis = try RedisServer() }
 
     private func start(_ gateway: String, _ arguments: String...) throws -> Child {
+        try start(gateway, arguments)
+    }
+
+    private func start(_ gateway: String, _ arguments: [String]) throws -> Child {
         try Child(
             "loadtest",
             [
@@ -188,11 +192,13 @@ import Testing
         #expect(report.deliveries.checked.duplicated == 0)
     }
 
-    @Test func clientsOfADeadGatewayGoToTheOther() throws {
+    /// What a run of 40 clients tells that is interrupted some time after its gateway has crashed.
+    private func reportOfACrash(_ arguments: String...) throws -> RunReport {
         let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
         let child = try start(
-            gateways[0].endpoint, "--failover", gateways[1].endpoint, "--clients", "40", "--rate", "100",
-            "--duration", "60s", "--processes", "2")
+            gateways[0].endpoint,
+            ["--failover", gateways[1].endpoint, "--clients", "40", "--duration", "60s", "--processes", "2"]
+                + arguments)
         try eventually("messages flow") { try published(redis) > 50 }
         try gateways[0].crash()
         try eventually("its subscriber is gone") { try subscriberCount(redis) == 1 }
@@ -200,7 +206,11 @@ import Testing
         try eventually("more is published") { try published(redis) > already + 100 }
         kill(pid_t(try child.programID()), SIGINT)
         #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
-        let report = try report(child)
+        return try report(child)
+    }
+
+    @Test func clientsOfADeadGatewayGoToTheOther() throws {
+        let report = try reportOfACrash("--rate", "100")
         let failover = try #require(report.failover)
         #expect(failover.returned == 40)
         #expect(failover.lost.values.reduce(0, +) == 40)
@@ -211,20 +221,11 @@ import Testing
         #expect(report.deliveries.checked.received > 50 * 40)
     }
 
-    /// Their account goes on over both connections, so that a notice of the time between would be missing in it.
+    /// Their account goes on over both connections, so that a notice of the time between would be missing
+    /// in it.
     @Test func durableClientsOfADeadGatewayMissNothing() throws {
-        let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
-        let child = try start(
-            gateways[0].endpoint, "--failover", gateways[1].endpoint, "--clients", "40", "--rate", "200",
-            "--rooms", "4", "--rooms-per-client", "2", "--durable", "--duration", "60s", "--processes", "2")
-        try eventually("messages flow") { try published(redis) > 50 }
-        try gateways[0].crash()
-        try eventually("its subscriber is gone") { try subscriberCount(redis) == 1 }
-        let already = try published(redis)
-        try eventually("more is published") { try published(redis) > already + 100 }
-        kill(pid_t(try child.programID()), SIGINT)
-        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
-        let report = try report(child)
+        let report = try reportOfACrash(
+            "--rate", "200", "--rooms", "4", "--rooms-per-client", "2", "--durable")
         #expect(try #require(report.failover).returned == 40)
         #expect(report.messages.refused == 0)
         let checked = report.deliveries.checked

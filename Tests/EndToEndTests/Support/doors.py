@@ -25,7 +25,8 @@ class Page:
         head = f"GET /ws?token={self.token}&roomIds={self.room} HTTP/1.1\r\n" + HANDSHAKE
         self.socket[1].write(head.encode())
         status = int((await self.socket[0].readuntil(b"\r\n\r\n")).split(b" ")[1])
-        self.end = asyncio.ensure_future(self.socket[0].read())
+        if status == 101:
+            self.end = asyncio.ensure_future(self.socket[0].read())
         return status
 
     def is_open(self):

@@ -83,7 +83,8 @@ class Storm(Experiment):
             for rooms in (1, min(DURABLE_ROOMS, clients)) for is_durable in (False, True)]
 
     def start(self):
-        redis_port, *self.ports = free_ports(5)
+        redis_port, *ports = free_ports(5)
+        self.gateway_ports, self.admin_ports = ports[:2], ports[2:]
         self.start_redis(redis_port)
         self.results = []
 
@@ -95,18 +96,16 @@ class Storm(Experiment):
             self.processes.stop(self.few, self.many, *self.gateways)
 
     def start_round(self, number, each):
-        gateway_ports, self.admin_ports = self.ports[:2], self.ports[2:]
-        self.gateway_ports = gateway_ports
         extra = {}
         if self.options.handshake_rate:
             extra["GATEWAY_HANDSHAKE_RATE"] = str(self.options.handshake_rate)
         self.gateways = start_gateways(
-            self.processes, self.options.binaries / "gateway", self.redis, gateway_ports, self.admin_ports,
+            self.processes, self.options.binaries / "gateway", self.redis, self.gateway_ports, self.admin_ports,
             self.options.clients + self.options.own, extra)
-        extra = ["--durable"] if each.is_durable else []
+        kind = ["--durable"] if each.is_durable else []
         suffix = f"-{number}" if self.options.durable else ""
         self.many = self.load(f"many{suffix}", 0, self.options.clients, each.rate, "--rooms", each.rooms,
-                              "--failover", f"127.0.0.1:{gateway_ports[1]}", *extra)
+                              "--failover", f"127.0.0.1:{self.gateway_ports[1]}", *kind)
         self.few = self.load(f"few{suffix}", 1, self.options.own, self.options.rate)
 
     def load(self, name, gateway, clients, rate, *extra):
