@@ -76,7 +76,7 @@ class Bench:
         return self.processes.start("gateway", [
             self.binaries / "gateway", "--listen", f"127.0.0.1:{self.port}",
             "--admin-listen", f"127.0.0.1:{self.admin_port}", "--redis", self.redis_url,
-            "--workers", workers, "--drain-time", "0s", *options,
+            "--workers", workers, "--drain-time", "0s", "--token-rate", 0, *options,
         ])
 
     def is_gateway_ready(self):
