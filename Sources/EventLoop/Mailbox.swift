@@ -7,7 +7,7 @@ import Synchronization
 /// It exists before its loop does: what is posted before `open` is handled once it is open, and what is
 /// posted after the loop is gone is dropped. Posters must bound what they post.
 package final class Mailbox<Message: Sendable>: Sendable {
-    /// How many messages one turn hands over; those beyond wait for the next one.
+    /// How many messages one turn hands over, unless its owner wants more; those beyond wait for the next one.
     package static var maximumBatchCount: Int { 1_024 }
 
     private struct State {
@@ -50,8 +50,12 @@ package final class Mailbox<Message: Sendable>: Sendable {
 
     /// Binds the mailbox to a loop. Called once, on the loop's thread; the loop keeps `onMessages` alive,
     /// and calls it once in a turn, with what has come since, a batch at most.
-    package func open(on loop: EventLoop, onMessages: @escaping ([Message]) -> Void) {
-        loop.add(MailboxReceiver(mailbox: self, onMessages: onMessages))
+    ///
+    /// - Parameter batchCount: the messages of a batch.
+    package func open(
+        on loop: EventLoop, batchCount: Int = maximumBatchCount, onMessages: @escaping ([Message]) -> Void
+    ) {
+        loop.add(MailboxReceiver(mailbox: self, batchCount: batchCount, onMessages: onMessages))
         state.withLock { state in
             precondition(state.wakeup == nil && !state.isClosed, "a mailbox is opened once")
             state.wakeup = loop.wakeup
@@ -90,13 +94,15 @@ class MailboxEnd {
 
 private final class MailboxReceiver<Message: Sendable>: MailboxEnd {
     fileprivate let mailbox: Mailbox<Message>
+    private let batchCount: Int
     private let onMessages: ([Message]) -> Void
     private var batch: [Message] = []
     /// How much of the batch is handled.
     private var handledCount = 0
 
-    init(mailbox: Mailbox<Message>, onMessages: @escaping ([Message]) -> Void) {
+    init(mailbox: Mailbox<Message>, batchCount: Int, onMessages: @escaping ([Message]) -> Void) {
         self.mailbox = mailbox
+        self.batchCount = batchCount
         self.onMessages = onMessages
     }
 
@@ -108,9 +114,9 @@ private final class MailboxReceiver<Message: Sendable>: MailboxEnd {
         if batch.isEmpty { mailbox.take(into: &batch) }
         let left = batch.count - handledCount
         guard left > 0 else { return false }
-        guard left <= Mailbox<Message>.maximumBatchCount else {
+        guard left <= batchCount else {
             let start = handledCount
-            handledCount += Mailbox<Message>.maximumBatchCount
+            handledCount += batchCount
             onMessages(Array(batch[start..<handledCount]))
             return true
         }

@@ -10,8 +10,13 @@ enum Limits {
     // MARK: A turn of a worker
 
     /// What one turn takes of the messages that wait, by their memory. What is beyond waits for the next
-    /// turn, after the sockets had theirs; and no member that keeps up is taken for slow because of a burst.
-    static let turnBytes = 256 * 1024
+    /// turn, after the sockets had theirs. It is large because a turn writes once to each member of its rooms,
+    /// however many messages it has for a room: under load this is what makes writes seldom.
+    static let turnBytes = 4 << 20
+    /// What one turn takes over from other threads: as many of the smallest messages as it may have.
+    static let turnMessageCount = turnBytes / SharedBytes.overheadBytes
+    /// What one turn takes for one room: no member that keeps up is taken for slow because of a burst.
+    static let turnRoomBytes = 128 * 1024
     /// What one read of a client takes, so that one that sends without end has its share of a turn and not
     /// the whole.
     static let clientReadBytes = 16 * 1024
@@ -212,7 +217,10 @@ enum Limits {
         (
             max(mergedVectorCount, backlogVectorCount) <= 1_024, "Linux takes 1,024 vectors a call"
         ),
-        (backlogWriteBytes >= turnBytes, "a backlog drains no slower than turns fill it"),
+        (
+            backlogWriteBytes >= connectionRoomCount * turnRoomBytes,
+            "a backlog drains no slower than turns fill it"
+        ),
         (workerBacklogResumingBytes < workerBacklogBytes, "a worker resumes below its bound"),
         (gapHoldBytes <= workerBacklogBytes, "what a gap has held goes to a worker at once"),
         (turnBytes < workerBacklogResumingBytes, "a backlog is taken in more than one turn"),

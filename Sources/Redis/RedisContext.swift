@@ -36,8 +36,8 @@ final class RedisContext: SocketWatcher {
     private var deliveredCount = 0
     /// For what has been sent and has no answer yet, in that order.
     private var waiting = Fifo<Waiting>()
-    /// Reads of one turn: 256 KiB, so that a loop whose turns are long keeps up with what Redis sends.
-    private static let maximumReadCount = 16
+    /// Reads of one turn: 4 MiB, so that a loop whose turns are long keeps up with what Redis sends.
+    private static let maximumReadCount = 256
     /// As much as hiredis itself would read at once.
     private let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     private let onConnect: () -> Void

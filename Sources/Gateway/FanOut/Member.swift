@@ -318,7 +318,8 @@ class Member: Connection, TokenHolder {
     private final func leaveLastWord() {
         guard let queue else { return }
         // The kernel counts more than the bytes.
-        socket.enlargeSendBuffer(byBytes: queue.byteCount + Limits.turnBytes)
+        socket.enlargeSendBuffer(
+            byBytes: queue.byteCount + Limits.connectionRoomCount * Limits.turnRoomBytes)
         // A begun run may be longer than one write: a turn ends with the message that exceeds its share.
         var leftBytes = Int.max
         while self.queue === queue, queue.byteCount < leftBytes {

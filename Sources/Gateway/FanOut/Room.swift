@@ -12,6 +12,8 @@ final class Room {
     var catchingUp: [DurableClient] = []
     /// What came in this turn, in order.
     private(set) var messages: ContiguousArray<Message> = []
+    /// The memory of these messages.
+    private(set) var messageBytes = 0
     /// How many rooms the worker had left when it entered this one: news that the feed sent before it knew
     /// of these leaves may be about an earlier stay in the room, between which and this one messages are
     /// missing.
@@ -48,12 +50,14 @@ final class Room {
     /// Takes a message for the end of the turn; returns whether it is the turn's first.
     func append(_ message: Message) -> Bool {
         messages.append(message)
+        messageBytes += message.memoryBytes
         return messages.count == 1
     }
 
     /// Forgets the turn's messages.
     func endTurn() {
         messages.removeAll(keepingCapacity: messages.count <= 64)
+        messageBytes = 0
     }
 
     /// Adds a member to the audience of its encoding; its seat is what `remove` needs.

@@ -33,12 +33,15 @@ final class RoomTable {
 
     // MARK: The road
 
-    /// Takes a message for the members of its room; they are written at the end of the turn.
-    func deliver(_ message: Message) {
+    /// Takes a message for the members of its room; they are written at the end of the turn. Returns whether
+    /// the turn has brought the room its share.
+    @discardableResult
+    func deliver(_ message: Message) -> Bool {
         loop.assertOnThread()
         // A message may cross the last member's leaving.
-        guard let room = rooms[message.room], !room.isEmpty else { return }
+        guard let room = rooms[message.room], !room.isEmpty else { return false }
         if room.append(message) { dirty.append(room) }
+        return room.messageBytes >= Limits.turnRoomBytes
     }
 
     /// Writes each member of a room with messages once.

@@ -62,11 +62,12 @@ final class Turn {
     private func takeShare() {
         var bytesLeft = Limits.turnBytes
         var takenBytes = 0
-        while nextWaiting < waiting.count, bytesLeft > 0 {
+        var isRoomFull = false
+        while nextWaiting < waiting.count, bytesLeft > 0, !isRoomFull {
             let next = waiting[nextWaiting]
             nextWaiting += 1
             switch next {
-            case .deliver(let message): rooms.deliver(message)
+            case .deliver(let message): isRoomFull = rooms.deliver(message)
             case .news(let news): onNews?(news)
             }
             takenBytes += next.memoryBytes

@@ -54,7 +54,9 @@ final class Worker {
     func tellFeed(_ message: FeedMessage) { rooms.tellFeed(message) }
 
     func start(_ socket: ListeningSocket) {
-        node.workerMailboxes[index].open(on: loop) { [turn] in turn.add($0) }
+        node.workerMailboxes[index].open(on: loop, batchCount: Limits.turnMessageCount) { [turn] in
+            turn.add($0)
+        }
         loop.onTurnEnd = { [turn] in turn.run() }
         reporter = NodeReporter(
             worker: index, node: node, registry: registry, rooms: rooms, address: "\(socket)", loop: loop)
