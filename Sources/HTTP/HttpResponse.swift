@@ -27,25 +27,26 @@ package struct HttpResponseField: Sendable {
 
 /// Response writer; there is nothing to hold, so it is a namespace.
 package enum HttpResponse {
-    /// Appends a whole response: status line, `fields`, Content-Length, Connection, and `body`.
+    /// Appends a response: status line, `fields`, Content-Length, Connection, and `body`.
     ///
     /// A carriage return, line feed or NUL in a value is written as a space, so that no value can end its
     /// field (RFC 9110 section 5.5).
     /// - Parameters:
     ///   - body: Must be empty for 101 and 204.
     ///   - omitsBody: For HEAD: the length is announced, the bytes are not sent.
+    ///   - isEndless: The body ends with the connection: no length is announced.
     ///   - date: The whole line of a Date field, which is the same for a second; none by default.
     /// - Complexity: O(bytes written); allocates only to grow `output`.
     package static func append(
         _ status: HttpStatus, fields: [HttpResponseField] = [], body: UnsafeRawBufferPointer,
-        omitsBody: Bool = false, connection: HttpConnectionOption, date: [UInt8] = [],
-        to output: inout [UInt8]
+        omitsBody: Bool = false, isEndless: Bool = false, connection: HttpConnectionOption,
+        date: [UInt8] = [], to output: inout [UInt8]
     ) {
         precondition(status.allowsBody || body.isEmpty, "this status has no body")
         appendStatusLine(status, to: &output)
         output.append(contentsOf: date)
         for field in fields { append(field, to: &output) }
-        if status.allowsBody {
+        if status.allowsBody, !isEndless {
             output.append("Content-Length: ")
             output.append(decimal: body.count)
             output.append("\r\n")
@@ -62,13 +63,14 @@ package enum HttpResponse {
     /// The same with text for a body.
     package static func append(
         _ status: HttpStatus, fields: [HttpResponseField] = [], body: String, omitsBody: Bool = false,
-        connection: HttpConnectionOption, date: [UInt8] = [], to output: inout [UInt8]
+        isEndless: Bool = false, connection: HttpConnectionOption, date: [UInt8] = [],
+        to output: inout [UInt8]
     ) {
         var body = body
         body.withUTF8 {
             append(
                 status, fields: fields, body: UnsafeRawBufferPointer($0), omitsBody: omitsBody,
-                connection: connection, date: date, to: &output)
+                isEndless: isEndless, connection: connection, date: date, to: &output)
         }
     }
 

@@ -37,6 +37,12 @@ private func response(
                 == "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
     }
 
+    @Test func bodyWithoutEndAnnouncesNoLength() {
+        var output: [UInt8] = []
+        HttpResponse.append(.ok, body: "", isEndless: true, connection: .close, to: &output)
+        #expect(text(output) == "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    }
+
     @Test func dateStandsBehindTheStatus() {
         var output: [UInt8] = []
         HttpResponse.append(
