@@ -138,6 +138,12 @@ enum Limits {
     /// 4000 and not with a token error.
     static let tokenLifeMargin = Duration.seconds(5)
 
+    /// A client of an event stream whose node goes away comes back within this time, at random, so that not
+    /// all of them come at once.
+    static let eventStreamRetry = Duration.milliseconds(500)...Duration.milliseconds(2_500)
+    /// One that is not to come back by itself: the longest time that fits 32 bits of milliseconds, 24 days.
+    static let eventStreamAbsence = Duration.milliseconds(Int32.max)
+
     // MARK: Redis
 
     /// The longest time that a request may wait for Redis (`--redis-timeout`): what the API document allows.

@@ -205,7 +205,7 @@ final class Node {
         context.state.setDraining()
         readinessChanged()
         let delay = configuration.drainDelay
-        let clientCount = context.metrics.total(\.clients)
+        let clientCount = context.metrics.total(ofAll: \.clients)
         serviceStates.stopping(clientCount: clientCount)
         log.info(
             "draining",

@@ -28,6 +28,7 @@ final class NodeState: Sendable {
     private let nodeIDShared = Atomic<Bool>(false)
     private let clusterFound = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
+    private let eventStreams = Atomic<Bool>(false)
     private let workerCount: Int
     let feedCount: Int
 
@@ -46,6 +47,13 @@ final class NodeState: Sendable {
     var isDraining: Bool { draining.load(ordering: .relaxed) }
 
     func setDraining() { draining.store(true, ordering: .relaxed) }
+
+    /// Whether the node has had an event stream: from the first one on messages count the memory of an event.
+    var hasEventStreams: Bool { eventStreams.load(ordering: .relaxed) }
+
+    func eventStreamBegins() {
+        if !hasEventStreams { eventStreams.store(true, ordering: .relaxed) }
+    }
 
     func setFeedUp(_ isUp: Bool, feed: Int) { NodeState.set(feedsUp, isUp, feed) }
 

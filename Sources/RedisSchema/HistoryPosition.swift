@@ -44,6 +44,9 @@ package struct HistoryEpoch: ByteParsable, Hashable, Sendable, CustomStringConve
 /// A place in a room's history: behind the notice `id` of an epoch, or, if the id's number is 0, where the
 /// room had no history at that time.
 package struct HistoryPosition: ByteParsable, Hashable, Sendable, CustomStringConvertible {
+    /// The longest text of a position.
+    package static let maximumBytes = HistoryEpoch.byteCount + 1 + NoticeId.maximumBytes
+
     package let epoch: HistoryEpoch
     package let id: NoticeId
 

@@ -62,6 +62,15 @@ package struct FrameHeader: Sendable, Equatable {
         return maskingKey == nil ? unmasked : unmasked + 4
     }
 
+    /// How many bytes the header of a whole frame of a server takes.
+    package static func serverBytes(of frame: UnsafeRawBufferPointer) -> Int {
+        switch frame[1] {
+        case twoByteLength: 4
+        case eightByteLength: 10
+        default: 2
+        }
+    }
+
     /// Writes the header to the front of `output`, which must have room for `encodedBytes`, and returns that
     /// number. The payload behind it is the caller's, and with a mask the caller applies it.
     @discardableResult

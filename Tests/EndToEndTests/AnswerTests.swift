@@ -38,7 +38,7 @@ struct AnswerTests {
         expectReadable(try await node.get("/heartbeat?token=x", headers: Self.origin), 500)
         expectReadable(try await node.get("/ws", headers: Self.origin), 400)
         let posted = Self.origin.merging(["Content-Length": "0"]) { $1 }
-        for target in ["/get/token", "/heartbeat", "/ws"] {
+        for target in ["/get/token", "/heartbeat", "/ws", "/events"] {
             expectReadable(
                 try await cluster.driver.request(node.port, target, method: "POST", headers: posted), 405)
         }
@@ -74,7 +74,7 @@ struct AnswerTests {
     }
 
     /// Browsers that are traced add fields of their own to each request.
-    @Test(arguments: ["/get/token", "/heartbeat", "/nowhere"])
+    @Test(arguments: ["/get/token", "/heartbeat", "/events", "/nowhere"])
     func preflightAllowsWhatIsAskedFor(target: String) async throws {
         let cluster = try Cluster.current
         let asking = Self.origin.merging([
@@ -124,7 +124,7 @@ struct AnswerTests {
             ("/heartbeat?token=x", 500, "form"),
             ("/heartbeat?token=AAAAAAAAAAAAAAAAAAAAAAAA", 500, "unknown"),
             ("/heartbeat?token=a&token=a", 400, "parameter token is given more than once"),
-            ("/nowhere", 404, "/get/token, /heartbeat and /ws"),
+            ("/nowhere", 404, "/get/token, /heartbeat, /ws and /events"),
         ] as [(String, Int, String)])
     func refusedRequestNamesItsParameter(target: String, status: Int, detail: String) async throws {
         let answer = try await Cluster.current.node.get(target)
@@ -179,7 +179,10 @@ struct AnswerTests {
 
     // MARK: One answer only
 
-    @Test(arguments: ["/get/token?isLogin=true&userId=a", "/heartbeat?token=x", "/ws?token=x&roomIds=a"])
+    @Test(arguments: [
+        "/get/token?isLogin=true&userId=a", "/heartbeat?token=x", "/ws?token=x&roomIds=a",
+        "/events?token=x&roomIds=a",
+    ])
     func twoOriginsAreNobodys(target: String) async throws {
         let fields = "Host: a\r\nOrigin: https://a.example\r\nOrigin: https://a.example\r\n"
         let handshake = handshakeHeaders().map { "\($0): \($1)\r\n" }.joined()

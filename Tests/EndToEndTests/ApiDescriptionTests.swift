@@ -30,7 +30,7 @@ import Testing
                 [try Installation.python(), "-B", script, directory] + ports.map(String.init),
                 within: .patience)
             #expect(ended.code == 0, "\(ended.errors)")
-            #expect((JSON(parsing: ended.output)?["seen"].int ?? 0) >= 27)
+            #expect((JSON(parsing: ended.output)?["seen"].int ?? 0) >= 35)
         }
     }
 }

@@ -11,14 +11,19 @@ struct AllocationTests {
     private static let memberCount = 100
 
     /// The allocations of a hundred turns, each of which brings messages to one room or to two.
-    private func allocations(members: Int, rooms: [String], _ use: IoUringUse) throws -> UInt64 {
+    private func allocations(
+        members: Int, rooms: [String], _ transport: Transport, isDurable: Bool, _ use: IoUringUse
+    ) throws -> UInt64 {
         let rig = try WorkerRig("--io-uring", use.rawValue)
         let peers = try (0..<members).map { _ in
-            try rooms.count == 1 ? rig.connect(rooms[0]) : rig.connect(rooms[0], rooms[1])
+            try rooms.count == 1
+                ? rig.connect(rooms[0], as: transport) : rig.connect(rooms[0], rooms[1], as: transport)
         }
         let ids = rooms.map { RoomId($0)! }
         let messages = (0..<2 * Self.turnCount).map { number in
-            message([UInt8](repeating: 0x31, count: 100), in: ids[number % ids.count], order: UInt64(number))
+            message(
+                [UInt8](repeating: 0x31, count: 100), in: ids[number % ids.count], order: UInt64(number),
+                position: isDurable ? HistoryPosition(Array("k3f9x2ab.1-\(number + 1)".utf8)) : nil)
         }
         // The first turns find the arrays that later ones use again.
         for message in messages.prefix(4) { rig.worker.rooms.deliver(message) }
@@ -40,10 +45,24 @@ struct AllocationTests {
     /// 10,000 deliveries of a room's run, and as many of two rooms' messages in their order.
     @Test(arguments: [["a"], ["a", "b"]], IoUringUse.allCases)
     func deliveriesAllocateNothing(rooms: [String], use: IoUringUse) throws {
-        let toOne = try allocations(members: 1, rooms: rooms, use)
-        let toMany = try allocations(members: Self.memberCount, rooms: rooms, use)
+        try expectNoAllocations(rooms, .webSocket, isDurable: false, use)
+    }
+
+    /// Neither do those of events, with the positions of two rooms behind them or without.
+    @Test(arguments: [["a"], ["a", "b"]], [false, true])
+    func eventsAllocateNothing(rooms: [String], isDurable: Bool) throws {
+        for use in IoUringUse.allCases { try expectNoAllocations(rooms, .events, isDurable: isDurable, use) }
+    }
+
+    private func expectNoAllocations(
+        _ rooms: [String], _ transport: Transport, isDurable: Bool, _ use: IoUringUse
+    ) throws {
+        let toOne = try allocations(members: 1, rooms: rooms, transport, isDurable: isDurable, use)
+        let toMany = try allocations(
+            members: Self.memberCount, rooms: rooms, transport, isDurable: isDurable, use)
         #expect(toMany == toOne, "\(toMany - min(toMany, toOne)) allocations more for a hundred members")
-        #expect(toOne <= UInt64(16 * Self.turnCount))
+        // An event is made of parts, and says where it resumes.
+        #expect(toOne <= UInt64((transport == .events ? 64 : 16) * Self.turnCount))
     }
 
     @Test func allocationsAreSeen() {

@@ -26,6 +26,8 @@ import Testing
     /// A state, by the events that lead to it, and what each event asks for there. Events that are not named
     /// ask for nothing.
     struct Row: Sendable {
+        /// With which the connection begins.
+        var peer = MemberState.PeerSide.open
         let path: [Event]
         let phase: MemberState.Phase
         let actions: [Event: MemberState.Action]
@@ -88,18 +90,39 @@ import Testing
         Row(path: [.close, .peerClosed], phase: .ended, actions: [:]),
         Row(path: [.peerClosed, .backlogWritten], phase: .ended, actions: [:]),
         Row(path: [.writeFailed, .turnEnded], phase: .ended, actions: [:]),
+        Row(
+            peer: .mute, path: [], phase: .open,
+            actions: [
+                .close: .sayGoodbye(.goingAway), .writeFailed: .awaitTurnEnd, .backlogTooLong: .awaitTurnEnd,
+                .connectionEnded: .abandon(.lost),
+            ]),
+        Row(
+            peer: .mute, path: [.writeFailed], phase: .failed(.lost),
+            actions: [
+                .close: .sayGoodbye(.goingAway), .turnEnded: .abandon(.lost),
+                .connectionEnded: .abandon(.lost),
+            ]),
+        Row(
+            peer: .mute, path: [.backlogTooLong], phase: .failed(.slowConsumer),
+            actions: [
+                .close: .sayGoodbye(.goingAway), .turnEnded: .sayGoodbye(.slowConsumer),
+                .connectionEnded: .abandon(.lost),
+            ]),
+        Row(
+            peer: .mute, path: [.close], phase: .closing,
+            actions: [.backlogWritten: .shutDownWriting, .connectionEnded: .disconnect]),
     ]
 
-    private static func state(_ path: [Event]) -> MemberState {
-        var state = MemberState()
-        for event in path { _ = apply(event, to: &state) }
+    private static func state(_ row: Row) -> MemberState {
+        var state = MemberState(peer: row.peer)
+        for event in row.path { _ = apply(event, to: &state) }
         return state
     }
 
     @Test(arguments: rows) func everyEventAsksForTheRightAction(row: Row) {
-        #expect(Self.state(row.path).phase == row.phase)
+        #expect(Self.state(row).phase == row.phase)
         for event in Event.allCases {
-            var state = Self.state(row.path)
+            var state = Self.state(row)
             let action = Self.apply(event, to: &state)
             #expect(action == row.actions[event] ?? .nothing, "\(event) after \(row.path)")
         }
@@ -107,7 +130,7 @@ import Testing
 
     /// Whatever events come in whatever order: the rows above are all the states there are.
     @Test func noOtherStateCanBeReached() {
-        let known = Self.rows.map { Self.state($0.path) }
+        let known = Self.rows.map(Self.state)
         for state in known {
             for event in Event.allCases {
                 var next = state
@@ -133,6 +156,8 @@ import Testing
                 }
             }
         }
-        walk(MemberState(), left: 0, closed: 0, depth: 6)
+        for peer in [MemberState.PeerSide.open, .mute] {
+            walk(MemberState(peer: peer), left: 0, closed: 0, depth: 6)
+        }
     }
 }

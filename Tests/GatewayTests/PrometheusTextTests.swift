@@ -91,8 +91,11 @@ import Testing
 
     @Test func workersAndFeedsAreSummedAndReasonsKeptApart() throws {
         let lines = lines { metrics, state in
-            metrics.workers[0].clients.set(3)
-            metrics.workers[1].clients.set(4)
+            metrics.workers[0].clients[Transport.webSocket.rawValue].set(3)
+            metrics.workers[1].clients[Transport.webSocket.rawValue].set(2)
+            metrics.workers[1].clients[Transport.events.rawValue].set(2)
+            metrics.workers[0].handshakes[Transport.events.rawValue].add(5)
+            metrics.workers[1].handshakes[Transport.webSocket.rawValue].add(4)
             metrics.feeds[0].messagesReceived.add(5)
             metrics.feeds[1].messagesReceived.add(6)
             metrics.feeds[0].countGap(milliseconds: 1_000)
@@ -106,6 +109,14 @@ import Testing
             state.setCommandsUp(true, worker: 1)
         }
         #expect(try samples(lines, "roomcast_connections").map(\.value) == [7])
+        #expect(try samples(lines, "roomcast_handshakes_total").map(\.value) == [9])
+        for (name, values) in [
+            ("roomcast_transport_connections", [5.0, 2]), ("roomcast_transport_handshakes_total", [4, 5]),
+        ] {
+            let samples = try samples(lines, name)
+            #expect(samples.map { $0.labels["transport"] } == ["websocket", "events"])
+            #expect(samples.map(\.value) == values)
+        }
         #expect(try samples(lines, "roomcast_messages_received_total").map(\.value) == [11])
         #expect(try samples(lines, "roomcast_gaps_total").map(\.value) == [2])
         #expect(try samples(lines, "roomcast_gap_seconds_total").map(\.value) == [1.5])

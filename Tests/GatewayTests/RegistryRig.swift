@@ -128,7 +128,7 @@ final class RegistryRig {
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0)
         let client = WebSocketClient(
             takingOver: Connection(socket: Socket(descriptor: descriptors[0]), host: worker.host),
-            worker: worker,
+            worker: worker, encoding: .webSocketText,
             token: token, connectionID: connection, connectedAt: 1_000, address: IPAddress("192.0.2.1")!,
             record: ClientRecord(isLogin: false, allowedRooms: [UInt8](allowedRooms), order: order))
         registry.confirm(client, restoring: restoring) { [unowned self] confirmation in

@@ -37,27 +37,30 @@ final class WorkerRig {
     /// A client that has its rooms, as after a finished handshake.
     ///
     /// - Parameters:
-    ///   - kind: `DurableClient` has opted in.
     ///   - bufferBytes: how much its socket takes before it is full; 0 is the system's default.
-    ///   - begin: what happens before it enters its rooms.
+    ///   - answers: what it has missed, if it has opted in; empty for a member that has been told already.
     func connect(
-        _ rooms: String..., kind: WebSocketClient.Type = WebSocketClient.self, bufferBytes: Int32 = 0,
-        begin: (WebSocketClient) -> Void = { _ in }
+        _ rooms: String..., as transport: Transport = .webSocket, bufferBytes: Int32 = 0,
+        resumed answers: [RoomAnswer<Message>]? = nil
     ) throws -> TestPeer {
         let pair = try socketPair(bufferBytes: bufferBytes)
         let number = UInt64(peers.count + 1)
         let text = String(number)
         let token = try #require(Token(String(repeating: "A", count: 24 - text.count) + text))
         try #require(node.state.admitClient())
+        let kind: Member.Type = transport == .events ? EventStreamClient.self : WebSocketClient.self
         let client = kind.init(
-            takingOver: Connection(socket: pair.0, host: worker.host), worker: worker, token: token,
+            takingOver: Connection(socket: pair.0, host: worker.host), worker: worker,
+            encoding: transport == .events ? .event : .webSocketText, isOptedIn: answers != nil,
+            token: token,
             connectionID: number, connectedAt: 1_000,
             address: try #require(IPAddress("192.0.2.1")),
             record: ClientRecord(isLogin: true))
         let peer = TestPeer(client: client, socket: pair.1)
         peers.append(peer)
-        begin(client)
-        worker.connections.add(client, worker.rooms.prepare(rooms.compactMap { RoomId($0) }))
+        if let answers, !answers.isEmpty { client.begin([], answers) }
+        worker.connections.add(
+            client, worker.rooms.prepare(rooms.compactMap { RoomId($0) }), resumed: answers ?? [])
         return peer
     }
 
@@ -116,14 +119,14 @@ extension ClientRecord {
 
 /// A client and the other end of its socket.
 final class TestPeer {
-    let client: WebSocketClient
+    let client: Member
     let socket: Socket
     /// Everything that has come so far.
     private(set) var received: [UInt8] = []
     /// The gateway has ended its side.
     private(set) var hasEnded = false
 
-    init(client: WebSocketClient, socket: Socket) {
+    init(client: Member, socket: Socket) {
         self.client = client
         self.socket = socket
     }
@@ -131,7 +134,7 @@ final class TestPeer {
     /// The client reads these bytes now.
     func send(_ bytes: [UInt8]) {
         var bytes = bytes
-        bytes.withUnsafeMutableBytes { client.receive($0) }
+        bytes.withUnsafeMutableBytes { (client as? WebSocketClient)?.receive($0) }
     }
 
     func send(_ opcode: Opcode, _ payload: [UInt8] = []) { send(TestPeer.frame(opcode, payload)) }
@@ -176,8 +179,14 @@ final class TestPeer {
 }
 
 /// A message of a room.
-func message(_ payload: [UInt8], in room: RoomId = RoomId("a")!, order: UInt64 = 1) -> Message {
-    payload.withUnsafeBytes { Message(room: room, order: order, receivedAt: .now, payload: $0) }
+func message(
+    _ payload: [UInt8], in room: RoomId = RoomId("a")!, order: UInt64 = 1, position: HistoryPosition? = nil
+) -> Message {
+    payload.withUnsafeBytes {
+        Message(
+            room: room, order: order, receivedAt: .now, isDurable: position != nil, position: position,
+            payload: $0)
+    }
 }
 
 /// A text frame, as a message of one room comes to its members.

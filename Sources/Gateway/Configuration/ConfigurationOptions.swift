@@ -9,7 +9,7 @@ extension Configuration {
     /// The gateway as a program.
     static let program = Program(
         name: "gateway", version: Roomcast.version,
-        summary: "pushes what is published in Redis to the WebSocket clients of its room",
+        summary: "pushes what is published in Redis to the clients of its room",
         variablePrefix: "GATEWAY_", options: options,
         notes: [
             "Durations carry a unit (500ms, 30s, 5m, 24h), sizes too (512B, 64KiB, 1MiB).",
@@ -183,7 +183,7 @@ extension Configuration {
         Option(
             "maximum-connections", .value(placeholder: "N"), section: "Limits",
             default: .described("90 % of the descriptor limit"),
-            help: "WebSocket connections of the whole node; it refuses further ones."),
+            help: "WebSockets and event streams of the whole node; it refuses further ones."),
         // Holds thousands of usual notices, yet a thousand stuck clients cost a gigabyte at most.
         Option(
             "maximum-queue-bytes", .value(placeholder: "SIZE"), section: "Limits", default: .text("1MiB"),
@@ -201,12 +201,12 @@ extension Configuration {
             "maximum-connections-per-address", .value(placeholder: "N"), section: "Limits",
             default: .described("no limit"),
             help:
-                "WebSockets that one client address (IPv6: one /64) may have on this node; further ones get 429."
+                "Connections that one client address (IPv6: one /64) may have on this node; further ones get 429."
         ),
         Option(
             "handshake-rate", .value(placeholder: "N"), section: "Limits", default: .described("no limit"),
             help:
-                "WebSocket handshakes a second that this node accepts; further ones get 503 with Retry-After."
+                "Handshakes a second that this node accepts; further ones get 503 with Retry-After."
         ),
         Option(
             "token-rate-per-address", .value(placeholder: "N"), section: "Limits",

@@ -67,7 +67,7 @@ final class History {
 
     /// A message of a tracked room, with the id in its head.
     func receive(_ id: NoticeId, _ payload: UnsafeRawBufferPointer, in room: RoomId) {
-        let message = broadcaster.message(of: room, payload, isDurable: true)
+        let message = broadcaster.message(of: room, payload, id: id, isDurable: true)
         let entry = HistoryEntry(id: id, frame: message, memoryBytes: message?.memoryBytes ?? 0)
         if case .deliver? = rooms.accept(entry, in: room), let message {
             broadcaster.add(message, to: workers(room))
@@ -79,7 +79,7 @@ final class History {
         _ room: RoomId, _ id: NoticeId, _ frame: UnsafeRawBufferPointer, _ broadcaster: Broadcaster
     ) -> HistoryEntry<Message> {
         let isOwn = NoticeId(head: frame, room: room) == id
-        let message = isOwn ? broadcaster.message(of: room, frame, isDurable: true) : nil
+        let message = isOwn ? broadcaster.message(of: room, frame, id: id, isDurable: true) : nil
         return HistoryEntry(id: id, frame: message, memoryBytes: message?.memoryBytes ?? 0)
     }
 
@@ -114,7 +114,9 @@ final class History {
 
     private func take(_ answer: HistoryReader.Answer) {
         switch answer {
-        case .epoch(let epoch): perform(rooms.epochAnswered(epoch))
+        case .epoch(let epoch):
+            broadcaster.epoch = epoch
+            perform(rooms.epochAnswered(epoch))
         case .tail(let ticket, let time, let newest):
             rooms.tailAnswered(ticket, time: time, newest: newest)
         case .range(let ticket, let entries):

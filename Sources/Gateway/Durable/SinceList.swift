@@ -29,4 +29,23 @@ enum SinceList {
         }
         return positions
     }
+
+    static let lastEventIdFault = "Last-Event-ID is not that of an event stream of these rooms"
+
+    /// The positions of an event stream's last id.
+    ///
+    /// - Parameter id: one position for each room; or one of a stream of two, which has ended between a
+    ///   notice and the positions of both. That stands for both rooms: the room to which it does not belong
+    ///   finds no notice of it, and has lost its place.
+    static func positions(lastEventId id: String, roomCount: Int) -> [HistoryPosition?]? {
+        let list = [UInt8](id.utf8)
+        let items = list.withUnsafeBytes { positions($0, roomCount: roomCount) }
+        guard let items, !list.contains(UInt8(ascii: ",")) else { return items }
+        return Array(repeating: items[0], count: roomCount)
+    }
+
+    /// The positions of a connection's rooms as a client sends them.
+    static func text(_ positions: [HistoryPosition?]) -> String {
+        positions.map { $0?.description ?? "" }.joined(separator: ",")
+    }
 }

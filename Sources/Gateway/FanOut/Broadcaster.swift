@@ -13,6 +13,8 @@ final class Broadcaster {
     /// For each worker what is being dropped, because it is too far behind.
     private var shed: [Loss]
     private var order: UInt64 = 0
+    /// The last one that was read.
+    var epoch: HistoryEpoch?
     private var heldBackLog: RateLimitedLog
     private var overloadLog: RateLimitedLog
 
@@ -27,8 +29,12 @@ final class Broadcaster {
 
     /// The message of a payload; nil if the payload is held back, which is counted and logged.
     ///
-    /// - Parameter isDurable: whether it has a place in the history of its room, which is tracked.
-    func message(of room: RoomId, _ payload: UnsafeRawBufferPointer, isDurable: Bool) -> Message? {
+    /// - Parameters:
+    ///   - id: in its head, if it is a durable one.
+    ///   - isDurable: whether it has a place in the history of its room, which is tracked.
+    func message(
+        of room: RoomId, _ payload: UnsafeRawBufferPointer, id: NoticeId?, isDurable: Bool
+    ) -> Message? {
         if let reason = HeldBackReason(payload, maximumBytes: node.configuration.maximumPayloadBytes) {
             metrics.heldBack[reason.rawValue].add(1)
             heldBackLog.warning("payload held back", HeldBackReason.fields(reason, room, payload))
@@ -36,7 +42,13 @@ final class Broadcaster {
         }
         order += 1
         return Message(
-            room: room, order: order, receivedAt: .now, isDurable: isDurable, payload: payload)
+            room: room, order: order, receivedAt: .now, isDurable: isDurable, position: position(behind: id),
+            mayBeEvent: node.state.hasEventStreams, payload: payload)
+    }
+
+    private func position(behind id: NoticeId?) -> HistoryPosition? {
+        guard let id, let epoch else { return nil }
+        return HistoryPosition(epoch: epoch, id: id)
     }
 
     /// Adds a message to what leaves for some workers at the end of the turn.

@@ -19,8 +19,8 @@ final class Connections {
     private(set) var members = TokenTable<Member>()
     private var memberConnectionCount = 0
     private var pendingUpgrades: [UInt64: Upgrade] = [:]
-    /// Opted-in members that have not got all they missed, by their connections' ids.
-    var catchingUp: [UInt64: DurableClient] = [:]
+    /// What opted-in members have still to get of what they missed, by their connections' ids.
+    var catchingUp: [UInt64: CatchUp] = [:]
     private var lastConnectionID: UInt64
     /// A connection is over, or the listener.
     var onDeparture: (() -> Void)?
@@ -134,7 +134,9 @@ final class Connections {
     // MARK: Members
 
     /// Takes in the member of a finished handshake.
-    func add(_ member: Member, _ pending: PendingJoin) {
+    ///
+    /// - Parameter answers: what it has got of its rooms' histories, if it has opted in.
+    func add(_ member: Member, _ pending: PendingJoin, resumed answers: [RoomAnswer<Message>] = []) {
         if let other = members[member.token] {
             // Redis has said which of them is the newer.
             guard other.isBefore(member) else {
@@ -145,8 +147,8 @@ final class Connections {
             other.close(.replaced)
         }
         members.insert(member)
-        metrics.clients.set(UInt64(members.count))
-        member.enter(pending)
+        metrics.clients[member.encoding.transport.rawValue].add(1)
+        member.enter(pending, answers)
         member.lossCountAtJoin = worker.feedLossCount
         member.setDeadline(after: node.configuration.heartbeatTimeout)
     }
@@ -154,9 +156,8 @@ final class Connections {
     /// The member gets nothing more; its connection may live a little for the closing handshake.
     func memberLeft(_ member: Member, _ reason: CloseReason) {
         member.leaveRooms(worker.rooms)
-        members.remove(member)
+        if members.remove(member) { metrics.clients[member.encoding.transport.rawValue].subtract(1) }
         metrics.close(reason)
-        metrics.clients.set(UInt64(members.count))
         guard node.log.isEnabled(.debug) else { return }
         node.log.debug(
             "client closed", ["token": "\(member.token)", "ip": "\(member.address)", "code": "\(reason)"])

@@ -103,13 +103,12 @@ final class Feed {
         guard let room = channels.room(ofChannel: channel) else { return receiveControl(channel, payload) }
         metrics.messagesReceived.add(1)
         metrics.bytesReceived.add(UInt64(payload.count))
-        if let id = NoticeId(head: payload, room: room), history.tracks(room) {
-            return history.receive(id, payload, in: room)
-        }
+        let id = NoticeId(head: payload, room: room)
+        if let id, history.tracks(room) { return history.receive(id, payload, in: room) }
         let workers = state.workers(of: room)
-        guard workers != 0, let message = broadcaster.message(of: room, payload, isDurable: false) else {
-            return
-        }
+        guard workers != 0,
+            let message = broadcaster.message(of: room, payload, id: id, isDurable: false)
+        else { return }
         switch state.received(message, for: workers) {
         case .deliver: broadcaster.add(message, to: workers)
         case .hold: break

@@ -25,6 +25,10 @@ class Member: Connection, TokenHolder {
     private(set) final var queue: OutboundQueue?
     final let record: ClientRecord
     final let encoding: Encoding
+    /// Whether it wants to miss nothing of its rooms' histories.
+    final let isOptedIn: Bool
+    /// Whether it has not got all of them yet.
+    private final var isCatchingUp = false
     private final var state = MemberState()
     /// The feed's count of losses when this member's rooms were subscribed: whether a gap concerns it.
     final var lossCountAtJoin: UInt32 = 0
@@ -34,13 +38,13 @@ class Member: Connection, TokenHolder {
     /// - Parameters:
     ///   - connection: over which the handshake came; its socket becomes the member's.
     ///   - worker: outlives its members.
-    init(
-        takingOver connection: Connection, worker: Worker, encoding: Encoding, token: Token,
-        connectionID: UInt64,
-        connectedAt: Int64, address: IPAddress, record: ClientRecord
+    required init(
+        takingOver connection: Connection, worker: Worker, encoding: Encoding, isOptedIn: Bool = false,
+        token: Token, connectionID: UInt64, connectedAt: Int64, address: IPAddress, record: ClientRecord
     ) {
         self.worker = worker
         self.encoding = encoding
+        self.isOptedIn = isOptedIn
         self.token = token
         self.connectionID = connectionID
         self.connectedAt = connectedAt
@@ -48,7 +52,11 @@ class Member: Connection, TokenHolder {
         self.record = record
         worker.connections.memberBegins()
         super.init(takingOver: connection)
+        state = MemberState(peer: type(of: self).peerSide)
     }
+
+    /// What the peer's side of a connection begins with.
+    class var peerSide: MemberState.PeerSide { .open }
 
     /// The bytes that end the conversation.
     ///
@@ -61,8 +69,9 @@ class Member: Connection, TokenHolder {
 
     final var isOpen: Bool { state.isOpen }
 
-    /// Whether a gap in what the node hears is a gap for this member.
-    var wantsGapNotices: Bool { true }
+    /// Whether a gap in what the node hears is a gap for this member: an opted-in one is told of what is lost
+    /// for good.
+    final var wantsGapNotices: Bool { !isOptedIn }
 
     /// Whether what the peer sends is looked at.
     final var readsPeer: Bool { state.readsPeer }
@@ -75,12 +84,15 @@ class Member: Connection, TokenHolder {
     final var canWriteNow: Bool { isOpen && queue == nil }
 
     /// Whether this member gets the turn's messages one by one rather than the runs of its rooms: those of
-    /// two rooms are put in order for it. A member that has to get something else first would stand here,
-    /// too.
+    /// two rooms are put in order for it, or have the positions of both behind them.
     final var isHeldOut: Bool {
         guard let secondRoom, let firstRoom else { return false }
         return secondRoom.isDirty && firstRoom.isDirty
+            || encoding.carriesPositions && (firstRoom.hasAdvanced || secondRoom.hasAdvanced)
     }
+
+    /// Whether the socket has taken everything so far.
+    final var hasNoBacklog: Bool { queue == nil }
 
     /// Writes what the turn has brought, or queues what the socket does not take.
     final func send(_ bytes: SharedBytes) {
@@ -214,11 +226,11 @@ class Member: Connection, TokenHolder {
         }
     }
 
-    /// The socket has taken everything.
-    func backlogIsWritten() {
+    private final func backlogIsWritten() {
         queue = nil
         watchWritability(false)
         perform(state.backlogWritten())
+        catchUp?.backlogIsWritten()
     }
 
     private final func dropBacklog() {
@@ -228,8 +240,28 @@ class Member: Connection, TokenHolder {
 
     // MARK: Rooms
 
-    /// Gets the messages of its rooms from here on.
-    func enter(_ pending: PendingJoin) { worker.rooms.join(self, pending) }
+    /// Gets the messages of its rooms from here on, or first the rest of what it has missed.
+    ///
+    /// - Parameter answers: what it has got of its rooms' histories; empty if it has not opted in.
+    final func enter(_ pending: PendingJoin, _ answers: [RoomAnswer<Message>]) {
+        guard !answers.allSatisfy(\.replay.isComplete) else { return takeSeats(pending, answers) }
+        isCatchingUp = true
+        worker.connections.catchingUp[connectionID] = CatchUp(self, pending, behind: answers)
+    }
+
+    /// - Parameter answers: of a member that has now got everything.
+    final func takeSeats(_ pending: PendingJoin, _ answers: [RoomAnswer<Message>]) {
+        worker.rooms.join(self, pending)
+        for answer in answers { worker.rooms.setPosition(answer.reached, of: answer.room) }
+    }
+
+    /// What it has still to get; nil for most members.
+    final var catchUp: CatchUp? { isCatchingUp ? worker.connections.catchingUp[connectionID] : nil }
+
+    final func catchUpEnded() {
+        isCatchingUp = false
+        worker.connections.catchingUp[connectionID] = nil
+    }
 
     final func takeSeat(_ seat: Int32, in room: Room) {
         if firstRoom == nil {
@@ -248,7 +280,8 @@ class Member: Connection, TokenHolder {
     final var rooms: [RoomId] { [firstRoom, secondRoom].compactMap { $0?.id } }
 
     /// Leaves all rooms, so that nothing more is delivered.
-    func leaveRooms(_ table: RoomTable) {
+    final func leaveRooms(_ table: RoomTable) {
+        catchUp?.cancel(table)
         if let firstRoom { table.leave(firstRoom, self, seat: firstSeat) }
         if let secondRoom { table.leave(secondRoom, self, seat: secondSeat) }
         firstRoom = nil

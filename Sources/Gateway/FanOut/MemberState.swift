@@ -17,9 +17,9 @@ struct MemberState: Equatable {
         case closing, ended
     }
 
-    /// The peer's side: it may send, has said goodbye with its Close frame, or has broken the protocol,
-    /// after which nothing of it can be read.
-    enum PeerSide: Equatable { case open, closed, broken }
+    /// The peer's side: it may send, has said goodbye with its Close frame, has broken the protocol, after
+    /// which nothing of it can be read, or has nothing to say at all.
+    enum PeerSide: Equatable { case open, closed, broken, mute }
 
     /// What the member has to do.
     enum Action: Equatable {
@@ -99,7 +99,7 @@ struct MemberState: Equatable {
         case .open: return .nothing
         case .closed: return end(.disconnect)
         // The peer's end is awaited, until the deadline.
-        case .broken: return .shutDownWriting
+        case .broken, .mute: return .shutDownWriting
         }
     }
 

@@ -15,7 +15,8 @@ final class MergedMessages {
     /// Whose messages they are, until `clear`.
     private var source: (first: Room, second: Room, encoding: Encoding)?
 
-    /// Takes the messages of two rooms; nothing is done if they are those of the last call.
+    /// Takes the messages of two rooms, of which one may have none, and where it is to be said the positions
+    /// behind them; nothing is done if they are those of the last call.
     ///
     /// - Complexity: O(messages), once for members of the same rooms in a row.
     func merge(_ first: Room, _ second: Room, as encoding: Encoding) {
@@ -37,6 +38,9 @@ final class MergedMessages {
         }
         for message in left[leftIndex...] { append(message.encoded(as: encoding)) }
         for message in right[rightIndex...] { append(message.encoded(as: encoding)) }
+        if encoding.carriesPositions, first.hasAdvanced || second.hasAdvanced {
+            append(EventBlock.position([first.position, second.position]))
+        }
     }
 
     private func append(_ part: SharedBytes) {

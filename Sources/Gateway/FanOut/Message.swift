@@ -2,16 +2,25 @@
 
 import EventLoop
 import RedisSchema
+import Synchronization
+import WebSocket
 
 /// The forms in which a message goes to a member, by what the member's connection speaks.
 enum Encoding: Int, CaseIterable {
     /// A WebSocket text frame (RFC 6455 section 5.6).
     case webSocketText
+    /// An event of an event stream.
+    case event
 
     /// A payload in this form.
-    func encode(_ payload: UnsafeRawBufferPointer) -> SharedBytes {
+    ///
+    /// - Parameter positions: where the connection resumes behind it, for a form that says so.
+    func encode(
+        _ payload: UnsafeRawBufferPointer, behind positions: [HistoryPosition?] = []
+    ) -> SharedBytes {
         switch self {
         case .webSocketText: .textFrame(payload)
+        case .event: EventBlock.event(payload, behind: positions)
         }
     }
 }
@@ -28,29 +37,50 @@ final class Message: Sendable, Equatable {
     let receivedAt: MonotonicInstant
     /// Whether it has a place in its room's history: who is still getting that gets the message with it.
     let isDurable: Bool
+    /// The position behind it in its room's history; nil for a plain one, and before the node has read the
+    /// epoch.
+    let position: HistoryPosition?
+    /// The memory that the message takes while it waits: the same for its whole life, as what is added to a
+    /// count is to be subtracted again.
+    let memoryBytes: Int
     private let textFrame: SharedBytes
+    private let event = AtomicLazyReference<SharedBytes>()
 
     /// Copies the payload, which has been checked.
+    ///
+    /// - Parameter mayBeEvent: whether the memory of an event is to be counted.
     init(
         room: RoomId, order: UInt64, receivedAt: MonotonicInstant, isDurable: Bool = false,
-        payload: UnsafeRawBufferPointer
+        position: HistoryPosition? = nil, mayBeEvent: Bool = false, payload: UnsafeRawBufferPointer
     ) {
         self.isDurable = isDurable
+        self.position = position
         self.room = room
         self.order = order
         self.receivedAt = receivedAt
         textFrame = Encoding.webSocketText.encode(payload)
+        memoryBytes =
+            textFrame.memoryBytes
+            + (mayBeEvent ? EventBlock.memoryBytes(of: payload, hasPosition: position != nil) : 0)
     }
 
-    /// The message's bytes for members of one encoding.
-    func encoded(as encoding: Encoding) -> SharedBytes {
-        switch encoding {
-        case .webSocketText: textFrame
+    /// Runs `body` with the published bytes.
+    func withPayload<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        withExtendedLifetime(self) {
+            let frame = textFrame.bytes
+            return body(UnsafeRawBufferPointer(rebasing: frame[FrameHeader.serverBytes(of: frame)...]))
         }
     }
 
-    /// The memory that the message takes while it waits.
-    var memoryBytes: Int { textFrame.memoryBytes }
+    /// The message's bytes for members of one encoding. If two threads ask for the first time at once, both
+    /// get those of one of them.
+    func encoded(as encoding: Encoding) -> SharedBytes {
+        switch encoding {
+        case .webSocketText: textFrame
+        case .event:
+            event.load() ?? event.storeIfNil(withPayload { encoding.encode($0, behind: [position]) })
+        }
+    }
 
     /// Whether two messages have the same payload.
     static func == (left: Message, right: Message) -> Bool {

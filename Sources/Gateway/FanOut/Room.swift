@@ -7,13 +7,17 @@ final class Room {
     let id: RoomId
     /// One for each encoding, in the order of the cases: in the object itself, as most rooms have few
     /// members.
-    private(set) var audiences: InlineArray<1, Audience>
-    /// Opted-in clients that have not got all of the room's history yet, and are in no audience.
-    var catchingUp: [DurableClient] = []
+    private(set) var audiences: InlineArray<2, Audience>
+    /// Opted-in members that have not got all of the room's history yet, and are in no audience.
+    var catchingUp: [CatchUp] = []
     /// What came in this turn, in order.
     private(set) var messages: ContiguousArray<Message> = []
     /// The memory of these messages.
     private(set) var messageBytes = 0
+    /// Every durable notice up to here has come, as far as members were here for it; nil before the first.
+    var position: HistoryPosition?
+    /// Whether the turn has moved the position.
+    private(set) var hasAdvanced = false
     /// How many rooms the worker had left when it entered this one: news that the feed sent before it knew
     /// of these leaves may be about an earlier stay in the room, between which and this one messages are
     /// missing.
@@ -51,6 +55,10 @@ final class Room {
     func append(_ message: Message) -> Bool {
         messages.append(message)
         messageBytes += message.memoryBytes
+        if let position = message.position {
+            self.position = position
+            hasAdvanced = true
+        }
         return messages.count == 1
     }
 
@@ -58,6 +66,7 @@ final class Room {
     func endTurn() {
         messages.removeAll(keepingCapacity: messages.count <= 64)
         messageBytes = 0
+        hasAdvanced = false
     }
 
     /// Adds a member to the audience of its encoding; its seat is what `remove` needs.

@@ -57,7 +57,7 @@ final class RoomTable {
                 write(to: room.audiences[index], of: room, through: writer)
                 deliveredCount += room.messages.count * room.audiences[index].members.count
             }
-            for client in room.catchingUp { client.wait(for: room.messages) }
+            for catchUp in room.catchingUp { catchUp.wait(for: room.messages) }
         }
         writer.finish()
         merged.clear()
@@ -88,9 +88,10 @@ final class RoomTable {
         }
     }
 
-    /// Once for the two rooms, as both of them come by.
+    /// Once for the two rooms, as both of them come by if both have messages.
     private func writeMerged(_ member: Member, visiting room: Room) {
-        guard let first = member.firstRoom, let second = member.secondRoom, first === room else { return }
+        guard let first = member.firstRoom, let second = member.secondRoom else { return }
+        guard room === (first.isDirty ? first : second) else { return }
         merged.merge(first, second, as: member.encoding)
         member.send(merged)
     }
@@ -152,6 +153,9 @@ final class RoomTable {
         leaveCount += 1
         tellFeed(.leave(room: room.id, worker: worker))
     }
+
+    /// Where the history of a room goes on for its members.
+    func setPosition(_ position: HistoryPosition, of id: RoomId) { rooms[id]?.position = position }
 
     // MARK: Subscriptions
 

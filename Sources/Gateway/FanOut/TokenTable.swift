@@ -32,10 +32,11 @@ struct TokenTable<Holder: TokenHolder> {
         if count > places.count / 4 * 3 { grow() }
     }
 
-    /// Removes a holder, unless another one has its place.
-    mutating func remove(_ holder: Holder) {
+    /// Removes a holder, unless another one has its place; returns whether it had one.
+    @discardableResult
+    mutating func remove(_ holder: Holder) -> Bool {
         var free = place(of: holder.token)
-        guard places[free] === holder else { return }
+        guard places[free] === holder else { return false }
         places[free] = nil
         count -= 1
         // A search ends at a free place. So those that it keeps from their first place move up.
@@ -48,6 +49,7 @@ struct TokenTable<Holder: TokenHolder> {
             }
             next = following(next)
         }
+        return true
     }
 
     /// Where a token's holder stands, or would.

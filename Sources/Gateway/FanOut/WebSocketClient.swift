@@ -2,36 +2,24 @@
 // worker's loop.
 
 import EventLoop
-import Network
-import RedisSchema
 import WebSocket
 
 /// A WebSocket connection. Clients have little to say: Pings are answered, a Close is, and messages are read
 /// and dropped, in the host's read buffer, so that an idle client owns none.
-class WebSocketClient: Member {
+final class WebSocketClient: Member {
     /// What the peer's Close frame said.
     private var peerCode: CloseCode?
     private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
 
-    required init(
-        takingOver connection: Connection, worker: Worker, token: Token, connectionID: UInt64,
-        connectedAt: Int64,
-        address: IPAddress, record: ClientRecord
-    ) {
-        super.init(
-            takingOver: connection, worker: worker, encoding: .webSocketText, token: token,
-            connectionID: connectionID, connectedAt: connectedAt, address: address, record: record)
-    }
-
-    override final func goodbye(_ reason: CloseReason) -> SharedBytes {
+    override func goodbye(_ reason: CloseReason) -> SharedBytes {
         .closeFrame(reason, answering: peerCode)
     }
 
     // MARK: What the peer sends
 
-    override final func socketIsReadable() {
+    override func socketIsReadable() {
         let buffer = UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<Limits.clientReadBytes])
         switch socket.read(into: buffer) {
         case .bytes(let count): receive(UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<count]))
@@ -41,7 +29,7 @@ class WebSocketClient: Member {
     }
 
     /// Decodes bytes of the peer; they are changed in place.
-    final func receive(_ bytes: UnsafeMutableRawBufferPointer) {
+    func receive(_ bytes: UnsafeMutableRawBufferPointer) {
         guard readsPeer else { return }
         var input = bytes
         if let decoder {

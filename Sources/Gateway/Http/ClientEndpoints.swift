@@ -1,4 +1,4 @@
-// What clients ask for: a token, a heartbeat, a WebSocket. Loop-confined; one for each worker.
+// What clients ask for: a token, a heartbeat, a WebSocket or an event stream. Loop-confined; one for each worker.
 
 import EventLoop
 import HTTP
@@ -30,27 +30,30 @@ final class ClientEndpoints: HttpHandler {
 
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
         let path = request.path
-        let isKnown = path == "/ws" || path == "/heartbeat" || path == "/get/token"
+        let transport: Transport? = path == "/ws" ? .webSocket : path == "/events" ? .events : nil
+        let isKnown = transport != nil || path == "/heartbeat" || path == "/get/token"
         // A page that asks for a path that is not there is to see that, too. Browsers do not ask ahead of a
         // WebSocket.
-        if path != "/ws", CrossOrigin.isPreflight(request), crossOrigin.isUnambiguous(request) {
+        if transport != .webSocket, CrossOrigin.isPreflight(request), crossOrigin.isUnambiguous(request) {
             return connection.respond(.noContent, fields: crossOrigin.preflightFields(for: request))
         }
         guard isKnown else {
             return refuse(
                 .notFound, [Answer.json], Answer.body("Not Found"),
-                "there are /get/token, /heartbeat and /ws",
+                "there are /get/token, /heartbeat, /ws and /events",
                 on: connection)
         }
         guard request.method == .get || request.method == .head else {
             return refuse(
                 .methodNotAllowed, [Answer.json, Answer.allowsReading], Answer.body("Method Not Allowed"),
-                "the method is neither GET nor HEAD", on: connection, isLast: path == "/ws")
+                "the method is neither GET nor HEAD", on: connection, isLast: transport != nil)
         }
-        switch path {
-        case "/heartbeat": heartbeat(request, on: connection)
-        case "/get/token": issueToken(request, on: connection)
-        default: Upgrade.begin(request, on: connection, worker: worker, crossOrigin: crossOrigin)
+        if let transport {
+            Upgrade.begin(request, for: transport, on: connection, worker: worker, crossOrigin: crossOrigin)
+        } else if path == "/heartbeat" {
+            heartbeat(request, on: connection)
+        } else {
+            issueToken(request, on: connection)
         }
     }
 

@@ -89,22 +89,26 @@ final class HttpConnection: Connection {
 
     /// Answers the present request.
     ///
-    /// - Parameter isLast: the connection takes no further request.
+    /// - Parameters:
+    ///   - isLast: the connection takes no further request.
+    ///   - isEndless: no length is announced, as the answer to GET would end with the connection only.
     func respond(
-        _ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "", isLast: Bool = false
+        _ status: HttpStatus, fields: [HttpResponseField] = [], body: String = "", isLast: Bool = false,
+        isEndless: Bool = false
     ) {
         host.loop.assertOnThread()
         guard isWatching, state.isAnswerDue, let form else { return }
         onAbandon = nil
         requestBody = []
         self.form = nil
-        let closes = isLast || state.isLast || places.isShort || form.option == .close
+        let closes = isLast || isEndless || state.isLast || places.isShort || form.option == .close
         // Answers are about tokens and states of a moment: a cache that keeps one lies to the next client
         // that asks.
         let caching = fields.contains { $0.isNamed("Cache-Control") } ? [] : [Answer.noStore]
         HttpResponse.append(
             status, fields: fields + caching + form.fields, body: body, omitsBody: form.omitsBody,
-            connection: closes ? .close : form.option, date: host.dateLine, to: &output)
+            isEndless: isEndless, connection: closes ? .close : form.option, date: host.dateLine, to: &output
+        )
         // Within `process` the loop there takes the next request; an answer that came later does so here.
         let isLate = !state.isHandling
         perform(state.answered(closes: closes))

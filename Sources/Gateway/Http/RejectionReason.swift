@@ -34,7 +34,7 @@ extension RejectionReason {
     var detail: String {
         switch self {
         case .invalidHandshake: "the handshake is malformed"
-        case .missingToken: "neither a parameter token nor a subprotocol token.<token>"
+        case .missingToken: "neither a parameter token nor, for a WebSocket, a subprotocol token.<token>"
         case .missingRoom: "parameter roomIds names no room"
         case .invalidParameters: "a parameter is malformed"
         case .originNotAllowed: "the page's origin is not in --allowed-origins"

@@ -1,4 +1,5 @@
-// A request for a WebSocket, from its first check to the client or the refusal. Loop-confined.
+// A request for a WebSocket or an event stream, from its first check to the client or the refusal.
+// Loop-confined.
 
 import EventLoop
 import HTTP
@@ -15,7 +16,7 @@ final class Upgrade {
     var isReplaced = false
 
     let token: Token
-    private let handshake: WebSocketHandshake
+    private let opening: Opening
     private let roomIds: [RoomId]
     /// For each room the position behind which the client wants what it has missed, if it has one; nil if it
     /// has not opted in.
@@ -42,22 +43,28 @@ final class Upgrade {
 
     /// Makes the checks of a handshake in their order, and starts it or refuses it.
     static func begin(
-        _ request: HttpRequestHead, on connection: HttpConnection, worker: Worker, crossOrigin: CrossOrigin
+        _ request: HttpRequestHead, for transport: Transport, on connection: HttpConnection, worker: Worker,
+        crossOrigin: CrossOrigin
     ) {
         do throws(Refusal) {
-            let handshake = try checkHandshake(request)
+            let opening: Opening =
+                switch transport {
+                case .webSocket: .webSocket(try checkHandshake(request))
+                case .events: .events(fields: crossOrigin.fields(for: request))
+                }
             guard crossOrigin.mayConnect(request) else {
                 throw Refusal(
                     reason: .originNotAllowed, status: .forbidden, message: "Origin not allowed",
                     detail: crossOrigin.isUnambiguous(request) ? nil : RejectionReason.twoOrigins)
             }
-            let (token, roomIds, since) = try checkParameters(request, offers: handshake.offeredSubprotocols)
+            let (token, roomIds, since) = try checkParameters(request, opening)
             guard let token else { throw tokenError("the token is not of the form of one") }
+            guard request.method == .get else { return try wouldOpen(connection, worker) }
             let address = ClientAddress.find(
                 request, peer: connection.peer, trusted: worker.node.configuration.trustedProxies)
             try admit(address, worker)
             Upgrade(
-                handshake, token: token, roomIds: roomIds, since: since, address: address,
+                opening, token: token, roomIds: roomIds, since: since, address: address,
                 connection: connection, worker: worker
             ).start()
         } catch {
@@ -78,7 +85,7 @@ final class Upgrade {
 
     /// The token (nil if it has not even the form of one), the rooms, and where the client stands in them.
     private static func checkParameters(
-        _ request: HttpRequestHead, offers: [String]
+        _ request: HttpRequestHead, _ opening: Opening
     ) throws(Refusal) -> (Token?, [RoomId], since: [HistoryPosition?]?) {
         let query: QueryParameters
         do throws(ParameterFault) {
@@ -89,7 +96,7 @@ final class Upgrade {
         let token: Token?
         if query.withFirst("token", { !$0.isEmpty }) == true {
             token = query.withFirst("token") { Token($0) } ?? nil
-        } else if let offered = Subprotocol.token(in: offers), !offered.isEmpty {
+        } else if let offered = opening.offeredToken, !offered.isEmpty {
             token = Token(String(offered))
         } else {
             throw Refusal(reason: .missingToken, status: .unauthorized, message: "Missing token")
@@ -99,10 +106,31 @@ final class Upgrade {
         guard !roomIds.isEmpty else {
             throw Refusal(reason: .missingRoom, status: .unauthorized, message: "Missing room")
         }
-        let since = query.withFirst("since") { SinceList.positions($0, roomCount: roomIds.count) }
-        guard let positions = since else { return (token, roomIds, nil) }
+        return (token, roomIds, try since(request, query, opening, roomCount: roomIds.count))
+    }
+
+    /// What an `EventSource` has got wins over what its page has asked for, as it repeats its URL.
+    private static func since(
+        _ request: HttpRequestHead, _ query: QueryParameters, _ opening: Opening, roomCount: Int
+    ) throws(Refusal) -> [HistoryPosition?]? {
+        if case .events = opening, request.fields.count(of: "Last-Event-ID") > 0 {
+            let ids = request.fields.values(of: "Last-Event-ID")
+            let positions = SinceList.positions(lastEventId: ids[0], roomCount: roomCount)
+            guard ids.count == 1, let positions else { throw invalid(SinceList.lastEventIdFault) }
+            return positions
+        }
+        let since = query.withFirst("since") { SinceList.positions($0, roomCount: roomCount) }
+        guard let positions = since else { return nil }
         guard let positions else { throw invalid(SinceList.fault) }
-        return (token, roomIds, positions)
+        return positions
+    }
+
+    /// HEAD: what GET would say, as far as that is known without asking Redis, which would make the token's
+    /// connection another one.
+    private static func wouldOpen(_ connection: HttpConnection, _ worker: Worker) throws(Refusal) {
+        guard !worker.isDraining else { throw unavailable(.draining, retryAfterSeconds: 1) }
+        guard worker.registry.isUp else { throw upgradeFailed(.upgradeFailed) }
+        connection.respond(.ok, fields: Opening.eventFields, isEndless: true)
     }
 
     private static func invalid(_ detail: String) -> Refusal {
@@ -113,6 +141,10 @@ final class Upgrade {
 
     private static func tokenError(_ detail: String? = nil) -> Refusal {
         Refusal(reason: .tokenError, status: .internalServerError, message: "Token error", detail: detail)
+    }
+
+    private static func upgradeFailed(_ reason: RejectionReason) -> Refusal {
+        Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
     }
 
     /// Takes a place among the node's connections.
@@ -156,10 +188,10 @@ final class Upgrade {
     }
 
     private init(
-        _ handshake: WebSocketHandshake, token: Token, roomIds: [RoomId], since: [HistoryPosition?]?,
+        _ opening: Opening, token: Token, roomIds: [RoomId], since: [HistoryPosition?]?,
         address: IPAddress, connection: HttpConnection, worker: Worker
     ) {
-        self.handshake = handshake
+        self.opening = opening
         self.token = token
         self.roomIds = roomIds
         self.since = since
@@ -225,7 +257,7 @@ final class Upgrade {
         complete(registration, pendingJoin, answers)
     }
 
-    /// Registered and subscribed: the 101 leaves, and with it begins what the client is promised. Only now
+    /// Registered and subscribed: the answer leaves, and with it begins what the client is promised. Only now
     /// is an older connection told that it is replaced: had this one failed, the user would have had none.
     ///
     /// - Parameter answers: where the histories of the rooms go on, if the client has opted in.
@@ -236,24 +268,21 @@ final class Upgrade {
         isOver = true
         join.onRefused = nil
         worker.connections.finish(self)
-        var response: [UInt8] = []
-        response.reserveCapacity(256)
-        handshake.appendResponse(
-            subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
+        let response = opening.response(date: worker.host.dateLine)
         var rest = connection.input
-        let client = (answers == nil ? WebSocketClient.self : DurableClient.self).init(
-            takingOver: connection, worker: worker, token: token, connectionID: connectionID,
-            connectedAt: connectedAt, address: address, record: registration.record)
-        if let answers, let client = client as? DurableClient {
-            client.begin(response, answers)
-        } else {
-            client.send(.copying(response))
-        }
-        worker.metrics.handshakes.add(1)
-        worker.connections.add(client, join)
+        let client = opening.memberType.init(
+            takingOver: connection, worker: worker, encoding: opening.encoding, isOptedIn: answers != nil,
+            token: token, connectionID: connectionID, connectedAt: connectedAt, address: address,
+            record: registration.record)
+        if let answers { client.begin(response, answers) } else { client.send(.copying(response)) }
+        worker.metrics.handshakes[opening.encoding.transport.rawValue].add(1)
+        if case .events = opening { worker.node.state.eventStreamBegins() }
+        worker.connections.add(client, join, resumed: answers ?? [])
         if isReplaced { client.close(.replaced) }
         if registration.isPending, client.isOpen { worker.heartbeats.takeOver(client, since: lossCount) }
-        if !rest.isEmpty { rest.withUnsafeMutableBytes { client.receive($0) } }
+        if let client = client as? WebSocketClient, !rest.isEmpty {
+            rest.withUnsafeMutableBytes { client.receive($0) }
+        }
     }
 
     private func fail(_ reason: RejectionReason) {
@@ -267,8 +296,7 @@ final class Upgrade {
             switch reason {
             case .tokenError: Upgrade.tokenError()
             case .roomNotAllowed: Refusal(reason: reason, status: .forbidden, message: "Room not allowed")
-            default:
-                Refusal(reason: reason, status: .internalServerError, message: "WebSocket upgrade failed")
+            default: Upgrade.upgradeFailed(reason)
             }
         Upgrade.refuse(refusal, on: connection, worker)
     }

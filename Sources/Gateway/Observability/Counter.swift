@@ -15,6 +15,10 @@ final class Counter: Sendable {
         number.store(number.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 
+    func subtract(_ amount: UInt64) {
+        number.store(number.load(ordering: .relaxed) &- amount, ordering: .relaxed)
+    }
+
     func set(_ value: UInt64) {
         number.store(value, ordering: .relaxed)
     }

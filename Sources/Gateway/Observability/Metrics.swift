@@ -5,7 +5,8 @@ import EventLoop
 /// Written by one worker.
 final class WorkerMetrics: Sendable {
     let httpConnections = Counter()
-    let clients = Counter()
+    /// By transport.
+    let clients = Transport.allCases.map { _ in Counter() }
     let rooms = Counter()
     let framesDelivered = Counter()
     let bytesWritten = Counter()
@@ -18,7 +19,8 @@ final class WorkerMetrics: Sendable {
     let tokensOverRate = Counter()
     let heartbeats = Counter()
     let heartbeatsRefused = Counter()
-    let handshakes = Counter()
+    /// By transport.
+    let handshakes = Transport.allCases.map { _ in Counter() }
     let requestsUnavailable = Counter()
     let redisReconnects = Counter()
     let rejected = RejectionReason.allCases.map { _ in Counter() }
@@ -74,6 +76,11 @@ struct Metrics: Sendable {
     /// A feed's number, summed over the feeds.
     func feedTotal(_ counter: (FeedMetrics) -> Counter) -> UInt64 {
         feeds.reduce(0) { $0 + counter($1).value }
+    }
+
+    /// A number that workers count by transport, summed over both.
+    func total(ofAll counters: (WorkerMetrics) -> [Counter]) -> UInt64 {
+        workers.reduce(0) { sum, worker in counters(worker).reduce(sum) { $0 + $1.value } }
     }
 
     func rejected(_ reason: RejectionReason) -> UInt64 { total { $0.rejected[reason.rawValue] } }

@@ -15,7 +15,7 @@ extension NodeReport {
         workers = node.configuration.workerCount
         isReady = state.reasonsNotReady.isEmpty
         isDraining = state.isDraining
-        connections = metrics.total(\.clients)
+        connections = metrics.total(ofAll: \.clients)
         connectionsLimit = UInt64(state.maximumClientCount)
         rooms = metrics.feedTotal(\.rooms)
         received = metrics.feedTotal(\.messagesReceived)
@@ -23,7 +23,7 @@ extension NodeReport {
         writtenBytes = metrics.total(\.bytesWritten)
         queueBytes = metrics.total(\.queueBytes)
         tokensIssued = metrics.total(\.tokensIssued)
-        handshakes = metrics.total(\.handshakes)
+        handshakes = metrics.total(ofAll: \.handshakes)
         rejected = RejectionReason.allCases.reduce(0) { $0 + metrics.rejected($1) }
         closes = CloseReason.allCases.compactMap { reason in
             let count = metrics.closed(reason)

@@ -34,13 +34,19 @@ struct PrometheusText {
         sample("roomcast_node_id_shared", state.isNodeIDShared ? 1 : 0)
         gauge("roomcast_uptime_seconds", "Seconds since the node started.")
         sample("roomcast_uptime_seconds", UInt64(state.uptime.components.seconds))
-        gauge("roomcast_connections_limit", "Most WebSocket connections that the node accepts.")
+        gauge("roomcast_connections_limit", "Most connections of clients that the node accepts.")
         sample("roomcast_connections_limit", UInt64(state.maximumClientCount))
     }
 
     private mutating func writeConnections(_ metrics: Metrics) {
-        gauge("roomcast_connections", "Open WebSocket connections.")
-        sample("roomcast_connections", metrics.total(\.clients))
+        gauge("roomcast_connections", "Open connections of clients: WebSockets and event streams.")
+        sample("roomcast_connections", metrics.total(ofAll: \.clients))
+        gauge("roomcast_transport_connections", "Open connections of clients, by transport.")
+        for transport in Transport.allCases {
+            sample(
+                "roomcast_transport_connections", metrics.total { $0.clients[transport.rawValue] },
+                [("transport", transport.description)])
+        }
         gauge("roomcast_http_connections", "Open HTTP connections, including handshakes on their way.")
         sample("roomcast_http_connections", metrics.total(\.httpConnections))
         counter(
@@ -53,8 +59,8 @@ struct PrometheusText {
         sample("roomcast_queue_bytes", metrics.total(\.queueBytes))
         counter(
             "roomcast_closes_total",
-            "WebSocket connections that have ended, by close code (peer: the client closed; "
-                + "lost: without a Close frame).")
+            "Connections of clients that have ended, by close code (peer: the client closed; "
+                + "lost: without a goodbye).")
         for reason in CloseReason.allCases {
             sample("roomcast_closes_total", metrics.closed(reason), [("code", reason.description)])
         }
@@ -77,9 +83,9 @@ struct PrometheusText {
         sample("roomcast_messages_shed_total", metrics.feedTotal(\.messagesShed))
         counter("roomcast_frames_delivered_total", "Messages written to clients or queued for them.")
         sample("roomcast_frames_delivered_total", metrics.total(\.framesDelivered))
-        counter("roomcast_written_bytes_total", "Bytes written to WebSocket clients.")
+        counter("roomcast_written_bytes_total", "Bytes written to clients.")
         sample("roomcast_written_bytes_total", metrics.total(\.bytesWritten))
-        counter("roomcast_writes_total", "System calls that wrote to WebSocket clients.")
+        counter("roomcast_writes_total", "System calls that wrote to clients.")
         sample("roomcast_writes_total", metrics.total(\.writes))
         counter("roomcast_redis_reconnects_total", "Lost connections to Redis, by role.")
         sample("roomcast_redis_reconnects_total", metrics.feedTotal(\.reconnects), [("role", "subscriber")])
@@ -155,9 +161,15 @@ struct PrometheusText {
             "Requests answered with 503 because Redis was unavailable."
         )
         sample("roomcast_requests_unavailable_total", metrics.total(\.requestsUnavailable))
-        counter("roomcast_handshakes_total", "WebSocket handshakes completed.")
-        sample("roomcast_handshakes_total", metrics.total(\.handshakes))
-        counter("roomcast_handshakes_rejected_total", "WebSocket handshakes refused, by reason.")
+        counter("roomcast_handshakes_total", "Connections of clients accepted.")
+        sample("roomcast_handshakes_total", metrics.total(ofAll: \.handshakes))
+        counter("roomcast_transport_handshakes_total", "Connections of clients accepted, by transport.")
+        for transport in Transport.allCases {
+            sample(
+                "roomcast_transport_handshakes_total", metrics.total { $0.handshakes[transport.rawValue] },
+                [("transport", transport.description)])
+        }
+        counter("roomcast_handshakes_rejected_total", "Connections of clients refused, by reason.")
         for reason in RejectionReason.allCases {
             sample(
                 "roomcast_handshakes_rejected_total", metrics.rejected(reason),

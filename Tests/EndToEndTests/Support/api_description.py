@@ -87,6 +87,11 @@ class Description:
             return None
         assert answer.headers["Cache-Control"] == "no-store", f"{where} is for caches"
         assert answer.headers["Date"], f"{where} has no date"
+        if "text/event-stream" in described["content"]:
+            assert answer.headers["Content-Type"] == "text/event-stream", f"{where} is no event stream"
+            assert answer.readline().startswith(b"retry: "), f"{where} does not begin as described"
+            connection.close()
+            return None
         content = described["content"]["application/json"]
         assert answer.headers["Content-Type"] == "application/json", f"{where} is {answer.headers['Content-Type']}"
         body = json.loads(answer.read())
@@ -150,8 +155,25 @@ def check_requests(description, open_port, guarded, cut_off, full):
     assert unknown == {"data": "Token error"}
     with connect(f"ws://127.0.0.1:{guarded}/ws?token={own}&roomIds=lobby"):
         check(guarded, "/ws", {"token": own, "roomIds": "lobby"}, HANDSHAKE, expect=429)
+        check(guarded, "/events", {"token": own, "roomIds": "lobby"}, expect=429)
     with connect(f"ws://127.0.0.1:{full}/ws?token={issued}&roomIds=lobby"):
         check(full, "/ws", query, HANDSHAKE, expect=503)
+        check(full, "/events", query, expect=503)
+
+
+def check_events(description, open_port):
+    check = description.check
+    token = {"isLogin": "true", "userId": "42"}
+    issued = check(open_port, "/get/token", token)["data"]
+    query = {"token": issued, "roomIds": "lobby"}
+    check(open_port, "/events", query)
+    check(open_port, "/events", query, {"Last-Event-ID": "k3f9x2ab.1795969278590-57"})
+    check(open_port, "/events", query, {"Last-Event-ID": "57"}, expect=400)
+    assert check(open_port, "/events", {"roomIds": "lobby"}, expect=401) == {"data": "Missing token"}
+    bound = check(open_port, "/get/token", token | {"rooms": "lobby"})["data"]
+    assert check(open_port, "/events", {"token": bound, "roomIds": "cellar"}, expect=403) == {"data": "Room not allowed"}
+    check(open_port, "/events", query, expect=405, method="POST")
+    assert check(open_port, "/events", {"token": "x", "roomIds": "lobby"}, expect=500) == {"data": "Token error"}
 
 
 def check_publishing(description, open_admin, guarded_admin, cut_off_admin, redis_port):
@@ -230,6 +252,7 @@ def main():
     open_port, guarded, cut_off, full, redis_port, *admins = map(int, sys.argv[2:])
     description = Description(os.path.join(directory, "openapi.yaml"))
     check_requests(description, open_port, guarded, cut_off, full)
+    check_events(description, open_port)
     check_publishing(description, *admins, redis_port)
     check_frames(directory, description, open_port, redis_port)
     assert not description.unseen, f"described and never seen: {sorted(description.unseen)}"

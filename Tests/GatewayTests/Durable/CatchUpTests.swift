@@ -1,4 +1,4 @@
-// Opted-in clients of a worker: catching up, losses, and what a worker that is too slow does to them.
+// Opted-in members of a worker: catching up, losses, and what a worker that is too slow does to them.
 
 import EventLoop
 import RedisSchema
@@ -7,7 +7,7 @@ import WebSocket
 
 @testable import Gateway
 
-@Suite struct DurableClientTests {
+@Suite struct CatchUpTests {
     private let epoch = HistoryEpoch(Array("k3f9x2ab".utf8))!
 
     private func position(_ number: Int64) -> HistoryPosition {
@@ -78,9 +78,7 @@ import WebSocket
     @Test func whatComesWhileAClientCatchesUpFollows() throws {
         let rig = try WorkerRig()
         let first = try answer("a", since: 3, ["4", "5"], isComplete: false)
-        let peer = try rig.connect("a", kind: DurableClient.self) {
-            ($0 as? DurableClient)?.begin([], [first])
-        }
+        let peer = try rig.connect("a", resumed: [first])
         let worker = rig.worker
         worker.rooms.deliver(try message("a", "plain 1", order: 1, isDurable: false))
         worker.rooms.deliver(try message("a", "8", order: 2, isDurable: true))
@@ -98,14 +96,12 @@ import WebSocket
 
     @Test func whatIsNoLongerKeptIsToldOnTheWay() throws {
         let rig = try WorkerRig()
-        let peer = try rig.connect("a", "b", kind: DurableClient.self) {
-            ($0 as? DurableClient)?.begin(
-                [],
-                [
-                    try! answer("a", since: 1, ["2"], isComplete: false),
-                    try! answer("b", since: 7, isComplete: true),
-                ])
-        }
+        let peer = try rig.connect(
+            "a", "b",
+            resumed: [
+                try answer("a", since: 1, ["2"], isComplete: false),
+                try answer("b", since: 7, isComplete: true),
+            ])
         rig.worker.connections.resumed(
             1,
             [
@@ -120,9 +116,7 @@ import WebSocket
     @Test func clientThatLeavesWhileItCatchesUpGivesUpItsQuestion() throws {
         let rig = try WorkerRig()
         let first = try answer("a", since: 3, ["4"], isComplete: false)
-        let peer = try rig.connect("a", kind: DurableClient.self) {
-            ($0 as? DurableClient)?.begin([], [first])
-        }
+        let peer = try rig.connect("a", resumed: [first])
         peer.client.close(.goingAway)
         #expect(rig.worker.connections.catchingUp.isEmpty)
         #expect(rig.worker.rooms.all.isEmpty)
@@ -134,9 +128,7 @@ import WebSocket
     @Test func clientThatDoesNotCatchUpIsASlowConsumer() throws {
         let rig = try WorkerRig("--maximum-queue-bytes", "16KiB")
         let first = try answer("a", since: 3, ["4"], isComplete: false)
-        let peer = try rig.connect("a", kind: DurableClient.self) {
-            ($0 as? DurableClient)?.begin([], [first])
-        }
+        let peer = try rig.connect("a", resumed: [first])
         let text = String(repeating: "x", count: 1_000)
         for order in 1...20 {
             rig.worker.rooms.deliver(try message("a", text, order: UInt64(order), isDurable: false))
@@ -152,10 +144,8 @@ import WebSocket
         let complete = [
             try answer("a", since: 1, isComplete: true), try answer("b", since: 2, isComplete: true),
         ]
-        let both = try rig.connect("a", "b", kind: DurableClient.self) {
-            ($0 as? DurableClient)?.begin([], complete)
-        }
-        let other = try rig.connect("c", kind: DurableClient.self)
+        let both = try rig.connect("a", "b", resumed: complete)
+        let other = try rig.connect("c", resumed: [])
         let plain = try rig.connect("a")
         rig.worker.tellHistoryLost([
             ResumedRoom(room: RoomId("a")!, since: position(5), isLost: true),
@@ -179,8 +169,8 @@ import WebSocket
     /// What a worker that is too far behind has dropped, opted-in members get when they come back.
     @Test func overloadSendsOptedInMembersAway() throws {
         let rig = try WorkerRig()
-        let concerned = try rig.connect("a", kind: DurableClient.self)
-        let other = try rig.connect("b", kind: DurableClient.self)
+        let concerned = try rig.connect("a", resumed: [])
+        let other = try rig.connect("b", resumed: [])
         let plain = try rig.connect("a")
         rig.worker.turn.onNews?(.messagesLost(rooms: [RoomId("a")!], milliseconds: 5))
         try read(rig, [concerned, other, plain]) { (try? texts(concerned).last) == "close 1013" }

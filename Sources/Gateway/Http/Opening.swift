@@ -1,0 +1,58 @@
+// How a connection that gets notices begins: what it speaks, and the head of the answer to its request. Pure.
+
+import HTTP
+import WebSocket
+
+/// What a request for notices asks for, once it has the form of one.
+enum Opening {
+    case webSocket(WebSocketHandshake)
+    /// With the fields of every answer to the request.
+    case events(fields: [HttpResponseField])
+
+    /// What the answer to an event stream says; its body ends with the connection.
+    static let eventFields = [
+        HttpResponseField("Content-Type", "text/event-stream"), Answer.noStore,
+        // nginx passes on at once what comes.
+        HttpResponseField("X-Accel-Buffering", "no"),
+    ]
+
+    var encoding: Encoding {
+        switch self {
+        case .webSocket: .webSocketText
+        case .events: .event
+        }
+    }
+
+    /// The class of the connection's member.
+    var memberType: Member.Type {
+        switch self {
+        case .webSocket: WebSocketClient.self
+        case .events: EventStreamClient.self
+        }
+    }
+
+    /// The token, maybe empty, if it comes beside the query.
+    var offeredToken: Substring? {
+        guard case .webSocket(let handshake) = self else { return nil }
+        return Subprotocol.token(in: handshake.offeredSubprotocols)
+    }
+
+    /// The answer to a request that is granted.
+    ///
+    /// - Parameter date: the line of a Date field.
+    func response(date: [UInt8]) -> [UInt8] {
+        var response: [UInt8] = []
+        response.reserveCapacity(512)
+        switch self {
+        case .webSocket(let handshake):
+            handshake.appendResponse(
+                subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
+        case .events(let fields):
+            HttpResponse.append(
+                .ok, fields: Opening.eventFields + fields, body: "", isEndless: true, connection: .close,
+                date: date, to: &response)
+            response += EventBlock.opening
+        }
+        return response
+    }
+}
