@@ -7,6 +7,7 @@ import json
 import signal
 
 from edge import Application, Edge, Published, eventually, publishing, real
+from roomcast._rules import MAXIMUM_WAITING
 
 
 async def expect_all(app: Application, published: Published) -> None:
@@ -81,6 +82,7 @@ async def test_a_client_that_was_too_slow_goes_on_where_it_was(edge: Edge) -> No
             return await edge.total('roomcast_closes_total{code="1013"}') >= 1
 
         await eventually("the node gave it up", is_closed)
+        assert len(app.client._channel._items) <= MAXIMUM_WAITING
         app.read()
         await app.has(count)
         assert app.numbers == list(range(count))
