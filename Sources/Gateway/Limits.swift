@@ -162,7 +162,8 @@ enum Limits {
     /// When Redis has come back without its data, an unknown token proves nothing for this long: the nodes
     /// that hold the live clients have to notice the return and write their records again.
     static let settlingTime = Duration.seconds(5)
-    /// A worker tries this often whether Redis takes writes: as often as nodes report.
+    /// A worker tries this often whether Redis takes writes, as often as nodes report; more often if the silence
+    /// timeout is short, as a server that was demoted is left within that.
     static let writeCheckInterval = Duration.seconds(2)
     /// A Redis at the edge of its memory refuses and takes by turns: it counts as well when it has refused
     /// nothing for this long.

@@ -152,8 +152,16 @@ final class Node {
             if case .worker = role { context.state.setClusterFound(false) }
             redisLog.isUp(role)
         case .redisDown(let role, let reason):
-            if case .worker = role { context.state.setClusterFound(reason == RedisConnection.clusterReason) }
+            if case .worker = role {
+                context.state.setClusterFound(reason == RedisConnection.clusterReason)
+                if RedisFailure.refused(reason).isReadOnly { context.state.noteServerChange() }
+            }
             redisLog.down(role, reason)
+        case .redisServer(let server):
+            context.state.setEvictionPossible(server.evictingPolicy != nil)
+            if redisLog.connected(to: server) { context.state.noteServerChange() }
+        case .redisLacks(let command, let message): redisLog.lacks(command, message)
+        case .publishRefused(let message): redisLog.publishRefused(message)
         case .redisRefused(let command, let message): redisLog.refused(command, message)
         case .redisWrites(let worker, let isRefusing):
             redisLog.writes(worker: worker, isRefusing: isRefusing)

@@ -1,6 +1,7 @@
 // What every thread of a node is given. Any thread.
 
 import EventLoop
+import Redis
 import RedisSchema
 import Synchronization
 
@@ -67,6 +68,12 @@ enum ControlNotice: Sendable {
     case redisDown(RedisRole, String)
     /// Redis has refused a command, with its message.
     case redisRefused(command: String, String)
+    /// A worker is connected to this server.
+    case redisServer(RedisConnection.Server)
+    /// Redis has refused a command, with its message, without which everything works.
+    case redisLacks(command: String, String)
+    /// Redis refuses to let the node publish, with its message.
+    case publishRefused(String)
     /// Redis refuses a worker's writes, or accepts them again.
     case redisWrites(worker: Int, isRefusing: Bool)
 }

@@ -25,6 +25,9 @@ final class NodeState: Sendable {
     private let commandsUp = Atomic<UInt64>(0)
     /// By worker: the error with which Redis refuses its writes.
     private let writeRefusals = Mutex<[Int: String]>([:])
+    private let publishRefusalText = Mutex<String?>(nil)
+    private let evictionPossible = Atomic<Bool>(false)
+    private let serverChanges = Atomic<Int>(0)
     private let nodeIDShared = Atomic<Bool>(false)
     private let clusterFound = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
@@ -70,6 +73,36 @@ final class NodeState: Sendable {
 
     /// The error with which Redis refuses writes; nil while it accepts those of every worker.
     var writeRefusal: String? { writeRefusals.withLock { $0.values.min() } }
+
+    /// The error with which Redis refuses to let the node publish; nil while it does not. Without it an older
+    /// connection of a token cannot be told that it is replaced.
+    var publishRefusal: String? { publishRefusalText.withLock { $0 } }
+
+    /// - Returns: whether a refusal is news.
+    @discardableResult
+    func setPublishRefusal(_ text: String?) -> Bool {
+        publishRefusalText.withLock { refusal in
+            defer { refusal = text }
+            return text != nil && refusal == nil
+        }
+    }
+
+    /// Whether Redis may evict the records of connected clients.
+    var isEvictionPossible: Bool { evictionPossible.load(ordering: .relaxed) }
+
+    func setEvictionPossible(_ isPossible: Bool) { evictionPossible.store(isPossible, ordering: .relaxed) }
+
+    /// How often another server was found behind the address of Redis, or a replica in place of a master.
+    var serverChangeCount: Int { serverChanges.load(ordering: .relaxed) }
+
+    func noteServerChange() { serverChanges.add(1, ordering: .relaxed) }
+
+    /// What an operator should know of a node that is ready all the same.
+    var warnings: [String] {
+        publishRefusal.map {
+            ["redis refuses PUBLISH, so a token's second connection is refused: \($0)"]
+        } ?? []
+    }
 
     /// Whether another node reports under this node's id.
     var isNodeIDShared: Bool { nodeIDShared.load(ordering: .relaxed) }

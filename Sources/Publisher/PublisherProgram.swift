@@ -61,10 +61,14 @@ enum PublisherProgram {
 
     private static func withWindow(_ job: Job, _ body: (any NoticeWindow) -> Int32) -> Int32 {
         let answerTimeout = job.redis.answerTimeout(job.durability)
-        return withRedis(job.redis, answerTimeout: answerTimeout, undone: "nothing was sent") {
-            redis, loop in
+        // A durable notice is a write, which a replica refuses by itself.
+        return withRedis(
+            job.redis, answerTimeout: answerTimeout, mustBeMaster: job.durability == nil,
+            undone: "nothing was sent"
+        ) { redis, loop in
             guard let durability = job.durability else {
-                return body(PublishWindow(redis: redis, channels: job.channels))
+                return body(
+                    PublishWindow(redis: redis, channels: job.channels, address: job.redis.url.destination))
             }
             return body(DurableWindow(redis, job.redis, durability, loop: loop))
         }
@@ -75,11 +79,13 @@ enum PublisherProgram {
     ///
     /// - Parameters:
     ///   - answerTimeout: the longest wait for an answer, if it is not that of the settings.
+    ///   - mustBeMaster: whether a replica is refused.
     ///   - undone: what has not happened when there is no connection.
     ///   - endsAtSignals: whether a signal ends waiting for Redis.
     /// - Returns: the exit code.
     static func withRedis(
-        _ settings: RedisSettings, answerTimeout: Duration? = nil, undone: String,
+        _ settings: RedisSettings, answerTimeout: Duration? = nil, mustBeMaster: Bool = false,
+        undone: String,
         endsAtSignals: Bool = false,
         _ body: (RedisSession, EventLoop) -> Int32
     ) -> Int32 {
@@ -87,7 +93,8 @@ enum PublisherProgram {
             let loop = try EventLoop()
             let watcher = endsAtSignals ? Interruption.watcher(on: loop) {} : nil
             let redis = try RedisSession(
-                to: settings.url, timeout: settings.timeout, answerTimeout: answerTimeout, loop: loop,
+                to: settings.url, timeout: settings.timeout, answerTimeout: answerTimeout,
+                mustBeMaster: mustBeMaster, loop: loop,
                 isInterrupted: { endsAtSignals && Interruption.requested != nil })
             Interruption.begin()
             return withExtendedLifetime(watcher) { body(redis, loop) }

@@ -1,4 +1,4 @@
-// The step from an address with a host's name to one that can be connected to. Loop-confined.
+// The step from an address with a host's name to those that can be connected to. Loop-confined.
 
 import EventLoop
 
@@ -28,15 +28,15 @@ final class AddressLookup {
     /// - Parameter onDone: called once unless it is given up; before this returns if there is nothing to
     ///   resolve.
     func start(
-        _ address: RedisURL.Address, onDone: @escaping (Result<RedisURL.Address, RedisFailure>) -> Void
+        _ address: RedisURL.Address, onDone: @escaping (Result<[RedisURL.Address], RedisFailure>) -> Void
     ) {
         loop.assertOnThread()
         cancel()
         guard case .tcp(let host, let port) = address, !HostResolver.isNumeric(host) else {
-            onDone(.success(address))
+            onDone(.success([address]))
             return
         }
-        onAnswer = { onDone($0.map { .tcp(host: $0, port: port) }) }
+        onAnswer = { onDone($0.map { $0.map { .tcp(host: $0, port: port) } }) }
         resolver.resolve(host, attempt: number, to: mailbox())
     }
 

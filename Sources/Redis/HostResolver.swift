@@ -10,8 +10,8 @@ import Synchronization
 /// an address that any of them finds answers all questions for the name. If many look-ups wait, a further
 /// question shares the youngest, so that their number is bounded however long the name server is away.
 package final class HostResolver: Sendable {
-    /// A numeric address, or the resolver's message.
-    typealias Outcome = Result<String, RedisFailure>
+    /// Numeric addresses, at least one, or the resolver's message.
+    typealias Outcome = Result<[String], RedisFailure>
     typealias Answers = Mailbox<(Int, Outcome)>
 
     /// Threads that look up at the same time. One look-up takes ten seconds at worst by the resolver's
@@ -21,6 +21,8 @@ package final class HostResolver: Sendable {
     static let sharingTime = Duration.seconds(1)
     /// Questions that wait: every link has one at most, so it is only reached where one is at fault.
     static let maximumQuestionCount = 1_024
+    /// Addresses of one name that are tried; the resolver may know hundreds.
+    static let maximumAddressCount = 8
 
     /// The process's own.
     static let shared = HostResolver { HostResolver.lookUp($0, flags: 0) }
@@ -45,10 +47,10 @@ package final class HostResolver: Sendable {
     }
 
     private let state = Mutex(State())
-    private let blockingLookUp: @Sendable (String) -> String?
+    private let blockingLookUp: @Sendable (String) -> [String]
 
-    /// - Parameter lookUp: blocks until it has an address, or knows that there is none.
-    init(lookUp: @escaping @Sendable (String) -> String?) {
+    /// - Parameter lookUp: blocks until it has addresses, or knows that there is none.
+    init(lookUp: @escaping @Sendable (String) -> [String]) {
         blockingLookUp = lookUp
     }
 
@@ -92,8 +94,8 @@ package final class HostResolver: Sendable {
     private func start(_ number: Int, _ host: String) {
         do {
             try DetachedThread.run { [self] in
-                let address = blockingLookUp(host)
-                ended(number, host, address.map { .success($0) } ?? HostResolver.unknown(host))
+                let addresses = blockingLookUp(host)
+                ended(number, host, addresses.isEmpty ? HostResolver.unknown(host) : .success(addresses))
             }
         } catch {
             ended(number, host, .failure(.unavailable("\(error)")))
@@ -124,34 +126,37 @@ package final class HostResolver: Sendable {
 
     /// Whether `host` is an address as it stands, so that nothing need be asked.
     static func isNumeric(_ host: String) -> Bool {
-        lookUp(host, flags: AI_NUMERICHOST) != nil
+        !lookUp(host, flags: AI_NUMERICHOST).isEmpty
     }
 
     private static func unknown(_ host: String) -> Outcome {
         .failure(.unavailable("cannot resolve host name \(host)"))
     }
 
-    private static func lookUp(_ host: String, flags: Int32) -> String? {
+    /// All addresses, IPv4 first: a name with both is more often reachable so inside container networks.
+    private static func lookUp(_ host: String, flags: Int32) -> [String] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = flags
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, nil, &hints, &list) == 0, let first = list else { return nil }
+        guard getaddrinfo(host, nil, &hints, &list) == 0 else { return [] }
         defer { freeaddrinfo(list) }
-        // IPv4 first: a name with both is more often reachable so inside container networks.
-        var chosen = first
-        var next: UnsafeMutablePointer<addrinfo>? = first
-        while let candidate = next {
-            if candidate.pointee.ai_family == AF_INET {
-                chosen = candidate
-                break
-            }
-            next = candidate.pointee.ai_next
+        let found = sequence(first: list) { $0?.pointee.ai_next }.prefix { $0 != nil }.compactMap {
+            $0?.pointee
         }
-        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { text in
+        let sorted = found.filter { $0.ai_family == AF_INET } + found.filter { $0.ai_family != AF_INET }
+        var addresses: [String] = []
+        for address in sorted.lazy.compactMap(text) where !addresses.contains(address) {
+            addresses.append(address)
+        }
+        return Array(addresses.prefix(maximumAddressCount))
+    }
+
+    private static func text(_ address: addrinfo) -> String? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { text in
             let result = getnameinfo(
-                chosen.pointee.ai_addr, chosen.pointee.ai_addrlen, text.baseAddress, socklen_t(text.count),
-                nil, 0, NI_NUMERICHOST)
+                address.ai_addr, address.ai_addrlen, text.baseAddress, socklen_t(text.count), nil, 0,
+                NI_NUMERICHOST)
             return result == 0 ? String(cString: text.baseAddress!) : nil
         }
     }

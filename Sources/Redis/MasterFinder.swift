@@ -5,6 +5,7 @@ import EventLoop
 /// Asks the sentinels in turn, each over a connection of its own, until one names the master:
 ///
 ///     resolve ──▶ connect ──▶ AUTH, SENTINEL GET-MASTER-ADDR-BY-NAME ──▶ named
+///        │          └── unreachable ──▶ the name's next address
 ///        └────────────┴──────── refused, unknown, or 500 ms ──────────▶ the next sentinel
 final class MasterFinder {
     typealias Outcome = Result<RedisURL.Address, RedisFailure>
@@ -21,6 +22,9 @@ final class MasterFinder {
     private var askedCount = 0
     private var complaints: [String] = []
     private var context: RedisContext?
+    /// Of the present sentinel's name, those that were not tried.
+    private var addresses: ArraySlice<RedisURL.Address> = []
+    private var isConnected = false
     private var named: RedisURL.Address?
     private var timer: PatienceTimer?
     private var onDone: ((Outcome) -> Void)?
@@ -67,20 +71,27 @@ final class MasterFinder {
         timer?.start()
         lookup.start(sentinel) { [unowned self] result in
             switch result {
-            case .success(let address): self.connect(to: address)
+            case .success(let addresses):
+                self.addresses = addresses[...]
+                self.connectToNext()
             case .failure(let failure): self.complain(failure.reason)
             }
         }
     }
 
-    private func connect(to address: RedisURL.Address) {
+    private func connectToNext() {
+        guard let address = addresses.popFirst() else { return }
+        isConnected = false
         do throws(RedisFailure) {
             context = try RedisContext.connect(
                 to: address, on: loop,
-                onConnect: { [unowned self] in self.ask() },
+                onConnect: { [unowned self] in
+                    self.isConnected = true
+                    self.ask()
+                },
                 onEnd: { [weak self] reason in self?.ended(reason) })
         } catch {
-            complain(error.reason)
+            if addresses.isEmpty { complain(error.reason) } else { connectToNext() }
         }
     }
 
@@ -106,6 +117,7 @@ final class MasterFinder {
 
     /// Has heard enough of this sentinel, or too little.
     private func giveUp(_ reason: String) {
+        addresses = []
         if let context {
             context.close(reason: reason)
         } else {
@@ -117,6 +129,7 @@ final class MasterFinder {
     private func ended(_ reason: String) {
         context = nil
         guard onDone != nil else { return }
+        if !isConnected, !addresses.isEmpty { return connectToNext() }
         guard let named else { return complain(reason) }
         let sentinel = sentinels.remove(at: askedCount - 1)
         sentinels.insert(sentinel, at: 0)

@@ -7,9 +7,17 @@ import EventLoop
 package final class RedisConnection {
     /// What the server said of itself at login.
     package struct Server: Equatable, Sendable {
-        /// Changes with every start of the server: other data may be behind it. Empty if the server does not
-        /// say.
-        package let runID: String
+        /// Changes with every start of the server: other data may be behind it. nil if the server does not say:
+        /// then other data may be behind every connection.
+        package let runID: String?
+        /// Whether it may evict keys that have a life when its memory is full, by the name of the policy; nil if
+        /// it does not, or does not say.
+        package let evictingPolicy: String?
+        /// What it has refused at login, and can be done without.
+        package let refusals: [RefusedCommand]
+
+        /// Whether both are the same start of one server; false if either does not say.
+        package func isSameRun(as other: Server) -> Bool { runID != nil && runID == other.runID }
     }
 
     /// What the server has to do before the connection counts as up.
@@ -52,11 +60,13 @@ package final class RedisConnection {
     ///   - clientName: shown by CLIENT LIST.
     ///   - timeout: the longest wait for a reply; after it the link counts as dead.
     ///   - silenceTimeout: the longest silence without any command; it is filled with PINGs.
+    ///   - mustBeMaster: whether a replica is refused; one that keeps its role to itself is not.
     package convenience init(
         url: RedisURL, clientName: String, timeout: Duration, silenceTimeout: Duration = .seconds(5),
-        proof: Proof = .writes, loop: EventLoop
+        proof: Proof = .writes, mustBeMaster: Bool = false, loop: EventLoop
     ) {
-        let link = RedisLink(url: url, clientName: clientName, loop: loop)
+        let link = RedisLink(
+            url: url, clientName: clientName, mustBeMaster: mustBeMaster, loop: loop)
         self.init(link, timeout: timeout, proof: proof, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop,
@@ -70,10 +80,13 @@ package final class RedisConnection {
     /// - Parameters:
     ///   - timeout: the longest attempt to connect.
     ///   - answerTimeout: the longest wait for a reply, if it is another.
+    ///   - mustBeMaster: whether a replica is refused; one that keeps its role to itself is not.
     package convenience init(
-        plainTo url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, loop: EventLoop
+        plainTo url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, mustBeMaster: Bool = false,
+        loop: EventLoop
     ) {
-        let link = RedisLink(url: url, clientName: nil, attemptTime: timeout, loop: loop)
+        let link = RedisLink(
+            url: url, clientName: nil, attemptTime: timeout, mustBeMaster: mustBeMaster, loop: loop)
         self.init(link, timeout: answerTimeout ?? timeout, proof: .login, loop: loop)
     }
 
@@ -109,6 +122,11 @@ package final class RedisConnection {
     /// The sentinels have a new master: the connection to any other server is left at once.
     package func follow(_ master: RedisURL.Address) {
         link.follow(master)
+    }
+
+    /// The connection is made again at once: it leads to another server than it should.
+    package func renew(reason: String) {
+        link.renew(reason: reason, mustBeMaster: true)
     }
 
     /// Sends a command. All commands of one turn of the loop leave in one write.
@@ -159,27 +177,46 @@ package final class RedisConnection {
 
     /// PING first: while Redis loads its data it answers INFO, but takes no command of use.
     private func identify(_ context: RedisContext) {
-        if case .login = proof { return begin(Server(runID: "")) }
+        if case .login = proof { return begin(Server(information: "", refusals: link.refusals)) }
         context.send(RedisConnection.ping) { [weak self] result in
             if case .failure(.refused(let message)) = result, !message.hasPrefix("NOPERM") {
                 self?.link.drop(reason: message)
             }
         }
-        context.send(Server.command) { [weak self] result in
+        ask(context, Server.command) { [weak self] information, refusals in
+            guard let self else { return }
+            guard RedisConnection.value("redis_mode", in: information) != "cluster" else {
+                return self.link.drop(reason: RedisConnection.clusterReason)
+            }
+            guard case .writes = self.proof else {
+                return self.begin(Server(information: information, refusals: self.link.refusals + refusals))
+            }
+            self.ask(context, Server.memoryCommand) { [weak self] memory, _ in
+                guard let self else { return }
+                self.prove(
+                    context,
+                    Server(information: information + memory, refusals: self.link.refusals + refusals))
+            }
+        }
+    }
+
+    /// Asks for a section of INFO, which may be refused or hidden: nothing in it is needed.
+    private func ask(
+        _ context: RedisContext, _ command: RedisCommand,
+        onAnswer: @escaping (String, [RefusedCommand]) -> Void
+    ) {
+        context.send(command) { [weak self] result in
             switch result {
-            case .success(let reply): self?.identified(context, reply.string ?? "")
+            case .success(let reply): onAnswer(reply.string ?? "", [])
+            case .failure(.refused(let message)) where RefusedCommand.concernsOnlyItself(message):
+                onAnswer("", [RefusedCommand("INFO", message)])
             case .failure(.refused(let message)): self?.link.drop(reason: "INFO: \(message)")
             case .failure(.unavailable): break
             }
         }
     }
 
-    private func identified(_ context: RedisContext, _ information: String) {
-        guard RedisConnection.value("redis_mode", in: information) != "cluster" else {
-            return link.drop(reason: RedisConnection.clusterReason)
-        }
-        let server = Server(information)
-        guard case .writes = proof else { return begin(server) }
+    private func prove(_ context: RedisContext, _ server: Server) {
         link.await("answer to a script (are writes paused?)")
         context.send(RedisConnection.proof) { [weak self] result in
             // A refusal is an answer: commands that are refused have a reason of their own.
@@ -195,7 +232,8 @@ package final class RedisConnection {
         onUp?(server)
     }
 
-    fileprivate static func value(_ name: String, in information: String) -> String? {
+    /// What stands behind a name in an answer to INFO.
+    package static func value(_ name: String, in information: String) -> String? {
         let prefix = name + ":"
         let line = information.split(whereSeparator: \.isNewline).first { $0.hasPrefix(prefix) }
         return line.map { String($0.dropFirst(prefix.count)) }
@@ -237,9 +275,13 @@ package final class RedisConnection {
 extension RedisConnection.Server {
     /// Asks a server what it is.
     static let command = RedisCommand([[UInt8]("INFO"), [UInt8]("server")])
+    static let memoryCommand = RedisCommand([[UInt8]("INFO"), [UInt8]("memory")])
 
-    /// - Parameter information: the answer to `command`.
-    init(_ information: String) {
-        runID = RedisConnection.value("run_id", in: information) ?? ""
+    /// - Parameter information: the answers to these.
+    init(information: String, refusals: [RefusedCommand] = []) {
+        runID = RedisConnection.value("run_id", in: information).flatMap { $0.isEmpty ? nil : $0 }
+        evictingPolicy = RedisConnection.value("maxmemory_policy", in: information)
+            .flatMap { $0.isEmpty || $0 == "noeviction" ? nil : $0 }
+        self.refusals = refusals
     }
 }

@@ -31,9 +31,11 @@ final class RedisLink {
     ///
     /// - Parameters:
     ///   - clientName: shown by CLIENT LIST; nil for a program whose user may have no right to be named.
-    ///   - attemptTime: for each attempt, with its login.
+    ///   - attemptTime: for each connection with its login, and as much for looking up the name before; nil is
+    ///     the link's own.
+    ///   - mustBeMaster: whether a replica is refused from the beginning.
     convenience init(
-        url: RedisURL, clientName: String?, attemptTime: Duration = RedisLinkState.attemptTime,
+        url: RedisURL, clientName: String?, attemptTime: Duration? = nil, mustBeMaster: Bool = false,
         loop: EventLoop
     ) {
         let (route, finder): (RedisLinkState.Route, MasterFinder?) =
@@ -43,25 +45,27 @@ final class RedisLink {
             }
         self.init(
             route, finder, authArguments: url.authArguments, database: url.database, clientName: clientName,
-            attemptTime: attemptTime, loop: loop)
+            attemptTime: attemptTime, mustBeMaster: mustBeMaster, loop: loop)
     }
 
     /// A link to a sentinel, whichever can be reached.
     convenience init(toAnyOf sentinels: RedisURL.Sentinels, clientName: String?, loop: EventLoop) {
         self.init(
             .anyOf(sentinels.addresses), nil, authArguments: sentinels.authArguments, database: 0,
-            clientName: clientName, attemptTime: RedisLinkState.attemptTime, loop: loop)
+            clientName: clientName, attemptTime: nil, mustBeMaster: false, loop: loop)
     }
 
     private init(
         _ route: RedisLinkState.Route, _ finder: MasterFinder?, authArguments: [String]?, database: Int,
-        clientName: String?, attemptTime: Duration, loop: EventLoop
+        clientName: String?, attemptTime: Duration?, mustBeMaster: Bool, loop: EventLoop
     ) {
         var login: [RedisLinkState.LoginCommand] = []
         if authArguments != nil { login.append(.authenticate) }
         if database != 0 { login.append(.select) }
         if clientName != nil { login.append(.setName) }
-        state = RedisLinkState(route, login: login, attemptTime: attemptTime)
+        state = RedisLinkState(
+            route, login: login, attemptTime: attemptTime ?? RedisLinkState.attemptTime,
+            lookUpTime: attemptTime ?? RedisLinkState.lookUpTime, mustBeMaster: mustBeMaster)
         self.finder = finder
         self.authArguments = authArguments
         self.database = database
@@ -70,7 +74,8 @@ final class RedisLink {
         lookup = AddressLookup(on: loop)
         retryTimer = Timer(on: loop) { [unowned self] in self.perform(self.state.attempt()) }
         timeoutTimer = PatienceTimer(
-            attemptTime, loop: loop, hasNews: { [unowned self] in self.hasNews },
+            attemptTime ?? RedisLinkState.attemptTime, loop: loop,
+            hasNews: { [unowned self] in self.hasNews },
             onExpiry: { [unowned self] in self.perform(self.state.timedOut()) })
     }
 
@@ -101,6 +106,17 @@ final class RedisLink {
     /// The server takes no writes. The connection is dropped, and only a master is taken from now on.
     func dropReplica(reason: String) { perform(state.droppedReplica(reason)) }
 
+    /// The present connection works, and the user wants another one soon.
+    ///
+    /// - Parameter mustBeMaster: whether only a master is taken from now on.
+    func renew(reason: String, mustBeMaster: Bool = false) {
+        loop.assertOnThread()
+        perform(state.renewed(reason, mustBeMaster: mustBeMaster))
+    }
+
+    /// What the server has refused at login, and can be done without.
+    var refusals: [RefusedCommand] { state.refusals }
+
     /// The connection stands, and is of use when this has come.
     func await(_ missing: String) { state.await(missing) }
 
@@ -121,9 +137,9 @@ final class RedisLink {
         case .askSentinels:
             isRefused = false
             askSentinels()
-        case .resolve(let server):
+        case .resolve(let server, let time):
             isRefused = false
-            resolve(server)
+            resolve(server, within: time)
         case .connect(let address): connect(to: address)
         case .logIn(let asksRole): logIn(asksRole: asksRole)
         case .handOver: if let context { onLogin?(context) }
@@ -152,17 +168,18 @@ final class RedisLink {
         }
     }
 
-    private func resolve(_ server: RedisURL.Address) {
-        timeoutTimer?.start()
+    private func resolve(_ server: RedisURL.Address, within time: Duration) {
+        timeoutTimer?.start(after: time)
         lookup.start(server) { [unowned self] result in
             switch result {
-            case .success(let address): self.perform(self.state.resolved(address))
+            case .success(let addresses): self.perform(self.state.resolved(addresses))
             case .failure(let failure): self.lost(failure.reason)
             }
         }
     }
 
     private func connect(to address: RedisURL.Address) {
+        timeoutTimer?.start()
         do throws(RedisFailure) {
             context = try RedisContext.connect(
                 to: address, on: loop,

@@ -8,7 +8,8 @@ import EventLoop
 ///     idle, waiting         attempt ──▶ asking (behind sentinels) or resolving
 ///     asking                named ──▶ resolving                      lost ──▶ waiting
 ///     resolving             resolved ──▶ connecting                  lost, dropped ──▶ waiting
-///     connecting            connected ──▶ loggingIn                  lost ──▶ waiting, dropped ──▶ leaving
+///     connecting            connected ──▶ loggingIn                  lost ──▶ connecting (the name's next address)
+///                                                                    lost ──▶ waiting, dropped ──▶ leaving
 ///     loggingIn             login complete ──▶ proving               lost ──▶ waiting, dropped ──▶ leaving
 ///     proving               confirmed ──▶ proven                     lost ──▶ waiting, dropped ──▶ leaving
 ///     proven                                                         lost ──▶ waiting, dropped ──▶ leaving
@@ -57,8 +58,9 @@ struct RedisLinkState {
     enum Action: Equatable {
         case nothing
         case askSentinels
-        /// Start the time that an attempt has, and resolve the server's host.
-        case resolve(Address)
+        /// Resolve the server's host, within this time.
+        case resolve(Address, within: Duration)
+        /// Start the time that a connection has with its login, and connect.
         case connect(Address)
         case logIn(asksRole: Bool)
         /// The user's turn.
@@ -75,6 +77,8 @@ struct RedisLinkState {
     /// An attempt that takes longer is given up: hiredis 0.14 has no timeout of its own, and a host that
     /// drops packets would hold the link for minutes.
     static let attemptTime = Duration.seconds(2)
+    /// A name server that is away, or slow, is not the server's fault: looking up has a time of its own.
+    static let lookUpTime = Duration.seconds(10)
     /// A connection that ends sooner does not prove the server well: the waits keep growing.
     static let provingTime = Duration.seconds(2)
 
@@ -82,6 +86,7 @@ struct RedisLinkState {
     /// What a login sends before ROLE.
     private let login: [LoginCommand]
     private let attemptTime: Duration
+    private let lookUpTime: Duration
     private(set) var phase = Phase.idle
     private var attemptCount = 0
     /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
@@ -89,16 +94,31 @@ struct RedisLinkState {
     /// Behind sentinels always: for seconds after a switch a sentinel may not know of it. Otherwise since
     /// the server has refused a write.
     private var mustBeMaster: Bool
+    /// Addresses of the server's name that this attempt has not tried.
+    private var otherAddresses: [Address] = []
+    private var presentAddress: Address?
+    /// Why the addresses before could not be reached.
+    private var complaints: [String] = []
+    /// The one that has worked comes first, as long as the name has it.
+    private var provenAddress: Address?
+    /// Attempts since a connection was of use: each begins with another address of the name.
+    private var failedCount = 0
+    /// What the server has refused at login, and can be done without.
+    private(set) var refusals: [RefusedCommand] = []
 
-    /// - Parameter login: what a login sends, but for ROLE.
+    /// - Parameters:
+    ///   - login: what a login sends, but for ROLE.
+    ///   - mustBeMaster: whether a replica is refused from the beginning.
     init(
         _ route: Route, login: [LoginCommand] = [.setName],
-        attemptTime: Duration = RedisLinkState.attemptTime
+        attemptTime: Duration = RedisLinkState.attemptTime,
+        lookUpTime: Duration = RedisLinkState.lookUpTime, mustBeMaster: Bool = false
     ) {
         self.route = route
         self.login = login
         self.attemptTime = attemptTime
-        mustBeMaster = route == .master
+        self.lookUpTime = lookUpTime
+        self.mustBeMaster = mustBeMaster || route == .master
     }
 
     // MARK: The way to a server
@@ -125,13 +145,24 @@ struct RedisLinkState {
     private mutating func resolve(_ server: Address) -> Action {
         announcedMaster = nil
         phase = .resolving(server)
-        return .resolve(server)
+        refusals = []
+        return .resolve(server, within: lookUpTime)
     }
 
-    /// - Parameter address: the server's in numbers, or the path of its socket.
-    mutating func resolved(_ address: Address) -> Action {
+    /// - Parameter addresses: the server's in numbers, at least one, or the path of its socket.
+    mutating func resolved(_ addresses: [Address]) -> Action {
         guard case .resolving(let server) = phase else { return .nothing }
         phase = .connecting(server)
+        let known = addresses.filter { $0 == provenAddress } + addresses.filter { $0 != provenAddress }
+        let start = failedCount % known.count
+        otherAddresses = Array(known[start...] + known[..<start])
+        complaints = []
+        return connectToNext()
+    }
+
+    private mutating func connectToNext() -> Action {
+        let address = otherAddresses.removeFirst()
+        presentAddress = address
         return .connect(address)
     }
 
@@ -146,13 +177,28 @@ struct RedisLinkState {
         switch command {
         case .authenticate, .select, .setName: command == login.last && !mustBeMaster ? loggedIn() : .nothing
         case .askRole:
-            role == "master" ? loggedIn() : refuse("the server is no master but a \(role ?? "?")")
+            switch role {
+            case "master": loggedIn()
+            // As Redis calls it.
+            case "slave": refuse("the server is a replica, not a master")
+            // Of no Redis: a server that is the only one is taken as it is.
+            default: route == .master ? refuse("the server is no master but a \(role ?? "?")") : loggedIn()
+            }
         }
     }
 
     mutating func refused(_ command: LoginCommand, _ message: String) -> Action {
-        // The only server that the URL names, if it does not report its role, is taken as it is.
-        command == .askRole && route != .master ? loggedIn() : refuse("\(command.rawValue): \(message)")
+        let isMissed =
+            switch command {
+            case .authenticate, .select: true
+            // A name is for people who look at CLIENT LIST.
+            case .setName: !RefusedCommand.concernsOnlyItself(message)
+            // The only server that the URL names, if it does not report its role, is taken as it is.
+            case .askRole: route == .master
+            }
+        guard !isMissed else { return refuse("\(command.rawValue): \(message)") }
+        if case .loggingIn = phase { refusals.append(RefusedCommand(command.rawValue, message)) }
+        return command == .askRole ? loggedIn() : accepted(command)
     }
 
     private mutating func refuse(_ reason: String) -> Action {
@@ -173,6 +219,8 @@ struct RedisLinkState {
 
     mutating func confirmed(now: MonotonicInstant) -> Action {
         guard case .proving(let server, _) = phase else { return .nothing }
+        failedCount = 0
+        provenAddress = presentAddress
         phase = .proven(server, since: now)
         return .endTimeout
     }
@@ -182,18 +230,30 @@ struct RedisLinkState {
     /// The time of the attempt is over.
     mutating func timedOut() -> Action {
         switch phase {
-        case .resolving, .connecting, .loggingIn: leave(late(RedisLinkState.connection))
-        case .proving(_, let missing): leave(late(missing))
+        case .resolving(let server): leave(late("address of \(server.host)", lookUpTime))
+        // The end of this one is the beginning of the next.
+        case .connecting where !otherAddresses.isEmpty: .close(late(RedisLinkState.connection, attemptTime))
+        case .connecting, .loggingIn: leave(late(RedisLinkState.connection, attemptTime))
+        case .proving(_, let missing): leave(late(missing, attemptTime))
         case .idle, .waiting, .asking, .proven, .leaving, .stopped: .nothing
         }
     }
 
-    private func late(_ missing: String) -> String {
-        "no \(missing) within \(attemptTime.wholeMilliseconds) ms"
+    private func late(_ missing: String, _ time: Duration) -> String {
+        "no \(missing) within \(time.wholeMilliseconds) ms"
     }
 
     /// The user wants another connection than the one that it has.
     mutating func dropped(_ reason: String) -> Action { leave(reason) }
+
+    /// The user wants another connection soon: this one works, and leads to the wrong place, or has the wrong
+    /// login.
+    ///
+    /// - Parameter mustBeMaster: whether only a master is taken from now on.
+    mutating func renewed(_ reason: String, mustBeMaster: Bool) -> Action {
+        if mustBeMaster { self.mustBeMaster = true }
+        return leave(reason, isFollowing: true)
+    }
 
     /// The server takes no writes: from now on only a master is taken.
     mutating func droppedReplica(_ reason: String) -> Action {
@@ -226,15 +286,31 @@ struct RedisLinkState {
     /// The connection has ended, or the attempt has failed.
     mutating func lost(_ reason: String, now: MonotonicInstant) -> Action {
         let startsOver: Bool
+        var hasWorked = false
         switch phase {
         case .idle, .waiting, .stopped: return .nothing
+        case .connecting where !otherAddresses.isEmpty:
+            complain(reason)
+            return connectToNext()
         case .asking, .resolving, .connecting, .loggingIn, .proving: startsOver = false
-        case .proven(_, let since): startsOver = now - since >= RedisLinkState.provingTime
+        case .proven(_, let since):
+            startsOver = now - since >= RedisLinkState.provingTime
+            hasWorked = true
         case .leaving(_, let since, let isFollowing):
+            hasWorked = since != nil
             startsOver = isFollowing || since.map { now - $0 >= RedisLinkState.provingTime } ?? false
         }
+        if case .connecting = phase { complain(reason) }
+        let reason = complaints.count > 1 ? complaints.joined(separator: "; ") : reason
+        complaints = []
+        if !hasWorked { failedCount += 1 }
         phase = .waiting
         return .retry(reason, startsOver: startsOver)
+    }
+
+    private mutating func complain(_ reason: String) {
+        guard let presentAddress else { return }
+        complaints.append("\(presentAddress): \(reason)")
     }
 
     mutating func stopped() -> Action {
@@ -254,5 +330,23 @@ struct RedisLinkState {
             .proven(let server, _), .leaving(let server, _, _):
             server
         }
+    }
+}
+
+/// A command that the server has refused, with its message.
+package struct RefusedCommand: Equatable, Sendable {
+    package let command: String
+    package let message: String
+
+    init(_ command: String, _ message: String) {
+        self.command = command
+        self.message = message
+    }
+
+    /// Whether a refusal is about the one command: its right is missing, or the server does not know it. Other
+    /// refusals, such as of a login or while data is loaded, are about every command.
+    package static func concernsOnlyItself(_ message: String) -> Bool {
+        if message.hasPrefix("NOPERM") { return true }
+        return message.hasPrefix("ERR ") && !message.contains("max number of clients")
     }
 }

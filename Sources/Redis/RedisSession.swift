@@ -8,6 +8,9 @@ package enum RedisSessionError: Error, Equatable, CustomStringConvertible {
     case unreachable(String)
     /// The server answered with an error: the command and the server's text.
     case refused(String)
+    /// The server has become a replica: what is published there reaches no more than its own subscribers. The
+    /// address.
+    case replica(String)
     /// The connection broke, or no answer came in time: what was in flight may have been carried out or not.
     case lost(String)
     /// The user does not want to wait any longer.
@@ -26,6 +29,8 @@ package enum RedisSessionError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .unreachable(let reason): "cannot reach Redis at \(reason)"
         case .refused(let answer): "Redis refused \(answer)"
+        case .replica(let address):
+            "Redis at \(address) is a replica: what is published there reaches its own subscribers only"
         case .lost(let reason): "lost Redis: \(reason)"
         case .interrupted: "interrupted"
         }
@@ -38,6 +43,8 @@ package final class RedisSession {
     private let isInterrupted: () -> Bool
     private let connection: RedisConnection
     private var wasUp = false
+    /// What the server has refused at login, and can be done without.
+    package private(set) var refusals: [RefusedCommand] = []
     /// Why there is no connection, or was none yet.
     package private(set) var failure: RedisSessionError?
 
@@ -47,17 +54,21 @@ package final class RedisSession {
     /// - Parameters:
     ///   - timeout: the longest wait for the connection, and later for each answer.
     ///   - answerTimeout: the longest wait for an answer, if it is another.
+    ///   - mustBeMaster: whether a replica is refused; one that keeps its role to itself is not.
     ///   - isInterrupted: ends every wait; looked at after each turn of the loop.
     /// - Throws: `RedisSessionError`, of the last attempt.
     package init(
-        to url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, loop: EventLoop,
+        to url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, mustBeMaster: Bool = false,
+        loop: EventLoop,
         isInterrupted: @escaping () -> Bool = { false }
     ) throws(RedisSessionError) {
         self.loop = loop
         self.isInterrupted = isInterrupted
         connection = RedisConnection(
-            plainTo: url, timeout: timeout, answerTimeout: answerTimeout, loop: loop)
-        connection.onUp = { [unowned self] _ in
+            plainTo: url, timeout: timeout, answerTimeout: answerTimeout, mustBeMaster: mustBeMaster,
+            loop: loop)
+        connection.onUp = { [unowned self] server in
+            self.refusals = server.refusals
             self.wasUp = true
             self.failure = nil
         }

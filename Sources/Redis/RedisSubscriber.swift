@@ -74,8 +74,7 @@ package final class RedisSubscriber {
         self.anchor = anchor
         refused = RefusedChannels(firstPause: refusalPause)
         link = RedisLink(
-            url: url, clientName: clientName, attemptTime: connectTimeout ?? RedisLinkState.attemptTime,
-            loop: loop)
+            url: url, clientName: clientName, attemptTime: connectTimeout, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
             hasNews: { [unowned self] in self.link.hasNews },
@@ -102,6 +101,16 @@ package final class RedisSubscriber {
         watch?.stop()
         link.stop()
     }
+
+    /// The connection is made again at once: it leads to another server than it should, or has an old password.
+    ///
+    /// - Parameter mustBeMaster: whether only a master is taken from now on.
+    package func renew(reason: String, mustBeMaster: Bool) {
+        link.renew(reason: reason, mustBeMaster: mustBeMaster)
+    }
+
+    /// Whether something has come that the loop has not read yet.
+    package var hasNews: Bool { link.hasNews }
 
     /// Holds a channel; `onSubscribed` reports each confirmation. Once for each channel.
     package func subscribe(_ channel: RedisArgument) {
@@ -150,8 +159,8 @@ package final class RedisSubscriber {
         guard let onServer else { return subscribeAll(context) }
         context.send(RedisConnection.Server.command) { [weak self] result in
             switch result {
-            case .success(let reply): onServer(RedisConnection.Server(reply.string ?? ""))
-            case .failure(.refused): onServer(RedisConnection.Server(""))
+            case .success(let reply): onServer(RedisConnection.Server(information: reply.string ?? ""))
+            case .failure(.refused): onServer(RedisConnection.Server(information: ""))
             case .failure(.unavailable): return
             }
             self?.subscribeAll(context)

@@ -245,10 +245,29 @@ extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, Custo
         }
     }
 
+    /// Where it leads, without credentials: `host:port`, the path, or the sentinels and the master's name.
+    package var destination: String {
+        switch route {
+        case .server(let address): "\(address)"
+        case .master(let sentinels):
+            sentinels.addresses.map(\.description).joined(separator: ",") + "/" + sentinels.masterName
+        }
+    }
+
     package var debugDescription: String { description }
 
     /// Keeps `dump` and string interpolation of what contains a URL from showing the password.
     package var customMirror: Mirror { Mirror(self, children: ["url": description]) }
+}
+
+extension RedisURL.Address {
+    /// The host, or the path.
+    var host: String {
+        switch self {
+        case .unix(let path): path
+        case .tcp(let host, _): host
+        }
+    }
 }
 
 extension RedisURL.Address: CustomStringConvertible {

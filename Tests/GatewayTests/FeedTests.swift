@@ -80,6 +80,7 @@ private final class Rig {
             "missing \(rooms.map(\.description).sorted()) \(milliseconds > 0)"
         case .refused(let room, _): "refused \(room)"
         case .master(let address): "master \(address)"
+        case .renewCommands(let reason): "renew: \(reason)"
         case .replaced(let token, let connection): "replaced \(token.text) \(connection)"
         case .revoked(let token): "revoked \(token.text)"
         case .listRooms(let reply): "list \(reply)"

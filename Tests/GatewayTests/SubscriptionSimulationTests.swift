@@ -276,7 +276,7 @@ private final class Simulation {
         switch message {
         case .join(let room, let worker): perform(feed.state.joined(room, worker: worker))
         case .leave(let room, let worker): feed.state.left(room, worker: worker, now: now)
-        case .resume, .cancelResume, .stop: break
+        case .resume, .cancelResume, .echoTaken, .stop: break
         }
     }
 

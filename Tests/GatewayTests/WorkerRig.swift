@@ -92,6 +92,7 @@ final class WorkerRig {
                 case .leave(let room, _): texts.append("leave \(room)")
                 case .resume(let request): texts.append("resume \(request.rooms.map(\.room))")
                 case .cancelResume: texts.append("cancel resume")
+                case .echoTaken(let echo): texts.append("echo \(echo.number)")
                 case .stop: texts.append("stop")
                 }
             }

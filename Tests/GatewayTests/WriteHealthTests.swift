@@ -59,7 +59,7 @@ import Testing
 /// On a real Redis: each way to refuse a renewal while PTTL goes on to answer.
 @Suite(.serialized) struct WriteCheckTests {
     private static let withdrawn: [[String]] = [
-        ["CONFIG", "SET", "min-replicas-to-write", "1"], ["ACL", "SETUSER", "default", "-evalsha"],
+        ["CONFIG", "SET", "min-replicas-to-write", "1"], ["ACL", "SETUSER", "default", "-evalsha", "-eval"],
         ["ACL", "SETUSER", "default", "-expire"], ["ACL", "SETUSER", "default", "-pttl"],
         ["ACL", "SETUSER", "default", "-hmget"], ["ACL", "SETUSER", "default", "resetkeys", "~other"],
     ]

@@ -3,7 +3,8 @@ import EventLoop
 import Foundation
 import Synchronization
 
-/// Takes one connection and answers a number of PUBLISH, each with `:1`. What comes then gets no answer.
+/// Takes one connection, keeps its role to itself, and answers a number of PUBLISH, each with `:1`. What comes then
+/// gets no answer.
 final class ScriptedRedis: Sendable {
     enum Ending { case silence, close }
 
@@ -38,6 +39,12 @@ final class ScriptedRedis: Sendable {
 
     private func serve(_ connection: Int32, _ answerCount: Int, _ reply: String) {
         var (byte, rest): (UInt8, [UInt8]) = (0, [])
+        while rest != Array("*1\r\n$4\r\nROLE\r\n".utf8) {
+            guard read(connection, &byte, 1) > 0 else { return }
+            rest.append(byte)
+        }
+        _ = "-NOPERM no\r\n".withCString { write(connection, $0, strlen($0)) }
+        rest = []
         var answered = 0
         while answered < answerCount {
             guard read(connection, &byte, 1) > 0 else { return }

@@ -257,7 +257,7 @@ private final class Rig {
             try server.command("REPLICAOF", "127.0.0.1", "1")
             rig.send("SET", "k", "v")
         }
-        let isToldTwice = { rig.reasons.count { $0 == "the server is no master but a slave" } >= 2 }
+        let isToldTwice = { rig.reasons.count { $0 == "the server is a replica, not a master" } >= 2 }
         rig.scenario.step("it stays away", until: isToldTwice) { #expect(!rig.connection.isUp) }
         rig.scenario.step("it is back", until: { rig.servers.count == 2 }) {
             try server.command("REPLICAOF", "NO", "ONE")

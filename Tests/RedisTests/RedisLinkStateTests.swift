@@ -20,7 +20,8 @@ import Testing
     enum Event: CaseIterable {
         case attempt, named, resolved, connected, acceptedSelect, acceptedName, acceptedMaster,
             acceptedReplica
-        case acceptedNoRole, refusedName, refusedRole, await, confirmed, timedOut, dropped, droppedReplica
+        case acceptedNoRole, refusedName, refusedAllNames, refusedRole, await, confirmed, timedOut, dropped,
+            droppedReplica
         case followFirst, followSecond, lost, stopped
     }
 
@@ -28,14 +29,15 @@ import Testing
         switch event {
         case .attempt: return state.attempt()
         case .named: return state.named(first)
-        case .resolved: return state.resolved(numeric)
+        case .resolved: return state.resolved([numeric])
         case .connected: return state.connected()
         case .acceptedSelect: return state.accepted(.select)
         case .acceptedName: return state.accepted(.setName)
         case .acceptedMaster: return state.accepted(.askRole, role: "master")
         case .acceptedReplica: return state.accepted(.askRole, role: "slave")
         case .acceptedNoRole: return state.accepted(.askRole)
-        case .refusedName: return state.refused(.setName, "NOPERM")
+        case .refusedName: return state.refused(.setName, "NOPERM no")
+        case .refusedAllNames: return state.refused(.setName, "ERR max number of clients reached")
         case .refusedRole: return state.refused(.askRole, "NOPERM")
         case .await:
             state.await("proof")
@@ -89,6 +91,10 @@ import Testing
         }
     }
 
+    private static func resolve(_ server: RedisURL.Address) -> Action {
+        .resolve(server, within: RedisLinkState.lookUpTime)
+    }
+
     /// What an event brings about; nil if it is ignored.
     private static func outcome(_ place: Place, _ event: Event, behindSentinels: Bool) -> (Action, Phase)? {
         func leave(_ reason: String, isFollowing: Bool = false) -> (Action, Phase) {
@@ -104,23 +110,26 @@ import Testing
         case (.idle, .attempt), (.waiting, .attempt):
             if behindSentinels { return (.askSentinels, .asking) }
             let server = place == .idle ? first : second
-            return (.resolve(server), .resolving(server))
+            return (resolve(server), .resolving(server))
         case (.waiting, .followFirst), (.waiting, .followSecond):
             return behindSentinels ? (.hasten, .waiting) : nil
-        case (.asking, .named): return (.resolve(first), .resolving(first))
+        case (.asking, .named): return (resolve(first), .resolving(first))
         case (.resolving, .resolved): return (.connect(numeric), .connecting(first))
         case (.connecting, .connected): return (.logIn(asksRole: behindSentinels), .loggingIn(first))
         case (.loggingIn, .acceptedName): return behindSentinels ? nil : handOver
         case (.loggingIn, .acceptedMaster): return handOver
-        case (.loggingIn, .acceptedReplica): return leave("the server is no master but a slave")
-        case (.loggingIn, .acceptedNoRole): return leave("the server is no master but a ?")
-        case (.loggingIn, .refusedName): return leave("CLIENT SETNAME: NOPERM")
+        case (.loggingIn, .acceptedReplica): return leave("the server is a replica, not a master")
+        case (.loggingIn, .acceptedNoRole):
+            return behindSentinels ? leave("the server is no master but a ?") : handOver
+        case (.loggingIn, .refusedName): return behindSentinels ? nil : handOver
+        case (.loggingIn, .refusedAllNames):
+            return leave("CLIENT SETNAME: ERR max number of clients reached")
         case (.loggingIn, .refusedRole): return behindSentinels ? leave("ROLE: NOPERM") : handOver
         case (.proving, .await): return (.nothing, .proving(first, missing: "proof"))
         case (.proving, .confirmed): return (.endTimeout, .proven(first, since: start))
 
-        case (.resolving, .timedOut), (.connecting, .timedOut), (.loggingIn, .timedOut),
-            (.proving, .timedOut):
+        case (.resolving, .timedOut): return leave("no address of first within 10000 ms")
+        case (.connecting, .timedOut), (.loggingIn, .timedOut), (.proving, .timedOut):
             return leave("no connection within 2000 ms")
         case (.resolving, .dropped), (.connecting, .dropped), (.loggingIn, .dropped), (.proving, .dropped),
             (.proven, .dropped):
@@ -169,7 +178,7 @@ import Testing
             _ = state.lost("refused", now: RedisLinkStateTests.start)
         }
         let (first, second) = (RedisLinkStateTests.first, RedisLinkStateTests.second)
-        #expect(tried == [.resolve(first), .resolve(second), .resolve(first)])
+        #expect(tried == [first, second, first].map(RedisLinkStateTests.resolve))
     }
 
     /// Whether it ends by itself or is dropped: what counts is how long it has worked.
@@ -187,7 +196,7 @@ import Testing
         var state = RedisLinkStateTests.state(in: .proven, behindSentinels: true)
         _ = state.follow(RedisLinkStateTests.second)
         #expect(state.lost("closed", now: RedisLinkStateTests.start) == .retry("closed", startsOver: true))
-        #expect(state.attempt() == .resolve(RedisLinkStateTests.second))
+        #expect(state.attempt() == RedisLinkStateTests.resolve(RedisLinkStateTests.second))
         // Once: after a failure the sentinels are asked, who may know better by now.
         _ = state.lost("refused", now: RedisLinkStateTests.start)
         #expect(state.attempt() == .askSentinels)
@@ -200,7 +209,7 @@ import Testing
         _ = state.follow(RedisLinkStateTests.second)
         if place == .leaving { _ = state.lost("closed", now: RedisLinkStateTests.start) }
         let action = place == .asking ? state.named(RedisLinkStateTests.first) : state.attempt()
-        #expect(action == .resolve(RedisLinkStateTests.second))
+        #expect(action == RedisLinkStateTests.resolve(RedisLinkStateTests.second))
     }
 
     /// One server was named, and has turned out to be a replica.
@@ -209,10 +218,50 @@ import Testing
         _ = state.droppedReplica("READONLY")
         _ = state.lost("closed", now: RedisLinkStateTests.start)
         _ = state.attempt()
-        _ = state.resolved(RedisLinkStateTests.numeric)
+        _ = state.resolved([RedisLinkStateTests.numeric])
         #expect(state.connected() == .logIn(asksRole: true))
         #expect(state.accepted(.setName) == .nothing)
-        #expect(state.accepted(.askRole, role: "slave") == .close("the server is no master but a slave"))
+        #expect(state.accepted(.askRole, role: "slave") == .close("the server is a replica, not a master"))
+    }
+
+    /// The ones of a name, whichever can be reached.
+    @Test func addressesOfANameAreTriedInTurn() {
+        let addresses = (1...3).map { RedisURL.Address.tcp(host: "192.0.2.\($0)", port: 1) }
+        var state = RedisLinkState(.anyOf([RedisLinkStateTests.first]), login: [])
+        func lose(_ reason: String) -> Action { state.lost(reason, now: RedisLinkStateTests.start) }
+        _ = state.attempt()
+        #expect(state.resolved(addresses) == .connect(addresses[0]))
+        #expect(lose("refused") == .connect(addresses[1]))
+        // One that does not answer is left after its time, and the next one has as much.
+        #expect(state.timedOut() == .close("no connection within 2000 ms"))
+        #expect(lose("no connection within 2000 ms") == .connect(addresses[2]))
+        let reasons = "192.0.2.1:1: refused; 192.0.2.2:1: no connection within 2000 ms; 192.0.2.3:1: away"
+        #expect(lose("away") == .retry(reasons, startsOver: false))
+
+        // The next attempt begins with another one, also where the first can be reached and is of no use.
+        _ = state.attempt()
+        #expect(state.resolved(addresses) == .connect(addresses[1]))
+        #expect(state.connected() == .handOver)
+        _ = state.confirmed(now: RedisLinkStateTests.start)
+        #expect(lose("closed") == .retry("closed", startsOver: false))
+        // What has worked comes first.
+        _ = state.attempt()
+        #expect(state.resolved(addresses) == .connect(addresses[1]))
+        #expect(lose("refused") == .connect(addresses[0]))
+    }
+
+    @Test func refusalsThatAreMissedByNobodyAreKept() {
+        var state = RedisLinkState(.anyOf([RedisLinkStateTests.first]), mustBeMaster: true)
+        _ = state.attempt()
+        _ = state.resolved([RedisLinkStateTests.numeric])
+        #expect(state.connected() == .logIn(asksRole: true))
+        #expect(state.refused(.setName, "NOPERM no") == .nothing)
+        #expect(state.refused(.askRole, "ERR unknown command 'ROLE'") == .handOver)
+        #expect(
+            state.refusals == [
+                RefusedCommand("CLIENT SETNAME", "NOPERM no"),
+                RefusedCommand("ROLE", "ERR unknown command 'ROLE'"),
+            ])
     }
 
     /// The last command that a login sends completes it, whichever that is.
@@ -225,7 +274,7 @@ import Testing
         {
             var state = RedisLinkState(.anyOf([server]), login: login)
             _ = state.attempt()
-            _ = state.resolved(server)
+            _ = state.resolved([server])
             #expect(state.connected() == .logIn(asksRole: false))
             for command in login {
                 #expect(state.accepted(command) == (command == login.last ? .handOver : .nothing))
@@ -233,7 +282,7 @@ import Testing
         }
         var plain = RedisLinkState(.anyOf([server]), login: [])
         _ = plain.attempt()
-        _ = plain.resolved(server)
+        _ = plain.resolved([server])
         #expect(plain.connected() == .handOver && plain.phase == .proving(server, missing: "connection"))
     }
 }

@@ -10,15 +10,19 @@ final class ConsoleLink {
     typealias Outcome = Result<RedisReply, RedisFailure>
 
     private let configuration: Configuration
+    private let state: NodeState
     private let loop: EventLoop
     private var connection: RedisConnection?
     /// Commands that wait for the connection.
     private var waiting: [(RedisCommand, (Outcome) -> Void)] = []
     private var hasTried = false
+    /// Of servers, when this connection was made.
+    private var changeCount = 0
     private var idleTimer: Timer?
 
-    init(configuration: Configuration, loop: EventLoop) {
-        self.configuration = configuration
+    init(node: NodeContext, loop: EventLoop) {
+        configuration = node.configuration
+        state = node.state
         self.loop = loop
         idleTimer = Timer(on: loop) { [unowned self] in self.disconnect() }
     }
@@ -28,6 +32,8 @@ final class ConsoleLink {
     /// - Parameter onReply: called once, on the loop, within the timeout of requests.
     func send(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
         idleTimer?.start(after: Limits.consoleIdleTime)
+        // A server that was demoted would take what is published, and deliver it to no one.
+        if hasTried, changeCount != state.serverChangeCount { disconnect() }
         let connection = connection ?? connect()
         if hasTried {
             connection.send(command, onReply: onReply)
@@ -43,8 +49,9 @@ final class ConsoleLink {
         let connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-console-\(configuration.nodeId)",
             timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
-            proof: .server, loop: loop)
+            proof: .server, mustBeMaster: true, loop: loop)
         self.connection = connection
+        changeCount = state.serverChangeCount
         connection.onUp = { [unowned self] _ in self.tried() }
         connection.onDown = { [unowned self] _ in self.tried() }
         connection.start()

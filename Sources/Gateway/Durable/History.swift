@@ -19,8 +19,8 @@ final class History {
     /// The workers that have members in a room.
     var workers: (RoomId) -> RoomSubscriptions.Workers = { _ in 0 }
     private var rooms: DurableRooms<Message>
-    /// The `run_id` of the server that the subscriber is connected to.
-    private var serverRun = ""
+    /// The `run_id` of the server that the subscriber is connected to; nil if that does not say.
+    private(set) var subscriberRun: String?
     /// The numbers of the echoes that are on their way.
     private var echoes = Fifo<UInt64>()
     private var epochTimer: Timer?
@@ -45,7 +45,7 @@ final class History {
         reader.onUp = { [unowned self] in self.perform(self.rooms.readerUp(run: $0)) }
         reader.onDown = { [unowned self] in self.rooms.readerLost() }
         reader.onAnswer = { [unowned self] in self.take($0) }
-        subscriber.onServer = { [unowned self] in self.serverRun = $0.runID }
+        subscriber.onServer = { [unowned self] in self.subscriberRun = $0.runID }
         subscriber.onEcho = { [unowned self] in
             if let number = self.echoes.takeFirst() { self.rooms.echoAnswered(number) }
         }
@@ -57,6 +57,12 @@ final class History {
     }
 
     func stop() { reader.stop() }
+
+    /// The `run_id` of the reader's server; nil if that does not say, or there is none.
+    var readerRun: String? { reader.serverRun }
+
+    /// The reader's connection is made again: it leads to another server than it should.
+    func renewReader(reason: String) { reader.renew(reason: reason) }
 
     /// The sentinels name this master.
     func follow(_ master: RedisURL.Address) { reader.follow(master) }
@@ -103,7 +109,7 @@ final class History {
 
     // MARK: The subscriber's link
 
-    func subscriberUp() { rooms.subscriberUp(run: serverRun) }
+    func subscriberUp() { rooms.subscriberUp(run: subscriberRun ?? "") }
 
     func subscriberLost() {
         echoes.removeAll()

@@ -29,7 +29,10 @@ final class HistoryReader {
     private var random = RandomPool()
     private var refusalLog: RateLimitedLog
 
-    /// The connection stands: the server's `run_id`.
+    /// The `run_id` of the server; nil if that does not say, or there is none.
+    private(set) var serverRun: String?
+
+    /// The connection stands: the server's `run_id`, or nothing if it does not say.
     var onUp: ((String) -> Void)?
     /// The connection, or an attempt at one, is lost.
     var onDown: (() -> Void)?
@@ -51,14 +54,21 @@ final class HistoryReader {
             proof: .server, loop: loop)
         connection.onUp = { [unowned self] in
             self.loadLibrary()
-            self.onUp?($0.runID)
+            self.serverRun = $0.runID
+            self.onUp?($0.runID ?? "")
         }
-        connection.onDown = { [unowned self] _ in self.onDown?() }
+        connection.onDown = { [unowned self] _ in
+            self.serverRun = nil
+            self.onDown?()
+        }
     }
 
     func start() { connection.start() }
 
     func stop() { connection.stop() }
+
+    /// The connection is made again: it leads to another server than it should.
+    func renew(reason: String) { connection.renew(reason: reason) }
 
     /// The sentinels name this master.
     func follow(_ master: RedisURL.Address) { connection.follow(master) }

@@ -21,8 +21,10 @@ final class Feed {
     private let metrics: FeedMetrics
     private let history: History
     private var state: FeedState
+    private var agreement: ServerAgreement
     private var isLoopShared = false
     private var sweepTimer: Timer?
+    private var agreementTimer: Timer?
     private var refusedLog: RateLimitedLog
     private var gapLog: RateLimitedLog
     private var controlLog: RateLimitedLog
@@ -39,6 +41,7 @@ final class Feed {
         state = FeedState(
             workerCount: configuration.workerCount, grace: configuration.unsubscribeGrace,
             tellsGaps: configuration.tellsGaps)
+        agreement = ServerAgreement(silenceTimeout: configuration.redisSilenceTimeout)
         refusedLog = RateLimitedLog(node.log)
         gapLog = RateLimitedLog(node.log)
         controlLog = RateLimitedLog(node.log)
@@ -63,6 +66,11 @@ final class Feed {
         }
         timer.start(after: Limits.idleRoomInterval)
         sweepTimer = timer
+        let agreementTimer = Timer(on: loop, repeating: true) { [unowned self] in
+            self.perform(self.agreement.check(completeUntil: self.subscriber.completeUntil, now: .now))
+        }
+        agreementTimer.start(after: node.configuration.redisSilenceTimeout / 4)
+        self.agreementTimer = agreementTimer
         let workerTurn = loop.onTurnEnd
         loop.onTurnEnd = { [unowned self] in
             // Here and nowhere else: rooms also go with a lost connection, and refused ones without a word
@@ -80,6 +88,7 @@ final class Feed {
         subscriber.onMessage = { [unowned self] in self.receive($0, $1) }
         subscriber.onUp = { [unowned self] in
             self.state.linkIsUp()
+            self.agreement.linkIsUp(now: .now)
             self.history.subscriberUp()
         }
         subscriber.onAllSubscribed = { [unowned self] in self.allSubscribed() }
@@ -151,6 +160,7 @@ final class Feed {
         case .leave(let room, let worker): state.left(room, worker: worker, now: .now)
         case .resume(let request): history.resume(request, isSubscribed: state.isSubscribed)
         case .cancelResume(let id): history.cancel(id)
+        case .echoTaken(let echo): taken(echo)
         case .stop:
             subscriber.stop()
             history.stop()
@@ -182,6 +192,7 @@ final class Feed {
     private func linkLost(_ reason: String) {
         node.controlMailbox.post(.redisDown(.feed(index), reason))
         let wasComplete = state.isComplete
+        agreement.linkLost()
         history.subscriberLost()
         perform(state.linkLost(completeUntil: subscriber.completeUntil))
         guard wasComplete else { return }
@@ -195,6 +206,26 @@ final class Feed {
         node.controlMailbox.post(.redisUp(.feed(index)))
         setUp(true)
         perform(state.allSubscribed(now: .now))
+    }
+
+    /// Redis has taken an echo, at the server of the first worker's connection.
+    private func taken(_ echo: ServerAgreement.Echo) {
+        // The end of the connection may be what has come.
+        guard !subscriber.hasNews else { return }
+        perform(
+            agreement.taken(
+                echo, subscriberRun: history.subscriberRun, readerRun: history.readerRun, now: .now))
+    }
+
+    private func perform(_ action: ServerAgreement.Action) {
+        switch action {
+        case .nothing: break
+        case .renewFeed(let reason):
+            history.renewReader(reason: reason)
+            subscriber.renew(reason: reason, mustBeMaster: true)
+        case .renewReader(let reason): history.renewReader(reason: reason)
+        case .renewCommands(let reason): broadcaster.addToAll(.renewCommands(reason))
+        }
     }
 
     private func setUp(_ isUp: Bool) {
@@ -218,6 +249,7 @@ final class Feed {
             broadcaster.addToAll(.replaced(token, connection: connection))
         case .revoked(let token): broadcaster.addToAll(.revoked(token))
         case .rooms(let reply): broadcaster.addToAll(.listRooms(reply: reply))
+        case .echo(let run, let number): if run == node.run { agreement.heard(number) }
         case nil:
             controlLog.warning(
                 "unknown control message",

@@ -26,6 +26,8 @@ final class Worker {
     private var drain: Drain?
     private var reporter: NodeReporter?
     private var lister: RoomLister?
+    /// Only the first worker's.
+    private var echo: EchoSender?
 
     init(index: Int, node: NodeContext, loop: EventLoop) {
         let configuration = node.configuration
@@ -63,6 +65,10 @@ final class Worker {
         reporter?.start()
         lister = RoomLister(
             worker: index, configuration: node.configuration, registry: registry, rooms: rooms, loop: loop)
+        if index == 0 {
+            echo = EchoSender(node: node, registry: registry, loop: loop)
+            echo?.start()
+        }
         registry.onUp = { [unowned self] in self.redisIsUp($0) }
         registry.onDown = { [unowned self] in self.setUp(false) }
         registry.onWritesChanged = { [unowned self] in self.heartbeats.writesChanged() }
@@ -90,7 +96,9 @@ final class Worker {
         case .subscribed(let room, let leaveCount): rooms.subscribed(room, leaveCount: leaveCount)
         case .refused(let room, let leaveCount): rooms.refused(room, leaveCount: leaveCount)
         case .subscriptionsLost(let count): subscriptionsLost(count: count)
-        case .subscriptionsRestored: heartbeats.nodeIsHeardAgain()
+        case .subscriptionsRestored:
+            echo?.send()
+            heartbeats.nodeIsHeardAgain()
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
         case .messagesLost(let rooms, let milliseconds):
             sendAway(optedInMembersOf: rooms)
@@ -101,6 +109,7 @@ final class Worker {
         case .revoked(let token): connections.revoked(token)
         case .listRooms(let reply): lister?.list(reply: reply)
         case .master(let address): registry.follow(address)
+        case .renewCommands(let reason): registry.renew(reason: reason)
         case .adopt(let handover):
             node.state.releaseHandover()
             connections.serve(handover)
@@ -120,6 +129,7 @@ final class Worker {
     private func redisIsUp(_ server: ClientRegistry.Return) {
         setUp(true)
         if server.hadRefused { node.controlMailbox.post(.redisWrites(worker: index, isRefusing: false)) }
+        echo?.send()
         reporter?.report()
         heartbeats.redisIsUp(server)
     }

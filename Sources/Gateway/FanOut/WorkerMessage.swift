@@ -52,6 +52,8 @@ enum WorkerNews: Sendable {
     case listRooms(reply: ReplyId)
     /// The sentinels name this master.
     case master(RedisURL.Address)
+    /// The command connections lead to another server than the feed's: they are made again, with the reason.
+    case renewCommands(String)
 
     // From the node.
 
@@ -84,5 +86,7 @@ enum FeedMessage: Sendable {
     case resume(ResumeRequest)
     /// It is gone, or has given up.
     case cancelResume(ResumeId)
+    /// Redis has taken an echo.
+    case echoTaken(ServerAgreement.Echo)
     case stop
 }

@@ -15,7 +15,7 @@ final class AdminEndpoints: HttpHandler {
     init(node: NodeContext, address: String, loop: EventLoop) {
         self.node = node
         hostLog = RateLimitedLog(node.log)
-        let link = ConsoleLink(configuration: node.configuration, loop: loop)
+        let link = ConsoleLink(node: node, loop: loop)
         let gate = AdminKeyGate(node: node)
         publish = PublishEndpoint(node: node, gate: gate, link: link)
         console =
@@ -71,7 +71,12 @@ final class AdminEndpoints: HttpHandler {
     private func readiness(_ connection: HttpConnection) {
         let reasons = node.state.reasonsNotReady
         guard !reasons.isEmpty else {
-            return connection.respond(.ok, fields: [Answer.json], body: AdminEndpoints.status("ready"))
+            let warnings = node.state.warnings
+            let body = Answer.object {
+                $0.member("status", "ready")
+                if !warnings.isEmpty { $0.member("warnings", warnings) }
+            }
+            return connection.respond(.ok, fields: [Answer.json], body: body)
         }
         let body = Answer.object {
             $0.member("status", "not ready")

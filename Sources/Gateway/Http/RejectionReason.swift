@@ -4,7 +4,8 @@
 enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
     case invalidHandshake, missingToken, missingRoom, invalidParameters, originNotAllowed, tokenError,
         roomNotAllowed
-    case upgradeFailed, roomRefused, tooManyConnections, tooManyOfAddress, tooManyHandshakes, draining,
+    case upgradeFailed, roomRefused, publishRefused, tooManyConnections, tooManyOfAddress, tooManyHandshakes,
+        draining,
         abandoned
 
     var description: String {
@@ -18,6 +19,7 @@ enum RejectionReason: Int, CaseIterable, CustomStringConvertible {
         case .roomNotAllowed: "room_not_allowed"
         case .upgradeFailed: "upgrade_failed"
         case .roomRefused: "room_refused"
+        case .publishRefused: "publish_refused"
         case .tooManyConnections: "too_many_connections"
         case .tooManyOfAddress: "too_many_of_address"
         case .tooManyHandshakes: "too_many_handshakes"
@@ -42,6 +44,7 @@ extension RejectionReason {
         case .roomNotAllowed: "the token was issued for other rooms"
         case .upgradeFailed: "Redis did not answer in time"
         case .roomRefused: "Redis refuses the room"
+        case .publishRefused: "Redis refuses PUBLISH, and the token's other connection cannot be told"
         case .tooManyConnections: "the node is full"
         case .tooManyOfAddress: "this address has too many connections"
         case .tooManyHandshakes: "too many handshakes in this second"

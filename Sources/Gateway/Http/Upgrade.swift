@@ -219,6 +219,10 @@ final class Upgrade {
         guard !isOver else { return }
         switch attachment {
         case .attached(let registration):
+            // The older connection could not be told, and both would live on.
+            if registration.isPending, worker.node.state.publishRefusal != nil {
+                return fail(.publishRefused)
+            }
             let join = worker.rooms.prepare(roomIds)
             pendingJoin = join
             self.registration = registration

@@ -30,6 +30,10 @@ struct PrometheusText {
             "roomcast_redis_refuses_writes",
             "Whether Redis answers but refuses writes, so that heartbeat deadlines wait.")
         sample("roomcast_redis_refuses_writes", state.writeRefusal == nil ? 0 : 1)
+        gauge(
+            "roomcast_redis_may_evict",
+            "Whether Redis' maxmemory-policy may evict the records of connected clients.")
+        sample("roomcast_redis_may_evict", state.isEvictionPossible ? 1 : 0)
         gauge("roomcast_node_id_shared", "Whether another node reports under this node's id.")
         sample("roomcast_node_id_shared", state.isNodeIDShared ? 1 : 0)
         gauge("roomcast_uptime_seconds", "Seconds since the node started.")

@@ -1,6 +1,7 @@
 // What a node logs about its connections to Redis. Runs on the control loop.
 
 import EventLoop
+import Redis
 
 /// One of a node's connections to Redis.
 enum RedisRole: Hashable, Sendable, CustomStringConvertible {
@@ -31,6 +32,10 @@ struct RedisLog {
     private var loggedSentinelReasons: Set<String> = []
     private var refusedAt: [String: MonotonicInstant] = [:]
     private var refusedWorkers: Set<Int> = []
+    private var server: RedisConnection.Server?
+    private var loggedLacks: Set<String> = []
+    private var loggedPolicy: String?
+    private var hasLoggedRun = false
 
     init(_ log: Log, neededCount: Int) {
         self.log = log
@@ -61,6 +66,42 @@ struct RedisLog {
         log.info(hasBeenUp ? "redis connection restored" : "redis connected")
         hasBeenUp = true
         loggedReasons = []
+    }
+
+    /// A worker is connected, and this is what the server says of itself.
+    ///
+    /// - Returns: whether it is another one than before.
+    mutating func connected(to server: RedisConnection.Server) -> Bool {
+        defer { self.server = server }
+        for refused in server.refusals { lacks(refused.command, refused.message) }
+        if server.runID == nil, !hasLoggedRun {
+            hasLoggedRun = true
+            log.info(
+                "redis does not say which server it is: missing records are written again after each lost connection"
+            )
+        }
+        if let policy = server.evictingPolicy, policy != loggedPolicy {
+            log.warning(
+                "redis may evict the records of connected clients",
+                ["maxmemory_policy": policy, "recommended": "noeviction"])
+        }
+        loggedPolicy = server.evictingPolicy
+        return self.server.map { !$0.isSameRun(as: server) } ?? false
+    }
+
+    /// Redis refuses a command, with its message, without which everything works.
+    mutating func lacks(_ command: String, _ message: String) {
+        guard loggedLacks.insert(command).inserted else { return }
+        log.debug(
+            "redis refuses a command that the node can do without",
+            ["command": command, "reason": RedisRefusal.text(message)])
+    }
+
+    /// Redis refuses to let the node publish.
+    func publishRefused(_ message: String) {
+        log.warning(
+            "redis refuses PUBLISH: a token's second connection is refused, as the first cannot be told",
+            ["reason": RedisRefusal.text(message)])
     }
 
     /// Redis has refused a command, with its message. A refusal that concerns all commands is logged for the

@@ -32,7 +32,7 @@ final class ClientRegistry {
 
     /// What is known of the server when the connection is up (again).
     struct Return {
-        /// The same server process as before: a key that is missing now was deleted or has expired.
+        /// The same server process as before, for certain: a key that is missing now was deleted or has expired.
         let isSameRun: Bool
         /// How long the connection was down; zero when it is the first.
         let away: Duration
@@ -48,13 +48,18 @@ final class ClientRegistry {
     /// Until the first handshake or heartbeat, either of which renews by `tokenTTLSeconds`.
     private let unusedTTLSeconds: Int64
     private let metrics: WorkerMetrics
+    private let node: NodeContext
     private let link: RegistryLink
-    private(set) lazy var writes = WriteCheck(loop: loop) { [unowned self] in self.probe(onDone: $0) }
+    private(set) lazy var writes = WriteCheck(interval: writeCheckInterval, loop: loop) { [unowned self] in
+        self.probe(onDone: $0)
+    }
     private let loop: EventLoop
+    private let writeCheckInterval: Duration
     /// A token that was never issued: writes are tried on its key.
     private let probeToken: Token
     private var refusedRoomLog: RateLimitedLog
-    private var lastRunID: String?
+    /// What the server of the present connection, or of the last one, has said of itself.
+    private var server: RedisConnection.Server?
     private var lostAt: MonotonicInstant?
     private var hadRefused = false
     /// How often the connection was lost; wraps.
@@ -77,7 +82,9 @@ final class ClientRegistry {
         tokenTTLSeconds = configuration.tokenTTL.components.seconds
         unusedTTLSeconds = configuration.unusedTokenTTL.components.seconds
         metrics = node.metrics.workers[worker]
+        self.node = node
         refusedRoomLog = RateLimitedLog(node.log)
+        writeCheckInterval = min(Limits.writeCheckInterval, configuration.redisSilenceTimeout / 4)
         self.loop = loop
         var random = RandomPool()
         probeToken = Token.mint(using: &random)
@@ -256,6 +263,29 @@ final class ClientRegistry {
         link.send(command, named: name, onReply: onReply)
     }
 
+    /// The `run_id` of the server; nil if it does not say.
+    var serverRun: String? { server?.runID }
+
+    /// Connects again: the connection leads to another server than it should.
+    func renew(reason: String) { link.renew(reason: reason) }
+
+    /// Publishes what the node needs published for itself.
+    ///
+    /// - Parameter onTaken: called when Redis has taken it.
+    func publish(_ command: RedisCommand, onTaken: @escaping () -> Void) {
+        link.sendQuietly(command) { [node] result in
+            switch result {
+            case .success:
+                node.state.setPublishRefusal(nil)
+                onTaken()
+            case .failure(.refused(let message)) where RefusedCommand.concernsOnlyItself(message):
+                let isNews = node.state.setPublishRefusal(RedisRefusal.text(message))
+                if isNews { node.controlMailbox.post(.publishRefused(message)) }
+            case .failure: break
+            }
+        }
+    }
+
     /// Runs a script on a key that is no token's.
     func run(
         _ script: RegistryScript, key: [UInt8], arguments: [RedisArgument],
@@ -266,7 +296,7 @@ final class ClientRegistry {
 
     /// Runs `body` when every command sent so far has its reply; never if the connection is lost before.
     func afterCommandsSent(_ body: @escaping () -> Void) {
-        link.send(RedisCommand([[UInt8]("PING")]), named: "PING") { result in
+        link.sendQuietly(RedisCommand([[UInt8]("PING")])) { result in
             switch result {
             // Also a refusal came behind all other replies.
             case .success, .failure(.refused): body()
@@ -298,11 +328,11 @@ final class ClientRegistry {
     private var isSettling: Bool { .now < settlesAt || writes.refusal != nil }
 
     private func isUp(_ server: RedisConnection.Server) {
-        let isSameRun = lastRunID == nil || lastRunID == server.runID
+        let isFirst = self.server == nil
+        let isSameRun = self.server.map { $0.isSameRun(as: server) } ?? true
         let away = lostAt.map { MonotonicInstant.now - $0 } ?? .zero
-        let isFirst = lastRunID == nil
         if !isSameRun || hadRefused { settlesAt = .now + Limits.settlingTime }
-        lastRunID = server.runID
+        self.server = server
         lostAt = nil
         let known = Return(isSameRun: isSameRun, away: isFirst ? .zero : away, hadRefused: hadRefused)
         hadRefused = false
@@ -318,7 +348,7 @@ final class ClientRegistry {
         guard lostAt == nil else { return }
         lostAt = .now
         lossCount &+= 1
-        if lastRunID != nil { metrics.redisReconnects.add(1) }
+        if server != nil { metrics.redisReconnects.add(1) }
         onDown?()
     }
 

@@ -50,6 +50,14 @@ final class RegistryLink {
     /// Whether commands are sent; otherwise they fail at once.
     var isUp: Bool { connection.isUp }
 
+    /// The connection is made again at once: it leads to another server than it should.
+    func renew(reason: String) { connection.renew(reason: reason) }
+
+    /// Sends a command whose refusal is reported by the caller.
+    func sendQuietly(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
+        connection.send(command, onReply: onReply)
+    }
+
     /// Sends a command.
     ///
     /// - Parameter name: the command that a refusal is reported for.
@@ -109,30 +117,48 @@ final class RegistryLink {
     func send(_ call: Call, onDone: @escaping (Outcome) -> Void) {
         connection.send(call.command) { [unowned self] result in
             guard case .failure(.refused(let message)) = result else { return onDone(result) }
-            guard message.hasPrefix("NOSCRIPT"), call.startBytes > 0 else {
+            let isDigestRefused = RegistryLink.isDigestRefused(message)
+            guard message.hasPrefix("NOSCRIPT") || isDigestRefused, call.startBytes > 0 else {
                 self.tell(refusal: message, of: "\(call.script)")
                 onDone(result)
                 self.onScriptRefused?()
                 return
             }
+            if isDigestRefused { self.forgetDigests(message) }
             let source = [UInt8](call.script.source)
             let command = call.command.replacingStart(call.startBytes, by: [[UInt8]("EVAL"), source])
             self.send(Call(script: call.script, command: command, startBytes: 0), onDone: onDone)
         }
     }
 
+    /// Whether Redis knows the script and may not call it by its digest.
+    private static func isDigestRefused(_ message: String) -> Bool {
+        RefusedCommand.concernsOnlyItself(message) && message.lowercased().contains("evalsha")
+    }
+
+    /// From now on the source goes along, until the next connection.
+    private func forgetDigests(_ message: String) {
+        for index in digests.indices where digests[index] != nil { digests[index] = nil }
+        control.post(.redisLacks(command: "EVALSHA", message))
+    }
+
     // MARK: The connection
 
     private func isUp(_ server: RedisConnection.Server) {
+        control.post(.redisServer(server))
         control.post(.redisUp(role))
         // One script may have been loaded by another worker; loading is idempotent, and the digest is
         // needed.
         for script in RegistryScript.allCases {
             digests[script.rawValue] = nil
             let load = RedisCommand([[UInt8]("SCRIPT"), [UInt8]("LOAD"), [UInt8](script.source)])
-            send(load, named: "SCRIPT LOAD") { [weak self] result in
-                if case .success(let reply) = result, let digest = reply.bytes {
-                    self?.digests[script.rawValue] = Array(digest)
+            connection.send(load) { [weak self] result in
+                switch result {
+                case .success(let reply): self?.digests[script.rawValue] = reply.bytes.map { Array($0) }
+                // The source goes with each call.
+                case .failure(.refused(let message)):
+                    self?.control.post(.redisLacks(command: "SCRIPT LOAD", message))
+                case .failure(.unavailable): break
                 }
             }
         }

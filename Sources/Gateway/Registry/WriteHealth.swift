@@ -67,6 +67,7 @@ enum RedisRefusal {
 final class WriteCheck {
     private let probe: (@escaping (Result<RedisReply, RedisFailure>) -> Void) -> Void
     private var health = WriteHealth()
+    private let interval: Duration
     private var timer: Timer?
     private var waiting: [(Bool) -> Void] = []
     /// Counts connections, as an answer to a probe over the one before says nothing.
@@ -78,8 +79,14 @@ final class WriteCheck {
     /// Redis begins to refuse writes, or takes them again.
     var onChange: (() -> Void)?
 
-    /// - Parameter probe: tries what a renewal needs. It has one outcome.
-    init(loop: EventLoop, probe: @escaping (@escaping (Result<RedisReply, RedisFailure>) -> Void) -> Void) {
+    /// - Parameters:
+    ///   - interval: between two attempts that are made while nothing else is written.
+    ///   - probe: tries what a renewal needs. It has one outcome.
+    init(
+        interval: Duration, loop: EventLoop,
+        probe: @escaping (@escaping (Result<RedisReply, RedisFailure>) -> Void) -> Void
+    ) {
+        self.interval = interval
         self.probe = probe
         timer = Timer(on: loop, repeating: true) { [unowned self] in self.check { _ in } }
     }
@@ -87,7 +94,7 @@ final class WriteCheck {
     /// The connection stands.
     func start() {
         connectionCount += 1
-        timer?.start(after: Limits.writeCheckInterval)
+        timer?.start(after: interval)
         check { _ in }
     }
 
