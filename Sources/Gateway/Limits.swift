@@ -168,6 +168,8 @@ enum Limits {
     /// A Redis at the edge of its memory refuses and takes by turns: it counts as well when it has refused
     /// nothing for this long.
     static let steadyWritesTime = Duration.seconds(2)
+    /// Subscribers log in with a new password within this time, each at its own moment: it is a gap of the node.
+    static let passwordSpread = Duration.seconds(5)
     /// Between two reports of one kind of refusal to the control loop.
     static let refusalReportInterval = Duration.seconds(1)
     /// What is shown of an error of Redis.

@@ -151,6 +151,7 @@ final class Node {
         case .redisUp(let role):
             if case .worker = role { context.state.setClusterFound(false) }
             redisLog.isUp(role)
+            if configuration.redis.passwordFile?.hasDroppedLineFeed == true { redisLog.lineFeedDropped() }
         case .redisDown(let role, let reason):
             if case .worker = role {
                 context.state.setClusterFound(reason == RedisConnection.clusterReason)

@@ -243,13 +243,16 @@ struct LoadPlan: Sendable {
             }
             return .http(url)
         }
-        let redis = try values.value(
+        let passwordFile = try values.optional(
+            "redis-password-file", TextConverter(expected: "a path") { $0.isEmpty ? nil : $0 })
+        let redisURL = try values.value(
             "redis",
             CheckedConverter(expected: RedisURL.expectedForm) { text throws(ValueFault) in
                 do throws(RedisURLError) { return try RedisURL(text) } catch {
                     throw ValueFault(error.reason)
                 }
             })
+        let redis = redisURL.withPasswordFile(passwordFile)
         let prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         return isDurable ? .durable(redis, prefix: prefix) : .redis(redis, Channels(prefix: prefix))

@@ -35,6 +35,10 @@ enum LoadTestOptions {
             "redis", .value(placeholder: "URL"), section: "Target", default: .text("redis://127.0.0.1:6379"),
             fallbackVariables: ["REDIS_URL"], isSecret: true,
             help: "Where to publish: \(RedisURL.expectedForm)."),
+        // None: most tests have a Redis without a password, or one in the URL.
+        Option(
+            "redis-password-file", .value(placeholder: "FILE"), section: "Target",
+            help: "File with the password of Redis, read at every login; replaces the URL's."),
         // Empty: channels are room:<id>, as documented.
         Option(
             "prefix", .value(placeholder: "TEXT"), section: "Target", default: .text(""),

@@ -24,6 +24,10 @@ struct RedisSettings: Sendable {
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
             fallbackVariables: ["REDIS_PASSWORD"],
             isSecret: true, isEnvironmentOnly: true, help: "Password, in place of the URL's."),
+        // None: a password that never changes is as well in the environment.
+        Option(
+            "redis-password-file", .value(placeholder: "FILE"), section: "Redis",
+            help: "File with the password, read at every login; replaces the others."),
         // Out of the arguments, as the other one. Sentinels have a password of their own, or none.
         Option(
             "sentinel-password", .value(placeholder: "TEXT"), section: "Redis", isSecret: true,
@@ -46,6 +50,9 @@ struct RedisSettings: Sendable {
         let password = TextConverter(expected: "") { $0 }
         self.url = url.overriding(password: try values.optional("redis-password", password))
             .withSentinelPassword(try values.optional("sentinel-password", password))
+            .withPasswordFile(
+                try values.optional(
+                    "redis-password-file", TextConverter(expected: "a path") { $0.isEmpty ? nil : $0 }))
         prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))

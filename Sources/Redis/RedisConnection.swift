@@ -56,6 +56,10 @@ package final class RedisConnection {
     /// The connection, or an attempt at one, was lost: the reason. Called for each failed attempt.
     package var onDown: ((String) -> Void)?
 
+    /// The password has changed, and the server has taken the new one on this connection (nil), or refused it: its
+    /// message. Asked for again as long as it is refused.
+    package var onNewPassword: ((String?) -> Void)?
+
     /// - Parameters:
     ///   - clientName: shown by CLIENT LIST.
     ///   - timeout: the longest wait for a reply; after it the link counts as dead.
@@ -97,6 +101,7 @@ package final class RedisConnection {
         deadlineTimer = PatienceTimer(
             timeout, loop: loop, hasNews: { [unowned self] in self.hasNewsOfDeadline },
             onExpiry: { [unowned self] in self.checkDeadlines() })
+        link.onNewPassword = { [unowned self] in self.authenticate($0) }
         link.onLogin = { [unowned self] in self.identify($0) }
         link.onLost = { [unowned self] in self.lost($0) }
     }
@@ -163,6 +168,19 @@ package final class RedisConnection {
             if missingCount == 0 { self?.replied() }
             self?.batchNewsAt = .now
             onNews(news)
+        }
+    }
+
+    /// Services end a connection when the token that it has logged in with runs out.
+    private func authenticate(_ arguments: [String]) {
+        send(RedisCommand((["AUTH"] + arguments).map { [UInt8]($0) })) { [weak self] result in
+            switch result {
+            case .success:
+                self?.link.hasLoggedIn(with: arguments)
+                self?.onNewPassword?(nil)
+            case .failure(.refused(let message)): self?.onNewPassword?(message)
+            case .failure(.unavailable): break
+            }
         }
     }
 

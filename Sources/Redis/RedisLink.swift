@@ -9,7 +9,12 @@ final class RedisLink {
     private var state: RedisLinkState
     /// Only behind sentinels.
     private let finder: MasterFinder?
-    private let authArguments: [String]?
+    /// What AUTH gets at this moment, without its name; nil where no login is needed.
+    private let readAuthArguments: () throws(RedisFailure) -> [String]?
+    /// What the present connection, or attempt, has logged in with.
+    private var authArguments: [String]?
+    /// Looks whether the password has changed; only if it is in a file.
+    private var passwordTimer: Timer?
     private let database: Int
     private let clientName: String?
     private let lookup: AddressLookup
@@ -24,6 +29,8 @@ final class RedisLink {
 
     /// Logged in: the context takes commands.
     var onLogin: ((RedisContext) -> Void)?
+    /// The password in the file is another one: what AUTH gets now. Called again as long as it is not `used`.
+    var onNewPassword: (([String]) -> Void)?
     /// The connection (or the attempt) ended, with the reason. Must not call into the context.
     var onLost: ((String) -> Void)?
 
@@ -44,30 +51,36 @@ final class RedisLink {
             case .master(let sentinels): (.master, MasterFinder(sentinels, loop: loop))
             }
         self.init(
-            route, finder, authArguments: url.authArguments, database: url.database, clientName: clientName,
+            route, finder, needsAuthentication: url.authArguments != nil || url.passwordFile != nil,
+            readAuthArguments: url.readAuthArguments, database: url.database, clientName: clientName,
             attemptTime: attemptTime, mustBeMaster: mustBeMaster, loop: loop)
+        if url.passwordFile != nil {
+            passwordTimer = Timer(on: loop, repeating: true) { [unowned self] in self.checkPassword() }
+        }
     }
 
     /// A link to a sentinel, whichever can be reached.
     convenience init(toAnyOf sentinels: RedisURL.Sentinels, clientName: String?, loop: EventLoop) {
         self.init(
-            .anyOf(sentinels.addresses), nil, authArguments: sentinels.authArguments, database: 0,
+            .anyOf(sentinels.addresses), nil, needsAuthentication: sentinels.authArguments != nil,
+            readAuthArguments: { sentinels.authArguments }, database: 0,
             clientName: clientName, attemptTime: nil, mustBeMaster: false, loop: loop)
     }
 
     private init(
-        _ route: RedisLinkState.Route, _ finder: MasterFinder?, authArguments: [String]?, database: Int,
+        _ route: RedisLinkState.Route, _ finder: MasterFinder?, needsAuthentication: Bool,
+        readAuthArguments: @escaping () throws(RedisFailure) -> [String]?, database: Int,
         clientName: String?, attemptTime: Duration?, mustBeMaster: Bool, loop: EventLoop
     ) {
         var login: [RedisLinkState.LoginCommand] = []
-        if authArguments != nil { login.append(.authenticate) }
+        if needsAuthentication { login.append(.authenticate) }
         if database != 0 { login.append(.select) }
         if clientName != nil { login.append(.setName) }
         state = RedisLinkState(
             route, login: login, attemptTime: attemptTime ?? RedisLinkState.attemptTime,
             lookUpTime: attemptTime ?? RedisLinkState.lookUpTime, mustBeMaster: mustBeMaster)
         self.finder = finder
-        self.authArguments = authArguments
+        self.readAuthArguments = readAuthArguments
         self.database = database
         self.clientName = clientName
         self.loop = loop
@@ -117,6 +130,22 @@ final class RedisLink {
     /// What the server has refused at login, and can be done without.
     var refusals: [RefusedCommand] { state.refusals }
 
+    /// Whether the connection has logged in with a password that is in the file no more.
+    var hasOldPassword: Bool {
+        guard passwordTimer != nil, let present = try? readAuthArguments() else { return false }
+        return present != authArguments
+    }
+
+    /// The server has taken a new password on this connection.
+    func hasLoggedIn(with arguments: [String]) { authArguments = arguments }
+
+    private func checkPassword() {
+        guard context != nil, let present = try? readAuthArguments(), present != authArguments else {
+            return
+        }
+        onNewPassword?(present)
+    }
+
     /// The connection stands, and is of use when this has come.
     func await(_ missing: String) { state.await(missing) }
 
@@ -142,17 +171,21 @@ final class RedisLink {
             resolve(server, within: time)
         case .connect(let address): connect(to: address)
         case .logIn(let asksRole): logIn(asksRole: asksRole)
-        case .handOver: if let context { onLogin?(context) }
+        case .handOver:
+            passwordTimer?.start(after: PasswordFile.checkInterval)
+            if let context { onLogin?(context) }
         case .endTimeout: timeoutTimer?.cancel()
         case .close(let reason):
             timeoutTimer?.cancel()
             context?.close(reason: reason)
         case .retry(let reason, let startsOver):
+            passwordTimer?.cancel()
             giveUpAttempt()
             wait(startsOver: startsOver)
             onLost?(reason)
         case .hasten: wait(startsOver: true)
         case .stop:
+            passwordTimer?.cancel()
             retryTimer?.cancel()
             giveUpAttempt()
             context?.close(reason: "stopped")
@@ -169,6 +202,9 @@ final class RedisLink {
     }
 
     private func resolve(_ server: RedisURL.Address, within time: Duration) {
+        do throws(RedisFailure) { authArguments = try readAuthArguments() } catch {
+            return lost(error.reason)
+        }
         timeoutTimer?.start(after: time)
         lookup.start(server) { [unowned self] result in
             switch result {

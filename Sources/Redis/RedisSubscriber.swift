@@ -109,6 +109,10 @@ package final class RedisSubscriber {
         link.renew(reason: reason, mustBeMaster: mustBeMaster)
     }
 
+    /// Whether the connection has logged in with a password that is in the file no more. A subscribed connection
+    /// may not send AUTH.
+    package var hasOldPassword: Bool { link.hasOldPassword }
+
     /// Whether something has come that the loop has not read yet.
     package var hasNews: Bool { link.hasNews }
 

@@ -81,6 +81,8 @@ package struct RedisURL: Sendable, Equatable {
     /// nil is Redis' user `default`.
     package let user: String?
     package private(set) var password: String?
+    /// Where the password is read at every login; nil if it is `password`.
+    package private(set) var passwordFile: PasswordFile?
     /// 0...`maximumDatabase`.
     package let database: Int
 
@@ -130,6 +132,14 @@ package struct RedisURL: Sendable, Equatable {
         return copy
     }
 
+    /// The same URL with a password that is read from a file at every login; nil keeps the one in the URL.
+    package func withPasswordFile(_ path: String?) -> RedisURL {
+        guard let path else { return self }
+        var copy = self
+        copy.passwordFile = PasswordFile(path: path)
+        return copy
+    }
+
     /// The same URL with the password of the sentinels themselves; nil or empty means no password, and
     /// without sentinels it means nothing.
     package func withSentinelPassword(_ password: String?) -> RedisURL {
@@ -143,7 +153,16 @@ package struct RedisURL: Sendable, Equatable {
     /// The arguments of AUTH, without the command's name; nil when the server needs no login.
     ///
     /// A user without a password logs in with an empty one, which Redis takes for `nopass` users.
-    package var authArguments: [String]? {
+    package var authArguments: [String]? { authArguments(password: password) }
+
+    /// The arguments of AUTH at this moment.
+    ///
+    /// - Throws: `unavailable`, when there is no password in the file.
+    func readAuthArguments() throws(RedisFailure) -> [String]? {
+        authArguments(password: try passwordFile?.read() ?? password)
+    }
+
+    private func authArguments(password: String?) -> [String]? {
         if let user { return [user, password ?? ""] }
         return password.map { [$0] }
     }

@@ -74,7 +74,8 @@ private struct FixedGenerator: RandomNumberGenerator {
             "listen": "127.0.0.1:1", "admin-listen": "off", "workers": "2", "node-id": "n1",
             "io-uring": "off", "console": "off", "admin-key": "0123456789abcdef", "admin-hosts": "a.example",
             "redis": "redis://h",
-            "redis-password": "p", "prefix": "s:", "redis-timeout": "1s", "redis-silence-timeout": "3s",
+            "redis-password": "p", "redis-password-file": "/f", "prefix": "s:", "redis-timeout": "1s",
+            "redis-silence-timeout": "3s",
             "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
             "unused-token-ttl": "4s", "token-rate": "6",
             "allowed-origins": "http://a",
@@ -101,6 +102,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.workerCount == 2)
         #expect(configuration.nodeId == "n1")
         #expect(configuration.redis.authArguments == ["p"])
+        #expect(configuration.redis.passwordFile?.path == "/f")
         #expect(configuration.prefix == "s:")
         #expect(configuration.historyAge == .seconds(3_600))
         #expect(configuration.historyCacheBytes == 1 << 20)

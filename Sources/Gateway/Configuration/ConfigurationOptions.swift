@@ -87,6 +87,12 @@ extension Configuration {
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
             fallbackVariables: ["REDIS_PASSWORD"],
             isSecret: true, isEnvironmentOnly: true, help: "Password of Redis; replaces the one in the URL."),
+        // None: a password that never changes is as well in the environment.
+        Option(
+            "redis-password-file", .value(placeholder: "FILE"), section: "Redis",
+            help:
+                "File with the password of Redis, read at every login and looked at while connected; replaces the ones "
+                + "in the URL and in the environment."),
         // Empty: channels are room:<id> and keys client:<token>, as documented.
         Option(
             "prefix", .value(placeholder: "TEXT"), section: "Redis", default: .text(""),

@@ -24,6 +24,8 @@ final class History {
     /// The numbers of the echoes that are on their way.
     private var echoes = Fifo<UInt64>()
     private var epochTimer: Timer?
+    /// Until the subscriber logs in with its new password.
+    private var passwordTimer: Timer?
 
     init(
         node: NodeContext, broadcaster: Broadcaster, subscriber: RedisSubscriber, metrics: FeedMetrics,
@@ -41,6 +43,16 @@ final class History {
         }
         epochTimer = Timer(on: loop, repeating: true) { [unowned self] in
             self.perform(self.rooms.checkEpoch())
+        }
+        passwordTimer = Timer(on: loop) { [unowned self] in
+            // It may have been lost meanwhile, and have the new one.
+            guard self.subscriber.hasOldPassword else { return }
+            self.subscriber.renew(reason: "the password has changed", mustBeMaster: false)
+        }
+        // Redis takes it, so the gap is short; and not all nodes have theirs at once.
+        reader.onNewPassword = { [unowned self] in
+            self.passwordTimer?.start(
+                after: .milliseconds(Int64.random(in: 0...Limits.passwordSpread.wholeMilliseconds)))
         }
         reader.onUp = { [unowned self] in self.perform(self.rooms.readerUp(run: $0)) }
         reader.onDown = { [unowned self] in self.rooms.readerLost() }

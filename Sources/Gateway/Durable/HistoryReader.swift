@@ -34,6 +34,8 @@ final class HistoryReader {
 
     /// The connection stands: the server's `run_id`, or nothing if it does not say.
     var onUp: ((String) -> Void)?
+    /// Redis has taken a new password.
+    var onNewPassword: (() -> Void)?
     /// The connection, or an attempt at one, is lost.
     var onDown: (() -> Void)?
     var onAnswer: ((Answer) -> Void)?
@@ -57,6 +59,7 @@ final class HistoryReader {
             self.serverRun = $0.runID
             self.onUp?($0.runID ?? "")
         }
+        connection.onNewPassword = { [unowned self] refusal in if refusal == nil { self.onNewPassword?() } }
         connection.onDown = { [unowned self] _ in
             self.serverRun = nil
             self.onDown?()

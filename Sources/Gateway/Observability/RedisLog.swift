@@ -36,6 +36,7 @@ struct RedisLog {
     private var loggedLacks: Set<String> = []
     private var loggedPolicy: String?
     private var hasLoggedRun = false
+    private var hasLoggedLineFeed = false
 
     init(_ log: Log, neededCount: Int) {
         self.log = log
@@ -95,6 +96,13 @@ struct RedisLog {
         log.debug(
             "redis refuses a command that the node can do without",
             ["command": command, "reason": RedisRefusal.text(message)])
+    }
+
+    /// The password in the file ends in a line feed, which is no part of it.
+    mutating func lineFeedDropped() {
+        guard !hasLoggedLineFeed else { return }
+        hasLoggedLineFeed = true
+        log.info("the line feed at the end of the password file is left out")
     }
 
     /// Redis refuses to let the node publish.

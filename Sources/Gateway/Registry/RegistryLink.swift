@@ -33,6 +33,9 @@ final class RegistryLink {
             url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
             timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
             loop: loop)
+        connection.onNewPassword = { [unowned self] refusal in
+            if let refusal { self.tell(refusal: refusal, of: "AUTH") }
+        }
         connection.onUp = { [unowned self] in self.isUp($0) }
         connection.onDown = { [unowned self] in self.isDown($0) }
     }
