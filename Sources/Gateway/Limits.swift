@@ -168,6 +168,10 @@ enum Limits {
     /// A Redis at the edge of its memory refuses and takes by turns: it counts as well when it has refused
     /// nothing for this long.
     static let steadyWritesTime = Duration.seconds(2)
+    /// A worker looks this often whether Redis has lost records: well before unknown tokens count again.
+    static let lossCheckInterval = Duration.seconds(2)
+    /// And no more often than this, however many unknown tokens come.
+    static let lossCheckPause = Duration.milliseconds(100)
     /// Subscribers log in with a new password within this time, each at its own moment: it is a gap of the node.
     static let passwordSpread = Duration.seconds(5)
     /// Between two reports of one kind of refusal to the control loop.
@@ -239,6 +243,7 @@ enum Limits {
         (loopPulseInterval < loopPatience, "a loop shows that it turns before it counts as hung"),
         (deadlineTick < lingerTime, "the wheel can measure the shortest deadline"),
         (closeTimeout < drainGrace, "a drain outlives the last closing handshake"),
+        (lossCheckInterval < settlingTime, "every node has noticed a loss before unknown tokens count"),
         (subscriberPatience < settlingTime, "records are written before unknown tokens count"),
         (
             ReconnectBackoff.longestWait + RedisConnection.connectTime < settlingTime,

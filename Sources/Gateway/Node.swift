@@ -162,6 +162,7 @@ final class Node {
             context.state.setEvictionPossible(server.evictingPolicy != nil)
             if redisLog.connected(to: server) { context.state.noteServerChange() }
         case .redisLacks(let command, let message): redisLog.lacks(command, message)
+        case .recordsLost(let loss): redisLog.recordsLost(loss)
         case .publishRefused(let message): redisLog.publishRefused(message)
         case .redisRefused(let command, let message): redisLog.refused(command, message)
         case .redisWrites(let worker, let isRefusing):

@@ -74,6 +74,8 @@ enum ControlNotice: Sendable {
     case redisLacks(command: String, String)
     /// Redis refuses to let the node publish, with its message.
     case publishRefused(String)
+    /// Redis has lost records, as a worker has found out.
+    case recordsLost(LossWatch.Loss)
     /// Redis refuses a worker's writes, or accepts them again.
     case redisWrites(worker: Int, isRefusing: Bool)
 }

@@ -1,4 +1,5 @@
-// The revocation of a token: a script that deletes its record and notifies its connection's node. Pure.
+// The revocation of a token: a script that puts a tombstone in place of its record and notifies its connection's
+// node. Pure.
 
 import Redis
 
@@ -11,14 +12,29 @@ package struct Revocation: Equatable, Sendable {
     /// Why Redis did not notify the node: the record is gone all the same.
     package let refusal: String?
 
+    /// The life of a tombstone in seconds, if there is no record that says the token's.
+    private static let defaultLifeSeconds: Int64 = 24 * 3600
+
     /// Deletes the record and notifies the node, in one step: a connection that begins later finds no record,
-    /// and the node closes the one that began before.
+    /// and the node closes the one that began before. In the record's place stands a tombstone, for as long as
+    /// the token would have lived: a node that has not heard, and restores the records of its connections,
+    /// finds the name taken. It stands there also if there was no record, which Redis may just have lost. It is a
+    /// text, so that the right to write one is no right to make tokens. A user without it revokes as well.
     ///
     /// Replies with nothing if there is no record; otherwise with 1, the node if there is one, and what
-    /// PUBLISH has said. ARGV: control channel prefix, the message (see `RevocationMessage`).
+    /// PUBLISH has said. ARGV: control channel prefix, the message (see `RevocationMessage`), the life of a
+    /// tombstone for a record without one.
     private static let script = """
-        local node = redis.call('HGET', KEYS[1], 'node')
-        if redis.call('DEL', KEYS[1]) == 0 then return {} end
+        local node = redis.pcall('HGET', KEYS[1], 'node')
+        if type(node) == 'table' then
+            if string.find(node.err, 'WRONGTYPE', 1, true) then return {} end
+            return node
+        end
+        local ttl = redis.call('HGET', KEYS[1], 'ttl')
+        if not (ttl and #ttl <= 7 and string.find(ttl, '^[1-9]%d*$')) then ttl = ARGV[3] end
+        local count = redis.call('DEL', KEYS[1])
+        redis.pcall('SET', KEYS[1], 'revoked', 'EX', ttl)
+        if count == 0 then return {} end
         if not node then return {1} end
         return {1, node, redis.pcall('PUBLISH', ARGV[1] .. node, ARGV[2])}
         """
@@ -27,7 +43,7 @@ package struct Revocation: Equatable, Sendable {
     package static func command(_ token: Token, keys: Keys, channels: Channels) -> RedisCommand {
         RedisCommand([
             [UInt8]("EVAL"), [UInt8](script), [UInt8]("1"), keys.client(token), channels.gateway(""),
-            RevocationMessage.bytes(token),
+            RevocationMessage.bytes(token), [UInt8](defaultLifeSeconds),
         ])
     }
 

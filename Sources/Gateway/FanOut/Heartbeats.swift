@@ -39,14 +39,32 @@ final class Heartbeats {
                     ttlSeconds: Int64(member.record.ttlSeconds), remainingMilliseconds: left,
                     timeout: timeout)
                 switch decision {
-                case .close: self.closeUnlessRefused(member, .heartbeatTimeout)
+                case .close: self.closeSilent(member)
                 case .check(let delay): member.setDeadline(after: delay)
                 }
-            case .missing: self.closeUnlessRefused(member, .revoked)
+            case .missing: self.closeUnlessLost(member)
             case .unlimited: member.setDeadline(after: timeout)
             // Redis is away: that is not the member's fault, and its return starts the time anew.
             case .unavailable: member.setDeadline(after: timeout)
             }
+        }
+    }
+
+    /// Nobody has renewed the record for too long: the client, or because the token was revoked while the node did not
+    /// hear of it.
+    private func closeSilent(_ member: Member) {
+        registry.isRevoked(member.token) { [unowned self] isRevoked in
+            guard member.isOpen else { return }
+            self.closeUnlessRefused(member, isRevoked ? .revoked : .heartbeatTimeout)
+        }
+    }
+
+    /// The record is missing: it was deleted, unless Redis has lost it.
+    private func closeUnlessLost(_ member: Member) {
+        registry.judgeMissing { [unowned self] isLost in
+            guard member.isOpen else { return }
+            guard isLost else { return self.closeUnlessRefused(member, .revoked) }
+            member.setDeadline(after: min(self.timeout, Limits.lossCheckInterval))
         }
     }
 
@@ -82,6 +100,9 @@ final class Heartbeats {
         let mayHaveExpired = server.hadRefused || server.away >= node.configuration.tokenTTL - timeout
         confirm(restoring: !server.isSameRun || mayHaveExpired)
     }
+
+    /// Redis has lost records while it was connected.
+    func recordsLost() { confirm(restoring: true) }
 
     /// The feed's connection is lost: what is published to the node is not heard until it is back.
     func nodeIsNotHeard() { isHeard = false }

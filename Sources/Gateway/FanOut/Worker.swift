@@ -71,6 +71,7 @@ final class Worker {
         }
         registry.onUp = { [unowned self] in self.redisIsUp($0) }
         registry.onDown = { [unowned self] in self.setUp(false) }
+        registry.onLoss = { [unowned self] in self.heartbeats.recordsLost() }
         registry.onWritesChanged = { [unowned self] in self.heartbeats.writesChanged() }
         registry.start()
         connections.start(socket)

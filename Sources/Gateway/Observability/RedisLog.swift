@@ -37,6 +37,7 @@ struct RedisLog {
     private var loggedPolicy: String?
     private var hasLoggedRun = false
     private var hasLoggedLineFeed = false
+    private var lossLoggedAt: [LossWatch.Loss: MonotonicInstant] = [:]
 
     init(_ log: Log, neededCount: Int) {
         self.log = log
@@ -103,6 +104,14 @@ struct RedisLog {
         guard !hasLoggedLineFeed else { return }
         hasLoggedLineFeed = true
         log.info("the line feed at the end of the password file is left out")
+    }
+
+    /// Redis has lost records. Each worker notices it.
+    mutating func recordsLost(_ loss: LossWatch.Loss, now: MonotonicInstant = .now) {
+        let last = lossLoggedAt.updateValue(now, forKey: loss)
+        guard last.map({ now - $0 >= Limits.settlingTime }) ?? true else { return }
+        log.warning(
+            "redis has lost records: those of connected clients are written again", ["cause": loss.rawValue])
     }
 
     /// Redis refuses to let the node publish.

@@ -50,6 +50,7 @@ final class ClientRegistry {
     private let metrics: WorkerMetrics
     private let node: NodeContext
     private let link: RegistryLink
+    private let losses: LossWatch
     private(set) lazy var writes = WriteCheck(interval: writeCheckInterval, loop: loop) { [unowned self] in
         self.probe(onDone: $0)
     }
@@ -72,6 +73,8 @@ final class ClientRegistry {
     var onDown: (() -> Void)?
     /// Redis begins to refuse writes, or takes them again.
     var onWritesChanged: (() -> Void)?
+    /// Redis has lost records: those of live connections are to be written again.
+    var onLoss: (() -> Void)?
 
     init(node: NodeContext, worker: Int, loop: EventLoop) {
         let configuration = node.configuration
@@ -89,6 +92,8 @@ final class ClientRegistry {
         var random = RandomPool()
         probeToken = Token.mint(using: &random)
         link = RegistryLink(node: node, worker: worker, loop: loop)
+        losses = LossWatch(node: node, link: link, loop: loop)
+        losses.onLoss = { [unowned self] in self.recordsLost($0) }
         link.onUp = { [unowned self] in self.isUp($0) }
         link.onDown = { [unowned self] in self.isDown($0) }
         link.onScriptRefused = { [unowned self] in self.scriptRefused() }
@@ -102,6 +107,7 @@ final class ClientRegistry {
 
     func stop() {
         writes.stop()
+        losses.stop()
         link.stop()
     }
 
@@ -141,7 +147,7 @@ final class ClientRegistry {
         link.send(call) { [unowned self] result in
             switch result {
             case .success(let reply) where reply.integer == 1: onDone(.renewed)
-            case .success: onDone(self.isSettling ? .unavailable : .unknownToken)
+            case .success: self.judgeMissing { onDone($0 ? .unavailable : .unknownToken) }
             case .failure: onDone(.unavailable)
             }
         }
@@ -163,6 +169,28 @@ final class ClientRegistry {
                 }
             case .failure: onDone(.unavailable)
             }
+        }
+    }
+
+    /// Finds out what a missing record means: true if Redis may have lost it, or cannot be asked, and the node that has
+    /// its connection is still to write it again; false if it was deleted, or has run out.
+    func judgeMissing(onDone: @escaping (Bool) -> Void) {
+        guard !isSettling else { return onDone(true) }
+        losses.look { [unowned self] in onDone($0 || self.isSettling) }
+    }
+
+    /// Whether a token that does not beat any more was revoked: then a tombstone, which is no hash, stands in place of
+    /// its record.
+    func isRevoked(_ token: Token, onDone: @escaping (Bool) -> Void) {
+        var command = RedisCommand(argumentCount: 3)
+        command.append("HGET")
+        command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
+        command.append("isLogin")
+        link.sendQuietly(command) { result in
+            if case .failure(.refused(let message)) = result {
+                return onDone(message.hasPrefix("WRONGTYPE"))
+            }
+            onDone(false)
         }
     }
 
@@ -194,7 +222,7 @@ final class ClientRegistry {
                 return onDone(.roomRefused)
             }
             guard let text = reply.bytes else {
-                return onDone(self.isSettling ? .unavailable : .unknownToken)
+                return self.judgeMissing { onDone($0 ? .unavailable : .unknownToken) }
             }
             onDone(.attached(Registration(attached: text, defaultTTLSeconds: self.tokenTTLSeconds)))
         }
@@ -337,6 +365,7 @@ final class ClientRegistry {
         let known = Return(isSameRun: isSameRun, away: isFirst ? .zero : away, hadRefused: hadRefused)
         hadRefused = false
         writes.start()
+        losses.start(server, isSameRun: isSameRun)
         onUp?(known)
     }
 
@@ -345,11 +374,18 @@ final class ClientRegistry {
         // again.
         if writes.refusal != nil || RedisFailure.refused(reason).isReadOnly { hadRefused = true }
         writes.stop()
+        losses.stop()
         guard lostAt == nil else { return }
         lostAt = .now
         lossCount &+= 1
         if server != nil { metrics.redisReconnects.add(1) }
         onDown?()
+    }
+
+    private func recordsLost(_ loss: LossWatch.Loss) {
+        settlesAt = .now + Limits.settlingTime
+        node.controlMailbox.post(.recordsLost(loss))
+        onLoss?()
     }
 
     /// Room ids joined by commas.
