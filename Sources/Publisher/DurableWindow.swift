@@ -78,6 +78,11 @@ final class DurableWindow: NoticeWindow {
         if items.count % (PublishWindow.maximumCount / 4) == 0 { redis.flush() }
     }
 
+    func flush() {
+        transmit()
+        redis.flush()
+    }
+
     func drain() throws(RedisSessionError) {
         try settle(untilCount: 0, bytes: 0)
     }

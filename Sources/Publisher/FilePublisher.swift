@@ -1,8 +1,8 @@
-// The notices of a file, streamed through a bounded window. Main thread.
+// The notices of a file, streamed through a bounded window for each server. Main thread.
 //
 //     InputFile → LineReader → Notice → RatePacer → NoticeWindow → Tally
 //
-// Before every wait (for input, for the pace) the window is drained, so that nothing lies unsent while
+// Before every wait (for input, for the pace) the windows are drained, so that nothing lies unsent while
 // nothing happens.
 
 import Options
@@ -15,66 +15,56 @@ struct FilePublisher {
 
     private let job: Job
     private let input: InputFile
-    private let window: any NoticeWindow
+    private let targets: [Target]
     private var console: Console
     private var lines = LineReader(maximumBytes: Notice.maximumBytes)
     private var pacer: RatePacer?
     private var progress: Progress
-    private var tally = Tally()
     private var complaintCount = 0
-    /// Lines that were refused or bad and are not named, since there were too many. Rarely more than a
-    /// window holds: under `skip` a whole file may be bad, and then they are only counted.
-    private var unnamedLines: [Int] = []
     private let start: ContinuousClock.Instant
     /// Set by the first error under the rule `stop`.
     private var isStopping = false
-    /// The last line that was sent or found bad, or that was passed over.
-    private var lastLine: Int
     private var isInputEnded = false
     private var hasInputFailed = false
 
-    init(job: Job, input: InputFile, window: any NoticeWindow, console: Console, progress: Progress) {
+    init(job: Job, input: InputFile, targets: [Target], console: Console, progress: Progress) {
         self.job = job
         self.input = input
         self.console = console
         self.progress = progress
         start = .now
-        lastLine = job.firstLine - 1
-        self.window = window
-        tally.isDurable = job.durability != nil
+        self.targets = targets
         pacer = job.ratePerSecond.map { RatePacer(ratePerSecond: $0) }
     }
 
-    /// Publishes to the end of the file, the first error under `stop`, or a signal.
+    /// Publishes to the end of the file, the first error under `stop`, or a signal; and to none that has failed.
     ///
     /// - Returns: the exit code: 0, 1, or 128 and the signal's number.
     mutating func run() -> Int32 {
         let ending = publishAll()
         let elapsed = ContinuousClock.now - start
-        explain(ending)
-        if job.isJson {
-            let nextLine = ending == .complete ? nil : lastLine + 1
-            console.result(tally.json(ending: ending, elapsed: elapsed, nextLine: nextLine))
-        } else if !job.isQuiet {
-            console.result(tally.text(elapsed: elapsed))
+        var isComplete = true
+        for target in targets {
+            let ending = target.isLive ? ending : .failed
+            explain(ending, target)
+            isComplete = isComplete && ending == .complete && target.tally.errorCount == 0
+            if job.isJson {
+                let nextLine = ending == .complete ? nil : target.lastLine + 1
+                console.result(
+                    target.tally.json(
+                        ending: ending, elapsed: elapsed, nextLine: nextLine, target: target.name))
+            } else if !job.isQuiet {
+                console.result(target.line(target.tally.text(elapsed: elapsed)))
+            }
         }
         if let code = Interruption.exitCode { return console.exitCode(code) }
-        return console.exitCode(ending == .complete && tally.errorCount == 0 ? 0 : 1)
+        return console.exitCode(isComplete ? 0 : 1)
     }
 
     private mutating func publishAll() -> Tally.Ending {
-        do {
-            while !isStopping, let line = try nextLine() {
-                try handle(line)
-            }
-            try window.drain()
-            account()
-        } catch {
-            account()
-            tally.unansweredCount = window.unanswered.count
-            console.complain(error.description)
-            return .failed
-        }
+        while !isStopping, isAnyLive, let line = nextLine() { handle(line) }
+        drain()
+        guard isAnyLive else { return .failed }
         if isStopping { return .stopped }
         if Interruption.requested != nil { return .interrupted }
         // One more than there are is what an interruption behind the last line has named.
@@ -87,15 +77,14 @@ struct FilePublisher {
     }
 
     /// The next line; nil at the end of the input, after a signal, and when the input fails.
-    private mutating func nextLine() throws(RedisSessionError) -> LineReader.Line? {
+    private mutating func nextLine() -> LineReader.Line? {
         while Interruption.requested == nil {
             if let line = lines.next() { return line }
             if isInputEnded { return nil }
             showProgress()
             if !input.isReady {
-                try window.drain()
-                account()
-                if isStopping { return nil }
+                drain()
+                if isStopping || !isAnyLive { return nil }
             }
             do {
                 guard case .bytes(let bytes) = try input.read() else { return nil }
@@ -110,7 +99,7 @@ struct FilePublisher {
         return nil
     }
 
-    private mutating func handle(_ line: LineReader.Line) throws(RedisSessionError) {
+    private mutating func handle(_ line: LineReader.Line) {
         guard line.number >= job.firstLine else { return }
         let number: Int
         let notice: Notice
@@ -128,26 +117,45 @@ struct FilePublisher {
                 return
             }
         }
-        guard try pace() else { return }
-        try window.publish(notice, tag: number)
-        // Behind the call: a connection that breaks while older answers are awaited leaves this line unsent.
-        lastLine = number
-        account()
+        guard pace() else { return }
+        for target in targets where target.isLive {
+            let error = target.attempt { (window) throws(RedisSessionError) in
+                try window.publish(notice, tag: number)
+            }
+            // A connection that breaks while older answers are awaited leaves this line unsent.
+            if error == nil { target.lastLine = number }
+            account(target)
+            if let error { failed(target, error) }
+        }
+    }
+
+    private var isAnyLive: Bool { targets.contains { $0.isLive } }
+
+    private mutating func drain() {
+        var failures: [(Target, RedisSessionError)] = []
+        Target.drain(targets) { failures.append(($0, $1)) }
+        for target in targets { account(target) }
+        for (target, error) in failures { failed(target, error) }
+    }
+
+    /// What was in flight there has no answer, and it gets nothing more.
+    private mutating func failed(_ target: Target, _ error: RedisSessionError) {
+        target.tally.unansweredCount = target.window?.unanswered.count ?? 0
+        console.complain(target.line(error.description))
     }
 
     /// Waits until the next notice is due.
     ///
     /// - Returns: false when it must not be sent any more: a signal came, or an answer in flight was an
     ///   error.
-    private mutating func pace() throws(RedisSessionError) -> Bool {
+    private mutating func pace() -> Bool {
         guard pacer != nil else { return true }
         let now = ContinuousClock.now
         let elapsed = now - start
         guard let pause = pacer?.pause(at: elapsed), pause > .zero else { return true }
-        try window.drain()
-        account()
+        drain()
         showProgress()
-        guard !isStopping else { return false }
+        guard !isStopping, isAnyLive else { return false }
         let remaining = now + pause - ContinuousClock.now
         if remaining > .zero { _ = Interruption.wait(forReadable: -1, timeout: remaining) }
         return Interruption.requested == nil
@@ -155,61 +163,72 @@ struct FilePublisher {
 
     private mutating func showProgress() {
         let elapsed = ContinuousClock.now - start
-        let text = progress.line(elapsed: elapsed, sentCount: tally.sentCount, readBytes: input.readBytes)
+        let sentCount = targets.map(\.tally.sentCount).max() ?? 0
+        let text = progress.line(elapsed: elapsed, sentCount: sentCount, readBytes: input.readBytes)
         if let text { console.progress(text) }
     }
 
     /// Counts the answers that have come.
-    private mutating func account() {
-        for (number, answer) in window.takeAnswers() {
+    private mutating func account(_ target: Target) {
+        for (number, answer) in target.window?.takeAnswers() ?? [] {
             switch answer {
             case .nodes(let count):
-                tally.addSent(receiverCount: count)
+                target.tally.addSent(receiverCount: count)
             case .stored(let stored):
-                tally.add(stored)
+                target.tally.add(stored)
                 guard let shortage = stored.shortage else { continue }
-                complain(number, "stored and pushed, but \(shortage)")
+                complain(number, target.line("line \(number): stored and pushed, but \(shortage)"), [target])
                 isStopping = isStopping || job.errorRule == .stop
             case .refused(let text):
-                tally.refusedCount += 1
-                complain(number, "not published: \(text)")
+                target.tally.refusedCount += 1
+                complain(number, target.line("line \(number): not published: \(text)"), [target])
                 isStopping = isStopping || job.errorRule == .stop
             }
         }
     }
 
     private mutating func refuse(_ number: Int, _ reason: String) {
-        tally.badLineCount += 1
-        lastLine = number
-        complain(number, reason)
+        let live = targets.filter(\.isLive)
+        for target in live {
+            target.tally.badLineCount += 1
+            target.lastLine = number
+        }
+        complain(number, "line \(number): \(reason)", live)
         isStopping = isStopping || job.errorRule == .stop
     }
 
-    private mutating func complain(_ line: Int, _ text: String) {
+    private mutating func complain(_ line: Int, _ text: String, _ targets: [Target]) {
         complaintCount += 1
-        if complaintCount <= Self.maximumComplaintCount { return console.complain("line \(line): \(text)") }
-        if unnamedLines.count <= PublishWindow.maximumCount { unnamedLines.append(line) }
+        if complaintCount <= Self.maximumComplaintCount { return console.complain(text) }
+        // Rarely more than a window holds: under `skip` a whole file may be bad, and then they are only counted.
+        for target in targets where target.unnamedLines.count <= PublishWindow.maximumCount {
+            target.unnamedLines.append(line)
+        }
         if complaintCount == Self.maximumComplaintCount + 1 {
             console.complain("further errors are only counted")
         }
     }
 
     /// Says what was and what was not sent, when that is not everything.
-    private mutating func explain(_ ending: Tally.Ending) {
+    private mutating func explain(_ ending: Tally.Ending, _ target: Target) {
         console.wipeBar()
         guard ending != .complete else { return }
         // With what is named here everything before the line to go on from is accounted for.
-        if !unnamedLines.isEmpty, unnamedLines.count <= PublishWindow.maximumCount {
-            console.complain("not published: lines \(LineRanges.text(unnamedLines.sorted()))")
+        let unnamed = target.unnamedLines
+        if !unnamed.isEmpty, unnamed.count <= PublishWindow.maximumCount {
+            console.complain(target.line("not published: lines \(LineRanges.text(unnamed.sorted()))"))
         }
-        let unanswered = window.unanswered
+        let unanswered = target.window?.unanswered ?? []
         if !unanswered.isEmpty {
             console.complain(
-                "no answer for lines \(LineRanges.text(unanswered)): they may have been published or not")
+                target.line(
+                    "no answer for lines \(LineRanges.text(unanswered)): they may have been published or not"
+                ))
         }
         console.complain(
-            "\(ending.rawValue): nothing after line \(lastLine) of \(inputName) was sent; "
-                + "go on with --from-line \(lastLine + 1)")
+            target.line(
+                "\(ending.rawValue): nothing after line \(target.lastLine) of \(inputName) was sent; "
+                    + "go on with --from-line \(target.lastLine + 1)"))
     }
 
     private var inputName: String {

@@ -23,7 +23,8 @@ struct Job: Sendable {
     let type: String
     /// nil if the notices are of the moment.
     let durability: Durability?
-    let redis: RedisSettings
+    /// At least one.
+    let targets: [RedisSettings]
     let channels: Channels
     /// Notices a second; nil is no limit.
     let ratePerSecond: Int?
@@ -40,8 +41,8 @@ struct Job: Sendable {
         source = try Self.source(values)
         type = try values.value("type", TextConverter(expected: "a text") { $0 })
         durability = try Durability.read(values)
-        redis = try RedisSettings(values)
-        channels = Channels(prefix: redis.prefix)
+        targets = try RedisSettings.all(values)
+        channels = Channels(prefix: targets[0].prefix)
         ratePerSecond = try values.optional("rate", IntegerConverter(1...1_000_000))
         firstLine = try values.value("from-line", IntegerConverter(1...Int.max - 1))
         errorRule = try values.value("on-error", ChoiceConverter(ErrorRule.self))

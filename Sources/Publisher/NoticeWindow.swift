@@ -14,6 +14,9 @@ protocol NoticeWindow: AnyObject {
     ///   taken.
     func publish(_ notice: Notice, tag: Int) throws(RedisSessionError)
 
+    /// Sends what waits to be sent, without waiting for answers.
+    func flush()
+
     /// Waits for every answer.
     ///
     /// - Throws: `RedisSessionError`; answers that came before can still be taken.

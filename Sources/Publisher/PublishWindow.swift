@@ -51,6 +51,8 @@ final class PublishWindow: NoticeWindow {
         if batch.count >= Self.maximumCount / 2 || batch.byteCount >= Self.maximumBytes / 8 { send() }
     }
 
+    func flush() { send() }
+
     func drain() throws(RedisSessionError) {
         try wait(untilCount: 0, bytes: 0)
     }

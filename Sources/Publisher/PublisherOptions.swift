@@ -9,8 +9,8 @@ enum PublisherOptions {
     static let program = Program(
         name: "publisher", version: Roomcast.version, summary: "publishes notices to rooms",
         usage: [
-            "[--redis URL] --room ROOM [--room ROOM ...] [--type TYPE] --data JSON|-",
-            "[--redis URL] --file PATH|- [--rate N] [--on-error stop|skip]",
+            "[--redis URL ...] --room ROOM [--room ROOM ...] [--type TYPE] --data JSON|-",
+            "[--redis URL ...] --file PATH|- [--rate N] [--on-error stop|skip]",
             "--durable [--once KEY] [--history-limit N] [--history-age TIME] [--replicas N] ...",
             "library [--eval]",
             "revoke [--redis URL] --token TOKEN | --user USER | --device DEVICE",
@@ -20,7 +20,8 @@ enum PublisherOptions {
             "top [--redis URL] [--interval TIME]",
         ],
         variablePrefix: "PUBLISHER_",
-        options: noticeOptions + fileOptions + Durability.options + RedisSettings.options + outputOptions,
+        options: noticeOptions + fileOptions + Durability.options + RedisSettings.optionsOfSeveral
+            + outputOptions,
         notes: [
             "publisher revoke --help explains how to revoke tokens; nodes, rooms, watch and top show what the cluster "
                 + "does, library prints what publishes durable notices within Redis; each has a --help.",
@@ -33,6 +34,9 @@ enum PublisherOptions {
                 + "may be left out, blank lines are passed over. It is streamed, so it may be endless. A call that "
                 + "ends before the end of the file names the line to continue from with --from-line: every line before "
                 + "it was sent, except for lines that it names one by one.",
+            "With several --redis, as for installations in several regions, each result begins with the server's HOST:PORT, "
+                + "and the exit code is 0 only if every server took everything. One that is slow holds up the others "
+                + "for --timeout at most; one that fails gets nothing more, and the others go on.",
             "Exit: 0 everything was published; 1 Redis could not be reached, a notice was refused, "
                 + "a line was bad, skipped ones included, or the result could not be written; 2 wrong usage, nothing "
                 + "was sent; 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP, after what was in flight has "

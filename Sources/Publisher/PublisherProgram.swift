@@ -41,36 +41,21 @@ enum PublisherProgram {
         switch job.source {
         case .rooms(let rooms, let data):
             let payload = try payload(job, data)
-            return withWindow(job) { window in
-                var publisher = RoomPublisher(
-                    job: job, rooms: rooms, payload: payload,
-                    console: Console(of: name, progressStyle: .none))
-                return publisher.run(window)
-            }
+            guard let targets = Target.connect(job) else { return 1 }
+            Interruption.begin()
+            var publisher = RoomPublisher(
+                job: job, rooms: rooms, payload: payload, targets: targets,
+                console: Console(of: name, progressStyle: .none))
+            return publisher.run()
         case .file(let path):
             let input = try open(path, option: "--file")
-            return withWindow(job) { window in
-                let style = ProgressStyle(isQuiet: job.isQuiet)
-                var publisher = FilePublisher(
-                    job: job, input: input, window: window, console: Console(of: name, progressStyle: style),
-                    progress: Progress(style: style, totalBytes: input.remainingBytes))
-                return publisher.run()
-            }
-        }
-    }
-
-    private static func withWindow(_ job: Job, _ body: (any NoticeWindow) -> Int32) -> Int32 {
-        let answerTimeout = job.redis.answerTimeout(job.durability)
-        // A durable notice is a write, which a replica refuses by itself.
-        return withRedis(
-            job.redis, answerTimeout: answerTimeout, mustBeMaster: job.durability == nil,
-            undone: "nothing was sent"
-        ) { redis, loop in
-            guard let durability = job.durability else {
-                return body(
-                    PublishWindow(redis: redis, channels: job.channels, address: job.redis.url.destination))
-            }
-            return body(DurableWindow(redis, job.redis, durability, loop: loop))
+            guard let targets = Target.connect(job) else { return 1 }
+            Interruption.begin()
+            let style = ProgressStyle(isQuiet: job.isQuiet)
+            var publisher = FilePublisher(
+                job: job, input: input, targets: targets, console: Console(of: name, progressStyle: style),
+                progress: Progress(style: style, totalBytes: input.remainingBytes))
+            return publisher.run()
         }
     }
 
@@ -78,23 +63,18 @@ enum PublisherProgram {
     /// name is looked up or a pipe is opened.
     ///
     /// - Parameters:
-    ///   - answerTimeout: the longest wait for an answer, if it is not that of the settings.
-    ///   - mustBeMaster: whether a replica is refused.
     ///   - undone: what has not happened when there is no connection.
     ///   - endsAtSignals: whether a signal ends waiting for Redis.
     /// - Returns: the exit code.
     static func withRedis(
-        _ settings: RedisSettings, answerTimeout: Duration? = nil, mustBeMaster: Bool = false,
-        undone: String,
-        endsAtSignals: Bool = false,
+        _ settings: RedisSettings, undone: String, endsAtSignals: Bool = false,
         _ body: (RedisSession, EventLoop) -> Int32
     ) -> Int32 {
         do {
             let loop = try EventLoop()
             let watcher = endsAtSignals ? Interruption.watcher(on: loop) {} : nil
             let redis = try RedisSession(
-                to: settings.url, timeout: settings.timeout, answerTimeout: answerTimeout,
-                mustBeMaster: mustBeMaster, loop: loop,
+                to: settings.url, timeout: settings.timeout, loop: loop,
                 isInterrupted: { endsAtSignals && Interruption.requested != nil })
             Interruption.begin()
             return withExtendedLifetime(watcher) { body(redis, loop) }

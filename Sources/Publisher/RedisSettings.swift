@@ -13,12 +13,25 @@ struct RedisSettings: Sendable {
     /// Longest wait for the connection, and for an answer.
     let timeout: Duration
 
-    static let options = [
-        // Where a Redis that was just installed listens.
+    static let options =
+        [urlOption(.value(placeholder: "URL"), help: "\(RedisURL.expectedForm).")] + otherOptions
+
+    /// For a command that does the same at several servers.
+    static let optionsOfSeveral =
+        [
+            urlOption(
+                .repeatable(placeholder: "URL"),
+                help: "\(RedisURL.expectedForm). Given several times, notices go to each of them.")
+        ] + otherOptions
+
+    // Where a Redis that was just installed listens.
+    private static func urlOption(_ kind: Option.Kind, help: String) -> Option {
         Option(
-            "redis", .value(placeholder: "URL"), section: "Redis", default: .text("redis://127.0.0.1:6379"),
-            fallbackVariables: ["REDIS_URL"], isSecret: true,
-            help: "\(RedisURL.expectedForm)."),
+            "redis", kind, section: "Redis", default: .text("redis://127.0.0.1:6379"),
+            fallbackVariables: ["REDIS_URL"], isSecret: true, help: help)
+    }
+
+    private static let otherOptions = [
         // Out of the arguments, which every user of the machine can read.
         Option(
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
@@ -46,7 +59,22 @@ struct RedisSettings: Sendable {
     ///
     /// - Throws: `UsageError`, one line that names the option.
     init(_ values: OptionValues) throws(UsageError) {
-        let url = try values.value("redis", Self.urlConverter)
+        try self.init(values, url: try values.value("redis", Self.urlConverter))
+    }
+
+    /// Checks the values of `optionsOfSeveral`: one for each server, no server twice.
+    static func all(_ values: OptionValues) throws(UsageError) -> [RedisSettings] {
+        var settings: [RedisSettings] = []
+        for url in try values.all("redis", urlConverter) {
+            guard !settings.contains(where: { $0.url.destination == url.destination }) else {
+                throw UsageError("--redis: \(url.destination) is given more than once")
+            }
+            settings.append(try RedisSettings(values, url: url))
+        }
+        return settings
+    }
+
+    private init(_ values: OptionValues, url: RedisURL) throws(UsageError) {
         let password = TextConverter(expected: "") { $0 }
         self.url = url.overriding(password: try values.optional("redis-password", password))
             .withSentinelPassword(try values.optional("sentinel-password", password))

@@ -52,9 +52,12 @@ struct Tally: Equatable {
 
     /// The summary for programs: one JSON object.
     ///
-    /// - Parameter nextLine: where to go on; nil when there is nothing left.
-    func json(ending: Ending, elapsed: Duration, nextLine: Int? = nil) -> String {
+    /// - Parameters:
+    ///   - nextLine: where to go on; nil when there is nothing left.
+    ///   - target: the server, where there are several.
+    func json(ending: Ending, elapsed: Duration, nextLine: Int? = nil, target: String? = nil) -> String {
         JsonLine.object {
+            if let target { $0.member("redis", target) }
             $0.member("ending", ending.rawValue)
             $0.member("sent", sentCount)
             if isDurable { $0.member("known", knownCount) }
@@ -125,8 +128,11 @@ enum RoomResult: Equatable {
     }
 
     /// The line for programs: a JSON object with `nodes` or `error`; with `id` if it is stored.
-    func json(room: RoomId) -> String {
+    ///
+    /// - Parameter target: the server, where there are several.
+    func json(room: RoomId, target: String? = nil) -> String {
         JsonLine.object {
+            if let target { $0.member("redis", target) }
             $0.member("room", room.description)
             switch self {
             case .answered(.nodes(let count)): $0.member("nodes", count)

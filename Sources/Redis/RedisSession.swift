@@ -41,6 +41,9 @@ package enum RedisSessionError: Error, Equatable, CustomStringConvertible {
 package final class RedisSession {
     private let loop: EventLoop
     private let isInterrupted: () -> Bool
+    private let url: RedisURL
+    /// Until when a connection is awaited that may still come.
+    private let deadline: MonotonicInstant
     private let connection: RedisConnection
     private var wasUp = false
     /// What the server has refused at login, and can be done without.
@@ -57,13 +60,27 @@ package final class RedisSession {
     ///   - mustBeMaster: whether a replica is refused; one that keeps its role to itself is not.
     ///   - isInterrupted: ends every wait; looked at after each turn of the loop.
     /// - Throws: `RedisSessionError`, of the last attempt.
-    package init(
+    package convenience init(
         to url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil, mustBeMaster: Bool = false,
         loop: EventLoop,
         isInterrupted: @escaping () -> Bool = { false }
     ) throws(RedisSessionError) {
+        self.init(
+            starting: url, timeout: timeout, answerTimeout: answerTimeout, mustBeMaster: mustBeMaster,
+            loop: loop, isInterrupted: isInterrupted)
+        try awaitConnection()
+    }
+
+    /// Starts to connect, without waiting; see `init(to:…)`.
+    package init(
+        starting url: RedisURL, timeout: Duration, answerTimeout: Duration? = nil,
+        mustBeMaster: Bool = false,
+        loop: EventLoop, isInterrupted: @escaping () -> Bool = { false }
+    ) {
         self.loop = loop
         self.isInterrupted = isInterrupted
+        self.url = url
+        deadline = .now + timeout
         connection = RedisConnection(
             plainTo: url, timeout: timeout, answerTimeout: answerTimeout, mustBeMaster: mustBeMaster,
             loop: loop)
@@ -72,10 +89,16 @@ package final class RedisSession {
             self.wasUp = true
             self.failure = nil
         }
-        connection.onDown = { [unowned self] in self.ended($0, url) }
+        connection.onDown = { [unowned self] in self.ended($0) }
         connection.start()
-        let mayPass = if case .master = url.route { true } else { false }
-        loop.run(atMost: mayPass ? timeout : nil) {
+    }
+
+    /// Waits for the connection. Once.
+    ///
+    /// - Throws: `RedisSessionError`, of the last attempt.
+    package func awaitConnection() throws(RedisSessionError) {
+        let left = mayPass ? max(.milliseconds(1), deadline - .now) : nil
+        loop.run(atMost: left) {
             !wasUp && !isInterrupted() && (failure == nil || (mayPass && !connection.isRefused))
         }
         if wasUp { return }
@@ -83,14 +106,18 @@ package final class RedisSession {
         throw isInterrupted() ? .interrupted : failure ?? .unreachable("\(url): no connection in time")
     }
 
+    /// Whether it is tried again after a failure: a failover may be under way.
+    private var mayPass: Bool { if case .master = url.route { true } else { false } }
+
     deinit { connection.stop() }
 
     /// Ends the connection; nothing more is sent.
     package func close() { connection.stop() }
 
-    private func ended(_ reason: String, _ url: RedisURL) {
+    private func ended(_ reason: String) {
         failure = RedisSessionError(reason, isRefused: connection.isRefused, wasUp: wasUp, url: url)
-        if wasUp { connection.stop() }
+        // Without sentinels the first failure of a session that nobody awaits yet is its last.
+        if wasUp || !mayPass { connection.stop() }
     }
 
     /// Sends a command; `onReply` is called once, during a wait or when the connection ends.

@@ -23,7 +23,7 @@ import Testing
         #expect(job.type == "notice")
         #expect(job.errorRule == .stop)
         #expect(job.ratePerSecond == nil)
-        #expect(job.redis.timeout == .seconds(5))
+        #expect(job.targets[0].timeout == .seconds(5))
         #expect(!job.isJson && !job.isQuiet)
     }
 
@@ -71,11 +71,12 @@ import Testing
 
     @Test func redisComesFromItsVariables() throws {
         let arguments = ["--file", "x"]
-        #expect(try job(arguments).redis.url.description == "redis://127.0.0.1:6379")
-        #expect(try job(arguments, ["REDIS_URL": "redis://a"]).redis.url.description == "redis://a:6379")
+        #expect(try job(arguments).targets[0].url.description == "redis://127.0.0.1:6379")
+        #expect(
+            try job(arguments, ["REDIS_URL": "redis://a"]).targets[0].url.description == "redis://a:6379")
         let both = ["REDIS_URL": "redis://a", "PUBLISHER_REDIS": "redis://b", "REDIS_PASSWORD": "p"]
-        #expect(try job(arguments, both).redis.url.description == "redis://:***@b:6379")
-        #expect(try job(arguments, both).redis.url.authArguments == ["p"])
+        #expect(try job(arguments, both).targets[0].url.description == "redis://:***@b:6379")
+        #expect(try job(arguments, both).targets[0].url.authArguments == ["p"])
     }
 
     @Test func durableNoticesHaveTheirDefaults() throws {
