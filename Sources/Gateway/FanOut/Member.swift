@@ -114,34 +114,20 @@ class Member: Connection, TokenHolder {
     /// take.
     final func send(_ messages: MergedMessages) {
         guard isOpen else { return }
-        if let queue {
-            guard mayGrow(queue) else { return }
-            return changeBacklog { for part in messages.parts { $0.append(part) } }
-        }
-        let outcome = messages.write(to: socket, onWrite: { turn.writeCount += 1 })
-        sent(messages.parts, messages.byteCount, outcome)
+        if let queue, !mayGrow(queue) { return }
+        write(messages.bytes)
     }
 
     /// Writes runs of bytes in order, or queues references to what the socket does not take, whatever its
     /// size.
     final func send(_ parts: [SharedBytes]) {
-        var rest = parts[...]
-        while !rest.isEmpty, isOpen {
-            if queue != nil { return changeBacklog { for part in rest { $0.append(part) } } }
-            let some = rest.prefix(Limits.mergedVectorCount)
-            rest = rest[some.endIndex...]
-            let byteCount = some.reduce(0) { $0 + $1.byteCount }
-            turn.writeCount += 1
-            let outcome = withUnsafeTemporaryAllocation(of: iovec.self, capacity: some.count) { vectors in
-                for (index, part) in some.enumerated() {
-                    vectors[index] = iovec(
-                        iov_base: UnsafeMutableRawPointer(mutating: part.bytes.baseAddress),
-                        iov_len: part.byteCount)
-                }
-                return socket.write(vectors: UnsafeMutableBufferPointer(rebasing: vectors[..<some.count]))
-            }
-            sent(some, byteCount, outcome)
-        }
+        if isOpen, !parts.isEmpty { write(GatheredBytes(parts)) }
+    }
+
+    private final func write(_ bytes: GatheredBytes) {
+        if queue != nil { return changeBacklog { for part in bytes.parts { $0.append(part) } } }
+        let outcome = bytes.write(to: socket, onWrite: { turn.writeCount += 1 })
+        sent(bytes.parts, bytes.byteCount, outcome)
     }
 
     /// It cannot keep up.
