@@ -86,6 +86,9 @@ enum Limits {
     /// Between two slices of the members that a drain closes: with fifty in a second a stream of them is
     /// even.
     static let drainSliceInterval = Duration.milliseconds(50)
+    /// Opted-in members of an overloaded worker that one slice closes: 2,000 in a second, whose return takes
+    /// a quarter of a core.
+    static let dismissalSliceCount = 100
     /// After the last slice of a drain, the node waits this long for closing handshakes and open requests.
     static let drainGrace = closeTimeout + .seconds(1)
     /// Log lines that wait for their reader: more than a node writes while a healthy log collector pauses.

@@ -78,8 +78,7 @@ extension Worker {
     /// them what was durable of it.
     func sendAway(optedInMembersOf rooms: Set<RoomId>) {
         turn.flush()
-        for member in Array(connections.members) where member.isOptedIn {
-            if member.rooms.contains(where: rooms.contains) { member.close(.slowConsumer) }
-        }
+        dismissal.begin(
+            connections.members.filter { $0.isOptedIn && $0.rooms.contains(where: rooms.contains) })
     }
 }

@@ -18,6 +18,7 @@ final class Worker {
     {
         [unowned self] in Array(self.connections.members)
     }
+    private(set) lazy var dismissal = Dismissal(from: rooms)
     /// How often the feed's connection was lost; wraps. A copy that only the feed's news change.
     private(set) var feedLossCount: UInt32 = 0
     let maximumQueueBytes: Int

@@ -178,4 +178,31 @@ import WebSocket
         #expect(try texts(plain).isEmpty)
         #expect(rig.closedCount(.slowConsumer) == 1)
     }
+
+    /// They come back slice by slice; one that waits for its slice gets nothing that stands behind the hole,
+    /// in none of its rooms.
+    @Test func overloadSendsAwayInSlicesAndNothingComesBehindTheHole() throws {
+        let rig = try WorkerRig()
+        let count = 2 * Limits.dismissalSliceCount + 1
+        let concerned = try (0..<count).map { _ in try rig.connect("a", "b", resumed: []) }
+        let plain = try rig.connect("a")
+        rig.worker.rooms.deliver(try message("a", "before", order: 1, isDurable: true))
+        rig.worker.turn.onNews?(.messagesLost(rooms: [RoomId("a")!], milliseconds: 5))
+        #expect(rig.closedCount(.slowConsumer) == Limits.dismissalSliceCount)
+        // More is lost while they wait, and one of them goes by itself.
+        rig.worker.turn.onNews?(.messagesLost(rooms: [RoomId("a")!], milliseconds: 5))
+        #expect(rig.closedCount(.slowConsumer) == Limits.dismissalSliceCount)
+        concerned[count - 1].client.close(.goingAway)
+        for (order, room) in ["a", "b"].enumerated() {
+            rig.worker.rooms.deliver(try message(room, "behind", order: UInt64(order + 2), isDurable: true))
+        }
+        rig.worker.tellHistoryLost([ResumedRoom(room: RoomId("a")!, since: position(9), isLost: true)])
+        try read(rig, concerned + [plain]) {
+            concerned.allSatisfy { (try? texts($0).last)?.hasPrefix("close") == true }
+        }
+        #expect(try concerned.dropLast().allSatisfy { try texts($0) == ["before", "close 1013"] })
+        #expect(try concerned.last.map(texts) == ["before", "close 1001"])
+        #expect(try texts(plain) == ["before", "behind"])
+        #expect(rig.closedCount(.slowConsumer) == UInt64(count - 1))
+    }
 }
