@@ -35,6 +35,8 @@ final class ModelConnection {
 final class ModelNode {
     private enum Mail {
         case deliver(Int, ModelFrame)
+        /// Messages of these rooms were dropped.
+        case dropped(Set<Int>)
         case lost([ResumedRoom])
         case resumed(ModelConnection, [RoomAnswer<ModelFrame>])
     }
@@ -52,6 +54,12 @@ final class ModelNode {
     private var connections: [ResumeId: ModelConnection] = [:]
     /// Whose replays have more to come.
     private var catchingUp: [ModelConnection] = []
+    /// Those that are in no room any more, and are closed one after the other.
+    private var sentAway: [ModelConnection] = []
+    /// The epoch that the node doubts since it has found that Redis has lost data in it.
+    private(set) var doubted: HistoryEpoch?
+    /// How often its subscriber is not looked at, though it is its turn.
+    var skippedTakeCount = 0
     private var completeUntil = 0
     private var wantedRooms: Set<Int> = []
     /// By room: messages that came on the link, and notices that members got, since the node's start.
@@ -86,6 +94,8 @@ final class ModelNode {
         members = Array(repeating: [], count: roomIds.count)
         connections = [:]
         catchingUp = []
+        sentAway = []
+        doubted = nil
         wantedRooms = plainRooms
         arrived = Array(repeating: [], count: roomIds.count)
         delivered = arrived
@@ -106,10 +116,16 @@ final class ModelNode {
 
     // MARK: Links
 
+    /// The sentinels are heard: what is connected to another server ends.
+    func leave(unlessAt redis: ModelRedis) {
+        if let subscriber, subscriber.server !== redis { subscriber.isDead = true }
+        if let reader, reader.server !== redis { reader.isDead = true }
+    }
+
     func connect(_ redis: ModelRedis, now: Int) {
         if subscriber?.isDead != false {
             if subscriber != nil { durable.subscriberLost(completeUntil: instant(completeUntil)) }
-            let link = SubscriberLink(run: redis.run, node: number)
+            let link = SubscriberLink(server: redis, node: number)
             redis.subscribers.append(link)
             subscriber = link
             durable.subscriberUp(run: "\(redis.run)")
@@ -117,7 +133,7 @@ final class ModelNode {
         }
         if reader?.isDead != false {
             if reader != nil { durable.readerLost() }
-            let link = ReaderLink(run: redis.run, node: number)
+            let link = ReaderLink(server: redis, node: number)
             redis.readers.append(link)
             reader = link
             act(durable.readerUp(run: "\(redis.run)"), now)
@@ -135,7 +151,12 @@ final class ModelNode {
     // MARK: Steps
 
     func takeSubscriber(now: Int) {
-        guard let subscriber, !subscriber.isDead, let reply = subscriber.replies.takeFirst() else { return }
+        guard let subscriber, !subscriber.isDead else { return }
+        guard skippedTakeCount == 0 else {
+            skippedTakeCount -= 1
+            return
+        }
+        guard let reply = subscriber.replies.takeFirst() else { return }
         switch reply {
         case .subscribed(let room): durable.subscribed(roomIds[room])
         case .echo(let sentAt, let number):
@@ -153,7 +174,9 @@ final class ModelNode {
     func takeReader(now: Int) {
         guard let reader, !reader.isDead, let reply = reader.replies.takeFirst() else { return }
         switch reply {
-        case .epoch(let epoch): act(durable.epochAnswered(epoch), now)
+        case .epoch(let epoch):
+            if epoch != doubted { doubted = nil }
+            act(durable.epochAnswered(epoch), now)
         case .tail(let ticket, let time, let newest):
             durable.tailAnswered(ticket, time: time, newest: newest?.entry)
         case .range(let ticket, let frames):
@@ -168,7 +191,9 @@ final class ModelNode {
     private func act(_ actions: [DurableAction<ModelFrame>], _ now: Int) {
         for action in actions {
             switch action {
-            case .askEpoch(let inDoubt): reader?.commands.append(.epoch(inDoubt: inDoubt))
+            case .askEpoch(let inDoubt):
+                if let inDoubt { doubted = inDoubt }
+                reader?.commands.append(.epoch(inDoubt: inDoubt))
             case .ask(let command): reader?.commands.append(.ask(command))
             case .askEcho(let number): subscriber?.commands.append(.echo(sentAt: now, number: number))
             case .deliver(let room, let frame):
@@ -220,6 +245,10 @@ final class ModelNode {
         case .deliver(let room, let frame):
             members[room].removeAll { $0.isClosed }
             for connection in members[room] { connection.out.append(.notice(room, frame)) }
+        case .dropped(let rooms):
+            let concerned = Set(rooms.flatMap { members[$0] }.map(\.id))
+            sentAway += rooms.flatMap { members[$0] }
+            for room in members.indices { members[room].removeAll { concerned.contains($0.id) } }
         case .lost(let rooms):
             var told: [(ModelConnection, [ResumedRoom])] = []
             for room in rooms {
@@ -234,8 +263,21 @@ final class ModelNode {
             for (connection, rooms) in told { connection.out.append(.resume(rooms)) }
         case .resumed(let connection, let answers):
             if !connection.isClosed { resumed(connection, answers) }
-        case nil: break
+        case nil:
+            // A slice.
+            sentAway.popLast()?.isClosed = true
         }
+    }
+
+    /// The worker is overloaded: what waits for it is dropped.
+    func shed() {
+        var rooms: Set<Int> = []
+        let before = mail
+        mail = Fifo()
+        for item in (0..<before.count).map({ before[$0] }) {
+            if case .deliver(let room, _) = item { rooms.insert(room) } else { mail.append(item) }
+        }
+        if !rooms.isEmpty { mail.append(.dropped(rooms)) }
     }
 
     private func resumed(_ connection: ModelConnection, _ answers: [RoomAnswer<ModelFrame>]) {
@@ -280,7 +322,8 @@ final class ModelNode {
 
     /// Whether nothing is on its way.
     var isIdle: Bool {
-        mail.isEmpty && subscriber.map { $0.commands.isEmpty && $0.replies.isEmpty } != false
+        mail.isEmpty && sentAway.isEmpty
+            && subscriber.map { $0.commands.isEmpty && $0.replies.isEmpty } != false
             && reader.map { $0.commands.isEmpty && $0.replies.isEmpty } != false
     }
 
@@ -289,6 +332,7 @@ final class ModelNode {
     /// - Parameter isLost: by payload: whether Redis has lost it, or someone has taken it out.
     func finalFaults(isLost: [Bool]) -> [String] {
         var faults = faults
+        if let doubted { faults.append("node \(number): \(doubted) still holds") }
         if !durable.resumes.isEmpty { faults.append("node \(number): a client waits for ever") }
         for (room, entry) in durable.rooms where entry.feed.state != .live {
             faults.append("node \(number): room \(room) is \(entry.feed.state)")

@@ -18,9 +18,9 @@ struct ModelFrame: Equatable, Sendable {
     }
 }
 
-/// One connection of a node to Redis.
+/// One connection of a node to a Redis.
 final class ModelLink<Command, Reply> {
-    let run: Int
+    unowned let server: ModelRedis
     var isDead = false
     var commands = Fifo<Command>()
     var replies = Fifo<Reply>()
@@ -29,8 +29,8 @@ final class ModelLink<Command, Reply> {
     /// The node at the other end.
     let node: Int
 
-    init(run: Int, node: Int) {
-        self.run = run
+    init(server: ModelRedis, node: Int) {
+        self.server = server
         self.node = node
     }
 }
@@ -135,23 +135,29 @@ final class ModelRedis {
 
     /// Starts again without the last operations; returns the payloads that are lost.
     func restart(losing count: Int, skew: Int, now: Int) -> [Int] {
+        let (replica, lost) = failOver(losing: count, skew: skew, now: now)
+        for link in subscribers { link.isDead = true }
+        for link in readers { link.isDead = true }
+        subscribers = []
+        readers = []
+        self.skew = skew
+        (run, log, streams, epoch) = (replica.run, replica.log, replica.streams, replica.epoch)
+        return lost
+    }
+
+    /// A replica without the last operations takes over. This one lives on with its links, and no one
+    /// publishes to it.
+    func failOver(losing count: Int, skew: Int, now: Int) -> (replica: ModelRedis, lost: [Int]) {
         expire(now: now)
         let kept = log.count - min(count, log.count)
         let lost = log[kept...].compactMap {
             if case .publish(_, let frame, _) = $0 { frame.payload } else { nil }
         }
-        let operations = log[..<kept]
-        for link in subscribers { link.isDead = true }
-        for link in readers { link.isDead = true }
-        self.skew = skew
-        run += 1
-        log = []
-        streams = Array(repeating: nil, count: streams.count)
-        epoch = nil
-        subscribers = []
-        readers = []
-        for operation in operations { apply(operation) }
-        return lost
+        let replica = ModelRedis(roomCount: streams.count)
+        replica.skew = skew
+        replica.run = run + 1
+        for operation in log[..<kept] { replica.apply(operation) }
+        return (replica, lost)
     }
 
     func flush() { apply(.flush) }

@@ -63,7 +63,8 @@ struct ModelWorld {
     private var random: SeededRandom
     private let stepCount: Int
     private var now = 1_000_000
-    private let redis = ModelRedis(roomCount: 4)
+    private var redis = ModelRedis(roomCount: 4)
+    private var formerMasters: [ModelRedis] = []
     private var nodes: [ModelNode] = []
     private var clients: [ModelClient] = []
     private var connectionCount: UInt64 = 0
@@ -109,7 +110,11 @@ struct ModelWorld {
             let node = nodes[below(3)]
             if node.isUp { move(node, below(11)) }
         case ..<9_650: moveClient(below(clients.count))
-        case ..<9_700: for node in nodes where node.isUp && below(2) == 0 { node.connect(redis, now: now) }
+        case ..<9_700:
+            for node in nodes where node.isUp && below(2) == 0 {
+                if below(2) == 0 { node.leave(unlessAt: redis) }
+                node.connect(redis, now: now)
+            }
         case ..<9_750:
             for node in nodes where node.isUp {
                 if below(2) == 0 { node.checkEpoch(now: now) }
@@ -119,11 +124,13 @@ struct ModelWorld {
         case ..<9_900: for node in nodes where !node.isUp && below(2) == 0 { node.isUp = true }
         default: break
         }
+        // What a node has found out about Redis must not depend on one connection.
+        for node in nodes where node.doubted != nil && below(100) == 0 { node.reader?.isDead = true }
     }
 
     private mutating func move(_ node: ModelNode, _ step: Int) {
         switch step {
-        case 0: if let link = node.subscriber, !link.isDead { redis.work(link) }
+        case 0: if let link = node.subscriber, !link.isDead { link.server.work(link) }
         case 1: if let link = node.reader, !link.isDead { work(link) }
         case 2, 3: node.takeSubscriber(now: now)
         case 4: node.takeReader(now: now)
@@ -135,24 +142,24 @@ struct ModelWorld {
 
     private mutating func work(_ link: ReaderLink) {
         var count = epochCount
-        redis.work(link, rooms: Self.roomIds, now: now) {
+        link.server.work(link, rooms: Self.roomIds, now: now) {
             count += 1
             return HistoryEpoch("e" + String(10_000_000 + count).dropFirst())!
         }
         epochCount = count
     }
 
-    private mutating func publish() {
+    private mutating func publish(in room: Int? = nil) {
         let payload = isLost.count
         isLost.append(ModelFrame.isHeldBack(payload))
-        let room = below(50) == 0 ? Self.quietRoom : below(3)
+        let room = room ?? (below(50) == 0 ? Self.quietRoom : below(3))
         let id = redis.publish(room: room, payload: payload, now: now)
         published[room].append(Published(payload: payload, id: id))
     }
 
     private mutating func fail() {
         let node = nodes[below(3)]
-        switch below(100) {
+        switch below(115) {
         case ..<33: disconnect(below(clients.count))
         case ..<43: node.subscriber?.isDead = true
         case ..<53: node.reader?.isDead = true
@@ -166,11 +173,43 @@ struct ModelWorld {
             for payload in isLost.indices { isLost[payload] = true }
         case ..<86: if let payload = redis.takeOut(room: below(3), at: below(30)) { isLost[payload] = true }
         case ..<88: forge()
-        case ..<95: now += [300, ModelRedis.age / 2, ModelRedis.age + 10, 2 * ModelRedis.age][below(4)]
-        default: for _ in 0..<ModelRedis.limit + 3 { publish() }
+        case ..<95: passTime()
+        case ..<98: for _ in 0..<ModelRedis.limit + 3 { publish() }
+        case ..<100: burst()
+        case ..<106: failOver()
+        case ..<111: node.skippedTakeCount = below(40)
+        default: node.shed()
         }
         redis.subscribers.removeAll { $0.isDead }
         redis.readers.removeAll { $0.isDead }
+    }
+
+    private mutating func passTime() {
+        // The sentinels are heard within the age.
+        for node in nodes { node.leave(unlessAt: redis) }
+        now += [300, ModelRedis.age / 2, ModelRedis.age + 10, 2 * ModelRedis.age][below(4)]
+    }
+
+    /// So much in one room that Redis keeps only the later half of it, for a node that has not come so far.
+    private mutating func burst() {
+        nodes[below(3)].skippedTakeCount = 40
+        let room = below(3)
+        for _ in 0..<2 * ModelRedis.limit { publish(in: room) }
+    }
+
+    /// A replica takes over, perhaps without the last notices. The old master lives on, and of each node
+    /// one link or none stays there until the sentinels are heard.
+    private mutating func failOver() {
+        let (replica, lost) = redis.failOver(
+            losing: [0, 1 + below(5)][below(2)], skew: redis.skew + [0, 0, -300, 300][below(4)], now: now)
+        lose(lost)
+        for node in nodes {
+            let staying = below(3)
+            if staying != 0 { node.subscriber?.isDead = true }
+            if staying != 1 { node.reader?.isDead = true }
+        }
+        formerMasters.append(redis)
+        redis = replica
     }
 
     private mutating func lose(_ payloads: [Int]) {
@@ -247,7 +286,11 @@ struct ModelWorld {
 
     /// Everything heals, and all queues run dry.
     private mutating func calmDown() {
-        for node in nodes { node.isUp = true }
+        for node in nodes {
+            node.isUp = true
+            node.skippedTakeCount = 0
+            node.leave(unlessAt: redis)
+        }
         for round in 0..<12 {
             now += 1
             for node in nodes {
