@@ -58,7 +58,8 @@ extension DurableRooms {
                 $0.feed.epochChanged()
                 $0.lossCause = cause
             }
-            guard let feed = rooms[room]?.feed, feed.state == .live, let position = feed.position else {
+            guard let entry = rooms[room], entry.feed.state == .live, let position = entry.feed.position
+            else {
                 continue
             }
             lost.append(told(room, position, answered))
@@ -197,9 +198,9 @@ extension DurableRooms {
     private mutating func askRead(
         of room: RoomId, _ actions: inout [DurableAction<Frame>], _ now: MonotonicInstant
     ) {
-        guard let index = rooms.index(forKey: room) else { return }
-        rooms.values[index].isQueued = false
-        guard let need = rooms.values[index].feed.need else { return }
+        guard let entry = rooms[room] else { return }
+        entry.isQueued = false
+        guard let need = entry.feed.need else { return }
         let question: HistoryCommand.Question
         var count = 1
         switch need {
@@ -211,11 +212,11 @@ extension DurableRooms {
         case .echo:
             isEchoNeeded = true
             startingRooms.append((echoCount + 1, room))
-            rooms.values[index].feed.asked(need, ticket: echoCount + 1, now: now)
+            entry.feed.asked(need, ticket: echoCount + 1, now: now)
             return
         }
         let ticket = ticket(for: .room(room), entryCount: count)
-        rooms.values[index].feed.asked(need, ticket: ticket, count: count, now: now)
+        entry.feed.asked(need, ticket: ticket, count: count, now: now)
         actions.append(.ask(HistoryCommand(ticket: ticket, room: room, question: question)))
     }
 

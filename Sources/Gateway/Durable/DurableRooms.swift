@@ -50,7 +50,8 @@ struct DurableRooms<Frame: Equatable> {
         var users: Set<ResumeId> = []
     }
 
-    struct Room {
+    /// An object, because to read one field of a structure in a dictionary copies all of it.
+    final class Room {
         var feed = RoomFeed<Frame>()
         /// Whether others with a loss to tell wait for it.
         var awaitsTail: Bool { feed.awaitsTail && !isRefused }
@@ -146,56 +147,46 @@ struct DurableRooms<Frame: Equatable> {
 
     /// The room is unsubscribed: its history is forgotten. No client may be in it or resume into it.
     mutating func forget(_ room: RoomId) {
-        guard let index = rooms.index(forKey: room) else { return }
-        let entry = rooms.values[index]
+        guard let entry = rooms.removeValue(forKey: room) else { return }
         heldBytes -= entry.feed.heldBytes
         cacheBytes -= entry.feed.ring.memoryBytes
         if entry.awaitsTail { awaitedTailCount -= 1 }
         sizeClasses[entry.sizeClass].remove(room)
-        rooms.remove(at: index)
         wake(entry.waiting)
     }
 
     /// Changes a room, and accounts for what it then needs and holds.
     @discardableResult
-    mutating func update<Result>(_ room: RoomId, _ change: (inout Room) -> Result) -> Result? {
-        guard let index = rooms.index(forKey: room) else { return nil }
-        let before = rooms.values[index].feed.position
-        let (heldBefore, cachedBefore) = memory(at: index)
-        let awaitedBefore = rooms.values[index].awaitsTail
-        let result = change(&rooms.values[index])
-        let (heldAfter, cachedAfter) = memory(at: index)
-        heldBytes += heldAfter - heldBefore
-        cacheBytes += cachedAfter - cachedBefore
-        countAwaitedTail(before: awaitedBefore, at: index)
-        resized(room, at: index)
-        needsRead(room, at: index)
-        if rooms.values[index].feed.state == .live || rooms.values[index].feed.position != before {
-            wakeWaiting(at: index)
-        }
+    mutating func update<Result>(_ room: RoomId, _ change: (Room) -> Result) -> Result? {
+        guard let entry = rooms[room] else { return nil }
+        let before = entry.feed.position
+        let (heldBefore, cachedBefore) = (entry.feed.heldBytes, entry.feed.ring.memoryBytes)
+        let awaitedBefore = entry.awaitsTail
+        let result = change(entry)
+        heldBytes += entry.feed.heldBytes - heldBefore
+        cacheBytes += entry.feed.ring.memoryBytes - cachedBefore
+        countAwaitedTail(before: awaitedBefore, entry)
+        resized(room, entry)
+        needsRead(room, entry)
+        if entry.feed.state == .live || entry.feed.position != before { wakeWaiting(entry) }
         return result
     }
 
-    private func memory(at index: Dictionary<RoomId, Room>.Index) -> (held: Int, cached: Int) {
-        (rooms.values[index].feed.heldBytes, rooms.values[index].feed.ring.memoryBytes)
-    }
-
-    private mutating func countAwaitedTail(before: Bool, at index: Dictionary<RoomId, Room>.Index) {
-        let after = rooms.values[index].awaitsTail
+    private mutating func countAwaitedTail(before: Bool, _ entry: Room) {
+        let after = entry.awaitsTail
         if after != before { awaitedTailCount += after ? 1 : -1 }
     }
 
-    private mutating func needsRead(_ room: RoomId, at index: Dictionary<RoomId, Room>.Index) {
-        guard !rooms.values[index].isQueued, !rooms.values[index].isRefused else { return }
-        guard rooms.values[index].feed.need != nil else { return }
-        rooms.values[index].isQueued = true
+    private mutating func needsRead(_ room: RoomId, _ entry: Room) {
+        guard !entry.isQueued, !entry.isRefused, entry.feed.need != nil else { return }
+        entry.isQueued = true
         readQueue.append(.room(room))
     }
 
-    private mutating func wakeWaiting(at index: Dictionary<RoomId, Room>.Index) {
-        guard !rooms.values[index].waiting.isEmpty else { return }
-        let waiting = rooms.values[index].waiting
-        rooms.values[index].waiting = []
+    private mutating func wakeWaiting(_ entry: Room) {
+        guard !entry.waiting.isEmpty else { return }
+        let waiting = entry.waiting
+        entry.waiting = []
         wake(waiting)
     }
 
@@ -205,26 +196,26 @@ struct DurableRooms<Frame: Equatable> {
     ///
     /// - Returns: whether it is to be delivered now; nil if the room is not tracked, and it is as any other.
     /// - Complexity: O(1), amortised.
-    mutating func accept(_ entry: HistoryEntry<Frame>, in room: RoomId) -> RoomFeed<Frame>.Acceptance? {
-        guard let index = rooms.index(forKey: room) else { return nil }
-        let cachedBefore = rooms.values[index].feed.ring.memoryBytes
-        let acceptance = rooms.values[index].feed.accept(entry)
+    mutating func accept(_ notice: HistoryEntry<Frame>, in room: RoomId) -> RoomFeed<Frame>.Acceptance? {
+        guard let entry = rooms[room] else { return nil }
+        let cachedBefore = entry.feed.ring.memoryBytes
+        let acceptance = entry.feed.accept(notice)
         switch acceptance {
         case .drop: break
         case .deliver:
-            cacheBytes += rooms.values[index].feed.ring.memoryBytes - cachedBefore
-            resized(room, at: index)
-            wakeWaiting(at: index)
+            cacheBytes += entry.feed.ring.memoryBytes - cachedBefore
+            resized(room, entry)
+            wakeWaiting(entry)
             evict()
         case .hold:
-            heldBytes += entry.memoryBytes
+            heldBytes += notice.memoryBytes
             if heldBytes > settings.maximumHeldBytes {
-                let awaitedBefore = rooms.values[index].awaitsTail
-                heldBytes -= rooms.values[index].feed.heldBytes
-                rooms.values[index].feed.dropHeld()
-                countAwaitedTail(before: awaitedBefore, at: index)
+                let awaitedBefore = entry.awaitsTail
+                heldBytes -= entry.feed.heldBytes
+                entry.feed.dropHeld()
+                countAwaitedTail(before: awaitedBefore, entry)
             }
-            needsRead(room, at: index)
+            needsRead(room, entry)
         }
         return acceptance
     }
@@ -292,13 +283,13 @@ struct DurableRooms<Frame: Equatable> {
 
     // MARK: Memory
 
-    private mutating func resized(_ room: RoomId, at index: Dictionary<RoomId, Room>.Index) {
-        let bytes = rooms.values[index].feed.ring.evictableBytes
+    private mutating func resized(_ room: RoomId, _ entry: Room) {
+        let bytes = entry.feed.ring.evictableBytes
         let sizeClass = Int.bitWidth - bytes.leadingZeroBitCount
-        guard sizeClass != rooms.values[index].sizeClass else { return }
-        sizeClasses[rooms.values[index].sizeClass].remove(room)
+        guard sizeClass != entry.sizeClass else { return }
+        sizeClasses[entry.sizeClass].remove(room)
         if sizeClass > 0 { sizeClasses[sizeClass].insert(room) }
-        rooms.values[index].sizeClass = sizeClass
+        entry.sizeClass = sizeClass
     }
 
     /// The oldest frames of the fullest rooms go first; fullest within a factor of two, so that no message

@@ -115,7 +115,8 @@ extension DurableRooms {
         _ id: ResumeId, _ index: Int, _ epoch: HistoryEpoch, maximumBytes: Int, _ shared: inout SharedAnswers
     ) -> RoomAnswer<Frame>? {
         let wanted = resumes[id]!.rooms[index]
-        guard let feed = rooms[wanted.room]?.feed, feed.state == .live, let position = feed.position else {
+        guard let entry = rooms[wanted.room], entry.feed.state == .live, let position = entry.feed.position
+        else {
             rooms[wanted.room]?.waiting.append(id)
             return nil
         }
@@ -136,8 +137,8 @@ extension DurableRooms {
         let key = SharedAnswers.Key(room: wanted.room, since: since, maximumBytes: maximumBytes)
         if let answer = shared.answers[key] { return answer }
         var read: HistoryRead<Frame>?
-        if case .answered(let answered) = rooms[wanted.room]!.reads[since.id]?.step { read = answered }
-        switch feed.answer(since: since.id, read: read, hasEcho: hasEcho, maximumBytes: maximumBytes) {
+        if case .answered(let answered) = entry.reads[since.id]?.step { read = answered }
+        switch entry.feed.answer(since: since.id, read: read, hasEcho: hasEcho, maximumBytes: maximumBytes) {
         case .replay(let replay):
             let source: RoomAnswer<Frame>.Source =
                 replay.reached == since.id ? .current : read == nil ? .ring : .read
@@ -146,7 +147,7 @@ extension DurableRooms {
             shared.answers[key] = answer
             return answer
         case .read: needRead(id, wanted.room, since.id, isAgain: read != nil)
-        case .wait: rooms[wanted.room]!.waiting.append(id)
+        case .wait: entry.waiting.append(id)
         case .echo: needEcho(id, index)
         case .lost: return lost(id, index)
         }
