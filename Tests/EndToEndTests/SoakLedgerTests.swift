@@ -15,7 +15,7 @@ import Testing
             await driver.stop()
             let count = completed.errors.firstMatch(of: /Ran (\d+) tests/).flatMap { Int($0.output.1) }
             #expect(completed.code == 0, "\(completed.errors)")
-            #expect((count ?? 0) >= 44, "\(completed.errors)")
+            #expect((count ?? 0) >= 46, "\(completed.errors)")
         } catch {
             await driver.stop()
             throw error

@@ -4,6 +4,7 @@ regular  stays in its rooms for the whole run
 churning leaves after some seconds, by a goodbye or without, and comes back into other rooms
 stuck    stops to read for some seconds, now and then, in a room with much traffic
 slow     reads less than its room brings
+plain    as regular, in durable rooms, and does not resume
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections import Counter
 from client import RedisRefusal, get
 from connection import Connection, Refused
 from faults import TOKEN_GONE
-from histories import DurableStay, Journey
+from histories import DurableStay, Journey, PlainStay
 from ledger import Stay
 
 BEAT_SECONDS = 20
@@ -41,7 +42,7 @@ class Client:
         self._search = None
         self.rooms = crowd.rooms_for(kind, number, self._random)
         # What it has got over all its connections, if it resumes.
-        self.journey = Journey(self.rooms) if crowd.resumes else None
+        self.journey = Journey(self.rooms) if crowd.resumes and kind != "plain" else None
         self.stay = None
         self.wants_connection = True
         # Whether it behaves as its kind does, to the point of not reading.
@@ -104,8 +105,10 @@ class Client:
 
     def _opened(self):
         now = time.monotonic()
-        self.stay = DurableStay(self.kind, [room.name for room in self.rooms], self.journey, now) \
-            if self.journey else Stay(self.kind, self.rooms, now)
+        if self.journey:
+            self.stay = DurableStay(self.kind, [room.name for room in self.rooms], self.journey, now)
+        else:
+            self.stay = (PlainStay if self._crowd.resumes else Stay)(self.kind, self.rooms, now)
         self._crowd.opened(self, self.stay)
         self._search = asyncio.create_task(self._find_node(self.stay, self._token))
 
@@ -232,7 +235,7 @@ class Crowd:
         self.spread_seconds = spread_seconds
         self.clients = []
         self.stays = []
-        self.durable_stays = []
+        self.durable_stays, self.plain_stays = [], []
         self.refusals = Counter()
         self.beats = Counter()
         self.refused_beats = []
@@ -263,8 +266,10 @@ class Crowd:
 
     def opened(self, client, stay):
         self.stays.append(stay)
-        if self.resumes:
+        if client.journey:
             self.durable_stays.append((client, stay))
+        elif self.resumes:
+            self.plain_stays.append(stay)
 
     def ended(self, stay):
         self.endings.append(stay)
@@ -279,7 +284,7 @@ class Crowd:
     @property
     def tracks(self):
         """Of clients that resume, with their clients."""
-        return [(client, track) for client in self.clients
+        return [(client, track) for client in self.clients if client.journey
                 for track in [*client.journey.ended, *client.journey.tracks.values()]]
 
     @property

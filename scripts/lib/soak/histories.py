@@ -14,6 +14,7 @@ from ledger import NEVER, Room, Stay, read_notice
 
 HEAD = re.compile(rb'\{"id":"(\d{1,16}-\d{1,16})","room":"([^"\\]+)",')
 RESUME = b'{"type":"resume","data":'
+GAP = b'{"type":"gap","data":'
 START = (-1, -1)
 
 
@@ -186,6 +187,44 @@ class DurableStay(Stay):
         if is_first and names != self._names or not is_first and not all(entry["lost"] for entry in entries):
             self.disobediences += 1
         return True
+
+
+class PlainStay(Stay):
+    """One connection of a client that has not opted in: in durable rooms, too, it gets each notice at most once, and in
+    the order of ids."""
+
+    def __init__(self, kind, rooms, now):
+        super().__init__(kind, [], now)
+        self._rooms = {room.name: room for room in rooms}
+        # For each room the ids that have come, and the greatest of them.
+        self._seen = {room.name: {START} for room in rooms}
+        self._last = dict.fromkeys(self._rooms, START)
+        self.delivered = self.repeated = self.disordered = 0
+
+    def take(self, payload, now):
+        if payload.startswith(GAP):
+            return True
+        head = HEAD.match(payload)
+        notice = head and read_notice(b"{" + payload[head.end():])
+        if not notice:
+            return False
+        name = head[2].decode()
+        room = self._rooms.get(name)
+        if room is None:
+            self.misrouted += 1
+        elif notice[0] != name or notice[1] >= len(room.sent) or payload != room.frame(
+                room.index(head[1], notice[1], now), head[1]):
+            self.altered += 1
+        else:
+            self._enter(name, parse_id(head[1]))
+        return True
+
+    def _enter(self, name, notice_id):
+        self.delivered += 1
+        self.repeated += notice_id in self._seen[name]
+        self.disordered += notice_id < self._last[name]
+        self._seen[name].add(notice_id)
+        self._last[name] = max(self._last[name], notice_id)
 
 
 class Journey:

@@ -5,7 +5,7 @@ import unittest
 from account import Account
 from faults import Fault, Faults
 from gaps import FrameGaps, PolledGaps
-from histories import START, DurableRoom, DurableStay, Journey
+from histories import START, DurableRoom, DurableStay, Journey, PlainStay
 from ledger import Room, Stay
 from verdict import Verdict
 
@@ -439,6 +439,23 @@ class Durable(unittest.TestCase):
         self.assertEqual(self.stays[0].disobediences, 1)
         self.hear(5.0, 3, lost=False)
         self.assertEqual(self.stays[0].disobediences, 2)
+
+    def test_a_client_that_has_not_opted_in_gets_each_notice_at_most_once_and_in_order(self):
+        for seconds, repeated, disordered in [
+                ([3, 4, 9, 30], 0, 0), ([3, 4, 4, 5], 1, 0), ([3, 5, 4, 6], 0, 1), ([3, 4, 5, 3], 1, 1), ([], 0, 0)]:
+            stay = PlainStay("plain", [self.room], 2.0)
+            for second in seconds:
+                self.assertTrue(stay.take(self.frame(second), second))
+            self.assertTrue(stay.take(b'{"type":"gap","data":{"rooms":["hall"],"ms":9}}', 31.0))
+            self.assertEqual((stay.delivered, stay.repeated, stay.disordered), (len(seconds), repeated, disordered))
+            self.assertEqual((stay.misrouted, stay.altered), (0, 0))
+
+    def test_what_a_client_that_has_not_opted_in_should_not_get_is_noticed(self):
+        stay = PlainStay("plain", [self.room], 2.0)
+        stay.take(self.frame(3).replace(b'x"}', b'y"}'), 3.0)
+        stay.take(self.frame(3).replace(b'"hall",', b'"corner",', 1), 3.0)
+        self.assertEqual((stay.misrouted, stay.altered, stay.delivered), (1, 1, 0))
+        self.assertFalse(stay.take(b'{"type":"resume","data":{}}', 3.0))
 
     def test_rooms_that_are_left_begin_anew_and_others_go_on(self):
         self.journey.enter([self.room, self.other])

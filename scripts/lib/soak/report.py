@@ -23,7 +23,9 @@ MUST_BE_ZERO = {
 DURABLE_MUST_BE_ZERO = {
     "silent": "silent: owed, not delivered, and no loss told",
     "falseAlarms": "losses told that no fault explains", "untold": "losses of Redis that a connected client was not told of",
-    "duplicates": "duplicates", "outOfOrder": "out of order", "misrouted": "misrouted",
+    "duplicates": "duplicates", "outOfOrder": "out of order",
+    "plainDuplicates": "duplicates of clients that have not opted in",
+    "plainOutOfOrder": "out of order at clients that have not opted in", "misrouted": "misrouted",
     "altered": "altered or unknown messages", "wrongSince": "resumed from another position than asked",
     "disobediences": "connections without the resume frame that is due",
     "contradictions": "rooms with an id of two notices", "repeated": "notices stored twice under one once key",
@@ -61,6 +63,8 @@ def problems(result):
     found = [f"{title}: {counts[name]}" for name, title in must_be_zero(result).items() if counts[name] != 0]
     if counts["delivered"] == 0 or result["notices"]["byHand"] == 0:
         found.append("nothing was delivered, or nothing was published by the CLI")
+    if result.get("durable", {}).get("plainDelivered") == 0:
+        found.append("nothing was delivered to clients that have not opted in")
     if result["notices"]["answered"] < result["notices"]["due"] / 2:
         found.append(f"only {result['notices']['answered']} of {result['notices']['due']} notices could be published")
     if result["slowCloses"] == 0 and result["seconds"] > SLOW_CLOSE_SECONDS:
@@ -133,6 +137,7 @@ def durable_rows(result):
         ("", f"to connected clients p50 {after['p50']:.2f} s, max {after['max']:.2f} s after the fault"
          if after["count"] else "never to a connected client"),
         ("silent", f"{counts['silent']:,}"),
+        ("not opted in", f"{durable['plainDelivered']:,} delivered"),
         ("resumes", f"{nodes['current']:,} had missed nothing, {nodes['ring']:,} from memory, {nodes['read']:,} read "
                     f"from Redis, {nodes['lost']:,} lost; {nodes['reads']:,} reads, {nodes['filled']:,} notices filled "
                     "in after outages of nodes"),

@@ -107,6 +107,8 @@ class Soak:
         self._tasks = [asyncio.create_task(each.run()) for each in [*sessions, *self._watches]]
         count = self._options.clients
         others = {"churning": count // 6, "stuck": 4, "slow": 2, "reading": 4}
+        if self._options.durable:
+            others["plain"] = count // 10
         self._crowd.start({"regular": count - sum(others.values()), **others})
         self._publishers.start()
         deadline = time.monotonic() + CONNECT_SECONDS
@@ -197,7 +199,8 @@ class Soak:
         if self._options.durable:
             newest = {room.name: room.newest_answered for room in self._all_rooms}
             return all(
-                client.journey.has_all(newest) for client in self._crowd.clients if client.is_connected)
+                client.journey.has_all(newest) for client in self._crowd.clients
+                if client.is_connected and client.journey)
         return all(
             seat.is_complete for stay in self._crowd.stays
             if stay.ended_at is None for seat in stay.seats.values())
@@ -261,12 +264,15 @@ class Soak:
         deliveries |= {
             "expected": account.expected,
             "disobediences": sum(stay.disobediences for _, stay in self._crowd.durable_stays),
+            "plainDuplicates": sum(stay.repeated for stay in self._crowd.plain_stays),
+            "plainOutOfOrder": sum(stay.disordered for stay in self._crowd.plain_stays),
             "contradictions": sum(room.is_contradictory for room in self._all_rooms),
             "repeated": sum(room.repeated() for room in self._all_rooms),
             "notStored": sum(not faults.explains_missing(at) for _, at in publishers.not_stored)}
         totals = sum((watch.totals for watch in self._watches), Counter())
         return {
             "losses": dict(account.losses), "told": dict(account.told), "toldAfter": report.spread(account.told_after),
+            "plainDelivered": sum(stay.delivered for stay in self._crowd.plain_stays),
             "examples": account.examples, "nodes": {name: totals[name] for name in DURABLE_METRICS},
         }
 
