@@ -31,8 +31,8 @@ package final class RedisConnection {
         case writes
     }
 
-    /// Why a server that is a part of a Redis Cluster is not taken: it has a share of the keys, and refuses
-    /// the others.
+    /// Why a server that is a part of a Redis Cluster is not taken unless it has all slots: it has a share of the
+    /// keys, and refuses the others.
     package static let clusterReason = "the server is part of a Redis Cluster, which redis:// does not reach"
 
     /// The longest time that an attempt to connect takes, with its login.
@@ -203,18 +203,27 @@ package final class RedisConnection {
         }
         ask(context, Server.command) { [weak self] information, refusals in
             guard let self else { return }
-            guard RedisConnection.value("redis_mode", in: information) != "cluster" else {
-                return self.link.drop(reason: RedisConnection.clusterReason)
+            guard RedisConnection.value("redis_mode", in: information) == "cluster" else {
+                return self.identified(context, information, refusals)
             }
-            guard case .writes = self.proof else {
-                return self.begin(Server(information: information, refusals: self.link.refusals + refusals))
+            context.send(ClusterSlots.command) { [weak self] result in
+                switch result {
+                case .success(let reply) where ClusterSlots.isWhole(reply):
+                    self?.identified(context, information, refusals)
+                case .success, .failure(.refused): self?.link.drop(reason: RedisConnection.clusterReason)
+                case .failure(.unavailable): break
+                }
             }
-            self.ask(context, Server.memoryCommand) { [weak self] memory, _ in
-                guard let self else { return }
-                self.prove(
-                    context,
-                    Server(information: information + memory, refusals: self.link.refusals + refusals))
-            }
+        }
+    }
+
+    private func identified(_ context: RedisContext, _ information: String, _ refusals: [RefusedCommand]) {
+        let refusals = link.refusals + refusals
+        guard case .writes = proof else {
+            return begin(Server(information: information, refusals: refusals))
+        }
+        ask(context, Server.memoryCommand) { [weak self] memory, _ in
+            self?.prove(context, Server(information: information + memory, refusals: refusals))
         }
     }
 

@@ -60,7 +60,7 @@ import Testing
     }
 
     /// A part of a cluster has some of the keys, and sends who asks for the others elsewhere.
-    @Test func clusterBehindAPlainAddressIsTheReasonForNotBeingReady() async throws {
+    @Test func partOfAClusterIsTakenOnlyIfItIsTheWhole() async throws {
         try await Cluster.with(nodes: 0) { cluster in
             // By default the bus has the port 10,000 above, which may be some connection's own port.
             let bus = try await cluster.driver.freePort()
@@ -73,6 +73,16 @@ import Testing
                 return answer.status == 503 && answer.body.contains("the server is part of a Redis Cluster")
             }
             #expect(lines(node, with: "the server is part of a Redis Cluster") == 1)
+
+            // With all slots it has every key.
+            try await redis.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            try await eventually("ready") { try await node.ready().status == 200 }
+            let room = cluster.room()
+            let token = try await node.token()
+            let client = try await node.connect(room, token: token)
+            try await redis.publish(room: room, "1")
+            #expect(try await client.next() == .text("1"))
+            #expect(try await node.heartbeat(token).status == 200)
         }
     }
 

@@ -238,6 +238,77 @@ import Testing
         #expect(messageCount == 1)
     }
 
+    /// Redis 6 and others do not have it: there a room that is refused is found by SUBSCRIBE.
+    @Test(arguments: [true, false]) func attachNeedsNoFunctionForAccessRules(hasFunction: Bool) throws {
+        let rig = try RegistryRig()
+        rig.issue()
+        rig.scenario.then {
+            try rig.server.command("ACL", "SETUSER", "default", "resetchannels", "&gateway:*")
+            let hiding = """
+                local redis = setmetatable({}, {__index = function(_, name)
+                    if name ~= 'acl_check_cmd' then return redis[name] end
+                end})
+
+                """
+            let source = (hasFunction ? "" : hiding) + RegistryScript.attach.source
+            let reply = try rig.server.command(
+                "EVAL", source, "1", rig.key, "n1", "192.0.2.1", "a", "1000", "7", "60", "room:")
+            if hasFunction {
+                #expect(reply == .integer(1))
+            } else if case .bytes(let text) = reply {
+                #expect(String(decoding: text, as: UTF8.self).hasPrefix("60 true "))
+            } else {
+                Issue.record("\(reply)")
+            }
+        }
+        try rig.scenario.run()
+    }
+
+    /// What takes the place of a revoked token's record is no record, and nothing is written over it.
+    @Test func revokedTokenIsNeverRestored() throws {
+        let rig = try RegistryRig()
+        rig.issue()
+        rig.scenario.then {
+            let command = Revocation.command(
+                rig.token, keys: Keys(prefix: ""), channels: Channels(prefix: ""))
+            try RedisSession(to: rig.server.url, timeout: .seconds(10), loop: EventLoop()).call([command]) {
+                _, _ in
+            }
+            try rig.expectLife(59...60)
+        }
+        rig.confirm(restoring: true)
+        rig.renew()
+        rig.attach()
+        rig.ask { rig in rig.registry.isRevoked(rig.token) { rig.outcomes.append("revoked: \($0)") } }
+        rig.scenario.then {
+            let reply = try rig.server.command("GET", rig.key)
+            #expect(reply == .bytes(Array("revoked".utf8)))
+        }
+        rig.ask { rig in
+            try rig.server.command("DEL", rig.key)
+            rig.registry.isRevoked(rig.token) { rig.outcomes.append("revoked: \($0)") }
+        }
+        try rig.scenario.run()
+        #expect(
+            rig.outcomes == [
+                "issued true", "revoked", "unknownToken", "unknownToken", "revoked: true", "revoked: false",
+            ])
+    }
+
+    /// All records at once is no revocation of each.
+    @Test func missingRecordIsUnknownUnlessRedisHasLostAll() throws {
+        let rig = try RegistryRig()
+        var lossCount = 0
+        rig.registry.onLoss = { lossCount += 1 }
+        rig.issue()
+        rig.renew { try rig.server.command("DEL", rig.key) }
+        rig.issue()
+        rig.renew { try rig.server.command("FLUSHALL") }
+        try rig.scenario.run()
+        #expect(rig.outcomes == ["issued true", "unknownToken", "issued true", "unavailable"])
+        #expect(lossCount == 1)
+    }
+
     @Test func restoredRecordKeepsItsBinding() throws {
         let rig = try RegistryRig()
         rig.confirm(restoring: true, allowedRooms: "a,b c")
