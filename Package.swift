@@ -1,5 +1,6 @@
-// swift-tools-version: 6.0
-// The package has no dependency: libhiredis-dev and libevent-dev come from the system.
+// swift-tools-version: 6.1
+// The package has no dependency: libhiredis-dev and libevent-dev come from the system, and for the trait `TLS`
+// libssl-dev.
 import PackageDescription
 
 /// Warnings are errors. Dynamic exclusivity checks are off in release: the road of a message walks thousands
@@ -8,6 +9,9 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
+
+/// For TLS to Redis.
+let openSSL = Target.Dependency.target(name: "COpenSSL", condition: .when(traits: ["TLS"]))
 
 func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
@@ -24,13 +28,16 @@ let package = Package(
         .executable(name: "publisher", targets: ["Publisher"]),
         .executable(name: "loadtest", targets: ["LoadTest"]),
     ],
+    traits: [.trait(name: "TLS", description: "TLS to Redis; needs libssl-dev")],
     targets: [
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent_core", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CIoUring"),
+        // Without pkg-config, which would ask for OpenSSL also without the trait.
+        .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
         library("System"),
         library("EventLoop", ["System", "CLibevent", "CIoUring"]),
-        library("Redis", ["System", "Bytes", "EventLoop", "Network", "CHiredis"]),
+        library("Redis", ["System", "Bytes", "EventLoop", "Network", "CHiredis", openSSL]),
         library("Bytes"),
         library("JSON", ["Bytes"]),
         library("HTTP", ["Bytes"]),
@@ -38,6 +45,7 @@ let package = Package(
         library("Network", ["Bytes"]),
         library("RedisSchema", ["Bytes", "JSON", "Redis"]),
         library("Options", ["System", "Bytes", "Network"]),
+        library("RedisOptions", ["Options", "Redis"]),
         // A target of its own: its files become array literals, which need be compiled only when they
         // change.
         .target(name: "ConsolePage", resources: [.embedInCode("web")], swiftSettings: settings),
@@ -46,17 +54,20 @@ let package = Package(
             dependencies: [
                 "System", "Bytes", "EventLoop", "Redis", "HTTP", "WebSocket", "JSON", "Network",
                 "RedisSchema",
-                "Options", "ConsolePage",
+                "Options", "RedisOptions", "ConsolePage",
             ],
             swiftSettings: settings),
         .executableTarget(
             name: "Publisher",
-            dependencies: ["System", "Bytes", "EventLoop", "Redis", "JSON", "RedisSchema", "Options"],
+            dependencies: [
+                "System", "Bytes", "EventLoop", "Redis", "JSON", "RedisSchema", "Options", "RedisOptions",
+            ],
             swiftSettings: settings),
         .executableTarget(
             name: "LoadTest",
             dependencies: [
                 "System", "EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options",
+                "RedisOptions",
             ],
             swiftSettings: settings),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
@@ -68,7 +79,7 @@ let package = Package(
             path: "Tests/EchoServer", swiftSettings: settings),
         tests("SystemTests", ["System"]),
         tests("EventLoopTests", ["EventLoop", "TestSupport"]),
-        tests("RedisTests", ["Redis", "TestSupport"]),
+        tests("RedisTests", ["Redis", "TestSupport", openSSL]),
         tests("BytesTests", ["Bytes", "TestSupport"]),
         tests("JSONTests", ["JSON", "TestSupport"]),
         tests("HTTPTests", ["HTTP", "TestSupport"]),

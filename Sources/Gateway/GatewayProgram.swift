@@ -7,13 +7,10 @@ import System
 
 /// The process: reads its configuration, prepares the process for it, and runs a node until it has drained.
 enum GatewayProgram {
-    /// Exit status for a wrong option, value or environment variable.
-    private static let usageStatus: Int32 = 2
     /// Exit status when the node cannot start: an address in use, no threads.
     private static let startStatus: Int32 = 1
 
     static func run() {
-        // hiredis writes without MSG_NOSIGNAL.
         EndSignals.ignoreStray()
         // Until the node watches it: a terminal that goes away is no wish for an end (docs/OPERATIONS.md).
         signal(SIGHUP, SIG_IGN)
@@ -23,7 +20,7 @@ enum GatewayProgram {
             case .run(let configuration): try run(configuration)
             }
         } catch {
-            fail("\(error)", usageStatus)
+            fail("\(error)", error.exitStatus)
         }
     }
 
@@ -35,6 +32,9 @@ enum GatewayProgram {
         let log = Log(
             level: configuration.logLevel, format: configuration.logFormat, nodeID: configuration.nodeId)
         warnOfUnknownVariables(log)
+        if configuration.redis.trustsAnyone {
+            log.warning("the certificate of redis is not checked", ["option": "redis-tls-verify"])
+        }
         do throws(SystemError) {
             try Node(configuration, limits: limits, log: log).run()
         } catch {

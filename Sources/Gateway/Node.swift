@@ -150,6 +150,7 @@ final class Node {
         case .readinessChanged: readinessChanged()
         case .redisUp(let role):
             if case .worker = role { context.state.setClusterFound(false) }
+            if role != .sentinel { context.state.setRedisTrouble(nil) }
             redisLog.isUp(role)
             if configuration.redis.passwordFile?.hasDroppedLineFeed == true { redisLog.lineFeedDropped() }
         case .redisDown(let role, let reason):
@@ -157,6 +158,7 @@ final class Node {
                 context.state.setClusterFound(reason == RedisConnection.clusterReason)
                 if RedisFailure.refused(reason).isReadOnly { context.state.noteServerChange() }
             }
+            if role != .sentinel { context.state.setRedisTrouble(reason) }
             redisLog.down(role, reason)
         case .redisServer(let server):
             context.state.setEvictionPossible(server.evictingPolicy != nil)

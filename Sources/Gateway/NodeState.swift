@@ -28,6 +28,7 @@ final class NodeState: Sendable {
     private let publishRefusalText = Mutex<String?>(nil)
     private let evictionPossible = Atomic<Bool>(false)
     private let serverChanges = Atomic<Int>(0)
+    private let redisTrouble = Mutex<String?>(nil)
     private let nodeIDShared = Atomic<Bool>(false)
     private let clusterFound = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
@@ -67,6 +68,9 @@ final class NodeState: Sendable {
 
     /// Workers whose command connection to Redis is not up.
     var missingCommandCount: Int { workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
+
+    /// Why a connection to Redis, or the latest attempt at one, was lost; nil when one stands again.
+    func setRedisTrouble(_ reason: String?) { redisTrouble.withLock { $0 = reason } }
 
     /// Redis refuses a worker's writes with this error, or accepts them (nil).
     func setWriteRefusal(_ text: String?, worker: Int) { writeRefusals.withLock { $0[worker] = text } }
@@ -119,8 +123,12 @@ final class NodeState: Sendable {
         if missingFeedCount > 0 { reasons.append("redis subscriber connection is down") }
         let missing = missingCommandCount
         if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
+        let isInCluster = clusterFound.load(ordering: .relaxed)
+        if !reasons.isEmpty, !isDraining, !isInCluster, let trouble = redisTrouble.withLock({ $0 }) {
+            reasons.append("redis: \(trouble)")
+        }
         if let writeRefusal { reasons.append("redis refuses writes: \(writeRefusal)") }
-        if clusterFound.load(ordering: .relaxed) { reasons.append(RedisConnection.clusterReason) }
+        if isInCluster { reasons.append(RedisConnection.clusterReason) }
         return reasons + pulses.reasonsNotReady(now: .now)
     }
 

@@ -3,6 +3,7 @@
 import Network
 import Options
 import Redis
+import RedisOptions
 import RedisSchema
 import System
 
@@ -69,6 +70,14 @@ struct LoadPlan: Sendable {
     let pids: [Int]
     let isJson: Bool
     let isQuiet: Bool
+
+    /// Whether the certificate of Redis is not checked.
+    var trustsAnyone: Bool {
+        switch target {
+        case .redis(let url, _), .durable(let url, prefix: _): url.trustsAnyone
+        case .http: false
+        }
+    }
 
     /// One process holds this many connections unless an option says otherwise.
     static let connectionsPerProcess = 15_000
@@ -252,7 +261,7 @@ struct LoadPlan: Sendable {
                     throw ValueFault(error.reason)
                 }
             })
-        let redis = redisURL.withPasswordFile(passwordFile)
+        let redis = try RedisTLSOptions.secure(redisURL.withPasswordFile(passwordFile), by: values)
         let prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         return isDurable ? .durable(redis, prefix: prefix) : .redis(redis, Channels(prefix: prefix))

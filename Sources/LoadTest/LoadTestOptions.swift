@@ -3,6 +3,7 @@
 import RedisSchema
 import Options
 import Redis
+import RedisOptions
 
 /// The load test as a program.
 enum LoadTestOptions {
@@ -14,7 +15,8 @@ enum LoadTestOptions {
                 + "[options]"
         ],
         variablePrefix: "LOADTEST_",
-        options: targetOptions + clientOptions + messageOptions + timeOptions + outputOptions,
+        options: targetOptions + RedisTLSOptions.options(section: "Target") + clientOptions + messageOptions
+            + timeOptions + outputOptions,
         notes: [
             "Without --rate and --window nothing is published: idle connections are measured.",
             "Exit: 0 every message arrived once, in order and intact, and every connection stood; "

@@ -4,11 +4,11 @@ import EventLoop
 import FoundationEssentials
 import Glibc
 import Options
+import RedisOptions
 import System
 
 /// The load test, start to end.
 enum LoadTestProgram {
-    static let usageStatus: Int32 = 2
     /// No client could connect, or Redis is away.
     static let unreachableStatus: Int32 = 3
 
@@ -30,12 +30,13 @@ enum LoadTestProgram {
                 ProcessArguments.hidePasswords()
                 ProcessArguments.hideValue(of: "issue-key")
                 let plan = try LoadPlan(values, descriptorLimit: DescriptorLimit.raise())
+                if plan.trustsAnyone { Console.complain(RedisTLSOptions.warning, of: "loadtest") }
                 try checkProcesses(plan)
                 return measure(plan)
             }
         } catch {
             Console.complain("\(error)", of: "loadtest")
-            return usageStatus
+            return error.exitStatus
         }
     }
 

@@ -1,4 +1,4 @@
-// A mistake of the user, in one line. The caller writes it to stderr and exits with status 2.
+// A mistake of the user, in one line. The caller writes it to stderr and exits with its status.
 
 import Bytes
 
@@ -6,9 +6,12 @@ import Bytes
 package struct UsageError: Error, Equatable, CustomStringConvertible {
     /// One line without a line feed: what is wrong, where, and the expected form. Never holds a secret.
     package let description: String
+    /// 2, but for a file that cannot be used.
+    package let exitStatus: Int32
 
     /// An error with a sentence of its own; control characters are shown escaped, so that it stays one line.
-    package init(_ sentence: String) {
+    package init(_ sentence: String, exitStatus: Int32 = 2) {
+        self.exitStatus = exitStatus
         description = Self.printable(sentence, maximumCount: 1000)
     }
 

@@ -28,7 +28,7 @@ enum PublisherProgram {
             }
         } catch {
             Console.complain("\(error)", of: name)
-            return 2
+            return error.exitStatus
         }
     }
 

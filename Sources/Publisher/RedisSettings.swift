@@ -1,8 +1,10 @@
-// Where Redis is and how names begin there: what each of the publisher's commands asks for. Pure.
+// Where Redis is and how names begin there: what each of the publisher's commands asks for. Pure, but for
+// certificates, which are read here.
 
 import RedisSchema
 import Options
 import Redis
+import RedisOptions
 
 /// The checked options of the section "Redis".
 struct RedisSettings: Sendable {
@@ -31,7 +33,9 @@ struct RedisSettings: Sendable {
             fallbackVariables: ["REDIS_URL"], isSecret: true, help: help)
     }
 
-    private static let otherOptions = [
+    private static let otherOptions = plainOptions + RedisTLSOptions.options(section: "Redis")
+
+    private static let plainOptions = [
         // Out of the arguments, which every user of the machine can read.
         Option(
             "redis-password", .value(placeholder: "TEXT"), section: "Redis",
@@ -59,13 +63,14 @@ struct RedisSettings: Sendable {
     ///
     /// - Throws: `UsageError`, one line that names the option.
     init(_ values: OptionValues) throws(UsageError) {
-        try self.init(values, url: try values.value("redis", Self.urlConverter))
+        let url = try values.value("redis", Self.urlConverter)
+        try self.init(values, url: try Self.secured([url], by: values)[0])
     }
 
     /// Checks the values of `optionsOfSeveral`: one for each server, no server twice.
     static func all(_ values: OptionValues) throws(UsageError) -> [RedisSettings] {
         var settings: [RedisSettings] = []
-        for url in try values.all("redis", urlConverter) {
+        for url in try secured(try values.all("redis", urlConverter), by: values) {
             guard !settings.contains(where: { $0.url.destination == url.destination }) else {
                 throw UsageError("--redis: \(url.destination) is given more than once")
             }
@@ -84,6 +89,15 @@ struct RedisSettings: Sendable {
         prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
+    }
+
+    private static func secured(_ urls: [RedisURL], by values: OptionValues) throws(UsageError) -> [RedisURL]
+    {
+        let secured = try RedisTLSOptions.secure(urls, by: values)
+        if secured.contains(where: \.trustsAnyone) {
+            Console.complain(RedisTLSOptions.warning, of: PublisherProgram.name)
+        }
+        return secured
     }
 
     /// The longest wait for an answer. `--replicas` waits for as long as the others do for their answer, and the

@@ -16,6 +16,7 @@ final class MasterFinder {
     private let loop: EventLoop
     private let masterName: String
     private let authArguments: [String]?
+    private let tls: TLSContext?
     private let lookup: AddressLookup
     /// The one that answered last comes first.
     private var sentinels: [RedisURL.Address]
@@ -34,10 +35,14 @@ final class MasterFinder {
         self.sentinels = sentinels.addresses
         masterName = sentinels.masterName
         authArguments = sentinels.authArguments
+        tls = sentinels.tls
         lookup = AddressLookup(on: loop)
         timer = PatienceTimer(
             MasterFinder.patience, loop: loop, hasNews: { [unowned self] in self.context?.hasNews ?? false },
-            onExpiry: { [unowned self] in self.giveUp("no answer within 500 ms") })
+            onExpiry: { [unowned self] in
+                let isShakingHands = self.context?.isShakingHands ?? false
+                self.giveUp("no answer within 500 ms" + (isShakingHands ? "; \(TLSPeer.portHint)" : ""))
+            })
     }
 
     /// Starts to ask. Not while it is asking already.
@@ -84,7 +89,7 @@ final class MasterFinder {
         isConnected = false
         do throws(RedisFailure) {
             context = try RedisContext.connect(
-                to: address, on: loop,
+                to: address, securedFor: sentinel.peer(securedBy: tls), on: loop,
                 onConnect: { [unowned self] in
                     self.isConnected = true
                     self.ask()

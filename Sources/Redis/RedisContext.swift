@@ -1,12 +1,15 @@
 // One connection to Redis, from connect to end: hiredis' async context on our loop. Loop-confined.
 //
-//     socket ── read ──▶ ReplyGate ── what may pass ──▶ hiredis ── one callback ──▶ handlers in their order, or pushes
+//     socket ── read ──▶ (TLS) ──▶ ReplyGate ── what may pass ──▶ hiredis ── one callback ──▶ handlers in their order,
+//                                                                                          or pushes
+//     socket ◀── at the turn's end ── (TLS) ◀── output buffer of hiredis ◀── commands
 
 import CHiredis
 import EventLoop
 import Glibc
 
-/// Owns one `redisAsyncContext` and is its event adapter.
+/// Owns one `redisAsyncContext`, is its event adapter, and moves its bytes: hiredis itself connects and does
+/// nothing else with the socket.
 ///
 /// hiredis 0.14 aborts or crashes on several sequences; what keeps clear of them is gathered here: the
 /// context is never freed inside its own connect or disconnect callback, an error is looked at before the
@@ -22,14 +25,26 @@ final class RedisContext: SocketWatcher {
         case batch((RedisBatch.News) -> Void, missingCount: Int)
     }
 
+    private enum Stage {
+        case connecting
+        /// TLS, which plain connections do without.
+        case shakingHands
+        case up
+    }
+
     /// nil once hiredis has freed the context, or is about to.
     private var context: UnsafeMutablePointer<redisAsyncContext>?
-    private var isConnected = false
+    private let tls: TLSStream?
+    private var stage = Stage.connecting
     private var hasEnded = false
     /// A write at the end of the turn is arranged.
     private var isWriteDue = false
-    /// hiredis writes, or waits for the socket to take more: what it asks for then is the news of that.
-    private var isWriting = false
+    /// The socket takes no more at present.
+    private var isWriteBlocked = false
+    /// How much of hiredis' output buffer is written.
+    private var writtenBytes = 0
+    /// Whether the server has said anything.
+    private var hasHeard = false
     private var closeReason: String?
     private var gate = ReplyGate()
     /// What hiredis has handed over of the replies that have passed the gate.
@@ -38,6 +53,8 @@ final class RedisContext: SocketWatcher {
     private var waiting = Fifo<Waiting>()
     /// Reads of one turn: 4 MiB, so that a loop whose turns are long keeps up with what Redis sends.
     private static let maximumReadCount = 256
+    /// An output buffer that has grown beyond this, as for thousands of subscriptions, is not kept.
+    private static let keptOutputBytes = 64 << 10
     /// As much as hiredis itself would read at once.
     private let received = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     private let onConnect: () -> Void
@@ -49,12 +66,14 @@ final class RedisContext: SocketWatcher {
     ///
     /// - Parameters:
     ///   - address: a numeric address or a socket path: nothing is resolved here.
-    ///   - onConnect: the connection stands; commands sent before wait for it.
+    ///   - peer: with whom the connection is secured, nil for a plain one. A secured connection never becomes a
+    ///     plain one.
+    ///   - onConnect: the connection stands. Nothing is sent before.
     ///   - onEnd: called once, with the reason, whichever side ended. It must not call back into this object.
     /// - Throws: when the connection cannot even be tried.
     static func connect(
-        to address: RedisURL.Address, on loop: EventLoop, onConnect: @escaping () -> Void,
-        onEnd: @escaping (String) -> Void
+        to address: RedisURL.Address, securedFor peer: TLSPeer?, on loop: EventLoop,
+        onConnect: @escaping () -> Void, onEnd: @escaping (String) -> Void
     ) throws(RedisFailure) -> RedisContext {
         let created =
             switch address {
@@ -68,17 +87,19 @@ final class RedisContext: SocketWatcher {
             redisAsyncFree(context)
             throw .unavailable(reason)
         }
-        return RedisContext(context, loop: loop, onConnect: onConnect, onEnd: onEnd)
+        return RedisContext(context, peer, loop: loop, onConnect: onConnect, onEnd: onEnd)
     }
 
     private init(
-        _ context: UnsafeMutablePointer<redisAsyncContext>, loop: EventLoop,
+        _ context: UnsafeMutablePointer<redisAsyncContext>, _ peer: TLSPeer?, loop: EventLoop,
         onConnect: @escaping () -> Void, onEnd: @escaping (String) -> Void
     ) {
+        let socket = Socket(descriptor: Int32(context.pointee.c.fd))
         self.context = context
         self.onConnect = onConnect
         self.onEnd = onEnd
-        super.init(socket: Socket(descriptor: Int32(context.pointee.c.fd)), loop: loop)
+        tls = peer.map { TLSStream($0, socket: socket) }
+        super.init(socket: socket, loop: loop)
         adopt(context)
     }
 
@@ -101,7 +122,7 @@ final class RedisContext: SocketWatcher {
     /// Sends commands whose answers come to `onNews`, as many at a time as there are. Not after a
     /// subscription.
     ///
-    /// hiredis copies and writes the bytes. It knows nothing of the commands: it does not see their answers.
+    /// hiredis copies the bytes. It knows nothing of the commands: it does not see their answers.
     func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
         guard let context, batch.append(to: &context.pointee.c) else { return onNews(.lost) }
         waiting.append(.batch(onNews, missingCount: batch.count))
@@ -131,30 +152,35 @@ final class RedisContext: SocketWatcher {
     /// nothing yet.
     var hasNews: Bool {
         guard context != nil else { return false }
-        var state = pollfd(
-            fd: socket.descriptor, events: Int16(isConnected ? POLLIN : POLLIN | POLLOUT), revents: 0)
+        let events = stage == .connecting ? POLLIN | POLLOUT : POLLIN
+        var state = pollfd(fd: socket.descriptor, events: Int16(events), revents: 0)
         return poll(&state, 1, 0) > 0
     }
+
+    /// Whether the server is there, and has not yet answered in TLS.
+    var isShakingHands: Bool { stage == .shakingHands }
 
     /// Ends the connection; pending commands fail and `onEnd` reports `reason`, perhaps before this returns.
     /// Not to be called from `onConnect` or `onEnd`.
     func close(reason: String) {
         guard let context, closeReason == nil else { return }
         closeReason = reason
-        let wasConnected = isConnected
+        tls?.shutDown()
+        let wasConnected = context.pointee.c.flags & REDIS_CONNECTED != 0
         redisAsyncFree(context)
         // A context that never connected has no disconnect callback.
         if !wasConnected { end(reason) }
     }
 
+    // MARK: Reading
+
     override func socketIsReadable() {
-        guard let context else { return }
-        // hiredis finds out by itself how the attempt has ended.
-        guard context.pointee.c.flags & REDIS_CONNECTED != 0 else { return socketIsWritable() }
-        withExtendedLifetime(self) {
-            // A read that fills the buffer has left more behind.
-            for _ in 0..<RedisContext.maximumReadCount { guard readOnce() == received.count else { break } }
-        }
+        withExtendedLifetime(self) { if stage == .connecting { finishConnecting() } else { readShare() } }
+    }
+
+    private func readShare() {
+        // A read that fills the buffer has left more behind.
+        for _ in 0..<RedisContext.maximumReadCount { guard readOnce() == received.count else { return } }
     }
 
     /// Returns how many bytes came.
@@ -162,17 +188,43 @@ final class RedisContext: SocketWatcher {
         guard context != nil else { return 0 }
         switch socket.read(into: received) {
         case .bytes(let count):
-            take(UnsafeRawBufferPointer(received).prefix(count))
+            let bytes = UnsafeRawBufferPointer(rebasing: received[..<count])
+            if let tls { open(bytes, tls) } else { take(bytes) }
             return count
         case .wouldBlock: break
-        case .endOfStream: close(reason: "Server closed the connection")
-        case .failed(let code): close(reason: SystemError.message(of: code))
+        case .endOfStream: close(reason: endReason(RedisContext.closed))
+        case .failed(let code): close(reason: endReason(SystemError.message(of: code)))
         }
         return 0
     }
 
-    private func take(_ bytes: Slice<UnsafeRawBufferPointer>) {
-        var rest = UnsafeRawBufferPointer(rebasing: bytes)
+    /// Shakes hands as far as the bytes go, and takes what is in the others.
+    private func open(_ bytes: UnsafeRawBufferPointer, _ tls: TLSStream) {
+        tls.supply(bytes)
+        if stage == .shakingHands { shakeHands(tls) }
+        var transfer = TLSTransfer.bytes(0)
+        while case .bytes = transfer, stage == .up, context != nil { transfer = tls.read(take) }
+        switch transfer {
+        case .bytes, .wouldBlock: if tls.hasUnsent { waitForRoom() }
+        case .endOfStream: close(reason: endReason(RedisContext.closed))
+        case .failed(let reason): close(reason: reason)
+        }
+    }
+
+    private static let closed = "Server closed the connection"
+
+    /// Why the connection is over: the system's words, and what may be wrong with a server that has not answered.
+    private func endReason(_ words: String) -> String {
+        if stage == .shakingHands { return "TLS: \(words) in the handshake; \(TLSPeer.portHint)" }
+        let isMute = stage == .up && !hasHeard && tls == nil
+        guard isMute, let context, context.pointee.c.connection_type == REDIS_CONN_TCP else { return words }
+        return "\(words) before any answer; does the port expect TLS (rediss://)?"
+    }
+
+    private func take(_ bytes: UnsafeRawBufferPointer) {
+        var rest = bytes
+        if !hasHeard, rest.first == RedisContext.alert { return close(reason: RedisContext.alertReason) }
+        hasHeard = true
         while !rest.isEmpty {
             let verdict = gate.look(at: rest)
             guard pass(UnsafeRawBufferPointer(rebasing: rest[..<verdict.passedBytes])) else { return }
@@ -221,39 +273,100 @@ final class RedisContext: SocketWatcher {
         return true
     }
 
+    // MARK: Connecting
+
     override func socketIsWritable() {
-        guard let context else { return }
-        // A Unix socket is connected at once, which hiredis reports by no callback.
-        if !isConnected, context.pointee.c.flags & REDIS_CONNECTED != 0 {
-            isConnected = true
-            onConnect()
+        withExtendedLifetime(self) {
+            guard stage != .connecting else { return finishConnecting() }
+            writeOutput()
         }
-        redisAsyncHandleWrite(context)
     }
+
+    /// hiredis finds out by itself how the attempt has ended.
+    private func finishConnecting() {
+        guard let context else { return }
+        // It would write it, too, as it is.
+        precondition(sdslen(context.pointee.c.obuf) == 0, "nothing is sent before the connection stands")
+        redisAsyncHandleWrite(context)
+        guard self.context != nil, context.pointee.c.flags & REDIS_CONNECTED != 0 else { return }
+        watchWritability(false)
+        guard let tls else { return stand() }
+        stage = .shakingHands
+        shakeHands(tls)
+    }
+
+    private func shakeHands(_ tls: TLSStream) {
+        switch tls.shakeHands() {
+        case .bytes: stand()
+        case .wouldBlock: break
+        case .endOfStream: return close(reason: endReason(RedisContext.closed))
+        case .failed(let reason): return close(reason: reason)
+        }
+        if tls.hasUnsent { waitForRoom() }
+    }
+
+    private func stand() {
+        stage = .up
+        onConnect()
+    }
+
+    // MARK: Writing
 
     /// Commands of a turn leave together at its end, without asking first whether the socket takes them: it
     /// nearly always does, and asking would cost two changes of the set and another turn.
     private func hasOutput() {
-        if !isConnected || isWriting {
-            isWriting = true
-            watchWritability(true)
-        } else if !isWriteDue {
-            isWriteDue = true
-            callAtTurnEnd()
-        }
-    }
-
-    private func hasNoOutput() {
-        isWriting = false
-        watchWritability(false)
+        guard stage == .up, !isWriteBlocked, !isWriteDue else { return }
+        isWriteDue = true
+        callAtTurnEnd()
     }
 
     override func turnEnds() {
         isWriteDue = false
-        guard let context, !isWriting else { return }
-        isWriting = true
-        redisAsyncHandleWrite(context)
+        if !isWriteBlocked { withExtendedLifetime(self) { writeOutput() } }
     }
+
+    private func writeOutput() {
+        guard let context else { return }
+        var transfer = tls?.flush() ?? .bytes(0)
+        while case .bytes = transfer, let rest = unwritten(context) {
+            transfer = tls?.write(rest) ?? TLSTransfer(socket.write(rest))
+            if case .bytes(let count) = transfer { writtenBytes += count }
+        }
+        switch transfer {
+        case .bytes:
+            forgetOutput(context)
+            isWriteBlocked = tls?.hasUnsent ?? false
+            watchWritability(isWriteBlocked)
+        case .wouldBlock, .endOfStream: waitForRoom()
+        case .failed(let reason):
+            // What the server has said before it left is the better reason.
+            readShare()
+            close(reason: endReason(reason))
+        }
+    }
+
+    private func unwritten(_ context: UnsafeMutablePointer<redisAsyncContext>) -> UnsafeRawBufferPointer? {
+        let output = UnsafeRawBufferPointer(
+            start: context.pointee.c.obuf, count: Int(sdslen(context.pointee.c.obuf)))
+        return writtenBytes < output.count ? UnsafeRawBufferPointer(rebasing: output[writtenBytes...]) : nil
+    }
+
+    private func forgetOutput(_ context: UnsafeMutablePointer<redisAsyncContext>) {
+        if writtenBytes > RedisContext.keptOutputBytes, let empty = sdsempty() {
+            sdsfree(context.pointee.c.obuf)
+            context.pointee.c.obuf = empty
+        } else {
+            sdsclear(context.pointee.c.obuf)
+        }
+        writtenBytes = 0
+    }
+
+    private func waitForRoom() {
+        isWriteBlocked = true
+        watchWritability(true)
+    }
+
+    // MARK: What hiredis calls
 
     private func adopt(_ context: UnsafeMutablePointer<redisAsyncContext>) {
         // Retained until hiredis calls `cleanup`, its last call here after a failed connect. After a
@@ -266,7 +379,7 @@ final class RedisContext: SocketWatcher {
         context.pointee.ev.addRead = { _ in }
         context.pointee.ev.delRead = { _ in }
         context.pointee.ev.addWrite = { RedisContext.from($0).hasOutput() }
-        context.pointee.ev.delWrite = { RedisContext.from($0).hasNoOutput() }
+        context.pointee.ev.delWrite = { _ in }
         context.pointee.ev.cleanup = { pointer in
             RedisContext.from(pointer).stopWatching()
             Unmanaged<RedisContext>.fromOpaque(pointer!).release()
@@ -276,20 +389,14 @@ final class RedisContext: SocketWatcher {
         redisAsyncSetDisconnectCallback(context) { context, _ in
             RedisContext.from(context!.pointee.data).disconnected(context!)
         }
-        // This one last: it arms writing, by which the connection is noticed.
         redisAsyncSetConnectCallback(context) { context, status in
-            RedisContext.from(context!.pointee.data).connected(context!, status)
+            // hiredis frees the context after a failure, without a disconnect callback.
+            if status != REDIS_OK {
+                RedisContext.from(context!.pointee.data).end(RedisContext.message(of: context!))
+            }
         }
-    }
-
-    private func connected(_ context: UnsafePointer<redisAsyncContext>, _ status: Int32) {
-        guard status == REDIS_OK else {
-            // hiredis frees the context after this, without a disconnect callback.
-            end(RedisContext.message(of: context))
-            return
-        }
-        isConnected = true
-        onConnect()
+        // By this the end of the attempt is noticed.
+        watchWritability(true)
     }
 
     private func disconnected(_ context: UnsafePointer<redisAsyncContext>) {
@@ -317,6 +424,11 @@ final class RedisContext: SocketWatcher {
             onPush?(reply)
         }
     }
+
+    /// How a message of TLS begins by which a server ends a connection: no reply does.
+    private static let alert: UInt8 = 21
+    private static let alertReason =
+        "the server speaks TLS: the URL must begin with rediss:// or sentinels://"
 
     private static func from(_ pointer: UnsafeMutableRawPointer?) -> RedisContext {
         Unmanaged<RedisContext>.fromOpaque(pointer!).takeUnretainedValue()

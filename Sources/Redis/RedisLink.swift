@@ -17,6 +17,7 @@ final class RedisLink {
     private var passwordTimer: Timer?
     private let database: Int
     private let clientName: String?
+    private let tls: TLSContext?
     private let lookup: AddressLookup
     private var backoff = ReconnectBackoff()
     private var random = SystemRandomNumberGenerator()
@@ -53,7 +54,7 @@ final class RedisLink {
         self.init(
             route, finder, needsAuthentication: url.authArguments != nil || url.passwordFile != nil,
             readAuthArguments: url.readAuthArguments, database: url.database, clientName: clientName,
-            attemptTime: attemptTime, mustBeMaster: mustBeMaster, loop: loop)
+            tls: url.tls, attemptTime: attemptTime, mustBeMaster: mustBeMaster, loop: loop)
         if url.passwordFile != nil {
             passwordTimer = Timer(on: loop, repeating: true) { [unowned self] in self.checkPassword() }
         }
@@ -64,13 +65,13 @@ final class RedisLink {
         self.init(
             .anyOf(sentinels.addresses), nil, needsAuthentication: sentinels.authArguments != nil,
             readAuthArguments: { sentinels.authArguments }, database: 0,
-            clientName: clientName, attemptTime: nil, mustBeMaster: false, loop: loop)
+            clientName: clientName, tls: sentinels.tls, attemptTime: nil, mustBeMaster: false, loop: loop)
     }
 
     private init(
         _ route: RedisLinkState.Route, _ finder: MasterFinder?, needsAuthentication: Bool,
         readAuthArguments: @escaping () throws(RedisFailure) -> [String]?, database: Int,
-        clientName: String?, attemptTime: Duration?, mustBeMaster: Bool, loop: EventLoop
+        clientName: String?, tls: TLSContext?, attemptTime: Duration?, mustBeMaster: Bool, loop: EventLoop
     ) {
         var login: [RedisLinkState.LoginCommand] = []
         if needsAuthentication { login.append(.authenticate) }
@@ -83,13 +84,16 @@ final class RedisLink {
         self.readAuthArguments = readAuthArguments
         self.database = database
         self.clientName = clientName
+        self.tls = tls
         self.loop = loop
         lookup = AddressLookup(on: loop)
         retryTimer = Timer(on: loop) { [unowned self] in self.perform(self.state.attempt()) }
         timeoutTimer = PatienceTimer(
             attemptTime ?? RedisLinkState.attemptTime, loop: loop,
             hasNews: { [unowned self] in self.hasNews },
-            onExpiry: { [unowned self] in self.perform(self.state.timedOut()) })
+            onExpiry: { [unowned self] in
+                self.perform(self.state.timedOut(inHandshake: self.context?.isShakingHands ?? false))
+            })
     }
 
     /// Whether the server has sent something that the loop has not read yet.
@@ -216,9 +220,11 @@ final class RedisLink {
 
     private func connect(to address: RedisURL.Address) {
         timeoutTimer?.start()
+        // The certificate is for the name, not for the address behind it.
+        let server = state.server ?? address
         do throws(RedisFailure) {
             context = try RedisContext.connect(
-                to: address, on: loop,
+                to: address, securedFor: server.peer(securedBy: tls), on: loop,
                 onConnect: { [unowned self] in self.perform(self.state.connected()) },
                 onEnd: { [weak self] reason in self?.ended(reason) })
         } catch {

@@ -228,15 +228,23 @@ struct RedisLinkState {
     // MARK: The end of a connection or attempt
 
     /// The time of the attempt is over.
-    mutating func timedOut() -> Action {
+    ///
+    /// - Parameter inHandshake: whether the server is there, and has not answered in TLS.
+    mutating func timedOut(inHandshake: Bool = false) -> Action {
         switch phase {
         case .resolving(let server): leave(late("address of \(server.host)", lookUpTime))
         // The end of this one is the beginning of the next.
-        case .connecting where !otherAddresses.isEmpty: .close(late(RedisLinkState.connection, attemptTime))
-        case .connecting, .loggingIn: leave(late(RedisLinkState.connection, attemptTime))
+        case .connecting where !otherAddresses.isEmpty: .close(lateConnection(inHandshake))
+        case .connecting, .loggingIn: leave(lateConnection(inHandshake))
         case .proving(_, let missing): leave(late(missing, attemptTime))
         case .idle, .waiting, .asking, .proven, .leaving, .stopped: .nothing
         }
+    }
+
+    private func lateConnection(_ inHandshake: Bool) -> String {
+        inHandshake
+            ? "\(late("TLS handshake", attemptTime)); \(TLSPeer.portHint)"
+            : late(RedisLinkState.connection, attemptTime)
     }
 
     private func late(_ missing: String, _ time: Duration) -> String {
@@ -321,8 +329,8 @@ struct RedisLinkState {
     /// What an attempt lacks unless its user says otherwise.
     private static let connection = "connection"
 
-    /// The server of the present attempt or connection.
-    private var server: Address? {
+    /// The server of the present attempt or connection, as it was named.
+    var server: Address? {
         switch phase {
         case .idle, .waiting, .asking, .stopped: nil
         case .resolving(let server), .connecting(let server), .loggingIn(let server),

@@ -4,6 +4,8 @@
 //     unix:///path[?db=N]
 //     sentinel://[[user]:password@]host[:port][,host[:port]…]/master[?db=N]      port 26379 by default
 //
+// rediss:// and sentinels:// are the same with TLS, to the sentinels as well as to the server.
+//
 // Credentials, the path and the master's name are percent-decoded. Printing the value never shows the
 // password. Pure value, any thread.
 
@@ -20,8 +22,8 @@ package enum RedisURLError: Error, Equatable, CustomStringConvertible {
     /// What is wrong, without the expected form.
     package var reason: String {
         switch self {
-        case .scheme: "the scheme is not redis://, unix:// or sentinel://"
-        case .tls: "the scheme is rediss://, and TLS to Redis is not supported yet"
+        case .scheme: "the scheme is not redis://, rediss://, unix://, sentinel:// or sentinels://"
+        case .tls: "rediss:// and sentinels:// need a program that was built with the package trait TLS"
         case .blank: "it begins or ends with a blank or a line feed"
         case .credentials:
             "a % in the user or the password begins no escape of UTF-8: write % as %25, @ as %40, : as %3A, / as %2F"
@@ -42,7 +44,7 @@ package struct RedisURL: Sendable, Equatable {
     /// The forms that `init` takes, for error messages.
     package static let expectedForm =
         "redis://[user:password@]host[:port][/db], unix:///path[?db=N] "
-        + "or sentinel://[user:password@]host[:port],host[:port]/master[?db=N]"
+        + "or sentinel://[user:password@]host[:port],host[:port]/master[?db=N]; with TLS rediss:// or sentinels://"
     /// hiredis copies the path without a terminating zero when it fills `sun_path` (108 bytes on Linux); 103
     /// stays clear of that and of the 104 bytes that other systems have.
     package static let maximumPathBytes = 103
@@ -64,6 +66,11 @@ package struct RedisURL: Sendable, Equatable {
         package let masterName: String
         /// The sentinels' own `requirepass`; nil when they need no login.
         package fileprivate(set) var password: String?
+        fileprivate let isTLS: Bool
+        fileprivate var context: TLSContext?
+
+        /// With what connections to them are secured; nil for plain ones.
+        var tls: TLSContext? { RedisURL.context(context, isTLS: isTLS) }
 
         /// The arguments of AUTH at a sentinel, without the command's name.
         var authArguments: [String]? { password.map { [$0] } }
@@ -85,13 +92,24 @@ package struct RedisURL: Sendable, Equatable {
     package private(set) var passwordFile: PasswordFile?
     /// 0...`maximumDatabase`.
     package let database: Int
+    /// Whether connections are secured. Before one is made, `secured` has to say by what.
+    package let isTLS: Bool
+    private var context: TLSContext?
+
+    /// With what connections are secured; nil for plain ones.
+    var tls: TLSContext? { Self.context(context, isTLS: isTLS) }
+
+    /// Whether the certificates of secured connections are not checked.
+    package var trustsAnyone: Bool { context.map { !$0.settings.isVerified } ?? false }
 
     /// Parses a URL.
     ///
     /// - Throws: `RedisURLError`, which never shows a part of the text.
     package init(_ text: String) throws(RedisURLError) {
         guard text.first?.isWhitespace != true, text.last?.isWhitespace != true else { throw .blank }
-        if let rest = Self.drop("redis://", from: text) {
+        isTLS = Self.drop("rediss://", from: text) != nil || Self.drop("sentinels://", from: text) != nil
+        guard !isTLS || TLSContext.isBuilt else { throw .tls }
+        if let rest = Self.drop(isTLS ? "rediss://" : "redis://", from: text) {
             let slash = rest.firstIndex(of: "/") ?? rest.endIndex
             // No database has an @: it ends credentials, which the slash is a part of.
             guard !rest[slash...].contains("@") else { throw .slash }
@@ -109,7 +127,7 @@ package struct RedisURL: Sendable, Equatable {
             else { throw .path }
             route = .server(.unix(path: path))
             database = try Self.parseQuery(rest[question...])
-        } else if let rest = Self.drop("sentinel://", from: text) {
+        } else if let rest = Self.drop(isTLS ? "sentinels://" : "sentinel://", from: text) {
             let slash = rest.firstIndex(of: "/") ?? rest.endIndex
             let hosts: Substring
             (user, password, hosts) = try Self.splitAuthority(rest[..<slash])
@@ -117,10 +135,10 @@ package struct RedisURL: Sendable, Equatable {
             // Sentinel allows no @ in a name.
             guard !path.contains("@") else { throw .slash }
             let question = path.firstIndex(of: "?") ?? path.endIndex
-            route = .master(try Self.parseSentinels(hosts, masterName: path[..<question]))
+            route = .master(try Self.parseSentinels(hosts, masterName: path[..<question], isTLS: isTLS))
             database = try Self.parseQuery(path[question...])
         } else {
-            throw Self.drop("rediss://", from: text) == nil ? .scheme : .tls
+            throw .scheme
         }
     }
 
@@ -148,6 +166,24 @@ package struct RedisURL: Sendable, Equatable {
         sentinels.password = password
         copy.route = .master(sentinels)
         return copy
+    }
+
+    /// The same URL with what connections are secured with: for a URL with TLS.
+    package func secured(by context: TLSContext) -> RedisURL {
+        precondition(isTLS, "a plain connection is not secured")
+        var copy = self
+        copy.context = context
+        if case .master(var sentinels) = route {
+            sentinels.context = context
+            copy.route = .master(sentinels)
+        }
+        return copy
+    }
+
+    /// So that no connection is ever plain for want of a context.
+    fileprivate static func context(_ context: TLSContext?, isTLS: Bool) -> TLSContext? {
+        precondition(isTLS == (context != nil), "a URL with TLS is used once it is secured")
+        return context
     }
 
     /// The arguments of AUTH, without the command's name; nil when the server needs no login.
@@ -188,7 +224,7 @@ package struct RedisURL: Sendable, Equatable {
     }
 
     private static func parseSentinels(
-        _ hosts: Substring, masterName: Substring
+        _ hosts: Substring, masterName: Substring, isTLS: Bool
     ) throws(RedisURLError) -> Sentinels {
         var addresses: [Address] = []
         for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
@@ -199,7 +235,7 @@ package struct RedisURL: Sendable, Equatable {
         guard let name = percentDecoded(masterName), !name.isEmpty,
             name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
         else { throw .master }
-        return Sentinels(addresses: addresses, masterName: name, password: nil)
+        return Sentinels(addresses: addresses, masterName: name, password: nil, isTLS: isTLS)
     }
 
     /// `?db=N`, or nothing.
@@ -256,10 +292,11 @@ extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, Custo
         case .server(.unix(let path)):
             return "unix://\(path)" + (database == 0 ? "" : "?db=\(database)")
         case .server(let address):
-            return "redis://\(credentials)\(address)" + (database == 0 ? "" : "/\(database)")
+            return "redis\(isTLS ? "s" : "")://\(credentials)\(address)"
+                + (database == 0 ? "" : "/\(database)")
         case .master(let sentinels):
             let hosts = sentinels.addresses.map(\.description).joined(separator: ",")
-            return "sentinel://\(credentials)\(hosts)/\(sentinels.masterName)"
+            return "sentinel\(isTLS ? "s" : "")://\(credentials)\(hosts)/\(sentinels.masterName)"
                 + (database == 0 ? "" : "?db=\(database)")
         }
     }
@@ -286,6 +323,13 @@ extension RedisURL.Address {
         case .unix(let path): path
         case .tcp(let host, _): host
         }
+    }
+
+    /// With whom a connection to this address is secured; nil for a plain one.
+    func peer(securedBy context: TLSContext?) -> TLSPeer? {
+        guard let context else { return nil }
+        guard case .tcp(let host, _) = self else { preconditionFailure("no URL secures a Unix socket") }
+        return TLSPeer(context: context, host: host)
     }
 }
 

@@ -35,6 +35,10 @@ import Testing
         ),
         ("deploy/docker-compose.yml", "  mem_limit: 256m", "  cpus: 1", "may take all memory"),
         ("deploy/docker-compose.yml", "core: 0", "core: 1", "dump core"),
+        (
+            "deploy/docker-compose.tls.yml", "rediss://observer", "redis://observer", "observe has no TLS"
+        ),
+        ("deploy/docker-compose.tls.yml", "- \"0\"", "- \"6380\"", "a plain port"),
         ("deploy/Dockerfile", "--chmod=755 ", "", "mode of a checkout"),
         (
             "deploy/Dockerfile", " .build/release/publisher",

@@ -25,8 +25,9 @@ import Testing
         return away
     }
 
-    @Test func everyClientIsToldOnceOfItsRoomsAndBeforeAnythingElse() async throws {
-        try await Cluster.with(nodes: 2, options: ["--gap-notice", "on"]) { cluster in
+    @Test(arguments: Installation.securities)
+    func everyClientIsToldOnceOfItsRoomsAndBeforeAnythingElse(isSecured: Bool) async throws {
+        try await Cluster.with(nodes: 2, options: ["--gap-notice", "on"], isSecured: isSecured) { cluster in
             let (first, second) = (cluster.room("first"), cluster.room("second"))
             var clients: [(Client, [String])] = []
             for node in cluster.nodes {

@@ -102,8 +102,11 @@ import Testing
     }
 
     /// Half-dead: the connection stands, nothing comes. Only the anchor's echo can tell.
-    @Test func silentRedisIsNoticedAndRecoveredFrom() async throws {
-        try await Cluster.with(environment: ["GATEWAY_REDIS_SILENCE_TIMEOUT": ""]) { cluster in
+    @Test(arguments: Installation.securities)
+    func silentRedisIsNoticedAndRecoveredFrom(isSecured: Bool) async throws {
+        try await Cluster.with(
+            environment: ["GATEWAY_REDIS_SILENCE_TIMEOUT": ""], isSecured: isSecured
+        ) { cluster in
             let room = cluster.room()
             let token = try await cluster.node.token()
             let client = try await cluster.node.connect(room, token: token)
@@ -159,8 +162,9 @@ import Testing
     }
 
     /// A restart within a moment: whoever is connected keeps getting messages, on every room.
-    @Test func manyRoomsAreSubscribedAgain() async throws {
-        try await Cluster.with { cluster in
+    @Test(arguments: Installation.securities)
+    func manyRoomsAreSubscribedAgain(isSecured: Bool) async throws {
+        try await Cluster.with(isSecured: isSecured) { cluster in
             var clients: [(Client, String)] = []
             for index in 0..<40 {
                 let room = "many-\(index)"

@@ -18,9 +18,10 @@ import Testing
         try await server.command("PUBSUB", "NUMSUB", .string("room:\(room)"))[1].int
     }
 
-    @Test func nodeFollowsWhenTheMasterDies() async throws {
+    @Test(arguments: Installation.securities)
+    func nodeFollowsWhenTheMasterDies(isSecured: Bool) async throws {
         try await Cluster.with(nodes: 0) { cluster in
-            let group = try await SentinelGroup(cluster.driver)
+            let group = try await SentinelGroup(cluster.driver, isSecured: isSecured)
             let node = try await group.startNode("follower", options: ["--gap-notice", "on"])
             let room = cluster.room()
             let token = try await node.token()
@@ -43,11 +44,11 @@ import Testing
             #expect(try await client.closed(within: .zero) == nil)
             #expect(try await node.metrics()["roomcast_gaps_total"] == 1)
 
-            let completed = try await cluster.driver.run([
-                try Installation.binary("publisher"), "--redis", group.url(before: "127.0.0.1:1"), "--room",
-                room,
-                "--data", "3",
-            ])
+            let completed = try await cluster.driver.run(
+                [
+                    try Installation.binary("publisher"), "--redis", group.url(before: "127.0.0.1:1"),
+                    "--room", room, "--data", "3",
+                ] + group.servers[0].authorityOptions)
             #expect(completed.code == 0, "\(completed.errors)")
             #expect(try await client.next() == .text(#"{"type":"notice","data":3}"#))
         }

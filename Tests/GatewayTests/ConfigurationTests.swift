@@ -1,6 +1,7 @@
 import EventLoop
 import Network
 import Options
+import Redis
 import Testing
 
 @testable import Gateway
@@ -89,7 +90,9 @@ private struct FixedGenerator: RandomNumberGenerator {
             "sentinel-password": "s", "gap-notice": "on", "history-age": "1h", "history-cache": "1MiB",
             "keep-alive-timeout": "2s", "drain-time": "0s", "log-level": "debug", "log-format": "json",
         ]
-        #expect(Set(values.keys) == Set(Configuration.options.map(\.name)))
+        // These need another URL, which not every build takes.
+        let secured = ["redis-ca", "redis-cert", "redis-key", "redis-tls-name", "redis-tls-verify"]
+        #expect(Set(values.keys).union(secured) == Set(Configuration.options.map(\.name)))
         var environment: [String: String] = [:]
         for option in Configuration.options {
             environment[option.variables(prefix: "GATEWAY_")[0]] = values[option.name]
@@ -130,6 +133,23 @@ private struct FixedGenerator: RandomNumberGenerator {
             let wrong = environment.merging([variable: "\u{7}"]) { $1 }
             #expect(try message([], wrong).hasPrefix(variable + ": "))
         }
+    }
+
+    @Test(.enabled("the build has TLS") { TLSContext.isBuilt }) func optionsOfTLSReadTheirVariables() throws
+    {
+        var environment = [
+            "GATEWAY_REDIS": "rediss://h", "GATEWAY_REDIS_TLS_VERIFY": "off",
+            "GATEWAY_REDIS_TLS_NAME": "a.example",
+        ]
+        let configuration = try configuration([], environment)
+        #expect(configuration.redis.isTLS && configuration.redis.trustsAnyone)
+        for name in ["GATEWAY_REDIS_CA", "GATEWAY_REDIS_CERT"] {
+            #expect(
+                try message([], environment.merging([name: "/none"]) { $1 }).hasPrefix("cannot read /none: ")
+            )
+        }
+        environment["GATEWAY_REDIS_KEY"] = "/none"
+        #expect(try message([], environment) == "GATEWAY_REDIS_KEY: expected only with --redis-cert")
     }
 
     @Test func tokensOutliveTheHeartbeatByFiveSeconds() throws {

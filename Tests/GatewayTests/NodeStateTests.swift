@@ -30,6 +30,22 @@ import Testing
         #expect(state.reasonsNotReady == ["redis subscriber connection is down"])
     }
 
+    @Test func lossIsNamedWhileAConnectionIsMissing() {
+        let state = state(workers: 1)
+        state.setFeedUp(true, feed: 0)
+        state.setRedisTrouble("TLS: certificate: certificate has expired")
+        #expect(
+            state.reasonsNotReady == [
+                "1 of 1 redis command connections are down",
+                "redis: TLS: certificate: certificate has expired",
+            ])
+        state.setCommandsUp(true, worker: 0)
+        #expect(state.reasonsNotReady.isEmpty)
+        state.setCommandsUp(false, worker: 0)
+        state.setRedisTrouble(nil)
+        #expect(state.reasonsNotReady == ["1 of 1 redis command connections are down"])
+    }
+
     @Test func nodeIsReadyWhenEveryFeedIsUp() {
         let state = NodeState(
             workerCount: 1, feedCount: 2, maximumClientCount: 1, maximumHttpConnectionCount: 1)

@@ -80,7 +80,7 @@ extension RedisURL {
     }
 
     @Test(arguments: [
-        ("", RedisURLError.scheme), ("localhost:6379", .scheme), ("rediss://:hunter2@host", .tls),
+        ("", RedisURLError.scheme), ("localhost:6379", .scheme), ("unixs:///a", .scheme),
         (" redis://h", .blank), ("redis://h\n", .blank), ("redis://h/1 ", .blank),
         ("redis:host", .scheme),
         ("redis://", .host), ("redis://:6379", .host), ("redis://a b", .host), ("redis://[::1", .host),
@@ -114,7 +114,37 @@ extension RedisURL {
         #expect(try RedisURL("redis://:a%2Fb%3F%23%40%25@h").password == "a/b?#@%")
         #expect(RedisURLError.slash.reason.contains("/ as %2F"))
         #expect(RedisURLError.credentials.reason.contains("% as %25"))
-        #expect(RedisURLError.tls.reason.contains("TLS to Redis is not supported yet"))
+    }
+
+    @Test func securedFormsAreTheOthersWithAnS() throws {
+        guard TLSContext.isBuilt else {
+            for text in ["rediss://:hunter2@host", "Sentinels://h/m"] {
+                #expect(throws: RedisURLError.tls) { try RedisURL(text) }
+            }
+            #expect(RedisURLError.tls.reason.contains("trait TLS"))
+            return
+        }
+        let url = try RedisURL("rediss://u:hunter2@h/3")
+        #expect(url.isTLS && url.address == .tcp(host: "h", port: 6379) && url.database == 3)
+        #expect(url.description == "rediss://u:***@h:6379/3")
+        let secured = try url.secured(by: TLSContext(TLSSettings(isVerified: false)))
+        #expect(secured.tls != nil && secured.trustsAnyone && secured != url)
+        #expect(secured.overriding(password: "new").tls == secured.tls)
+        #expect(try RedisURL("REDISS://h").description == "rediss://h:6379")
+        #expect(throws: RedisURLError.port) { try RedisURL("rediss://h:x") }
+
+        let behind = try RedisURL("sentinels://:pw@a,b:1/m?db=2")
+        #expect(behind.description == "sentinels://:***@a:26379,b:1/m?db=2")
+        let context = try TLSContext(TLSSettings())
+        guard case .master(let sentinels) = behind.secured(by: context).withSentinelPassword("x").route
+        else {
+            Issue.record("it is behind sentinels")
+            return
+        }
+        #expect(sentinels.tls == context && sentinels.authArguments == ["x"])
+
+        let plain = try RedisURL("sentinel://a/m")
+        #expect(!plain.isTLS && plain.tls == nil && !plain.trustsAnyone)
     }
 
     @Test func userAloneMayBeAPasswordAndIsNotPrinted() throws {

@@ -12,20 +12,42 @@ package final class RedisServer {
     /// Its files; gone with this object.
     package let directory: URL
     private let password: String?
+    private let securedOptions: [String]
+    /// Where it listens with TLS, if it was given certificates.
+    package let securedPort: Int
     private var process: Process?
     private var processID: pid_t = 0
 
-    /// - Parameter password: what `requirepass` is set to.
-    package init(password: String? = nil) throws {
+    /// - Parameters:
+    ///   - password: what `requirepass` is set to.
+    ///   - certificates: for TLS, on a second port.
+    ///   - asksForCertificate: whether clients have to show one there.
+    package init(
+        password: String? = nil, certificates: Certificates? = nil, asksForCertificate: Bool = false
+    ) throws {
         self.password = password
-        // Bound to find a port that is free, and closed again: Redis takes it over.
-        let socket = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
-        port = Int(socket.port)
-        Socket(descriptor: socket.descriptor).close()
+        port = try Self.freePort()
+        let securedPort = try Self.freePort()
+        self.securedPort = securedPort
+        securedOptions =
+            certificates.map { certificates in
+                [
+                    "--tls-port", "\(securedPort)", "--tls-cert-file", certificates.path("redis.crt"),
+                    "--tls-key-file", certificates.path("redis.key"), "--tls-ca-cert-file",
+                    certificates.path("ca.crt"), "--tls-auth-clients", asksForCertificate ? "yes" : "no",
+                ]
+            } ?? []
         directory = URL(fileURLWithPath: "/tmp/roomcast-test-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         socketPath = directory.appendingPathComponent("redis.sock").path
         try start()
+    }
+
+    /// Bound to find a port that is free, and closed again: Redis takes it over.
+    private static func freePort() throws -> Int {
+        let socket = try ListeningSocket(host: "127.0.0.1", port: 0, sharing: .exclusive)
+        defer { Socket(descriptor: socket.descriptor).close() }
+        return Int(socket.port)
     }
 
     deinit {
@@ -43,6 +65,12 @@ package final class RedisServer {
         return try RedisURL("redis://\(login)127.0.0.1:\(port)" + (database == 0 ? "" : "/\(database)"))
     }
 
+    /// Where it listens with TLS, with its password.
+    package func securedURL(by settings: TLSSettings) throws -> RedisURL {
+        let login = password.map { ":\($0)@" } ?? ""
+        return try RedisURL("rediss://\(login)127.0.0.1:\(securedPort)").secured(by: TLSContext(settings))
+    }
+
     package func start() throws {
         let process = Process()
         // `timeout` bounds the server's life even when the tests are killed.
@@ -51,7 +79,7 @@ package final class RedisServer {
             [
                 "timeout", "-k", "1", "1800", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
                 "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
-            ] + (password.map { ["--requirepass", $0] } ?? [])
+            ] + (password.map { ["--requirepass", $0] } ?? []) + securedOptions
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         self.process = process

@@ -8,6 +8,9 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 log_directory=$root/.run/log
 venv_python=$root/.venv/bin/python
+# How every script builds and tests: with all package traits. SwiftPM builds everything anew when they change, so none
+# may be left out somewhere.
+swift_package=(--package-path "$root" --traits TLS)
 # What ensure_venv installs; a script that needs more adds to it.
 python_packages=(websockets==15.0.1)
 
@@ -45,6 +48,8 @@ has_library() {
 missing_packages() {
     has_library hiredis/async.h || echo libhiredis-dev
     has_library event2/event.h || echo libevent-dev
+    has_library openssl/ssl.h || echo libssl-dev
+    command -v openssl >/dev/null || echo openssl
     command -v pkg-config >/dev/null || echo pkg-config
     command -v redis-server >/dev/null || echo redis-server
     command -v nginx >/dev/null || echo nginx
@@ -147,12 +152,12 @@ run_python() {
 
 build_release() {
     say 'Building (release)'
-    quietly build swift build --package-path "$root" -c release
+    quietly build swift build "${swift_package[@]}" -c release
 }
 
 # Prints the directory of the binaries that build_release made.
 release_directory() {
-    swift build --package-path "$root" -c release --show-bin-path
+    swift build "${swift_package[@]}" -c release --show-bin-path
 }
 
 # Builds the programs and runs one of scripts/lib with their directory. Its --help needs neither.

@@ -13,13 +13,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 # From the ground up: a module depends on those of lower layers only.
 LAYERS = [
-    ["CLibevent", "CHiredis", "CIoUring"], ["Bytes", "System"], ["EventLoop", "Network", "HTTP", "JSON"], ["WebSocket"], ["Redis"],
-    ["RedisSchema"], ["Options", "ConsolePage"], ["Gateway", "Publisher", "LoadTest"],
+    ["CLibevent", "CHiredis", "CIoUring", "COpenSSL"], ["Bytes", "System"], ["EventLoop", "Network", "HTTP", "JSON"], ["WebSocket"], ["Redis"],
+    ["RedisSchema"], ["Options", "ConsolePage"], ["RedisOptions"], ["Gateway", "Publisher", "LoadTest"],
 ]
 # One module each knows a C library.
-OWNERS = {"CLibevent": "EventLoop", "CIoUring": "EventLoop", "CHiredis": "Redis"}
+OWNERS = {"CLibevent": "EventLoop", "CIoUring": "EventLoop", "CHiredis": "Redis", "COpenSSL": "Redis"}
 # Of Foundation, which is large and slow: FoundationEssentials where JSON is decoded, and tests may have all of it.
 FOUNDATION = {"LoadTest"}
+# The files that choose what a package trait brings: nothing else may depend on it (scripts/tidy checks that these do
+# without it).
+TRAITS = {"TLS": {"Sources/Redis/TLS/TLSContext.swift", "Sources/Redis/TLS/TLSStream.swift"}}
 MAXIMUM_LINES = 500
 # Of a comment; swift format sees to the code.
 MAXIMUM_COLUMNS = 120
@@ -70,7 +73,7 @@ def modules():
                 yield f"Package.swift: {name} depends on {other}, which is {OWNERS[other]}'s alone"
         for path in files(f"{directory}/*.swift"):
             for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
-                match = re.match(r"(?:@\w+ |public |package |internal )*import (?:\w+ )?(\w+)", line)
+                match = re.match(r"\s*(?:@\w+ |public |package |internal )*import (?:\w+ )?(\w+)", line)
                 if not match:
                     continue
                 other = match[1]
@@ -80,6 +83,15 @@ def modules():
                     yield f"{path}:{number}: {name} imports {other}"
                 elif is_product and other == "Foundation":
                     yield f"{path}:{number}: FoundationEssentials is enough, and has no ICU"
+
+
+def traits():
+    """A few files depend on a package trait."""
+    for path in files("Sources/*.swift"):
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
+            for trait, owners in TRAITS.items():
+                if re.match(rf"\s*#(?:else)?if .*\b{trait}\b", line) and str(path) not in owners:
+                    yield f"{path}:{number}: only {', '.join(sorted(owners))} may ask for the trait {trait}"
 
 
 def lengths():
@@ -158,7 +170,7 @@ def links():
 
 
 def main():
-    findings = [finding for rule in (form, modules, lengths, lambda: options(Path(sys.argv[1])), links)
+    findings = [finding for rule in (form, modules, traits, lengths, lambda: options(Path(sys.argv[1])), links)
                 for finding in rule()]
     print("\n".join(findings), end="\n" if findings else "")
     return 1 if findings else 0

@@ -6,6 +6,7 @@ import Glibc
 import Network
 import Options
 import Redis
+import RedisOptions
 import RedisSchema
 import System
 
@@ -140,8 +141,9 @@ struct Configuration: Sendable {
         let password = try values.optional("redis-password", Self.passwordConverter)
         let sentinelPassword = try values.optional("sentinel-password", Self.passwordConverter)
         let passwordFile = try values.optional("redis-password-file", Self.pathConverter)
-        redis = url.overriding(password: password).withSentinelPassword(sentinelPassword)
-            .withPasswordFile(passwordFile)
+        redis = try RedisTLSOptions.secure(
+            url.overriding(password: password).withSentinelPassword(sentinelPassword)
+                .withPasswordFile(passwordFile), by: values)
         isRedisPasswordInArguments = values.origin(of: "redis") == .commandLine && url.password != nil
         workerCount =
             try values.optional("workers", IntegerConverter(1...Limits.workerCount))

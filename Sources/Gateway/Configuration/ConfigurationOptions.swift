@@ -3,6 +3,7 @@
 
 import Options
 import Redis
+import RedisOptions
 import RedisSchema
 
 extension Configuration {
@@ -16,13 +17,13 @@ extension Configuration {
             "SIGTERM drains the node: readiness goes off, the node closes its clients with 1001 spread over the drain "
                 + "time, and exits with 0. A second SIGTERM, more than a second later, ends it at once. It ignores SIGHUP, "
                 + "SIGUSR1 and SIGUSR2, as there is no configuration file to read again. Exit 2: an option, a value or an "
-                + "environment variable is wrong, or the command line cannot be read (no /proc).",
+                + "environment variable is wrong, or the command line cannot be read (no /proc); 1: the node cannot start.",
         ])
 
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
-        listenOptions + consoleOptions + redisOptions + linkOptions + accessOptions + clientOptions
-        + limitOptions
+        listenOptions + consoleOptions + redisOptions + linkOptions
+        + RedisTLSOptions.options(section: "Redis") + accessOptions + clientOptions + limitOptions
         + addressLimitOptions + socketOptions + timeOptions + drainOptions + operationOptions
 
     private static let listenOptions = [

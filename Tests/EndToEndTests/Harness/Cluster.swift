@@ -19,12 +19,14 @@ final class Cluster: Sendable {
 
     init(
         nodes count: Int = 1, options: [String] = [], environment: [String: String] = [:],
-        password: String? = nil, redisOptions: [String] = [],
+        password: String? = nil, redisOptions: [String] = [], isSecured: Bool = false,
         optionsOfNode: @Sendable (Int) -> [String] = { _ in [] }
     ) async throws {
         driver = try Driver()
         do {
-            let redis = try await RedisServer(driver, password: password, options: redisOptions)
+            let certificates = isSecured ? try await Certificates(driver) : nil
+            let redis = try await RedisServer(
+                driver, password: password, options: redisOptions, certificates: certificates)
             self.redis = redis
             var nodes: [GatewayNode] = []
             for index in 0..<count {
@@ -54,12 +56,13 @@ final class Cluster: Sendable {
     /// Starts a cluster for `body` alone and stops it, whatever `body` does.
     static func with(
         nodes: Int = 1, options: [String] = [], environment: [String: String] = [:], password: String? = nil,
-        redisOptions: [String] = [], optionsOfNode: @Sendable (Int) -> [String] = { _ in [] },
+        redisOptions: [String] = [], isSecured: Bool = false,
+        optionsOfNode: @Sendable (Int) -> [String] = { _ in [] },
         _ body: (Cluster) async throws -> Void
     ) async throws {
         let cluster = try await Cluster(
             nodes: nodes, options: options, environment: environment, password: password,
-            redisOptions: redisOptions, optionsOfNode: optionsOfNode)
+            redisOptions: redisOptions, isSecured: isSecured, optionsOfNode: optionsOfNode)
         do {
             try await body(cluster)
             await cluster.stop()
@@ -85,11 +88,14 @@ struct ClusterTrait: SuiteTrait, TestScoping {
     let nodes: Int
     let options: [String]
     let environment: [String: String]
+    let isSecured: Bool
 
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
-        try await Cluster.with(nodes: nodes, options: options, environment: environment) { cluster in
+        try await Cluster.with(
+            nodes: nodes, options: options, environment: environment, isSecured: isSecured
+        ) { cluster in
             try await Cluster.$shared.withValue(cluster) { try await function() }
         }
     }
@@ -97,8 +103,8 @@ struct ClusterTrait: SuiteTrait, TestScoping {
 
 extension Trait where Self == ClusterTrait {
     static func cluster(
-        nodes: Int = 1, options: [String] = [], environment: [String: String] = [:]
+        nodes: Int = 1, options: [String] = [], environment: [String: String] = [:], isSecured: Bool = false
     ) -> Self {
-        Self(nodes: nodes, options: options, environment: environment)
+        Self(nodes: nodes, options: options, environment: environment, isSecured: isSecured)
     }
 }

@@ -20,7 +20,8 @@ final class GatewayNode: Sendable {
     init(
         _ driver: Driver, id: String, redis: RedisServer, options: [String] = [],
         environment: [String: String] = [:],
-        url: String? = nil, wrapper: [String] = [], workers: Int? = 2, awaitReady: Bool = true
+        url: String? = nil, wrapper: [String] = [], workers: Int? = 2, trustsRedis: Bool = true,
+        awaitReady: Bool = true
     ) async throws {
         self.driver = driver
         self.id = id
@@ -28,7 +29,9 @@ final class GatewayNode: Sendable {
         let command =
             wrapper + [try Installation.binary("gateway")] + listen + [
                 "--admin-listen", "127.0.0.1:0", "--node-id", id, "--redis", url ?? redis.url,
-            ] + (workers.map { ["--workers", "\($0)"] } ?? []) + options
+            ] + (trustsRedis && url?.hasPrefix("redis://") != true ? redis.authorityOptions : [])
+            + (workers.map { ["--workers", "\($0)"] } ?? [])
+            + options
         var variables = Self.unhurried.merging(environment) { _, own in own }
         if let password = redis.password, variables["GATEWAY_REDIS_PASSWORD"] == nil {
             variables["GATEWAY_REDIS_PASSWORD"] = password

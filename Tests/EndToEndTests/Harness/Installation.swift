@@ -18,6 +18,13 @@ enum Installation {
     /// are.
     static let isSanitized = environment("ROOMCAST_SANITIZER") != nil
 
+    /// Redis without TLS, and with it where the programs under test were built with the trait.
+    #if TLS
+        static let securities = [false, true]
+    #else
+        static let securities = [false]
+    #endif
+
     static func binary(_ name: String) throws -> String {
         let directory = environment("ROOMCAST_BIN") ?? root.appending(path: ".build/release").path
         return try executable("\(directory)/\(name)", advice: "swift build -c release, or set ROOMCAST_BIN")

@@ -9,21 +9,31 @@ final class RedisServer: Sendable {
     /// The user of `command`; nil is Redis' user `default`.
     private let user: String?
     let password: String?
+    /// With which the programs under test connect; nil when they do so without TLS.
+    let certificates: Certificates?
+    /// The port to which they connect; `port` is always a plain one, for the test.
+    let servedPort: Int
     private let command: [String]
     private let environment: [String: String]
     let first: Child
 
-    init(_ driver: Driver, password: String? = nil, options: [String] = []) async throws {
+    init(
+        _ driver: Driver, password: String? = nil, options: [String] = [], certificates: Certificates? = nil
+    ) async throws {
         self.driver = driver
         self.password = password
+        self.certificates = certificates
         user = nil
         environment = [:]
-        port = try await driver.freePort()
+        let port = try await driver.freePort()
+        self.port = port
+        servedPort = certificates == nil ? port : try await driver.freePort()
         command =
             [
                 try Installation.system("redis-server", package: "redis-server"), "--port", "\(port)",
                 "--bind", "127.0.0.1", "--save", "", "--dir", driver.directory.path,
             ] + (password.map { ["--requirepass", $0] } ?? []) + options
+            + (certificates?.serverOptions(port: servedPort) ?? [])
         first = try await Child(driver, name: "redis-\(port)", command)
         try await ready(first)
     }
@@ -35,7 +45,9 @@ final class RedisServer: Sendable {
         self.driver = driver
         user = "operator"
         password = passwords["operator"]
+        certificates = nil
         port = try await driver.freePort()
+        servedPort = port
         _ = try Installation.system("redis-server", package: "redis-server")
         command = [
             "sh", Installation.root.appending(path: "deploy/redis-start").path, driver.directory.path,
@@ -53,27 +65,36 @@ final class RedisServer: Sendable {
     ) async throws {
         self.driver = driver
         self.password = password
+        certificates = master.certificates
         user = nil
         environment = [:]
-        port = try await driver.freePort()
+        let port = try await driver.freePort()
+        self.port = port
+        servedPort = certificates == nil ? port : try await driver.freePort()
         let path = driver.directory.appending(path: "sentinel-\(port).conf")
         var lines = [
             "port \(port)", "bind 127.0.0.1", "dir \(driver.directory.path)",
-            "sentinel monitor \(name) 127.0.0.1 \(master.port) 2",
+            "sentinel monitor \(name) 127.0.0.1 \(master.servedPort) 2",
             "sentinel down-after-milliseconds \(name) 3000", "sentinel failover-timeout \(name) 10000",
         ]
         if let password { lines += ["requirepass \(password)", "sentinel sentinel-pass \(password)"] }
         if let password = master.password { lines.append("sentinel auth-pass \(name) \(password)") }
         // A sentinel writes what it learns into this file.
         try (lines.joined(separator: "\n") + "\n").write(to: path, atomically: true, encoding: .utf8)
-        command = [
-            try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel",
-        ]
+        command =
+            [
+                try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel",
+            ] + (certificates?.serverOptions(port: servedPort) ?? [])
         first = try await Child(driver, name: "sentinel-\(port)", command)
         try await ready(first)
     }
 
-    var url: String { "redis://127.0.0.1:\(port)" }
+    var url: String { "redis\(certificates == nil ? "" : "s")://127.0.0.1:\(servedPort)" }
+
+    /// With which a program connects.
+    var connectionOptions: [String] { ["--redis", url] + authorityOptions }
+    /// By which a program trusts this server.
+    var authorityOptions: [String] { certificates.map { ["--redis-ca", $0.path("ca.crt")] } ?? [] }
 
     /// Ends the first process and waits for its end.
     func stop(_ signal: Int32 = SIGKILL) async throws {

@@ -14,19 +14,24 @@ final class SentinelGroup: Sendable {
     /// - Parameters:
     ///   - password: of master and replica.
     ///   - sentinelPassword: of the sentinels.
-    init(_ driver: Driver, password: String? = nil, sentinelPassword: String? = nil) async throws {
+    ///   - isSecured: whether all of them talk in TLS.
+    init(
+        _ driver: Driver, password: String? = nil, sentinelPassword: String? = nil, isSecured: Bool = false
+    ) async throws {
+        let certificates = isSecured ? try await Certificates(driver) : nil
         self.driver = driver
         self.password = password
         let authentication = password.map { ["--masterauth", $0] } ?? []
         let master = try await RedisServer(
             driver, password: password,
-            options: authentication + ["--repl-diskless-sync-delay", "0", "--dbfilename", "first.rdb"])
+            options: authentication + ["--repl-diskless-sync-delay", "0", "--dbfilename", "first.rdb"],
+            certificates: certificates)
         let replica = try await RedisServer(
             driver, password: password,
             options: authentication + [
-                "--replicaof", "127.0.0.1", "\(master.port)", "--dbfilename", "second.rdb",
+                "--replicaof", "127.0.0.1", "\(master.servedPort)", "--dbfilename", "second.rdb",
                 "--repl-diskless-sync-delay", "0",
-            ])
+            ], certificates: certificates)
         servers = [master, replica]
         var sentinels: [RedisServer] = []
         for _ in 0..<3 {
@@ -54,8 +59,9 @@ final class SentinelGroup: Sendable {
 
     /// - Parameter first: an address that is asked before the sentinels.
     func url(before first: String? = nil) -> String {
-        let hosts = (first.map { [$0] } ?? []) + sentinels.map { "127.0.0.1:\($0.port)" }
-        return "sentinel://\(hosts.joined(separator: ","))/\(Self.masterName)"
+        let hosts = (first.map { [$0] } ?? []) + sentinels.map { "127.0.0.1:\($0.servedPort)" }
+        return
+            "sentinel\(servers[0].certificates == nil ? "" : "s")://\(hosts.joined(separator: ","))/\(Self.masterName)"
     }
 
     func startNode(
@@ -72,7 +78,7 @@ final class SentinelGroup: Sendable {
             try await eventually("the sentinels have a new master") {
                 try await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", .string(Self.masterName))
                     == [
-                        "127.0.0.1", .string("\(server.port)"),
+                        "127.0.0.1", .string("\(server.servedPort)"),
                     ]
             }
         }

@@ -73,6 +73,16 @@ for name, service in services.items():
         options = service["environment"].get("RES_OPTIONS")
         expect(options == resolver, f"{name} waits long for an unknown name: RES_OPTIONS is {options}")
 
+secured = yaml.safe_load((deploy / "docker-compose.tls.yml").read_text())["services"]
+for name, service in services.items():
+    given = secured.get(name, {}).get("environment", {})
+    for variable, url in service.get("environment", {}).items():
+        if "redis://" in str(url):
+            wanted = url.replace("redis://", "rediss://")
+            expect(given.get(variable) == wanted and f"{variable}_CA" in given, f"{name} has no TLS with docker-compose.tls.yml")
+command = secured["redis"]["command"]
+expect(command[command.index("--port") + 1] == "0", "Redis has a plain port beside the one with TLS")
+
 dockerfile = (deploy / "Dockerfile").read_text()
 for line in re.findall(r"^COPY (?!--from).*http-check.*$", dockerfile, re.M):
     expect("--chmod=755" in line, f"the mode of a checkout goes into the image: {line}")
