@@ -26,6 +26,24 @@ struct EventStreamTests {
         try await stream.close()
     }
 
+    /// As for a heartbeat: the token need not stand in a URL.
+    @Test func tokenMayComeAsAuthorization() async throws {
+        let cluster = try Cluster.current
+        let (node, room, token) = (cluster.node, cluster.room(), try await cluster.node.token())
+        let bearer = ["Authorization": "Bearer \(token)"]
+        guard
+            case .open(let stream) = try await cluster.driver.eventStream(
+                node.port, "roomIds=\(room)", headers: bearer)
+        else { throw HarnessError("refused") }
+        try await cluster.redis.publish(room: room, "1")
+        #expect(try await stream.next().text == "1")
+        guard
+            case .refused(let answer) = try await cluster.driver.eventStream(
+                node.port, "token=\(token)x&roomIds=\(room)", headers: bearer)
+        else { throw HarnessError("the query does not win") }
+        #expect(answer.data == "Token error")
+    }
+
     /// HEAD says what GET would, and leaves the token's connection alone.
     @Test func headOpensNothing() async throws {
         let cluster = try Cluster.current

@@ -6,8 +6,8 @@ import WebSocket
 /// What a request for notices asks for, once it has the form of one.
 enum Opening {
     case webSocket(WebSocketHandshake)
-    /// With the fields of every answer to the request.
-    case events(fields: [HttpResponseField])
+    /// With the token of its `Authorization: Bearer`, and the fields of every answer to the request.
+    case events(token: String?, fields: [HttpResponseField])
 
     /// What the answer to an event stream says; its body ends with the connection.
     static let eventFields = [
@@ -33,8 +33,10 @@ enum Opening {
 
     /// The token, maybe empty, if it comes beside the query.
     var offeredToken: Substring? {
-        guard case .webSocket(let handshake) = self else { return nil }
-        return Subprotocol.token(in: handshake.offeredSubprotocols)
+        switch self {
+        case .webSocket(let handshake): Subprotocol.token(in: handshake.offeredSubprotocols)
+        case .events(let token, _): token.map { $0[...] }
+        }
     }
 
     /// The answer to a request that is granted.
@@ -47,7 +49,7 @@ enum Opening {
         case .webSocket(let handshake):
             handshake.appendResponse(
                 subprotocol: Subprotocol.selected(of: handshake.offeredSubprotocols), to: &response)
-        case .events(let fields):
+        case .events(_, let fields):
             HttpResponse.append(
                 .ok, fields: Opening.eventFields + fields, body: "", isEndless: true, connection: .close,
                 date: date, to: &response)

@@ -50,7 +50,10 @@ final class Upgrade {
             let opening: Opening =
                 switch transport {
                 case .webSocket: .webSocket(try checkHandshake(request))
-                case .events: .events(fields: crossOrigin.fields(for: request))
+                case .events:
+                    .events(
+                        token: BearerKey.shown(by: request).map { String(decoding: $0, as: UTF8.self) },
+                        fields: crossOrigin.fields(for: request))
                 }
             guard crossOrigin.mayConnect(request) else {
                 throw Refusal(
