@@ -169,7 +169,7 @@ import Testing
 
 /// Numbered durable notices to a room, one after the other until told to stop. One that has no answer is sent again
 /// under its key, and so stored once.
-private actor DurablePublished {
+actor DurablePublished {
     private(set) var answeredCount = 0
     private let redis: RedisServer
     private let room: String

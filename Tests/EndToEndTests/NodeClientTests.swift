@@ -5,8 +5,10 @@ import Testing
 @Suite struct NodeClientTests {
     private static let folder = Installation.root.appending(path: "clients/js")
 
-    /// A node is killed under it, it comes back, and after `close()` nothing keeps the process alive.
-    @Test func nodeProcessLivesAsLongAsItsClient() async throws {
+    /// A node is killed under it, it comes back, and after `close()` nothing keeps the process alive. Without a global
+    /// `WebSocket` it begins with an event stream.
+    @Test(arguments: ["websocket", "events"])
+    func nodeProcessLivesAsLongAsItsClient(transport: String) async throws {
         try await Cluster.with(nodes: 2, options: ["--heartbeat-timeout", "3s"]) { cluster in
             let nginx = try await NginxServer(cluster)
             let options: JSON = [
@@ -15,8 +17,9 @@ import Testing
             ]
             let text = String(decoding: try JSONEncoder().encode(options), as: UTF8.self)
             let script = Self.folder.appending(path: "tests/until-closed.js").path
+            let flags = transport == "events" ? ["--no-experimental-websocket"] : []
             let process = try await Child(
-                cluster.driver, name: "client", [try Installation.node(), script, text])
+                cluster.driver, name: "client", [try Installation.node()] + flags + [script, text])
             func opened() -> Int { process.output.split(separator: "\n").filter { $0 == "open" }.count }
             try await eventually("open") { opened() == 1 }
             try await cluster.redis.publishSequence(room: "lobby", count: 500)
@@ -37,6 +40,7 @@ import Testing
             let seen = try #require(JSON(parsing: String(process.output.split(separator: "\n").last ?? "")))
             #expect(seen.noticeNumbers == Array(0..<500))
             #expect(seen["status"] == "closed")
+            #expect(seen["attempts"] == [.string(transport), .string(transport)])
             let counts: JSON = [
                 "notices": 501, "reconnects": 1, "gaps": 1, "unreadable": 0, "resumed": 0, "lost": 0,
             ]
@@ -49,14 +53,14 @@ import Testing
 
     @Test func rulesHoldUnderNodesOwnTestRunner() async throws {
         try await withDriver { driver in
-            let tests = ["client", "durable", "rules"].map {
+            let tests = ["client", "durable", "pongs", "rules", "transports"].map {
                 Self.folder.appending(path: "tests/\($0).test.js").path
             }
             let run = try await driver.run(
                 [try Installation.node(), "--test", "--test-reporter=tap"] + tests)
             #expect(run.code == 0, "\(run.output.suffix(4000))")
             let passed = try #require(run.output.firstMatch(of: /\n# pass (\d+)/))
-            #expect(try #require(Int(passed.output.1)) > 30)
+            #expect(try #require(Int(passed.output.1)) > 100)
         }
     }
 

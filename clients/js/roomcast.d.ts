@@ -42,6 +42,9 @@ export interface Resume {
   }[];
 }
 
+/** How notices come: over a WebSocket, or over an event stream (`text/event-stream`, by `fetch`). */
+export type Transport = "websocket" | "events";
+
 /** `connecting`: getting a token or shaking hands. `waiting`: until the next attempt. `closed`: for good. */
 export type Status = "connecting" | "open" | "waiting" | "closed";
 
@@ -54,7 +57,7 @@ export type EndReason =
   | "revoked"
   /** 1002, 1007, 1008, 1009: this client, or something in between, breaks the protocol. */
   | "protocol"
-  /** The gateway refuses a token for this client (400, 401, …), or a WebSocket cannot be opened here. */
+  /** The gateway refuses a token for this client (400, 401, …), or a WebSocket cannot even be tried here. */
   | "refused"
   /** `getToken` returned null. */
   | "no token";
@@ -69,7 +72,7 @@ export type WaitReason =
   | { kind: "network"; detail: string }
   /** No answer in time. */
   | { kind: "timeout"; detail: string }
-  /** The gateway knows the token, but the WebSocket does not open. A browser does not say why. */
+  /** The gateway answers, but the WebSocket (a browser does not say why) or the event stream does not open. */
   | { kind: "handshake"; detail: string }
   /** `getToken` failed; `onerror` received its error. */
   | { kind: "getToken"; detail: string }
@@ -139,13 +142,18 @@ export type ConnectOptions<N = Notice> = TokenSource & Partial<Callbacks<N>> & {
   durable?: boolean;
   /** With `durable`, where to begin: the stored `positions` of an earlier client. Other rooms' are ignored. */
   positions?: Readonly<Positions> | null;
+  /**
+   * `auto`, the default: a WebSocket, and after two that do not work where HTTP does an event stream, with which later
+   * clients of the page begin for an hour.
+   */
+  transport?: "auto" | Transport;
   /** How handshakes and heartbeats carry the token; `subprotocol` keeps it out of URLs. `query` by default. */
   tokenIn?: "query" | "subprotocol";
   /** The gateway's `--heartbeat-timeout` in milliseconds, at least 1000; 30000 by default. */
   heartbeatTimeoutMs?: number;
   /** Whether a worker keeps the time while the page is hidden; true by default. */
   backgroundTimer?: boolean;
-  /** In place of the global `WebSocket`. */
+  /** In place of the global `WebSocket`. Where there is none, `auto` begins with an event stream. */
   WebSocket?: new (url: string, protocols?: string[]) => unknown;
 };
 
@@ -165,6 +173,8 @@ export interface Counts {
 
 export interface Client<N = Notice> extends Callbacks<N> {
   readonly status: Status;
+  /** What the present connection uses, or the last one, or the first one to come. */
+  readonly transport: Transport;
   readonly rooms: string[];
   readonly counts: Counts;
   /**

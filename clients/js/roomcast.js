@@ -1,6 +1,7 @@
-// Roomcast's client: takes a token, opens a WebSocket for one or two rooms, sends heartbeats, and stays connected. With
-// `durable` each connection goes on behind the last notice of the one before.
-// No dependency. Runs in every current browser, and in any other place where fetch and WebSocket are global.
+// Roomcast's client: takes a token, opens a WebSocket (or an event stream) for one or two rooms, sends the heartbeats
+// that the gateway needs, and stays connected. With `durable` each connection goes on behind the last notice of the one
+// before.
+// No dependency. Runs in every current browser, and in any other place where fetch is global.
 
 /** How long the gateway waits for a heartbeat by default (its `--heartbeat-timeout`). */
 const standardHeartbeatMs = 30_000;
@@ -8,6 +9,8 @@ const standardHeartbeatMs = 30_000;
 const earliestBeat = 0.71, latestBeat = 0.83;
 /** The gateway closes up to 2 s late; the rest is for the network. */
 const verdictSlackMs = 5_000;
+/** Where the gateway counts the browser's pongs, a heartbeat only shows that it is still there: every five minutes. */
+const checkMs = 300_000;
 /** Shares of it again: an unanswered heartbeat is repeated after 1 to 3 s, a refused one after 3 to 9 s. */
 const unanswered = 1 / 30, untaken = 1 / 10;
 const backoffBaseMs = 1_000, backoffCapMs = 30_000;
@@ -18,6 +21,17 @@ const stableMs = 10_000;
 /** A client that was too slow begins its backoff here: 0 to 8 s. */
 const crowdedAttempt = 3;
 const requestMs = 10_000, openingMs = 15_000, getTokenMs = 30_000;
+/** With `transport: "auto"` the client turns to event streams after so many WebSockets that did not work. */
+const maximumSocketFailures = 2;
+/** For how long a page then begins with event streams. */
+const rememberedMs = 3_600_000;
+/**
+ * What this page knows of the way to each gateway: whether it has passed a WebSocket, until when to begin with streams.
+ *
+ * @type {Map<string, { passesSockets: boolean, streamsUntil: number }>}
+ */
+const ways = new Map();
+const unknownWay = { passesSockets: false, streamsUntil: 0 };
 /** The client obeys a `Retry-After` up to this: five minutes. */
 const maximumRetryAfterMs = 300_000;
 /** Timers take a signed 32-bit number; with a larger one they fire at once. */
@@ -111,10 +125,10 @@ function checkedOptions(options) {
   if (typeof options !== "object" || options === null) throw new TypeError("connect takes an object with options");
   const { userId, deviceId, getToken, tokenIn = "query", backgroundTimer = true } = options;
   const { heartbeatTimeoutMs = standardHeartbeatMs, WebSocket = globalThis.WebSocket } = options;
-  const { durable = false, positions = null } = options;
+  const { durable = false, positions = null, transport = "auto" } = options;
   const settings = {
     base: checkedUrl(options.url), rooms: checkedRooms(options.rooms),
-    userId, deviceId, getToken, tokenIn, backgroundTimer, WebSocket, durable,
+    userId, deviceId, getToken, tokenIn, backgroundTimer, WebSocket, durable, transport,
     heartbeatTimeoutMs: Math.min(heartbeatTimeoutMs, maximumTimerMs),
   };
   if (getToken !== undefined && typeof getToken !== "function") throw new TypeError("getToken must be a function");
@@ -134,7 +148,13 @@ function checkedOptions(options) {
     throw new TypeError("positions must be an object, as the client's property of that name");
   }
   if (positions !== null && !durable) throw new TypeError("positions are for clients with durable: true");
-  if (typeof WebSocket !== "function") throw new TypeError("there is no global WebSocket: give one in the options");
+  if (!["auto", "websocket", "events"].includes(transport)) {
+    throw new TypeError('transport must be "auto", "websocket" or "events"');
+  }
+  if (WebSocket === undefined && transport === "websocket") {
+    throw new TypeError("there is no global WebSocket: give one in the options");
+  }
+  if (WebSocket !== undefined && typeof WebSocket !== "function") throw new TypeError("WebSocket must be a class");
   for (const name of callbacks) {
     if (typeof (options[name] ?? connect) !== "function") throw new TypeError(`${name} must be a function`);
   }
@@ -151,6 +171,7 @@ class Clock {
   #lastNumber = 0;
   #worker = null;
   #passedMs = 0;
+  #asleepMs = 0;
   #wallAt = Date.now();
   #steadyAt = performance.now();
 
@@ -175,9 +196,16 @@ class Clock {
     // Not at each call, because the rounding errors of both would add up.
     if (passed < stretchMs && Math.abs(byWall - bySteady) < clockSlackMs) return this.#passedMs + passed;
     this.#passedMs += passed;
+    this.#asleepMs += Math.max(byWall - bySteady, 0);
     this.#wallAt = wall;
     this.#steadyAt = steady;
     return this.#passedMs;
+  }
+
+  /** How much of `now()` the machine certainly slept: on many systems the steady clock stands still meanwhile. */
+  get asleepMs() {
+    this.now();
+    return this.#asleepMs;
   }
 
   /** Calls `action` once after `ms`, unless the caller calls the returned function first. */
@@ -203,6 +231,92 @@ class Clock {
   }
 }
 
+/**
+ * An event stream with the interface of a WebSocket, and `onheard`, which is called whenever anything came, with true
+ * for mere comments. `onclose` also receives `answer`, if the stream was refused, and `retryMs`, if it said when to come
+ * back.
+ */
+class EventStream {
+  onopen = null; onheard = null; onmessage = null; onclose = null;
+  #rest = "";
+  #event = { name: "", lines: [] };
+  #retryMs;
+  #ending = new AbortController();
+
+  constructor(url, headers) { this.#run(url, { Accept: "text/event-stream", ...headers }); }
+
+  close() { this.#ending.abort(); }
+
+  /** Nothing can be sent here. */
+  send() {}
+
+  async #run(url, headers) {
+    const { signal } = this.#ending;
+    /** @type {{ code: number, reason: string, answer?: Answer }} */
+    let end = { code: 1006, reason: "" };
+    try {
+      const response = await fetch(url, { signal, headers, cache: "no-store", credentials: "omit" });
+      const isStream = /^text\/event-stream *(;|$)/i.test(response.headers.get("content-type") ?? "");
+      if (response.status === 200 && isStream) end = await this.#read(response);
+      else end.answer = await answered(response);
+    } catch { /* cut, or not reached */ }
+    this.onclose?.({ ...end, retryMs: this.#retryMs });
+  }
+
+  /** Returns how it ended. */
+  async #read(response) {
+    const reader = response.body.getReader();
+    const decoder = new TextDecoder();
+    for (let isOpen = false; ; isOpen = true) {
+      const { done, value } = await reader.read();
+      if (done) return { code: 1006, reason: "" };
+      // Not before: a proxy may pass on the head, and keep the rest to itself.
+      if (!isOpen) this.onopen?.();
+      // LF, CR or CRLF ends a line; a CR at the very end may be half of a CRLF.
+      const lines = (this.#rest + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/);
+      this.#rest = lines.pop();
+      this.onheard?.(this.#rest === "" && lines.every((line) => /^:|^$/.test(line)));
+      for (const line of lines) {
+        const end = line === "" ? this.#dispatch() : this.#take(line);
+        if (end) {
+          this.close();
+          return end;
+        }
+      }
+    }
+  }
+
+  #take(line) {
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
+    if (name === "data") this.#event.lines.push(value);
+    if (name === "event") this.#event.name = value;
+    if (name === "retry" && /^\d+$/.test(value)) this.#retryMs = Number(value);
+    // `id` is for EventSource: the client takes positions from the notices themselves, as over a WebSocket.
+  }
+
+  /** Returns how the stream ended if this event says so. */
+  #dispatch() {
+    const { name, lines } = this.#event;
+    this.#event = { name: "", lines: [] };
+    const data = lines.join("\n");
+    if (data === "") return;
+    if (name === "") this.onmessage?.({ data });
+    if (name === "close") return closeEvent(data);
+  }
+}
+
+/** `{"code":1001,"reason":"node is going away"}`; without a code the stream was cut. */
+function closeEvent(text) {
+  let said = null;
+  try {
+    said = JSON.parse(text);
+  } catch { /* cut */ }
+  const { code, reason } = said ?? {};
+  return { code: Number.isInteger(code) ? code : 1006, reason: typeof reason === "string" ? reason : "" };
+}
+
 class Client {
   onnotice; onstatus; onresume; ongap; onerror;
   #settings;
@@ -222,16 +336,34 @@ class Client {
   /** For how long the client had heard no gateway when its connection opened; null: it was the first. */
   #awayMs = null;
   #token = null;
+  /** Whether the gateway said that pongs, which a browser sends by itself, count as heartbeats. */
+  #countsPongs = false;
+  /** Pongs did not keep the last connection, whatever the gateway said: the next one sends heartbeats. */
+  #mustBeat = false;
   /** Why the next token is needed, for `getToken`. */
   #tokenReason = "first";
+  /** A WebSocket, or an event stream. */
   #socket = null;
+  #isStream = false;
+  #way;
+  /** WebSockets in a row that did not work where HTTP does. */
+  #socketFailures = 0;
+  /** Whether a message came over the present connection, and when anything last came over the event stream. */
+  #hasHeard = false;
+  #streamHeardAt = 0;
+  /** The longest silence that a comment of an event stream has ended: how often the gateway sends one. 0: not known. */
+  #pingMs = 0;
   /** Attempts since the last good connection. */
   #attempt = 0;
   /** The number of the current step: results of an older step are void. */
   #step = 0;
   #openedAt = 0;
-  /** When a heartbeat was last answered: the gateway was reachable then. */
-  #answeredAt = 0;
+  /** When a heartbeat was last answered, or due and not needed: until then the connection was kept. */
+  #keptAt = 0;
+  /** How long the machine had slept by then. */
+  #asleepMs = 0;
+  /** When a heartbeat of this connection was last taken; null: the next one is needed. */
+  #beatenAt = null;
   /**
    * The last moment at which this client certainly heard its gateway; null before the first connection. Never the
    * moment at which an event was handled, because the page may have been frozen or busy until then.
@@ -239,6 +371,8 @@ class Client {
   #heardAt = null;
   #dialedAt = 0;
   #cancelProof = null;
+  /** When the page was frozen with its connection, so that messages may have waited; null: a beat was answered since. */
+  #frozenAt = null;
   /** A server asked the client to stay silent until then. */
   #silentUntil = 0;
   /** Since when heartbeats of this connection get "token error". */
@@ -256,6 +390,10 @@ class Client {
   constructor(options) {
     this.#settings = checkedOptions(options);
     this.#positions = readPositions(options.positions, this.#settings.rooms);
+    const { base } = this.#settings;
+    this.#way = ways.get(base) ?? { ...unknownWay };
+    ways.set(base, this.#way);
+    this.#isStream = this.#opensStream();
     for (const name of callbacks) this[name] = options[name] ?? null;
     this.#clock = new Clock(this.#settings.backgroundTimer);
     this.#listen();
@@ -265,6 +403,8 @@ class Client {
 
   /** @returns {import("./roomcast.js").Status} */
   get status() { return this.#status === "new" ? "connecting" : this.#status; }
+  /** @returns {"websocket" | "events"} */
+  get transport() { return this.#isStream ? "events" : "websocket"; }
   get rooms() { return [...this.#settings.rooms]; }
   get counts() { return { ...this.#counts }; }
   get positions() { return Object.fromEntries([...this.#positions].filter(([, position]) => position !== null)); }
@@ -278,7 +418,7 @@ class Client {
     const on = (target, name, action) => target?.addEventListener?.(name, action, { signal });
     const wake = () => this.#wake();
     on(globalThis.document, "visibilitychange", () => { if (!document.hidden) this.#wake(); });
-    on(globalThis.document, "freeze", () => this.#suspend());
+    on(globalThis.document, "freeze", () => this.#freeze());
     on(globalThis.document, "resume", wake);
     if (typeof document === "undefined") return;
     on(globalThis, "pagehide", () => this.#suspend());
@@ -294,6 +434,14 @@ class Client {
     if (this.#status === "waiting") this.#connect();
   }
 
+  /** A frozen page sends no heartbeats. If pongs count its connection stays, because the browser answers pings. */
+  #freeze() {
+    if (this.#status !== "open" || !this.#isKept) return this.#suspend();
+    this.#frozenAt = this.#clock.now();
+    this.#cancelProof?.();
+    this.#cancelProof = null;
+  }
+
   /** The page will hear nothing for a while. It closes its connection, or the gateway would wait for its heartbeats. */
   #suspend() {
     if (this.#status === "waiting" || this.#status === "closed") return;
@@ -306,6 +454,8 @@ class Client {
   #online() {
     const isOther = this.#wasOffline;
     this.#wasOffline = false;
+    // Another network may pass WebSockets, or no longer pass them.
+    if (isOther) Object.assign(this.#way, unknownWay);
     if (this.#status === "open" && isOther) return this.#connect();
     this.#wake();
   }
@@ -338,7 +488,8 @@ class Client {
     const step = this.#step;
     const answer = await this.#request("get/token", identity);
     if (step !== this.#step) return answer;
-    if (answer.isGateways && answer.status === 200 && isToken(answer.data)) {
+    if (isTaken(answer) && isToken(answer.data)) {
+      this.#countsPongs = answer.countsPongs;
       this.#wasServed = true;
       this.#refusals = 0;
       return { token: answer.data };
@@ -375,17 +526,13 @@ class Client {
   }
 
   #open() {
-    const { base, rooms, tokenIn, durable, WebSocket } = this.#settings;
-    const isInQuery = tokenIn === "query";
-    const url = target(base, "ws", {
-      ...(isInQuery && { token: this.#token }), roomIds: rooms.join(","),
+    const { rooms, tokenIn, durable } = this.#settings;
+    this.#isStream = this.#opensStream();
+    const socket = this.#dial({
+      ...(tokenIn === "query" && { token: this.#token }), roomIds: rooms.join(","),
       ...(durable && { since: rooms.map((room) => this.#positions.get(room) ?? "").join(",") }),
     });
-    let socket;
-    try {
-      socket = new WebSocket(url.replace(/^http/, "ws"), isInQuery ? [] : ["roomcast", `token.${this.#token}`]);
-    } catch {
-      // The platform's own error quotes the URL, and with it the token.
+    if (!socket) {
       this.#report(failure("cannot open a WebSocket here (a page over https needs an https url)"));
       return this.#end("refused");
     }
@@ -394,31 +541,94 @@ class Client {
     this.#dialedAt = this.#clock.now();
     this.#cancelTimer = this.#clock.after(openingMs, () => this.#unopened());
     socket.onopen = () => this.#opened();
+    socket.onheard = (isComment) => this.#heard(isComment);
     socket.onmessage = ({ data }) => this.#received(data);
-    socket.onclose = ({ code, reason }) => (this.#status === "open" ? this.#closed(code, reason) : this.#unopened());
+    socket.onclose = (end) => (this.#status === "open" ? this.#closed(end) : this.#unopened(end.answer));
     // A close event follows and says the same.
     socket.onerror = () => {};
   }
 
-  /** A browser hides why a handshake was refused. A heartbeat shows whether the token is the reason. */
-  async #unopened() {
+  /** A connection that has yet to open; null if none can. */
+  #dial(query) {
+    const { base, tokenIn, WebSocket } = this.#settings;
+    if (this.#isStream) return new EventStream(target(base, "events", query), this.#credentials());
+    const subprotocols = tokenIn === "query" ? [] : ["roomcast", `token.${this.#token}`];
+    try {
+      return new WebSocket(target(base, "ws", query).replace(/^http/, "ws"), subprotocols);
+    } catch {
+      // The platform's own error quotes the URL, and with it the token.
+      return null;
+    }
+  }
+
+  #credentials() {
+    return this.#settings.tokenIn === "query" ? {} : { Authorization: `Bearer ${this.#token}` };
+  }
+
+  // MARK: Transports
+
+  #opensStream() {
+    const { transport, WebSocket } = this.#settings;
+    if (transport !== "auto") return transport === "events";
+    const isRemembered = Date.now() < this.#way.streamsUntil;
+    return WebSocket === undefined || isRemembered || this.#socketFailures >= maximumSocketFailures;
+  }
+
+  #socketWorked() {
+    this.#socketFailures = 0;
+    this.#way.passesSockets = true;
+  }
+
+  /** The present transport does not open, and HTTP works: with `auto` the other one may. */
+  #transportFailed() {
+    if (this.#isStream) this.#way.streamsUntil = 0;
+    this.#socketFailures = this.#isStream ? maximumSocketFailures - 1 : this.#socketFailures + 1;
+  }
+
+  /**
+   * WebSockets have failed. The next clients of the page need not find out themselves, unless one has worked before:
+   * then a node was perhaps full. From now on one more failure is enough.
+   */
+  #streamOpened() {
+    const { transport, WebSocket } = this.#settings;
+    const isNews = transport === "auto" && WebSocket && !this.#way.passesSockets;
+    if (isNews) this.#way.streamsUntil = Date.now() + rememberedMs;
+    this.#socketFailures = maximumSocketFailures - 1;
+  }
+
+  /**
+   * A browser hides why a WebSocket's handshake was refused. A heartbeat shows whether the token is the reason, and
+   * whether HTTP works. `refusal`: the answer to an event stream, which says all of it if it is the gateway's own.
+   */
+  async #unopened(refusal) {
     const step = this.#begin();
-    const answer = await this.#sendBeat();
+    const isKnown = refusal?.isGateways;
+    const answer = isKnown ? refusal : await this.#sendBeat();
     if (step !== this.#step) return;
     if (isTokenError(answer)) this.#token = null;
-    const isRefused = answer.isGateways && answer.status === 200;
-    this.#fail(isRefused ? { kind: "handshake", detail: handshakeDetail } : answer.reason, answer.waitMs);
+    // 404: an older gateway, which has no event streams.
+    else if (isKnown ? answer.status === 404 : isTaken(answer)) this.#transportFailed();
+    // It may have refused the WebSockets for the same reason.
+    else if (isKnown) this.#socketFailures = maximumSocketFailures - 1;
+    const waitMs = Math.max(answer.waitMs, refusal?.waitMs ?? 0);
+    if (refusal) return this.#fail(refusal.reason, waitMs);
+    const detail = this.#isStream ? streamDetail : handshakeDetail;
+    this.#fail(isTaken(answer) ? { kind: "handshake", detail } : answer.reason, waitMs);
   }
 
   #opened() {
     const now = this.#clock.now();
     const socket = this.#socket;
     const heardAt = this.#heardAt;
-    this.#openedAt = this.#answeredAt = now;
+    this.#openedAt = this.#streamHeardAt = now;
+    this.#kept(now);
+    this.#beatenAt = null;
     // The 101 left after the request did. Only a page that was not frozen meanwhile would know when it arrived.
     this.#heardAt = this.#dialedAt;
     this.#refusedAt = null;
-    this.#isBeating = this.#wasOffline = this.#isTold = false;
+    this.#isBeating = this.#wasOffline = this.#isTold = this.#hasHeard = false;
+    this.#frozenAt = null;
+    if (this.#isStream) this.#streamOpened();
     this.#wasServed = true;
     this.#scheduleBeat();
     if (heardAt !== null) this.#counts.reconnects += 1;
@@ -438,7 +648,7 @@ class Client {
     const socket = this.#socket;
     this.#socket = null;
     if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onopen = socket.onheard = socket.onmessage = socket.onclose = null;
       socket.close(1000);
     }
     return ++this.#step;
@@ -466,8 +676,15 @@ class Client {
     this.#tell("waiting", { retryInMs, ...(code && { code }), reason: isOffline ? { kind: "offline" } : reason });
   }
 
-  #closed(code, text) {
-    if (this.#clock.now() - this.#openedAt >= stableMs) this.#attempt = 0;
+  #closed({ code, reason: text, retryMs = 0 }) {
+    const now = this.#clock.now();
+    const isStable = now - this.#openedAt >= stableMs;
+    if (isStable) this.#attempt = 0;
+    // Some proxies agree to an upgrade and pass nothing on.
+    if (!this.#isStream && code === 1006 && !isStable && !this.#hasHeard) this.#socketFailures += 1;
+    else if (!this.#isStream) this.#socketWorked();
+    // The page was awake all the time, so its browser did answer.
+    this.#mustBeat = code === 4000 && now - this.#keptAt <= this.#settings.heartbeatTimeoutMs;
     const { action, reason: ending } = closeRule(code, Boolean(this.#settings.getToken));
     // The next token may be another user's.
     if (code === 4003) this.#dropPositions();
@@ -483,7 +700,9 @@ class Client {
     const isFirst = this.#attempt === 0;
     if (action === "back off") this.#attempt = Math.max(this.#attempt, crowdedAttempt);
     const delay = backoffMs(this.#attempt++);
-    this.#wait(action === "retry soon" && isFirst ? Math.random() * movedSpreadMs : delay, reason, code);
+    // A node that goes away spreads its event streams itself.
+    const spread = code === 1001 && retryMs ? Math.min(retryMs, backoffCapMs) : Math.random() * movedSpreadMs;
+    this.#wait(action === "retry soon" && isFirst ? spread : delay, reason, code);
   }
 
   #end(reason, code) {
@@ -497,13 +716,33 @@ class Client {
 
   // MARK: Heartbeats
 
+  /** Whether the browser's pongs keep the present connection. They come from WebSockets only. */
+  get #isKept() { return this.#countsPongs && !this.#mustBeat && !this.#isStream; }
+
+  #kept(now) {
+    this.#keptAt = now;
+    this.#asleepMs = this.#clock.asleepMs;
+  }
+
+  /**
+   * It is time for a heartbeat. The first one of a connection shows in which mode the gateway is. Where pongs count,
+   * others are needed only now and then, and when the page or the machine may have slept.
+   */
+  #tick() {
+    const now = this.#clock.now();
+    const isRecent = this.#beatenAt !== null && now - this.#beatenAt < checkMs;
+    if (!this.#isKept || !isRecent || now - this.#keptAt > this.#settings.heartbeatTimeoutMs) return this.#beat();
+    this.#kept(now);
+    this.#scheduleBeat();
+  }
+
   #scheduleBeat(earliest = earliestBeat, latest = latestBeat, waitMs = 0) {
     const { heartbeatTimeoutMs } = this.#settings;
     const ms = heartbeatTimeoutMs * (earliest + Math.random() * (latest - earliest));
     const asked = waitMs && Math.min(waitMs, heartbeatTimeoutMs) + Math.random() * backoffBaseMs;
     this.#silentUntil = this.#clock.now() + asked;
     this.#cancelTimer();
-    this.#cancelTimer = this.#clock.after(Math.max(ms, asked), () => this.#beat());
+    this.#cancelTimer = this.#clock.after(Math.max(ms, asked), () => this.#tick());
   }
 
   async #beat() {
@@ -513,29 +752,45 @@ class Client {
     const { heartbeatTimeoutMs } = this.#settings;
     const step = this.#step;
     const sentAt = this.#clock.now();
+    this.#beatenAt = null;
     // The gateway drops it. Proxies on the path see traffic, and a dead connection ends.
     this.#socket.send("");
     const answer = await this.#sendBeat();
     if (step !== this.#step) return;
     this.#isBeating = false;
     const now = this.#clock.now();
-    // We slept: the gateway has closed the connection meanwhile, even if its Close frame was lost.
-    const isStale = Math.max(sentAt - this.#answeredAt, now - sentAt) > heartbeatTimeoutMs;
+    // We slept: the gateway has closed the connection meanwhile, even if its Close frame was lost. Pongs also come from
+    // frozen pages; not from machines that sleep.
+    const isStale = heartbeatTimeoutMs < (this.#isKept
+      ? this.#clock.asleepMs - this.#asleepMs : Math.max(sentAt - this.#keptAt, now - sentAt));
     if (isTokenError(answer)) return this.#refused(isStale);
     if (!isOfTheWay(answer)) {
-      if (now - this.#answeredAt > heartbeatTimeoutMs + verdictSlackMs) return this.#fail(answer.reason);
+      if (now - this.#keptAt > heartbeatTimeoutMs + verdictSlackMs) return this.#fail(answer.reason);
       return this.#scheduleBeat(unanswered, 3 * unanswered);
     }
-    const isTaken = answer.isGateways && answer.status === 200;
-    if (!isStale || isTaken) this.#answeredAt = now;
+    if (!isStale || isTaken(answer)) this.#kept(now);
     // 503: Redis is unavailable. The connection stays, and its time starts anew when Redis is back.
-    if (!isTaken) return this.#scheduleBeat(untaken, 3 * untaken, answer.waitMs);
+    if (!isTaken(answer)) return this.#scheduleBeat(untaken, 3 * untaken, answer.waitMs);
     this.#refusedAt = null;
+    if (sentAt > this.#frozenAt) this.#frozenAt = null;
+    this.#beatenAt = now;
+    this.#countsPongs = answer.countsPongs;
     if (isStale) return this.#connect();
+    if (this.#isSilent(now)) return this.#closed({ code: 1006, reason: "the event stream was silent" });
     this.#heardAt = Math.max(this.#heardAt, sentAt);
     this.#scheduleBeat();
     // The first frame would have come with the 101.
     if (this.#asked) this.#foundOldNode();
+  }
+
+  /**
+   * Whether an event stream has missed a comment and the next one. TCP notices nothing: the client sends nothing. The
+   * next stream may be another node's, with other comments.
+   */
+  #isSilent(now) {
+    const isSilent = this.#isStream && this.#pingMs > 0 && now - this.#streamHeardAt > 2 * this.#pingMs + verdictSlackMs;
+    if (isSilent) this.#pingMs = 0;
+    return isSilent;
   }
 
   /**
@@ -546,16 +801,15 @@ class Client {
     const now = this.#clock.now();
     this.#refusedAt ??= now;
     const isOver = now - this.#refusedAt > this.#settings.heartbeatTimeoutMs + verdictSlackMs;
-    this.#answeredAt = now;
+    this.#kept(now);
     if (!isStale && !isOver) return this.#scheduleBeat(untaken, 3 * untaken);
     this.#token = null;
     this.#connect();
   }
 
   #sendBeat() {
-    const token = this.#token;
-    if (this.#settings.tokenIn === "query") return this.#request("heartbeat", { token });
-    return this.#request("heartbeat", null, { Authorization: `Bearer ${token}` });
+    const isInQuery = this.#settings.tokenIn === "query";
+    return this.#request("heartbeat", isInQuery ? { token: this.#token } : null, this.#credentials());
   }
 
   /** @returns {Promise<Answer>} */
@@ -574,7 +828,7 @@ class Client {
       const reason = isLate
         ? { kind: "timeout", detail: "no answer in 10 s" }
         : { kind: "network", detail: shortened(String(error?.cause?.code ?? networkDetail)) };
-      return { status: 0, isGateways: false, waitMs: 0, reason };
+      return { status: 0, isGateways: false, waitMs: 0, countsPongs: false, reason };
     } finally {
       cancel();
       this.#ending.signal.removeEventListener("abort", abort);
@@ -588,8 +842,9 @@ class Client {
    * connection still stands a second later and no timer was late, the message was handled when it arrived.
    */
   #prove() {
-    if (this.#cancelProof) return;
+    if (this.#cancelProof || this.#frozenAt !== null) return;
     const came = this.#clock.now();
+    if (came - this.#keptAt > this.#settings.heartbeatTimeoutMs) return;
     this.#cancelProof = this.#clock.after(proofMs, () => {
       this.#cancelProof = null;
       const isPrompt = this.#clock.now() - came <= proofMs + proofSlackMs;
@@ -597,7 +852,17 @@ class Client {
     });
   }
 
+  /** Something came over an event stream. */
+  #heard(isComment) {
+    const now = this.#clock.now();
+    if (isComment) this.#pingMs = Math.max(this.#pingMs, now - this.#streamHeardAt);
+    this.#streamHeardAt = now;
+    this.#prove();
+  }
+
   #received(text) {
+    if (!this.#isStream && !this.#hasHeard) this.#socketWorked();
+    this.#hasHeard = true;
     this.#prove();
     let notice;
     try {
@@ -610,8 +875,7 @@ class Client {
       if (isResume(notice)) return this.#resumed(notice.data.rooms);
       const socket = this.#socket;
       if (this.#asked) this.#foundOldNode();
-      if (socket !== this.#socket) return;
-      this.#advance(text);
+      if (socket !== this.#socket || !this.#advance(text)) return;
     }
     if (isGap(notice)) return this.#tellGap({ rooms: notice.data.rooms, ms: notice.data.ms, source: "server" });
     this.#counts.notices += 1;
@@ -650,14 +914,21 @@ class Client {
     for (const room of this.#positions.keys()) this.#positions.set(room, null);
   }
 
-  /** Before the application has the notice, so that it finds this position when it stores what the notice caused. */
+  /**
+   * Before the application has the notice, so that it finds this position when it stores what the notice caused. False
+   * if the notice came before.
+   */
   #advance(text) {
     const [, id, escapedRoom] = durableHead.exec(text) ?? [];
-    if (!id) return;
+    if (!id) return true;
     const room = escapedRoom.replace(/\\(["\\])/g, "$1");
-    const position = `${this.#positions.get(room)?.split(".")[0]}.${id}`;
+    const [epoch, last] = this.#positions.get(room)?.split(".") ?? [];
+    const position = `${epoch}.${id}`;
     // Another publisher's frame may look like this, and a gateway would refuse its position for ever.
-    if (isPosition(position)) this.#positions.set(room, position);
+    if (!isPosition(position)) return true;
+    if (!isBehind(id, last)) return false;
+    this.#positions.set(room, position);
+    return true;
   }
 
   /**
@@ -719,6 +990,7 @@ function isToken(token) {
 /**
  * An HTTP answer, or none (status 0). `isGateways`: it has the form of the API's answers; any other comes from
  * something in front of the gateway. `reason`: how to report it if it is a failure. `waitMs`: the wait that it asks for.
+ * `countsPongs`: pongs count as heartbeats.
  *
  * @typedef {object} Answer
  * @property {number} status
@@ -726,6 +998,7 @@ function isToken(token) {
  * @property {unknown} [data]
  * @property {import("./roomcast.js").WaitReason} reason
  * @property {number} waitMs
+ * @property {boolean} countsPongs
  */
 
 /**
@@ -745,7 +1018,12 @@ async function answered(response) {
     status, isGateways, data: isGateways ? body.data : undefined,
     reason: { kind: "status", status, detail: shortened(String(said)) },
     waitMs: status === 429 || status === 503 ? retryAfterMs(headers.get("retry-after")) : 0,
+    countsPongs: headers.get("roomcast-heartbeat") === "pong",
   };
+}
+
+function isTaken({ isGateways, status }) {
+  return isGateways && status === 200;
 }
 
 function isTokenError(answer) {
@@ -776,6 +1054,7 @@ const networkDetail = "no answer: the network is down, the gateway does not allo
   + "forbids the request; the browser does not say which";
 const handshakeDetail = "the gateway answers and the WebSocket does not open: the origin or a room is not allowed, "
   + "a proxy does not pass on the upgrade, the node is full, or it cannot read the history of durable rooms";
+const streamDetail = "the gateway answers and the event stream does not begin: something on the way holds it back";
 
 function describe(reason) {
   const { kind, status, code, detail } = reason;
@@ -815,6 +1094,12 @@ function hasOnly(value, ...names) {
 
 function isPosition(value) {
   return typeof value === "string" && positionPattern.test(value);
+}
+
+/** Whether the notice `id` (`<ms>-<n>`) comes after the one of `last`. A number would not hold 16 digits. */
+function isBehind(id, last) {
+  const [[ms, n], [lastMs, lastN]] = [id, last].map((text) => text.split("-").map((digits) => digits.padStart(16, "0")));
+  return ms > lastMs || (ms === lastMs && n > lastN);
 }
 
 /** Milliseconds since 1970 at which a position's notice was stored; 0 without a position. */

@@ -12,19 +12,24 @@ struct ClientEdge: Sendable {
     private let pagePort: Int
 
     /// Starts all of it for `body`, and stops it.
+    ///
+    /// - Parameter changes: of nginx.conf, as `NginxServer` takes them.
     static func with(
-        options: [String] = [], redisOptions: [String] = [],
+        options: [String] = [], redisOptions: [String] = [], nginx changes: [(String, String)] = [],
+        optionsOfNode: @Sendable (Int) -> [String] = { _ in [] },
         _ body: @Sendable (ClientEdge) async throws -> Void
     ) async throws {
-        try await Cluster.with(nodes: 2, options: options, redisOptions: redisOptions) { cluster in
-            try await body(try await ClientEdge(cluster))
+        try await Cluster.with(
+            nodes: 2, options: options, redisOptions: redisOptions, optionsOfNode: optionsOfNode
+        ) { cluster in
+            try await body(try await ClientEdge(cluster, nginx: changes))
         }
     }
 
-    private init(_ cluster: Cluster) async throws {
+    private init(_ cluster: Cluster, nginx changes: [(String, String)]) async throws {
         self.cluster = cluster
         let driver = cluster.driver
-        nginx = try await NginxServer(cluster)
+        nginx = try await NginxServer(cluster, changes: changes)
         let port = try await driver.freePort()
         pagePort = port
         try await ClientEdge.serve(Installation.root.appending(path: "clients/js").path, at: port, driver)
@@ -124,11 +129,13 @@ struct Page: Sendable {
         try await evaluate("start(\(text)), null")
     }
 
-    /// What the client has said so far: `notices`, `resumes`, `statuses`, `gaps`, `errors`, `beats`, `asked`, `tokens`,
-    /// and its `status` and `counts`.
+    /// What the client has said so far: `notices`, `resumes`, `statuses`, `gaps`, `errors`, `beats`, `attempts`,
+    /// `asked`, `tokens`, and its `status`, `transport` and `counts`.
     func seen() async throws -> JSON {
         try await evaluate(
-            "({ ...seen, client: null, status: seen.client.status, counts: seen.client.counts })")
+            """
+            (({ status, transport, counts }) => ({ ...seen, client: null, status, transport, counts }))(seen.client)
+            """)
     }
 
     /// Waits until what the client has said meets `condition`; returns it.

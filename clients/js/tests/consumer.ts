@@ -36,6 +36,7 @@ connect<{ price: number }>({
   onnotice: ({ price }) => console.log(price.toFixed(2), total),
 });
 connect({ url: "/", rooms: ["a"], deviceId: "kiosk", getToken: () => "t" });
+const way: "websocket" | "events" = connect({ url: "/", rooms: ["a"], userId: "1", transport: "auto" }).transport;
 
 const stored: Positions = client.positions;
 const durable: Client = connect({
@@ -56,6 +57,8 @@ connect({ url: "/", rooms: "a", userId: "1" });
 connect({ url: "/", rooms: ["a"], userId: 42 });
 // @ts-expect-error: no such place for a token
 connect({ url: "/", rooms: ["a"], userId: "1", tokenIn: "header" });
+// @ts-expect-error: no such transport
+connect({ url: "/", rooms: ["a"], userId: "1", transport: "polling" });
 // @ts-expect-error: a position is a string
 connect({ url: "/", rooms: ["a"], userId: "1", durable: true, positions: { a: 7 } });
 // @ts-expect-error: positions are the client's own

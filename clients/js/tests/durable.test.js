@@ -73,6 +73,19 @@ test("ids of 16 digits stay as they are", async () => {
   assert.equal(client.positions.a, `${epoch}.9007199254740993-9007199254740995`);
 });
 
+test("a notice that came before comes to nobody again", async () => {
+  await standing({ rooms: ["a", "b"] }, ["a", `${epoch}.999-12`], ["b", `${epoch}.10000-9`]);
+  for (const [room, id] of [
+    ["a", "1000-2"], ["a", "1000-10"], ["a", "1000-10"], ["a", "1000-9"], ["a", "999-99"], ["a", "1000-11"], ["b", "9999-10"],
+    ["b", "10000-10"], ["c", "1-1"], ["c", "1-1"],
+  ]) send(`{"id":"${id}","room":"${room}","type":"notice","data":null}`);
+  assert.deepEqual(said.notices.map(({ room, id }) => `${room} ${id}`), [
+    "a 1000-2", "a 1000-10", "a 1000-11", "b 10000-10", "c 1-1", "c 1-1",
+  ]);
+  assert.deepEqual(client.positions, { a: `${epoch}.1000-11`, b: `${epoch}.10000-10` });
+  assert.equal(client.counts.notices, 6);
+});
+
 for (const code of [1001, 1006, 1013, 4000]) {
   test(`after ${code} it goes on behind its last notice, and no gap is told`, async () => {
     await standing({}, ["a", position(0)]);

@@ -1,4 +1,5 @@
-// The surroundings of a client in tests: a WebSocket, a fetch and a clock that the test controls. Each test has new ones.
+// The surroundings of a client in tests: a WebSocket, an event stream, a fetch and a clock that the test controls. Each test
+// has new ones.
 import { afterEach, beforeEach, mock } from "node:test";
 
 import { connect } from "../roomcast.js";
@@ -6,9 +7,9 @@ import { connect } from "../roomcast.js";
 export const secret = "secret-token_0123456789A";
 /** What `/get/token` and `/heartbeat` answer where it is not the standard; `answer` has the form. */
 export const answers = {};
-export let sockets, requests, said, client, timers;
-/** How far the wall clock has been set. */
-let wallShift;
+export let sockets, streams, requests, said, client, timers;
+/** How far the wall clock has been set, and what the steady one has gone on without any timer. */
+let wallShift, steadyShift;
 
 class FakeSocket {
   constructor(url, protocols) {
@@ -22,9 +23,33 @@ class FakeSocket {
   receive(data) { this.onmessage?.({ data }); }
 }
 
+/** What `/events` answers: `send` adds to its body. */
+class FakeStream {
+  constructor(url, { headers, signal }) {
+    Object.assign(this, { url, headers, signal });
+    const body = new ReadableStream({ start: (controller) => { this.body = controller; } });
+    signal.addEventListener("abort", () => { try { this.body.error(signal.reason); } catch { /* it has ended */ } });
+    this.response = new Response(body, { headers: { "content-type": "text/event-stream" } });
+    streams.push(this);
+  }
+  async send(text) {
+    this.body.enqueue(typeof text === "string" ? new TextEncoder().encode(text) : text);
+    await settleStreams();
+  }
+  async end() {
+    this.body.close();
+    await settleStreams();
+  }
+}
+
 /** Lets everything happen that waits for nothing but promises. */
 export async function settle() {
   for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+}
+
+/** The same where streams have a part, whose promises are settled in later turns. */
+export async function settleStreams() {
+  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
 }
 
 export async function pass(ms) {
@@ -35,6 +60,12 @@ export async function pass(ms) {
 /** The machine sleeps: its steady clock and its timers do, too. */
 export function sleep(ms) {
   wallShift += ms;
+}
+
+/** The page is frozen: its clocks go on, its timers do not. */
+export function freeze(ms) {
+  wallShift += ms;
+  steadyShift += ms;
 }
 
 /** Somebody sets the wall clock back. */
@@ -59,9 +90,10 @@ export function answer(path) {
   return new Response(body, { status, headers: { "content-type": type, ...fields } });
 }
 
+/** WebSockets only, unless the test is about transports. */
 export async function start(options = {}) {
   client = connect({
-    url: "http://edge.example", rooms: ["a"], WebSocket: FakeSocket, ...(!options.getToken && { userId: "u" }),
+    url: "http://edge.example", rooms: ["a"], WebSocket: FakeSocket, transport: "websocket", ...(!options.getToken && { userId: "u" }),
     onnotice: (notice) => said.notices.push(notice), onstatus: (change) => said.statuses.push(change),
     onresume: (resume) => said.resumes.push(resume), ongap: (gap) => said.gaps.push(gap),
     onerror: (error) => said.errors.push(error), ...options,
@@ -79,14 +111,14 @@ export const beats = () => requests.filter((url) => url.pathname === "/heartbeat
 export const last = () => said.statuses.at(-1);
 
 beforeEach(() => {
-  sockets = []; requests = [];
+  sockets = []; streams = []; requests = [];
   clearAnswers();
   said = { notices: [], statuses: [], resumes: [], gaps: [], errors: [] };
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
-  wallShift = 0;
+  wallShift = steadyShift = 0;
   const passed = Date.now;
   mock.method(Date, "now", () => passed.call(Date) + wallShift);
-  mock.method(performance, "now", () => passed.call(Date));
+  mock.method(performance, "now", () => passed.call(Date) + steadyShift);
   timers = new Set();
   const { setTimeout: set, clearTimeout: clear } = globalThis;
   mock.method(globalThis, "setTimeout", (action, ms) => {
@@ -96,10 +128,11 @@ beforeEach(() => {
   });
   mock.method(globalThis, "clearTimeout", (timer) => { timers.delete(timer); clear(timer); });
   mock.method(Math, "random", () => 0.5);
-  mock.method(globalThis, "fetch", async (text, { headers }) => {
+  mock.method(globalThis, "fetch", async (text, options) => {
     const url = new URL(text);
-    requests.push(Object.assign(url, { headers }));
+    requests.push(Object.assign(url, { headers: options.headers }));
     if (answers[url.pathname] === null) throw new TypeError(`cannot fetch ${text}`);
+    if (url.pathname.endsWith("/events") && !answers["/events"]) return new FakeStream(url, options).response;
     return answer(url.pathname);
   });
 });
