@@ -544,8 +544,8 @@ class Client {
     socket.onheard = (isComment) => this.#heard(isComment);
     socket.onmessage = ({ data }) => this.#received(data);
     socket.onclose = (end) => (this.#status === "open" ? this.#closed(end) : this.#unopened(end.answer));
-    // A close event follows and says the same.
-    socket.onerror = () => {};
+    // Node.js 22 reports a refused handshake by this event alone; elsewhere a close event follows and says the same.
+    socket.onerror = () => { if (this.#socket === socket && this.#status !== "open") this.#unopened(); };
   }
 
   /** A connection that has yet to open; null if none can. */

@@ -20,6 +20,7 @@ class FakeSocket {
   close(code) { this.closedWith = code; }
   open() { this.onopen?.(); }
   end(code, reason = "") { this.onclose?.({ code, reason }); }
+  fail() { this.onerror?.({ type: "error" }); }
   receive(data) { this.onmessage?.({ data }); }
 }
 

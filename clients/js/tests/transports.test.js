@@ -37,6 +37,25 @@ async function refuseSocket() {
   await passStreams(last().retryInMs);
 }
 
+test("an error says as much as a close event of a WebSocket that does not open", async () => {
+  await start(elsewhere());
+  for (let failures = 1; failures <= 2; failures += 1) {
+    const socket = sockets.at(-1);
+    socket.fail();
+    socket.end(1006);
+    socket.fail();
+    await settleStreams();
+    assert.equal(last().reason.kind, "handshake");
+    assert.equal(beats(), failures);
+    await passStreams(last().retryInMs);
+  }
+  assert.equal(client.transport, "events");
+  await start();
+  sockets.at(-1).open();
+  sockets.at(-1).fail();
+  assert.equal(client.status, "open", "its close event has the code");
+});
+
 test("a stream is asked for as a WebSocket is", async () => {
   await stream({ rooms: ["a b", "ü&c"], durable: true, positions: { "ü&c": position(3) } });
   assert.equal(client.status, "open");
