@@ -38,6 +38,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.workerCount == 2)
         #expect(configuration.nodeId == "host.example-000000")
         #expect(configuration.heartbeatTimeout == .seconds(30))
+        #expect(configuration.pingInterval == .seconds(25))
         #expect(configuration.tokenTTL == .seconds(3600))
         #expect(configuration.drainTime == .seconds(10))
         #expect(
@@ -77,7 +78,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "redis": "redis://h",
             "redis-password": "p", "redis-password-file": "/f", "prefix": "s:", "redis-timeout": "1s",
             "redis-silence-timeout": "3s",
-            "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "token-ttl": "7s",
+            "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "ping-interval": "off", "token-ttl": "7s",
             "unused-token-ttl": "4s", "token-rate": "6",
             "allowed-origins": "http://a",
             "issue-key": "0123456789abcdef,hunter2-hunter2-hunter2",
@@ -110,6 +111,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.historyAge == .seconds(3_600))
         #expect(configuration.historyCacheBytes == 1 << 20)
         #expect(configuration.tokenTTL == .seconds(7))
+        #expect(configuration.pingInterval == nil)
         #expect(configuration.unusedTokenTTL == .seconds(4))
         #expect(configuration.tokenRate == 6)
         #expect(configuration.trustedProxies == [CidrBlock("10.0.0.0/8")])
@@ -162,6 +164,16 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(try message(["--token-ttl", "60500ms"]).contains("whole seconds"))
         #expect(try configuration(["--token-ttl", "720h"]).tokenTTL == .seconds(2_592_000))
         #expect(try message(["--token-ttl", "721h"]).hasPrefix("--token-ttl: "))
+    }
+
+    @Test func pingsComeFromASecondToAnHourApartOrNotAtAll() throws {
+        for (text, interval) in [("1s", 1), ("1h", 3_600)] as [(String, Int64)] {
+            #expect(try configuration(["--ping-interval", text]).pingInterval == .seconds(interval))
+        }
+        #expect(try configuration(["--ping-interval", "off"]).pingInterval == nil)
+        for wrong in ["999ms", "61m", "on", "0s", "25"] {
+            #expect(try message(["--ping-interval", wrong]).hasPrefix("--ping-interval: "))
+        }
     }
 
     @Test func unusedTokensLiveNoLongerThanOthers() throws {

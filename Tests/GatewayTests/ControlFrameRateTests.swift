@@ -30,7 +30,18 @@ import Testing
         }
     }
 
+    /// The last control frame may be years ago, and the machine may run for years.
+    @Test(arguments: [1, 248, 249, 497, 498, 5_000]) func silenceOfDaysFillsTheBucket(days: Int) {
+        var rate = ControlFrameRate()
+        rate.take(1_000, now: at(0))
+        let later = at(days * 86_400_000)
+        #expect(rate.allowance(now: later) == 1_000)
+        #expect(ControlFrameRate().allowance(now: later) == 1_000)
+        rate.take(1_000, now: later)
+        #expect(rate.allowance(now: later) == 0)
+    }
+
     @Test func itTakesAFewBytes() {
-        #expect(MemoryLayout<ControlFrameRate>.size == 8)
+        #expect(MemoryLayout<ControlFrameRate>.size == 4)
     }
 }

@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test func keepAliveIsAComment() {
-        let reader = EventStreamReader(EventBlock.keepAlive)
+        let reader = EventStreamReader(Array(EventBlock.keepAlive.bytes))
         #expect(reader.events.isEmpty && reader.comments == [""])
     }
 

@@ -54,6 +54,32 @@ import Testing
         #expect(rig.worker.metrics.clients.map(\.value) == [1, 1])
     }
 
+    // MARK: Silence
+
+    @Test func silentStreamGetsAComment() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a", as: .events)
+        let now = MonotonicInstant.now
+        peer.client.beginDeadlines(now)
+        peer.client.lookAtDeadlines(now + .milliseconds(24_900))
+        peer.read()
+        #expect(peer.received.isEmpty)
+        peer.client.lookAtDeadlines(now + .milliseconds(25_100))
+        peer.read()
+        #expect(peer.received == Array(":\n\n".utf8))
+        #expect(rig.worker.metrics.pings.value == 0, "those are Pings")
+    }
+
+    @Test func streamWithABacklogGetsNoComment() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a", as: .events, bufferBytes: 4096)
+        peer.client.send(textFrame([UInt8](repeating: 0x61, count: 100_000)))
+        let queued = rig.worker.turn.queueBytes
+        #expect(queued > 0)
+        peer.client.ping()
+        #expect(rig.worker.turn.queueBytes == queued)
+    }
+
     // MARK: Positions
 
     @Test func durableNoticeHasItsPosition() throws {

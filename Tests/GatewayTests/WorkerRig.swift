@@ -17,7 +17,9 @@ final class WorkerRig {
     let worker: Worker
     private var peers: [TestPeer] = []
 
-    init(_ options: String...) throws {
+    convenience init(_ options: String...) throws { try self.init(options) }
+
+    init(_ options: [String]) throws {
         scenario = try Scenario()
         let configuration = try configuration(["--node-id", "n1", "--workers", "1"] + options)
         let state = NodeState(workerCount: 1, maximumClientCount: 1_000, maximumHttpConnectionCount: 8)

@@ -34,6 +34,9 @@ struct Configuration: Sendable {
     let nodeId: String
     /// A connection without heartbeat for this long is closed.
     let heartbeatTimeout: Duration
+    /// A WebSocket on which nothing was sent for this long gets a Ping, and an event stream a comment; nil
+    /// sends none.
+    let pingInterval: Duration?
     /// Life of a token after its last heartbeat; whole seconds.
     let tokenTTL: Duration
     /// Life of a token until its first handshake or heartbeat; whole seconds, at most `tokenTTL`.
@@ -163,6 +166,7 @@ struct Configuration: Sendable {
             "history-age", DurationConverter(.seconds(600) ... .seconds(2_592_000)))
         historyCacheBytes = try values.value("history-cache", ByteSizeConverter(64 << 10...64 << 30))
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
+        pingInterval = try values.value("ping-interval", Self.pingConverter)
         unusedTokenTTL = min(try Self.unusedTokenTTL(values), tokenTTL)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
         drainDelay = try values.value("drain-delay", DurationConverter(.zero ... .seconds(3600)))
@@ -280,6 +284,14 @@ struct Configuration: Sendable {
         text -> Int?? in
         if text == "auto" { return .some(nil) }
         return sendBufferSizes.value(of: text).map { .some($0) }
+    }
+
+    private static let pingIntervals = DurationConverter(.seconds(1) ... .seconds(3600))
+
+    private static let pingConverter = TextConverter(expected: pingIntervals.expected + " or off") {
+        text -> Duration?? in
+        if text == "off" { return .some(nil) }
+        return pingIntervals.value(of: text).map { .some($0) }
     }
 
     private static let adminConverter = TextConverter(expected: ListenConverter().expected + " or off") {

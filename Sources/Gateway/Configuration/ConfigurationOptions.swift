@@ -151,6 +151,12 @@ extension Configuration {
         Option(
             "heartbeat-timeout", .value(placeholder: "TIME"), section: "Clients", default: .text("30s"),
             help: "Close a connection with 4000 after this long without a heartbeat, 1s to 1h."),
+        // Less than the patience of usual proxies, 60 s.
+        Option(
+            "ping-interval", .value(placeholder: "TIME|off"), section: "Clients", default: .text("25s"),
+            help:
+                "Send a Ping when nothing was sent for this long, 1s to 1h, so that no proxy takes the "
+                + "connection for dead."),
         // Long enough to reconnect after a lunch break in a tunnel, short enough to keep Redis free of stale
         // tokens.
         Option(

@@ -150,7 +150,7 @@ final class Connections {
         metrics.clients[member.encoding.transport.rawValue].add(1)
         member.enter(pending, answers)
         member.lossCountAtJoin = worker.feedLossCount
-        member.setDeadline(after: node.configuration.heartbeatTimeout)
+        member.beginDeadlines()
     }
 
     /// The member gets nothing more; its connection may live a little for the closing handshake.

@@ -10,19 +10,25 @@ import EventLoop
 struct ControlFrameRate {
     private static let stepNanoseconds = Int64(1_000_000_000 / Limits.controlFramesPerSecond)
 
-    private var fullAt = MonotonicInstant(nanoseconds: 0)
+    /// In steps since the machine's start, the lower half of their number.
+    private var fullAt: UInt32 = 0
 
     /// How many more may come at this moment.
-    func allowance(now: MonotonicInstant) -> Int {
-        let aheadNanoseconds = max(0, fullAt.nanoseconds - now.nanoseconds)
-        let usedCount =
-            (aheadNanoseconds + ControlFrameRate.stepNanoseconds - 1) / ControlFrameRate.stepNanoseconds
-        return max(0, Limits.controlFrameBurstCount - Int(usedCount))
+    func allowance(now: MonotonicInstant) -> Int { Limits.controlFrameBurstCount - usedCount(now) }
+
+    /// Counts frames that have come: no more than the burst at once.
+    mutating func take(_ count: Int, now: MonotonicInstant) {
+        fullAt =
+            ControlFrameRate.step(now) &+ UInt32(min(usedCount(now) + count, Limits.controlFrameBurstCount))
     }
 
-    /// Counts frames that have come.
-    mutating func take(_ count: Int, now: MonotonicInstant) {
-        let from = max(fullAt.nanoseconds, now.nanoseconds)
-        fullAt = MonotonicInstant(nanoseconds: from + Int64(count) * ControlFrameRate.stepNanoseconds)
+    /// What is further ahead than a burst is a time of long ago.
+    private func usedCount(_ now: MonotonicInstant) -> Int {
+        let ahead = Int(Int32(bitPattern: fullAt &- ControlFrameRate.step(now)))
+        return (0...Limits.controlFrameBurstCount).contains(ahead) ? ahead : 0
+    }
+
+    private static func step(_ now: MonotonicInstant) -> UInt32 {
+        UInt32(truncatingIfNeeded: now.nanoseconds / stepNanoseconds)
     }
 }

@@ -64,7 +64,7 @@ enum EventBlock {
     static var opening: [UInt8] { Array("retry: \(spreadRetry)\n\n".utf8) }
 
     /// A comment: keeps proxies from taking the stream for dead.
-    static let keepAlive = [UInt8](":\n\n".utf8)
+    static let keepAlive = SharedBytes.copying([UInt8](":\n\n".utf8))
 
     /// The event that ends a stream, with the code of a WebSocket's Close frame.
     static func close(_ reason: CloseReason) -> SharedBytes {

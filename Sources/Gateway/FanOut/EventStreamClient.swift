@@ -11,6 +11,11 @@ final class EventStreamClient: Member {
 
     override func goodbye(_ reason: CloseReason) -> SharedBytes { EventBlock.close(reason) }
 
+    /// While something waits for the peer, the connection is not silent.
+    override func ping() {
+        if hasNoBacklog { send(EventBlock.keepAlive) }
+    }
+
     override func socketIsReadable() {
         let buffer = UnsafeMutableRawBufferPointer(rebasing: host.readBuffer[..<Limits.clientReadBytes])
         switch socket.read(into: buffer) {

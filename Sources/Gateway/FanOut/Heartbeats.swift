@@ -9,7 +9,8 @@ final class Heartbeats {
     private let node: NodeContext
     private let worker: Int
     private let registry: ClientRegistry
-    private let timeout: Duration
+    /// The time between two signs of life at most.
+    let timeout: Duration
     private let members: () -> [Member]
     private let confirmation: RecordConfirmation
     /// Whether what is published to the node is heard.
@@ -30,9 +31,10 @@ final class Heartbeats {
 
     /// Asks Redis when the last heartbeat was. All that are due in a turn ask in one write.
     func isDue(_ member: Member) {
-        guard silenceCounts else { return member.setDeadline(after: timeout) }
+        guard silenceCounts else { return member.awaitHeartbeat(within: timeout) }
         registry.remaining(member.token) { [unowned self] remaining in
-            guard member.isOpen else { return }
+            // The record's confirmation may have come meanwhile.
+            guard member.isOpen, member.deadlines.isInDoubt else { return }
             switch remaining {
             case .milliseconds(let left):
                 let decision = HeartbeatClock.decide(
@@ -40,18 +42,18 @@ final class Heartbeats {
                     timeout: timeout)
                 switch decision {
                 case .close: self.closeSilent(member)
-                case .check(let delay): member.setDeadline(after: delay)
+                case .check(let delay): member.awaitHeartbeat(within: delay)
                 }
             case .missing: self.closeUnlessLost(member)
-            case .unlimited: member.setDeadline(after: timeout)
+            case .unlimited: member.awaitHeartbeat(within: timeout)
             // Redis is away: that is not the member's fault, and its return starts the time anew.
-            case .unavailable: member.setDeadline(after: timeout)
+            case .unavailable: member.awaitHeartbeat(within: timeout)
             }
         }
     }
 
-    /// Nobody has renewed the record for too long: the client, or because the token was revoked while the node did not
-    /// hear of it.
+    /// The record was not renewed for too long: the client is silent, or its token was revoked while the node
+    /// did not hear of it.
     private func closeSilent(_ member: Member) {
         registry.isRevoked(member.token) { [unowned self] isRevoked in
             guard member.isOpen else { return }
@@ -64,7 +66,7 @@ final class Heartbeats {
         registry.judgeMissing { [unowned self] isLost in
             guard member.isOpen else { return }
             guard isLost else { return self.closeUnlessRefused(member, .revoked) }
-            member.setDeadline(after: min(self.timeout, Limits.lossCheckInterval))
+            member.awaitHeartbeat(within: min(self.timeout, Limits.lossCheckInterval))
         }
     }
 
@@ -76,10 +78,11 @@ final class Heartbeats {
     private func closeUnlessRefused(_ member: Member, _ reason: CloseReason) {
         registry.writes.check { [unowned self] isTaken in
             guard member.isOpen else { return }
+            if reason == .heartbeatTimeout, !member.deadlines.isInDoubt { return }
             if isTaken, self.silenceCounts {
                 member.close(reason)
             } else {
-                member.setDeadline(after: self.timeout)
+                member.awaitHeartbeat(within: self.timeout)
             }
         }
     }

@@ -32,6 +32,7 @@ class Member: Connection, TokenHolder {
     private final var state = MemberState()
     /// The feed's count of losses when this member's rooms were subscribed: whether a gap concerns it.
     final var lossCountAtJoin: UInt32 = 0
+    final var deadlines = MemberDeadlines()
     private final var firstSeat: Int32 = 0
     private final var secondSeat: Int32 = 0
 
@@ -68,6 +69,10 @@ class Member: Connection, TokenHolder {
     final var phase: MemberState.Phase { state.phase }
 
     final var isOpen: Bool { state.isOpen }
+
+    /// Sends the least that there is, as nothing was sent for `--ping-interval`: proxies on the way would
+    /// take the connection for dead. Not called where `--ping-interval` is off.
+    func ping() {}
 
     /// Whether a gap in what the node hears is a gap for this member: an opted-in one is told of what is lost
     /// for good.
@@ -326,7 +331,7 @@ class Member: Connection, TokenHolder {
     }
 
     override final func deadlinePassed() {
-        if isOpen { return worker.heartbeats.isDue(self) }
+        if isOpen { return lookAtDeadlines() }
         leaveLastWord()
         connectionEnded()
     }

@@ -29,6 +29,8 @@ final class Room {
     var isSubscribed = false
     /// Whether Redis' access rules refuse the room: nothing comes, and no one may enter. A copy as well.
     var isRefused = false
+    /// The end of the last turn that brought messages.
+    private(set) var lastSent = CoarseInstant.distantPast
     /// Handshakes that wait for `isSubscribed`.
     var waiting: [PendingJoin] = []
 
@@ -62,8 +64,9 @@ final class Room {
         return messages.count == 1
     }
 
-    /// Forgets the turn's messages.
-    func endTurn() {
+    /// Forgets the turn's messages, which are sent.
+    func endTurn(_ now: CoarseInstant) {
+        lastSent = now
         messages.removeAll(keepingCapacity: messages.count <= 64)
         messageBytes = 0
         hasAdvanced = false

@@ -62,11 +62,12 @@ final class RoomTable {
         writer.finish()
         merged.clear()
         let now = MonotonicInstant.now
+        let end = CoarseInstant(notBefore: now)
         for room in dirty {
             for message in room.messages {
                 metrics.publishToFlush.record(nanoseconds: now.nanoseconds - message.receivedAt.nanoseconds)
             }
-            room.endTurn()
+            room.endTurn(end)
         }
         dirty.removeAll(keepingCapacity: true)
         metrics.framesDelivered.add(UInt64(deliveredCount))

@@ -47,6 +47,13 @@ final class SharedBytes: @unchecked Sendable {
         }
     }
 
+    /// A Ping of ours.
+    static let ping: SharedBytes = {
+        var bytes: [UInt8] = []
+        FrameEncoder.append(.ping, payload: UnsafeRawBufferPointer(start: nil, count: 0), to: &bytes)
+        return copying(bytes)
+    }()
+
     /// A Close frame: one for all members where the code is ours.
     ///
     /// - Parameter code: what the peer's own Close frame said, for a reason without a code.

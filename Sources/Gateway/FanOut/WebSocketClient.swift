@@ -17,6 +17,15 @@ final class WebSocketClient: Member {
         .closeFrame(reason, answering: peerCode)
     }
 
+    // MARK: Pings of ours
+
+    /// While something waits for the peer, the connection is not silent.
+    override func ping() {
+        guard queue == nil else { return }
+        worker.metrics.pings.add(1)
+        send(SharedBytes.ping)
+    }
+
     // MARK: What the peer sends
 
     override func socketIsReadable() {

@@ -23,6 +23,7 @@ final class Worker {
     private(set) var feedLossCount: UInt32 = 0
     let maximumQueueBytes: Int
     let maximumMessageBytes: Int
+    let pingInterval: Duration?
     private let loop: EventLoop
     private var drain: Drain?
     private var reporter: NodeReporter?
@@ -38,9 +39,10 @@ final class Worker {
         metrics = node.metrics.workers[index]
         maximumQueueBytes = configuration.maximumQueueBytes
         maximumMessageBytes = configuration.maximumMessageBytes
+        pingInterval = configuration.pingInterval
         let delays = [
             configuration.heartbeatTimeout, configuration.requestTimeout, configuration.keepAliveTimeout,
-            configuration.redisTimeout, Limits.closeTimeout,
+            configuration.redisTimeout, configuration.pingInterval ?? .zero, Limits.closeTimeout,
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
         registry = ClientRegistry(node: node, worker: index, loop: loop)

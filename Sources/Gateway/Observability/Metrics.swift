@@ -19,6 +19,7 @@ final class WorkerMetrics: Sendable {
     let tokensOverRate = Counter()
     let heartbeats = Counter()
     let heartbeatsRefused = Counter()
+    let pings = Counter()
     /// By transport.
     let handshakes = Transport.allCases.map { _ in Counter() }
     let requestsUnavailable = Counter()

@@ -105,7 +105,7 @@ final class RecordConfirmation {
         guard member.isOpen else { return }
         switch confirmation {
         // A new client's time runs since its handshake.
-        case .renewed, .restored: if !isNew { member.setDeadline(after: timeout) }
+        case .renewed, .restored: if !isNew { member.awaitHeartbeat(within: timeout) }
         case .replaced: member.close(.replaced)
         case .revoked: member.close(.revoked)
         case nil: failed.append(member)

@@ -59,6 +59,16 @@ struct Client: Sendable {
         return try await driver.call("ws_ping", arguments).bool ?? false
     }
 
+    /// How many pings of the server have come, and when the last one was answered, since the handshake
+    /// began; nil if none was.
+    func pings() async throws -> (count: Int, last: Duration?) {
+        let reply = try await driver.call("ws_pings", ["id": number])
+        return (reply["count"].int ?? 0, reply["answered"].double.map { .seconds($0) })
+    }
+
+    /// It answers no ping of the server any more.
+    func mute() async throws { try await driver.call("ws_mute", ["id": number]) }
+
     /// Closes and returns the server's own Close.
     func close(_ code: Int = 1000, _ reason: String = "") async throws -> Closing? {
         let arguments: [String: JSON] = [

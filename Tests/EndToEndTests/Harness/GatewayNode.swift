@@ -14,7 +14,7 @@ final class GatewayNode: Sendable {
     private static let unhurried = [
         "GATEWAY_HEARTBEAT_TIMEOUT": "10m", "GATEWAY_KEEP_ALIVE_TIMEOUT": "1h",
         "GATEWAY_REDIS_SILENCE_TIMEOUT": "60s",
-        "GATEWAY_REQUEST_TIMEOUT": "5m",
+        "GATEWAY_REQUEST_TIMEOUT": "5m", "GATEWAY_PING_INTERVAL": "off",
     ]
 
     init(

@@ -2,6 +2,7 @@
 import asyncio, base64, ctypes, itertools, json, socket, struct, time
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Opcode
 
 from client import RedisRefusal, encode, open_socket, read_answer, read_reply
 
@@ -24,6 +25,8 @@ class Socket:
         self.taken = 0
         self.closing = None
         self.changed = asyncio.Condition()
+        self.ping_count, self.answered, self.is_mute = 0, None, False
+        self.take_frame, connection.protocol.recv_frame = connection.protocol.recv_frame, self.frame_came
         self.task = asyncio.create_task(self.receive())
 
     async def receive(self):
@@ -40,6 +43,14 @@ class Socket:
                 if event is not None:
                     self.events.append((event, time.monotonic()))
                 self.changed.notify_all()
+
+    def frame_came(self, frame):
+        if frame.opcode is Opcode.PING:
+            self.ping_count += 1
+            if self.is_mute:
+                return
+            self.answered = time.monotonic() - self.started
+        self.take_frame(frame)
 
     async def until(self, condition, timeout):
         async with self.changed:
@@ -117,6 +128,16 @@ async def ws_ping(id, payload, timeout):
         return True
     except asyncio.TimeoutError:
         return False
+
+
+async def ws_pings(id):
+    """How many pings have come, and when the last one was answered, in seconds since the handshake began."""
+    return {"count": sockets[id].ping_count, "answered": sockets[id].answered}
+
+
+async def ws_mute(id):
+    """Answers no ping any more."""
+    sockets[id].is_mute = True
 
 
 async def ws_close(id, code=1000, reason=""):
@@ -304,6 +325,6 @@ async def publish_sequence(port, channel, count, padding=0):
 
 
 OPERATIONS = {f.__name__: f for f in (
-    ws_open, ws_next, ws_count, ws_closed, ws_send, ws_ping, ws_close, ws_sequence,
+    ws_open, ws_next, ws_count, ws_closed, ws_send, ws_ping, ws_pings, ws_mute, ws_close, ws_sequence,
     tcp_open, tcp_deafen, tcp_orphans, tcp_send, tcp_receive, tcp_close, exchange, redis, redis_collect,
     publish_sequence)}
