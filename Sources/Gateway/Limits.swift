@@ -137,6 +137,10 @@ enum Limits {
     static let controlFrameBurstCount = 1_000
     /// The time for the peer's answer to a goodbye, and before that for its backlog.
     static let closeTimeout = Duration.seconds(5)
+    /// With `--heartbeat pong`, the time that the answer to a Ping has at least before the heartbeat's
+    /// timeout.
+    static let pingAnswerTime = Duration.seconds(2)
+    static let shortestPingInterval = Duration.seconds(1)
     /// A token lives at least this much longer than the heartbeat's timeout, so that a slow beat ends with
     /// 4000 and not with a token error.
     static let tokenLifeMargin = Duration.seconds(5)
@@ -156,6 +160,8 @@ enum Limits {
     /// Records that one batch makes true after an outage, so that a node with many members serves them
     /// in between.
     static let confirmationBatchCount = 500
+    /// Records that one command looks for: some 16 KB, and a tenth of a millisecond of Redis' time.
+    static let presenceBatchCount = 500
     /// Before a worker asks Redis again for what it has refused: it may be out of memory until records
     /// expire.
     static let confirmationRetryPause = Duration.seconds(1)
@@ -245,6 +251,7 @@ enum Limits {
     private static let timeRelations: [Relation] = [
         (loopPulseInterval < loopPatience, "a loop shows that it turns before it counts as hung"),
         (deadlineTick < lingerTime, "the wheel can measure the shortest deadline"),
+        (deadlineTick * 4 < pingAnswerTime, "late deadlines leave time for an answer"),
         (closeTimeout < drainGrace, "a drain outlives the last closing handshake"),
         (lossCheckInterval < settlingTime, "every node has noticed a loss before unknown tokens count"),
         (subscriberPatience < settlingTime, "records are written before unknown tokens count"),

@@ -18,7 +18,8 @@ struct AnswerTests {
         #expect(answer.status == status, sourceLocation: sourceLocation)
         #expect(answer.headers["access-control-allow-origin"] == "*", sourceLocation: sourceLocation)
         #expect(
-            answer.headers["access-control-expose-headers"] == "Roomcast-Detail, Retry-After",
+            answer.headers["access-control-expose-headers"]
+                == "Roomcast-Detail, Roomcast-Heartbeat, Retry-After",
             sourceLocation: sourceLocation)
     }
 

@@ -38,6 +38,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.workerCount == 2)
         #expect(configuration.nodeId == "host.example-000000")
         #expect(configuration.heartbeatTimeout == .seconds(30))
+        #expect(configuration.heartbeat == .request)
         #expect(configuration.pingInterval == .seconds(25))
         #expect(configuration.tokenTTL == .seconds(3600))
         #expect(configuration.drainTime == .seconds(10))
@@ -78,7 +79,8 @@ private struct FixedGenerator: RandomNumberGenerator {
             "redis": "redis://h",
             "redis-password": "p", "redis-password-file": "/f", "prefix": "s:", "redis-timeout": "1s",
             "redis-silence-timeout": "3s",
-            "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "ping-interval": "off", "token-ttl": "7s",
+            "unsubscribe-grace": "0s", "heartbeat-timeout": "2s", "heartbeat": "request",
+            "ping-interval": "off", "token-ttl": "7s",
             "unused-token-ttl": "4s", "token-rate": "6",
             "allowed-origins": "http://a",
             "issue-key": "0123456789abcdef,hunter2-hunter2-hunter2",
@@ -166,14 +168,31 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(try message(["--token-ttl", "721h"]).hasPrefix("--token-ttl: "))
     }
 
-    @Test func pingsComeFromASecondToAnHourApartOrNotAtAll() throws {
-        for (text, interval) in [("1s", 1), ("1h", 3_600)] as [(String, Int64)] {
-            #expect(try configuration(["--ping-interval", text]).pingInterval == .seconds(interval))
-        }
-        #expect(try configuration(["--ping-interval", "off"]).pingInterval == nil)
+    @Test func answersToPingsComeBeforeTheTimeout() throws {
+        #expect(try configuration(["--heartbeat", "pong"]).heartbeat == .pong)
+        #expect(
+            try configuration(["--heartbeat", "pong", "--ping-interval", "28s"]).pingInterval == .seconds(28)
+        )
+        #expect(
+            try message(["--heartbeat", "pong", "--ping-interval", "28001ms"])
+                == "--ping-interval: 28001ms is too long for --heartbeat pong and --heartbeat-timeout 30s, "
+                + "expected at most 28s")
+        #expect(
+            try message(["--ping-interval", "off"], ["GATEWAY_HEARTBEAT": "pong"])
+                == "--ping-interval: off leaves no heartbeats for GATEWAY_HEARTBEAT pong and "
+                + "--heartbeat-timeout 30s, expected at most 28s")
+        #expect(
+            try message(["--heartbeat", "pong", "--heartbeat-timeout", "2999ms", "--ping-interval", "1s"])
+                == "--heartbeat-timeout: 2999ms is too short for --heartbeat pong, expected at least 3s")
+        #expect(
+            try configuration(["--heartbeat", "pong", "--heartbeat-timeout", "3s", "--ping-interval", "1s"])
+                .pingInterval == .seconds(1))
+        // Requests have nothing to do with Pings.
+        for interval in ["29s", "1h"] { _ = try configuration(["--ping-interval", interval]) }
         for wrong in ["999ms", "61m", "on", "0s", "25"] {
             #expect(try message(["--ping-interval", wrong]).hasPrefix("--ping-interval: "))
         }
+        #expect(try message(["--heartbeat", "ping"]).hasPrefix("--heartbeat: "))
     }
 
     @Test func unusedTokensLiveNoLongerThanOthers() throws {

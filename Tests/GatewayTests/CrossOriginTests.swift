@@ -8,7 +8,7 @@ import Testing
     private let any = CrossOrigin(allowed: .any)
     private let listed = CrossOrigin(
         allowed: AllowedOrigins.converter.value(of: "https://app.example,http://localhost:3000")!)
-    private let exposed = "Access-Control-Expose-Headers: Roomcast-Detail, Retry-After"
+    private let exposed = "Access-Control-Expose-Headers: Roomcast-Detail, Roomcast-Heartbeat, Retry-After"
 
     private func text(_ fields: [HttpResponseField]) -> [String] { fields.map { "\($0.name): \($0.value)" } }
 

@@ -17,6 +17,14 @@ enum IoUringUse: String, CaseIterable, Sendable {
     case off
 }
 
+/// What counts as the heartbeat of a client.
+enum HeartbeatKind: String, CaseIterable, Sendable {
+    /// `GET /heartbeat`.
+    case request
+    /// The Pong that answers the node's Ping, and `GET /heartbeat`.
+    case pong
+}
+
 /// The settings of a node.
 struct Configuration: Sendable {
     /// Where clients connect.
@@ -34,8 +42,10 @@ struct Configuration: Sendable {
     let nodeId: String
     /// A connection without heartbeat for this long is closed.
     let heartbeatTimeout: Duration
+    let heartbeat: HeartbeatKind
     /// A WebSocket on which nothing was sent for this long gets a Ping, and an event stream a comment; nil
-    /// sends none.
+    /// sends none. With heartbeats by Pong a WebSocket gets one every interval, which is then at least
+    /// `Limits.pingAnswerTime` shorter than `heartbeatTimeout`.
     let pingInterval: Duration?
     /// Life of a token after its last heartbeat; whole seconds.
     let tokenTTL: Duration
@@ -166,7 +176,7 @@ struct Configuration: Sendable {
             "history-age", DurationConverter(.seconds(600) ... .seconds(2_592_000)))
         historyCacheBytes = try values.value("history-cache", ByteSizeConverter(64 << 10...64 << 30))
         (heartbeatTimeout, tokenTTL) = try Self.heartbeat(values)
-        pingInterval = try values.value("ping-interval", Self.pingConverter)
+        (heartbeat, pingInterval) = try Self.pings(values, timeout: heartbeatTimeout)
         unusedTokenTTL = min(try Self.unusedTokenTTL(values), tokenTTL)
         drainTime = try values.value("drain-time", DurationConverter(.zero ... .seconds(3600)))
         drainDelay = try values.value("drain-delay", DurationConverter(.zero ... .seconds(3600)))
@@ -228,6 +238,32 @@ struct Configuration: Sendable {
         return (timeout, ttl)
     }
 
+    /// The heartbeats' kind and the Pings, checked against the timeout: the answer to the last Ping before
+    /// it must be able to come.
+    private static func pings(_ values: OptionValues, timeout: Duration) throws(UsageError) -> (
+        heartbeat: HeartbeatKind, interval: Duration?
+    ) {
+        let heartbeat = try values.value("heartbeat", ChoiceConverter(HeartbeatKind.self))
+        let interval = try values.value("ping-interval", Self.pingConverter)
+        guard heartbeat == .pong else { return (heartbeat, interval) }
+        let longest = timeout - Limits.pingAnswerTime
+        let reason = "\(values.originText("heartbeat")) pong"
+        guard longest >= Limits.shortestPingInterval else {
+            let least = Limits.shortestPingInterval + Limits.pingAnswerTime
+            throw UsageError(
+                "\(values.originText("heartbeat-timeout")): \(timeout.optionText) is too short for "
+                    + "\(reason), expected at least \(least.optionText)")
+        }
+        guard let interval, interval <= longest else {
+            let fault = interval.map { "\($0.optionText) is too long" } ?? "off leaves no heartbeats"
+            throw UsageError(
+                "\(values.originText("ping-interval")): \(fault) for \(reason) and "
+                    + "\(values.originText("heartbeat-timeout")) \(timeout.optionText), "
+                    + "expected at most \(longest.optionText)")
+        }
+        return (heartbeat, interval)
+    }
+
     private static func unusedTokenTTL(_ values: OptionValues) throws(UsageError) -> Duration {
         let ttl = try values.value(
             "unused-token-ttl", DurationConverter(.seconds(1) ... .seconds(Limits.recordLifeSeconds)))
@@ -286,7 +322,7 @@ struct Configuration: Sendable {
         return sendBufferSizes.value(of: text).map { .some($0) }
     }
 
-    private static let pingIntervals = DurationConverter(.seconds(1) ... .seconds(3600))
+    private static let pingIntervals = DurationConverter(Limits.shortestPingInterval ... .seconds(3600))
 
     private static let pingConverter = TextConverter(expected: pingIntervals.expected + " or off") {
         text -> Duration?? in

@@ -151,12 +151,20 @@ extension Configuration {
         Option(
             "heartbeat-timeout", .value(placeholder: "TIME"), section: "Clients", default: .text("30s"),
             help: "Close a connection with 4000 after this long without a heartbeat, 1s to 1h."),
-        // Less than the patience of usual proxies, 60 s.
+        // As the API document says. Pongs need a client that answers Pings, which every WebSocket library
+        // does, but clients that only know the document send requests anyway.
+        Option(
+            "heartbeat", .value(placeholder: "request|pong"), section: "Clients", default: .text("request"),
+            help:
+                "What counts as a heartbeat: GET /heartbeat, or also the answer to the node's Ping, so that "
+                + "clients need not send any."),
+        // Less than the patience of usual proxies, 60 s, and with heartbeats by Pong than the timeout, 30 s.
         Option(
             "ping-interval", .value(placeholder: "TIME|off"), section: "Clients", default: .text("25s"),
             help:
                 "Send a Ping when nothing was sent for this long, 1s to 1h, so that no proxy takes the "
-                + "connection for dead."),
+                + "connection for dead. With heartbeat pong: always this often, and at least 2s less than "
+                + "heartbeat-timeout."),
         // Long enough to reconnect after a lunch break in a tunnel, short enough to keep Redis free of stale
         // tokens.
         Option(

@@ -1,18 +1,26 @@
-// Whether the members of one worker still beat, by Redis' word. Loop-confined.
+// Whether the members of one worker still beat, by their Pongs or by Redis' word. Loop-confined.
 
 import EventLoop
 
 /// Asks Redis when a member's deadline has come, and closes the member if its last heartbeat is too long ago
 /// or its token is gone. While Redis cannot be asked, or takes no heartbeats, silence is not the member's:
 /// it gets a new deadline.
+///
+/// With `--heartbeat pong` a Pong sets a new deadline without asking Redis, and now and then renews the
+/// record, so that Redis is asked only for a member that has answered no Ping. Then another walk looks for
+/// deleted records.
 final class Heartbeats {
     private let node: NodeContext
     private let worker: Int
     private let registry: ClientRegistry
     /// The time between two signs of life at most.
     let timeout: Duration
+    /// Whether Pongs are heartbeats.
+    let arePongs: Bool
     private let members: () -> [Member]
     private let confirmation: RecordConfirmation
+    /// Only if Pongs are heartbeats: otherwise each member's check finds out.
+    private var presence: RecordPresence?
     /// Whether what is published to the node is heard.
     private var isHeard = true
 
@@ -26,14 +34,39 @@ final class Heartbeats {
         self.registry = registry
         self.members = members
         timeout = node.configuration.heartbeatTimeout
+        arePongs = node.configuration.heartbeat == .pong
         confirmation = RecordConfirmation(registry: registry, timeout: timeout, loop: loop)
+        guard arePongs, let interval = node.configuration.pingInterval else { return }
+        presence = RecordPresence(registry: registry, interval: interval, loop: loop, members: members) {
+            [unowned self] in self.recordMayBeMissing($0)
+        }
+    }
+
+    /// The member has answered a Ping.
+    func beat(_ member: Member) {
+        guard member.isOpen else { return }
+        node.metrics.workers[worker].pongs.add(1)
+        let deadlines = member.deadlines
+        member.awaitHeartbeat(within: timeout)
+        let period = HeartbeatClock.renewalPeriod(
+            ttlSeconds: Int64(member.record.ttlSeconds), timeout: timeout)
+        let isRenewal =
+            deadlines.isInDoubt
+            || HeartbeatClock.renews(
+                since: deadlines.heartbeat - timeout, now: member.deadlines.heartbeat - timeout,
+                period: period, number: member.connectionID)
+        guard isRenewal, registry.isUp else { return }
+        // If Redis does not take it, the record is confirmed when it does again.
+        registry.renew(member.token) { [unowned self] renewal in
+            if renewal == .unknownToken { self.recordIsMissing(member) }
+        }
     }
 
     /// Asks Redis when the last heartbeat was. All that are due in a turn ask in one write.
     func isDue(_ member: Member) {
         guard silenceCounts else { return member.awaitHeartbeat(within: timeout) }
         registry.remaining(member.token) { [unowned self] remaining in
-            // The record's confirmation may have come meanwhile.
+            // A Pong, or the record's confirmation, may have come meanwhile.
             guard member.isOpen, member.deadlines.isInDoubt else { return }
             switch remaining {
             case .milliseconds(let left):
@@ -70,6 +103,17 @@ final class Heartbeats {
         }
     }
 
+    /// Of this member and some others, not all have a record.
+    private func recordMayBeMissing(_ member: Member) {
+        registry.remaining(member.token) { [unowned self] remaining in
+            if case .missing = remaining { self.recordIsMissing(member) }
+        }
+    }
+
+    private func recordIsMissing(_ member: Member) {
+        if member.isOpen, silenceCounts { closeUnlessLost(member) }
+    }
+
     /// Whether the lack of a heartbeat or of a record is the member's: not while records are written again,
     /// when a missing one means nothing, nor while Redis takes no heartbeat.
     private var silenceCounts: Bool { registry.tellsSilence && !confirmation.isRunning }
@@ -100,7 +144,10 @@ final class Heartbeats {
     /// The command connection is back.
     func redisIsUp(_ server: ClientRegistry.Return) {
         // A record may also have run out because its heartbeats could not be taken while Redis was away.
-        let mayHaveExpired = server.hadRefused || server.away >= node.configuration.tokenTTL - timeout
+        let tokenTTL = node.configuration.tokenTTL
+        let period = HeartbeatClock.renewalPeriod(ttlSeconds: tokenTTL.components.seconds, timeout: timeout)
+        let longestUnrenewed = timeout + (arePongs ? period : .zero)
+        let mayHaveExpired = server.hadRefused || server.away >= tokenTTL - longestUnrenewed
         confirm(restoring: !server.isSameRun || mayHaveExpired)
     }
 

@@ -74,6 +74,10 @@ class Member: Connection, TokenHolder {
     /// take the connection for dead. Not called where `--ping-interval` is off.
     func ping() {}
 
+    /// Whether the peer's answers to `ping` are its heartbeats, so that it is called every interval,
+    /// whatever was sent.
+    var beatsByPong: Bool { false }
+
     /// Whether a gap in what the node hears is a gap for this member: an opted-in one is told of what is lost
     /// for good.
     final var wantsGapNotices: Bool { !isOptedIn }

@@ -66,7 +66,7 @@ extension Member {
     /// A deadline of the open member has come.
     final func lookAtDeadlines(_ now: MonotonicInstant = .now) {
         if let interval = worker.pingInterval,
-            deadlines.takePing(after: interval, lastSent: lastSent, now: now)
+            deadlines.takePing(after: interval, lastSent: beatsByPong ? .distantPast : lastSent, now: now)
         {
             ping()
         }

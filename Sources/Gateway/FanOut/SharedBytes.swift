@@ -47,12 +47,15 @@ final class SharedBytes: @unchecked Sendable {
         }
     }
 
-    /// A Ping of ours.
-    static let ping: SharedBytes = {
+    /// A Ping of ours. Its payload tells an answer to it from a Pong that a peer sends of its own accord,
+    /// which is usually empty (RFC 6455 section 5.5.3).
+    static let ping: SharedBytes = pingPayload.withUTF8Buffer { payload in
         var bytes: [UInt8] = []
-        FrameEncoder.append(.ping, payload: UnsafeRawBufferPointer(start: nil, count: 0), to: &bytes)
+        FrameEncoder.append(.ping, payload: UnsafeRawBufferPointer(payload), to: &bytes)
         return copying(bytes)
-    }()
+    }
+
+    static let pingPayload: StaticString = "beat"
 
     /// A Close frame: one for all members where the code is ours.
     ///

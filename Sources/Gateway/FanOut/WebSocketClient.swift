@@ -1,6 +1,7 @@
 // A member over WebSocket: what its peer sends, and the closing handshake. Loop-confined: belongs to its
 // worker's loop.
 
+import Bytes
 import EventLoop
 import WebSocket
 
@@ -9,6 +10,8 @@ import WebSocket
 final class WebSocketClient: Member {
     /// What the peer's Close frame said.
     private var peerCode: CloseCode?
+    /// Whether a Ping of ours waits for its answer.
+    private var isPinged = false
     private var controlFrames = ControlFrameRate()
     /// Only while a frame or a message is half read.
     private var decoder: DecoderBox?
@@ -19,11 +22,20 @@ final class WebSocketClient: Member {
 
     // MARK: Pings of ours
 
-    /// While something waits for the peer, the connection is not silent.
+    override var beatsByPong: Bool { worker.heartbeats.arePongs }
+
+    /// While something waits for the peer, a Ping joins it only for the sake of its answer, and only one.
     override func ping() {
-        guard queue == nil else { return }
+        if queue != nil, isPinged || !beatsByPong { return }
+        isPinged = true
         worker.metrics.pings.add(1)
-        send(SharedBytes.ping)
+        send([SharedBytes.ping])
+    }
+
+    private func pongCame(_ payload: UnsafeRawBufferPointer) {
+        guard isPinged, payload.equals(SharedBytes.pingPayload.rawBytes) else { return }
+        isPinged = false
+        if beatsByPong { worker.heartbeats.beat(self) }
     }
 
     // MARK: What the peer sends
@@ -62,7 +74,7 @@ final class WebSocketClient: Member {
             case .ping(let payload):
                 host.controlBuffer.copyPong(payload)
                 pingBytes = payload.count
-            case .pong: break
+            case .pong(let payload): pongCame(payload)
             case .close(let code, _):
                 answerPing(pingBytes)
                 peerCode = code

@@ -19,6 +19,9 @@ enum Answer {
     /// The name of the field that says what an error's body does not: bodies are fixed by the API document.
     static let detailName: StaticString = "Roomcast-Detail"
 
+    /// The name of the field that says how a client beats: the value of `--heartbeat`.
+    static let heartbeatName: StaticString = "Roomcast-Heartbeat"
+
     /// Why a request is refused, for the author of its client: one line of ASCII, without anything secret.
     static func detail(_ text: String) -> HttpResponseField {
         let visible = text.utf8.prefix(Limits.answerDetailBytes).map {

@@ -9,14 +9,18 @@ final class ClientEndpoints: HttpHandler {
     private unowned(unsafe) let worker: Worker
     private let crossOrigin: CrossOrigin
     private let redisTimeout: Duration
+    /// On every answer of `/get/token` and `/heartbeat`: a client learns whether it has to send heartbeats.
+    private let heartbeatField: HttpResponseField
     private var random = RandomPool()
 
     /// The worker owns its endpoints.
     init(worker: Worker) {
         self.worker = worker
-        crossOrigin = CrossOrigin(allowed: worker.node.configuration.allowedOrigins)
+        let configuration = worker.node.configuration
+        crossOrigin = CrossOrigin(allowed: configuration.allowedOrigins)
+        heartbeatField = HttpResponseField(Answer.heartbeatName, configuration.heartbeat.rawValue)
         // A deadline is met up to one tick late.
-        redisTimeout = worker.node.configuration.redisTimeout - Limits.deadlineTick
+        redisTimeout = configuration.redisTimeout - Limits.deadlineTick
     }
 
     /// A page may read every answer, so that it can see what is wrong.
@@ -86,7 +90,7 @@ final class ClientEndpoints: HttpHandler {
     // MARK: GET /get/token
 
     private func issueToken(_ request: HttpRequestHead, on connection: HttpConnection) {
-        let fields = [Answer.json, Answer.noStore]
+        let fields = [Answer.json, Answer.noStore, heartbeatField]
         guard !refuseOrigins(of: request, fields, on: connection) else { return }
         if let issueKeys = worker.node.configuration.issueKeys, !issueKeys.allow(request) {
             worker.metrics.tokensRefused.add(1)
@@ -138,7 +142,7 @@ final class ClientEndpoints: HttpHandler {
     // MARK: GET /heartbeat
 
     private func heartbeat(_ request: HttpRequestHead, on connection: HttpConnection) {
-        let fields = [Answer.json]
+        let fields = [Answer.json, heartbeatField]
         guard !refuseOrigins(of: request, fields, on: connection) else { return }
         let text: String
         do throws(ParameterFault) {

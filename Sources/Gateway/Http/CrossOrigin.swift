@@ -8,7 +8,7 @@ struct CrossOrigin {
     private static let usualHeaders = ["Authorization", "Content-Type"]
     /// A page sees these fields beside those that every page sees.
     private static let exposed = HttpResponseField(
-        "Access-Control-Expose-Headers", "\(Answer.detailName), Retry-After")
+        "Access-Control-Expose-Headers", "\(Answer.detailName), \(Answer.heartbeatName), Retry-After")
 
     let allowed: AllowedOrigins
 

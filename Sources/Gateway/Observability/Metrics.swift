@@ -20,6 +20,7 @@ final class WorkerMetrics: Sendable {
     let heartbeats = Counter()
     let heartbeatsRefused = Counter()
     let pings = Counter()
+    let pongs = Counter()
     /// By transport.
     let handshakes = Transport.allCases.map { _ in Counter() }
     let requestsUnavailable = Counter()

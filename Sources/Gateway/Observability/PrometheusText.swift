@@ -160,6 +160,7 @@ struct PrometheusText {
         counter("roomcast_heartbeats_total", "Heartbeats, by result.")
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeats), [("result", "ok")])
         sample("roomcast_heartbeats_total", metrics.total(\.heartbeatsRefused), [("result", "token_error")])
+        sample("roomcast_heartbeats_total", metrics.total(\.pongs), [("result", "pong")])
         counter("roomcast_pings_total", "Pings sent to WebSocket clients.")
         sample("roomcast_pings_total", metrics.total(\.pings))
         counter(

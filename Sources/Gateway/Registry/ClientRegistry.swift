@@ -194,6 +194,19 @@ final class ClientRegistry {
         }
     }
 
+    /// How many of the tokens, which are different, have a record; nil if Redis cannot say.
+    func presentCount(_ tokens: [Token], onDone: @escaping (Int64?) -> Void) {
+        var command = RedisCommand(
+            argumentCount: tokens.count + 1, capacityBytes: 32 + tokens.count * (keys.clientBytes + 8))
+        command.append("EXISTS")
+        for token in tokens {
+            command.append(byteCount: keys.clientBytes) { keys.appendClient(token, to: &$0) }
+        }
+        link.send(command, named: "EXISTS") { result in
+            if case .success(let reply) = result { onDone(reply.integer) } else { onDone(nil) }
+        }
+    }
+
     // MARK: Connections
 
     /// Gives a connection its place in the order of its token's connections, and renews the record. An older
