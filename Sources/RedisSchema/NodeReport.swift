@@ -37,7 +37,10 @@ package struct NodeReport: Equatable, Sendable {
     package var workers = 0
     package var isReady = false
     package var isDraining = false
+    /// Of clients, of either transport.
     package var connections: UInt64 = 0
+    /// How many of them are event streams.
+    package var eventStreams: UInt64 = 0
     package var connectionsLimit: UInt64 = 0
     /// Rooms with a client on the node.
     package var rooms: UInt64 = 0
@@ -110,7 +113,8 @@ package struct NodeReport: Equatable, Sendable {
             ("address", address), ("version", version), ("startedAt", "\(startedAt)"),
             ("uptime", "\(uptimeMilliseconds)"), ("workers", "\(workers)"), ("ready", isReady ? "1" : "0"),
             ("draining", isDraining ? "1" : "0"), ("connections", "\(connections)"),
-            ("connectionsLimit", "\(connectionsLimit)"), ("rooms", "\(rooms)"), ("received", "\(received)"),
+            ("eventStreams", "\(eventStreams)"), ("connectionsLimit", "\(connectionsLimit)"),
+            ("rooms", "\(rooms)"), ("received", "\(received)"),
             ("delivered", "\(delivered)"), ("writtenBytes", "\(writtenBytes)"),
             ("queueBytes", "\(queueBytes)"),
             ("tokensIssued", "\(tokensIssued)"), ("handshakes", "\(handshakes)"),
@@ -154,6 +158,7 @@ package struct NodeReport: Equatable, Sendable {
         isReady = texts["ready"] == "1"
         isDraining = texts["draining"] == "1"
         connections = number("connections")
+        eventStreams = number("eventStreams")
         connectionsLimit = number("connectionsLimit")
         rooms = number("rooms")
         received = number("received")

@@ -13,6 +13,7 @@ extension NodeReport {
         json.member("ready", isReady)
         json.member("draining", isDraining)
         json.member("connections", connections)
+        json.member("eventStreams", eventStreams)
         json.member("connectionsLimit", connectionsLimit)
         json.member("rooms", rooms)
         json.member("received", received)

@@ -22,6 +22,7 @@ import Testing
         report.workers = 3
         report.isReady = true
         report.connections = 4
+        report.eventStreams = 21
         report.connectionsLimit = 5
         report.rooms = 6
         report.received = 7
@@ -54,7 +55,8 @@ import Testing
         #expect((cluster["boundsMs"] as? [Double])?.first == 0.1)
         let node = try #require((cluster["nodes"] as? [[String: Any]])?.first)
         let numbers = [
-            "startedAt": 1, "uptimeMs": 2, "workers": 3, "connections": 4, "connectionsLimit": 5, "rooms": 6,
+            "startedAt": 1, "uptimeMs": 2, "workers": 3, "connections": 4, "eventStreams": 21,
+            "connectionsLimit": 5, "rooms": 6,
             "received": 7, "delivered": 8, "writtenBytes": 9, "queueBytes": 10, "tokensIssued": 11,
             "handshakes": 12,
             "rejected": 13, "redisReconnects": 14, "memoryBytes": 15,

@@ -14,6 +14,7 @@ import Testing
         report.isReady = true
         report.isDraining = true
         report.connections = 11
+        report.eventStreams = 24
         report.connectionsLimit = .max
         report.rooms = 13
         report.received = 14

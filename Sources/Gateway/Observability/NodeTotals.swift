@@ -16,6 +16,7 @@ extension NodeReport {
         isReady = state.reasonsNotReady.isEmpty
         isDraining = state.isDraining
         connections = metrics.total(ofAll: \.clients)
+        eventStreams = metrics.total { $0.clients[Transport.events.rawValue] }
         connectionsLimit = UInt64(state.maximumClientCount)
         rooms = metrics.feedTotal(\.rooms)
         received = metrics.feedTotal(\.messagesReceived)
