@@ -356,7 +356,10 @@ struct ModelWorld {
                 if let low, low < position {
                     let missing = truth[(low + 1)..<position]
                     let kept = missing.filter { !isLost[$0.payload] }
-                    if !kept.isEmpty {
+                    // Redis has lost a notice while its clock went back, and has given its id to another
+                    // one: the client is told when a node that had the first one reads again.
+                    let isReused = low >= 0 && truth.count { $0.id == truth[low].id } > 1
+                    if !kept.isEmpty, !(isReused && lastTold > eventIndex) {
                         faults.append(
                             "\(name): silent loss of \(kept.prefix(3).map(\.id)) before \(frame.id)")
                     }
