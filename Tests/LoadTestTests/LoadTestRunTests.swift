@@ -67,7 +67,7 @@ import Testing
         #expect(try report(without).tokens.failures == ["401": 5])
         let (option, value) = isJoined ? ("--issue-key=\(key)", "--quiet") : ("--issue-key", key)
         let child = try start(
-            gateway.endpoint, option, value, "--clients", "5", "--rate", "100", "--duration", "60s")
+            gateway.endpoint, option, value, "--clients", "5", "--rate", "100", "--duration", "10m")
         let pid = try child.programID()
         try eventually("messages flow") { try published(redis) > 10 }
         let shown = try String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)
@@ -110,7 +110,7 @@ import Testing
         let idle = try descriptorCount(gateway)
         let child = try start(
             gateway.endpoint, "--clients", "40", "--heartbeat-connections", "own", "--rate", "50",
-            "--duration", "60s", "--processes", "2")
+            "--duration", "10m", "--processes", "2")
         let pid = try child.programID()
         try eventually("both connections of each stand") { try descriptorCount(gateway) == idle + 80 }
         try eventually("messages flow") { try published(redis) > 10 }
@@ -176,7 +176,7 @@ import Testing
         let child = try start(
             gateways.map(\.endpoint).joined(separator: ","), "--clients", "40", "--rate", "100",
             "--duration",
-            "60s", "--settle", "500ms")
+            "10m", "--settle", "500ms")
         try eventually("messages flow") { try published(redis) > 50 }
         try gateways[0].crash()
         try eventually("its subscriber is gone") { try subscriberCount(redis) == 1 }
@@ -197,7 +197,7 @@ import Testing
         let gateways = [try GatewayNode(redis), try GatewayNode(redis)]
         let child = try start(
             gateways[0].endpoint,
-            ["--failover", gateways[1].endpoint, "--clients", "40", "--duration", "60s", "--processes", "2"]
+            ["--failover", gateways[1].endpoint, "--clients", "40", "--duration", "10m", "--processes", "2"]
                 + arguments)
         try eventually("messages flow") { try published(redis) > 50 }
         try gateways[0].crash()
@@ -236,7 +236,7 @@ import Testing
     @Test func interruptedItReportsAndLeavesNobodyBehind() throws {
         let gateway = try GatewayNode(redis)
         let child = try start(
-            gateway.endpoint, "--clients", "20", "--rate", "100", "--duration", "60s", "--processes", "3")
+            gateway.endpoint, "--clients", "20", "--rate", "100", "--duration", "10m", "--processes", "3")
         let pid = try child.programID()
         try eventually("messages flow") { try published(redis) > 50 }
         #expect(try holderCount(of: pid) == 3)
@@ -250,7 +250,7 @@ import Testing
     @Test func loadProcessesEndWithTheirParent() throws {
         let gateway = try GatewayNode(redis)
         let child = try start(
-            gateway.endpoint, "--clients", "20", "--rate", "100", "--duration", "60s", "--processes", "2")
+            gateway.endpoint, "--clients", "20", "--rate", "100", "--duration", "10m", "--processes", "2")
         let pid = try child.programID()
         let holders = try children(of: pid, count: 2)
         try eventually("messages flow") { try published(redis) > 10 }
