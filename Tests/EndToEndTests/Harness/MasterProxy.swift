@@ -39,10 +39,14 @@ struct MasterProxy: Sendable {
         try configuration.write(to: path, atomically: true, encoding: .utf8)
         _ = try await Child(driver, name: "haproxy-\(port)", [haproxy, "-db", "-f", path.path])
         let (driver, port, first) = (driver, port, servers[0])
-        try await eventually("the proxy leads to the master") {
-            let reply = try? await driver.call(
-                "redis", ["port": .number(Double(port)), "args": ["INFO", "server"]])
-            return reply?.string?.contains("tcp_port:\(first.port)") == true
+        // Before its first check it takes both for masters, in turn.
+        try await eventually("the proxy leads to the master alone") {
+            for _ in 0..<4 {
+                let reply = try? await driver.call(
+                    "redis", ["port": .number(Double(port)), "args": ["INFO", "server"]])
+                guard reply?.string?.contains("tcp_port:\(first.port)") == true else { return false }
+            }
+            return true
         }
     }
 
