@@ -94,17 +94,17 @@
 #else
 
     /// What this build has in place of TLS: none of these is ever made.
-    package enum TLSContext: Sendable, Equatable {
+    package final class TLSContext: Sendable, Equatable {
         /// Whether this build can secure connections.
         package static let isBuilt = false
 
-        package init(_ settings: TLSSettings) throws(TLSFailure) {
+        package let settings: TLSSettings
+
+        package init(_: TLSSettings) throws(TLSFailure) {
             throw TLSFailure(description: "this program was built without the trait TLS")
         }
 
-        package var settings: TLSSettings {
-            switch self {}
-        }
+        package static func == (left: TLSContext, right: TLSContext) -> Bool { left === right }
     }
 
 #endif

@@ -216,17 +216,19 @@
 
 #else
 
-    /// What this build has in place of TLS: none of these is ever made.
-    enum TLSStream {
-        init(_ peer: TLSPeer, socket: Socket) { switch peer.context {} }
+    import EventLoop
 
-        var hasUnsent: Bool { switch self {} }
-        func supply(_ bytes: UnsafeRawBufferPointer) { switch self {} }
-        func shakeHands() -> TLSTransfer { switch self {} }
-        func read(_ body: (UnsafeRawBufferPointer) -> Void) -> TLSTransfer { switch self {} }
-        func write(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer { switch self {} }
-        func flush() -> TLSTransfer { switch self {} }
-        func shutDown() { switch self {} }
+    /// What this build has in place of TLS: none of these is ever made.
+    final class TLSStream {
+        init(_: TLSPeer, socket _: Socket) { preconditionFailure("this build secures no connection") }
+
+        var hasUnsent: Bool { false }
+        func supply(_: UnsafeRawBufferPointer) {}
+        func shakeHands() -> TLSTransfer { preconditionFailure() }
+        func read(_: (UnsafeRawBufferPointer) -> Void) -> TLSTransfer { preconditionFailure() }
+        func write(_: UnsafeRawBufferPointer) -> TLSTransfer { preconditionFailure() }
+        func flush() -> TLSTransfer { preconditionFailure() }
+        func shutDown() {}
     }
 
 #endif
