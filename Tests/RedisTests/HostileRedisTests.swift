@@ -42,6 +42,8 @@ private enum State: CaseIterable {
         try connection.expect("INFO")
         guard self != .identifying else { return }
         connection.send("+PONG\r\n$9\r\nrun_id:ab\r\n")
+        try connection.expect("memory")
+        connection.send("$0\r\n\r\n")
         try connection.expect("EVAL")
         guard self == .asked else { return }
         connection.send(":1\r\n")
