@@ -181,6 +181,8 @@ enum Limits {
     static let lossCheckInterval = Duration.seconds(2)
     /// And no more often than this, however many unknown tokens come.
     static let lossCheckPause = Duration.milliseconds(100)
+    /// Between two attempts to bring a node's connections to one server, at most: each costs a gap.
+    static let agreementPause = Duration.seconds(600)
     /// Subscribers log in with a new password within this time, each at its own moment: it is a gap of the node.
     static let passwordSpread = Duration.seconds(5)
     /// Between two reports of one kind of refusal to the control loop.

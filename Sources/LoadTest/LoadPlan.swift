@@ -252,8 +252,7 @@ struct LoadPlan: Sendable {
             }
             return .http(url)
         }
-        let passwordFile = try values.optional(
-            "redis-password-file", TextConverter(expected: "a path") { $0.isEmpty ? nil : $0 })
+        let passwordFile = try values.optional("redis-password-file", RedisFile.path)
         let redisURL = try values.value(
             "redis",
             CheckedConverter(expected: RedisURL.expectedForm) { text throws(ValueFault) in

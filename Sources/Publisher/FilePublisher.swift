@@ -132,8 +132,7 @@ struct FilePublisher {
     private var isAnyLive: Bool { targets.contains { $0.isLive } }
 
     private mutating func drain() {
-        var failures: [(Target, RedisSessionError)] = []
-        Target.drain(targets) { failures.append(($0, $1)) }
+        let failures = Target.drain(targets)
         for target in targets { account(target) }
         for (target, error) in failures { failed(target, error) }
     }

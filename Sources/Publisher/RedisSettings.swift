@@ -84,8 +84,7 @@ struct RedisSettings: Sendable {
         self.url = url.overriding(password: try values.optional("redis-password", password))
             .withSentinelPassword(try values.optional("sentinel-password", password))
             .withPasswordFile(
-                try values.optional(
-                    "redis-password-file", TextConverter(expected: "a path") { $0.isEmpty ? nil : $0 }))
+                try values.optional("redis-password-file", RedisFile.path))
         prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))

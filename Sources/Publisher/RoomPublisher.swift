@@ -27,10 +27,7 @@ struct RoomPublisher {
                     })
             }
         }
-        // What has come of `self` in the meantime is no more than words on stderr.
-        var failures: [(Target, RedisSessionError)] = []
-        Target.drain(targets) { failures.append(($0, $1)) }
-        for (target, error) in failures { complain(target, error) }
+        for (target, error) in Target.drain(targets) { complain(target, error) }
         var code: Int32 = 0
         for target in targets {
             let own = report(results(of: target), of: target)

@@ -64,13 +64,12 @@ final class Target {
 
     /// Waits for every answer of all targets, which answer at the same time.
     ///
-    /// - Parameter onFailure: one has failed, with the reason.
-    static func drain(_ targets: [Target], onFailure: (Target, RedisSessionError) -> Void) {
+    /// - Returns: those that have failed by this, with the reasons.
+    static func drain(_ targets: [Target]) -> [(target: Target, error: RedisSessionError)] {
         for target in targets where target.isLive { target.window?.flush() }
-        for target in targets {
-            if let error = target.attempt({ (window) throws(RedisSessionError) in try window.drain() }) {
-                onFailure(target, error)
-            }
+        return targets.compactMap { target in
+            let error = target.attempt { (window) throws(RedisSessionError) in try window.drain() }
+            return error.map { (target, $0) }
         }
     }
 

@@ -49,7 +49,7 @@ package final class HostResolver: Sendable {
     private let state = Mutex(State())
     private let blockingLookUp: @Sendable (String) -> [String]
 
-    /// - Parameter lookUp: blocks until it has addresses, or knows that there is none.
+    /// - Parameter lookUp: blocks until the resolver has answered; without an address if it knows of no such name.
     init(lookUp: @escaping @Sendable (String) -> [String]) {
         blockingLookUp = lookUp
     }

@@ -30,7 +30,8 @@ final class RedisLink {
 
     /// Logged in: the context takes commands.
     var onLogin: ((RedisContext) -> Void)?
-    /// The password in the file is another one: what AUTH gets now. Called again as long as it is not `used`.
+    /// The password in the file is another one: what AUTH gets now. Called again until
+    /// `hasLoggedIn`.
     var onNewPassword: (([String]) -> Void)?
     /// The connection (or the attempt) ended, with the reason. Must not call into the context.
     var onLost: ((String) -> Void)?

@@ -48,11 +48,10 @@ package enum RedisTLSOptions {
     /// The same for several URLs, of which some may ask for TLS.
     package static func secure(_ urls: [RedisURL], by values: OptionValues) throws(UsageError) -> [RedisURL]
     {
-        let path = TextConverter(expected: "the path of a file") { $0.isEmpty ? nil : $0 }
-        let certificatePath = try values.optional("redis-cert", path)
-        let keyPath = try values.optional("redis-key", path)
+        let certificatePath = try values.optional("redis-cert", RedisFile.path)
+        let keyPath = try values.optional("redis-key", RedisFile.path)
         let settings = TLSSettings(
-            authorityPath: try values.optional("redis-ca", path), certificatePath: certificatePath,
+            authorityPath: try values.optional("redis-ca", RedisFile.path), certificatePath: certificatePath,
             keyPath: keyPath, serverName: try values.optional("redis-tls-name", nameConverter),
             isVerified: try values.value("redis-tls-verify", SwitchConverter()))
         guard urls.contains(where: \.isTLS) else {

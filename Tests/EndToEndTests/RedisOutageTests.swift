@@ -88,8 +88,9 @@ import Testing
 
     /// A key deleted in a Redis that never stopped is a revocation; after the return of an empty one it must
     /// work too.
-    @Test func revocationStillWorksAfterARestart() async throws {
-        try await Cluster.with(options: ["--heartbeat-timeout", "10s"]) { cluster in
+    @Test(arguments: [[], ["--heartbeat", "pong", "--ping-interval", "1s"]])
+    func revocationStillWorksAfterARestart(heartbeat: [String]) async throws {
+        try await Cluster.with(options: heartbeat + ["--heartbeat-timeout", "10s"]) { cluster in
             let token = try await cluster.node.token()
             let client = try await cluster.node.connect(cluster.room(), token: token)
             try await cluster.redis.stop()

@@ -18,8 +18,8 @@ class Answer:
         self.version, self.status, self.headers, self.body = version, status, headers, body
 
 
-async def read_answer(reader):
-    """The next answer of a connection; EOFError when there is no whole one."""
+async def read_head(reader):
+    """Version, status and headers of the next answer of a connection; EOFError when there is no whole head."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     version, status, *_ = head[0].split(" ", 2)
     headers = {}
@@ -27,9 +27,15 @@ async def read_answer(reader):
         name, _, value = line.partition(":")
         if name:
             headers[name.lower()] = value.strip()
-    has_body = int(status) >= 200 and int(status) not in (204, 304)
+    return version, int(status), headers
+
+
+async def read_answer(reader):
+    """The next answer of a connection; EOFError when there is no whole one."""
+    version, status, headers = await read_head(reader)
+    has_body = status >= 200 and status not in (204, 304)
     body = await reader.readexactly(int(headers["content-length"])) if has_body else b""
-    return Answer(version, int(status), headers, body)
+    return Answer(version, status, headers, body)
 
 
 class HttpConnection:

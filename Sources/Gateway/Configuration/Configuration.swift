@@ -153,7 +153,7 @@ struct Configuration: Sendable {
         let url = try values.value("redis", Self.redisURLConverter)
         let password = try values.optional("redis-password", Self.passwordConverter)
         let sentinelPassword = try values.optional("sentinel-password", Self.passwordConverter)
-        let passwordFile = try values.optional("redis-password-file", Self.pathConverter)
+        let passwordFile = try values.optional("redis-password-file", RedisFile.path)
         redis = try RedisTLSOptions.secure(
             url.overriding(password: password).withSentinelPassword(sentinelPassword)
                 .withPasswordFile(passwordFile), by: values)
@@ -304,10 +304,6 @@ struct Configuration: Sendable {
     }
 
     private static let passwordConverter = TextConverter(expected: "a password") { $0 }
-
-    private static let pathConverter = TextConverter(expected: "a path") {
-        $0.isEmpty || $0.utf8.contains { $0 < 0x20 || $0 == 0x7F } ? nil : $0
-    }
 
     private static let redisURLConverter = CheckedConverter(expected: RedisURL.expectedForm) {
         text throws(ValueFault) in

@@ -134,8 +134,6 @@ struct DurableRooms<Frame: Equatable> {
 
     // MARK: Rooms
 
-    func tracks(_ room: RoomId) -> Bool { rooms[room] != nil }
-
     /// Keeps a room's history from now on; nothing if it does already.
     ///
     /// - Parameter isSubscribed: whether Redis has confirmed the room on the present link.

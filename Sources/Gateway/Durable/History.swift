@@ -19,7 +19,7 @@ final class History {
     /// The workers that have members in a room.
     var workers: (RoomId) -> RoomSubscriptions.Workers = { _ in 0 }
     private var rooms: DurableRooms<Message>
-    /// The `run_id` of the server that the subscriber is connected to; nil if that does not say.
+    /// The `run_id` of the server that the subscriber is connected to; nil if the server does not say it.
     private(set) var subscriberRun: String?
     /// The numbers of the echoes that are on their way.
     private var echoes = Fifo<UInt64>()
@@ -77,7 +77,7 @@ final class History {
             after: .milliseconds(Int64.random(in: 0...Limits.passwordSpread.wholeMilliseconds)))
     }
 
-    /// The `run_id` of the reader's server; nil if that does not say, or there is none.
+    /// The `run_id` of the reader's server; nil if the server does not say it, or the reader is not connected.
     var readerRun: String? { reader.serverRun }
 
     /// The reader's connection is made again: it leads to another server than it should.
@@ -88,7 +88,7 @@ final class History {
 
     // MARK: The road
 
-    /// Asked of the dictionary: to call a method of the whole structure would copy that for each message.
+    /// Whether a room's history is kept.
     func tracks(_ room: RoomId) -> Bool { rooms.rooms[room] != nil }
 
     /// A message of a tracked room, with the id in its head.

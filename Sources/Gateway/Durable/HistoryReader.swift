@@ -29,7 +29,7 @@ final class HistoryReader {
     private var random = RandomPool()
     private var refusalLog: RateLimitedLog
 
-    /// The `run_id` of the server; nil if that does not say, or there is none.
+    /// The `run_id` of the server; nil if the server does not say it, or the reader is not connected.
     private(set) var serverRun: String?
 
     /// The connection stands: the server's `run_id`, or nothing if it does not say.

@@ -29,7 +29,6 @@ struct ServerAgreement {
         case renewCommands(String)
     }
 
-    static let longestPause = Duration.seconds(600)
     private static let otherServer = "the command connection leads to another server"
     private static let echoMissing = "what the node publishes to itself does not come"
 
@@ -97,7 +96,7 @@ struct ServerAgreement {
         missing = nil
         attemptCount += 1
         nextAttemptAt =
-            now + min(silenceTimeout * (1 << min(attemptCount - 1, 10)), ServerAgreement.longestPause)
+            now + min(silenceTimeout * (1 << min(attemptCount - 1, 10)), Limits.agreementPause)
         return attemptCount % 2 == 1 ? .renewFeed(reason) : .renewCommands(reason)
     }
 }

@@ -46,11 +46,7 @@ struct PrometheusText {
         gauge("roomcast_connections", "Open connections of clients: WebSockets and event streams.")
         sample("roomcast_connections", metrics.total(ofAll: \.clients))
         gauge("roomcast_transport_connections", "Open connections of clients, by transport.")
-        for transport in Transport.allCases {
-            sample(
-                "roomcast_transport_connections", metrics.total { $0.clients[transport.rawValue] },
-                [("transport", transport.description)])
-        }
+        samplesByTransport("roomcast_transport_connections", metrics) { $0.clients }
         gauge("roomcast_http_connections", "Open HTTP connections, including handshakes on their way.")
         sample("roomcast_http_connections", metrics.total(\.httpConnections))
         counter(
@@ -171,11 +167,7 @@ struct PrometheusText {
         counter("roomcast_handshakes_total", "Connections of clients accepted.")
         sample("roomcast_handshakes_total", metrics.total(ofAll: \.handshakes))
         counter("roomcast_transport_handshakes_total", "Connections of clients accepted, by transport.")
-        for transport in Transport.allCases {
-            sample(
-                "roomcast_transport_handshakes_total", metrics.total { $0.handshakes[transport.rawValue] },
-                [("transport", transport.description)])
-        }
+        samplesByTransport("roomcast_transport_handshakes_total", metrics) { $0.handshakes }
         counter("roomcast_handshakes_rejected_total", "Connections of clients refused, by reason.")
         for reason in RejectionReason.allCases {
             sample(
@@ -207,6 +199,16 @@ struct PrometheusText {
 
     private mutating func head(_ name: String, _ help: String, _ type: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+
+    private mutating func samplesByTransport(
+        _ name: String, _ metrics: Metrics, _ counters: (WorkerMetrics) -> [Counter]
+    ) {
+        for transport in Transport.allCases {
+            sample(
+                name, metrics.total { counters($0)[transport.rawValue] },
+                [("transport", transport.description)])
+        }
     }
 
     /// Label values are node ids, versions and our own words: nothing in them needs escaping.

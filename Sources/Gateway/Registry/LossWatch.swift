@@ -16,7 +16,9 @@ final class LossWatch {
     /// Evictions may go on for long: the records are written again no more often than this.
     private let evictionPause: Duration
     private var epoch: [UInt8]?
+    /// Up to which evictions the records are written again, and how many there were at the last look.
     private var evictedCount: Int64?
+    private var latestEvictedCount: Int64?
     private var mayEvict = false
     private var nextEvictionAt = MonotonicInstant(nanoseconds: 0)
     private var random = RandomPool()
@@ -117,8 +119,6 @@ final class LossWatch {
         }
         onLoss?(loss)
     }
-
-    private var latestEvictedCount: Int64?
 
     /// - Returns: whether it shows a loss.
     private func note(epoch found: [UInt8]?) -> Bool {

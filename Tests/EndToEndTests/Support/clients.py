@@ -15,6 +15,19 @@ streams = {}
 redis_connections = {}
 
 
+async def until(changed, condition, timeout):
+    """Whether the condition holds before the timeout; looked at whenever `changed` is notified."""
+    async with changed:
+        # wait_for gives a coroutine no chance at all when the timeout is 0.
+        if condition():
+            return True
+        try:
+            await asyncio.wait_for(changed.wait_for(condition), timeout)
+            return True
+        except asyncio.TimeoutError:
+            return False
+
+
 class Socket:
     """One WebSocket and everything that came on it; `changed` wakes whoever waits for more."""
 
@@ -53,15 +66,7 @@ class Socket:
         self.take_frame(frame)
 
     async def until(self, condition, timeout):
-        async with self.changed:
-            # wait_for gives a coroutine no chance at all when the timeout is 0.
-            if condition():
-                return True
-            try:
-                await asyncio.wait_for(self.changed.wait_for(condition), timeout)
-                return True
-            except asyncio.TimeoutError:
-                return False
+        return await until(self.changed, condition, timeout)
 
 
 async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None):

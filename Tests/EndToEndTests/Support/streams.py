@@ -1,7 +1,8 @@
 """Operations on event streams: a reader written from the HTML standard (section 9.2.6), over HTTP/1.1 by hand."""
 import asyncio, base64, itertools
 
-from clients import PATIENCE
+from client import read_head
+from clients import PATIENCE, until
 
 numbers = itertools.count(1)
 streams = {}
@@ -79,14 +80,7 @@ class EventStream:
         self.name, self.data = "", []
 
     async def until(self, condition, timeout):
-        async with self.changed:
-            if condition():
-                return True
-            try:
-                await asyncio.wait_for(self.changed.wait_for(condition), timeout)
-                return True
-            except asyncio.TimeoutError:
-                return False
+        return await until(self.changed, condition, timeout)
 
 
 async def stream_open(port, head, receive_buffer=0):
@@ -94,14 +88,8 @@ async def stream_open(port, head, receive_buffer=0):
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     writer.write(head.encode())
     async with asyncio.timeout(PATIENCE):
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        version, status, *_ = lines[0].split(" ", 2)
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            if name:
-                headers[name.lower()] = value.strip()
-        answer = {"version": version, "status": int(status), "headers": headers, "body": ""}
+        version, status, headers = await read_head(reader)
+        answer = {"version": version, "status": status, "headers": headers, "body": ""}
         if headers.get("content-type") != "text/event-stream" or head.startswith("HEAD "):
             if "content-length" in headers and not head.startswith("HEAD "):
                 answer["body"] = (await reader.readexactly(int(headers["content-length"]))).decode()

@@ -268,7 +268,7 @@ import Testing
         #expect(rooms.rooms[room(1)]?.feed.ring.memoryBytes == 200)
         #expect(rooms.rooms[room(0)]?.feed.ring.memoryBytes == 800)
         rooms.forget(room(0))
-        #expect(rooms.cacheBytes == 200 && !rooms.tracks(room(0)))
+        #expect(rooms.cacheBytes == 200 && rooms.rooms[room(0)] == nil)
     }
 
     @Test func refusedReadIsTriedAgainWithTheNextReport() {

@@ -220,7 +220,7 @@ final class ModelNode {
 
     func resume(_ connection: ModelConnection) {
         connections[connection.id] = connection
-        for room in connection.rooms where !durable.tracks(roomIds[room]) {
+        for room in connection.rooms where durable.rooms[roomIds[room]] == nil {
             let isKnown = wantedRooms.contains(room)
             durable.track(roomIds[room], isSubscribed: isKnown && isConfirmed(room))
             if !isKnown {
