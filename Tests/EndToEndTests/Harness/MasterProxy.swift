@@ -4,11 +4,13 @@ import Foundation
 import Testing
 
 struct MasterProxy: Sendable {
+    private let driver: Driver
     let port: Int
     let servers: [RedisServer]
 
     /// Its servers: the second is a replica of the first.
     init(_ driver: Driver) async throws {
+        self.driver = driver
         let haproxy = try Installation.system("haproxy", package: "haproxy")
         servers = [
             try await RedisServer(driver, options: ["--repl-diskless-sync-delay", "0"]),
@@ -38,13 +40,17 @@ struct MasterProxy: Sendable {
             """
         try configuration.write(to: path, atomically: true, encoding: .utf8)
         _ = try await Child(driver, name: "haproxy-\(port)", [haproxy, "-db", "-f", path.path])
-        let (driver, port, first) = (driver, port, servers[0])
-        // Before its first check it takes both for masters, in turn.
+        try await leads(to: servers[0])
+    }
+
+    /// Waits until every new connection leads to this server. Before its first check the proxy takes both for
+    /// masters, in turn.
+    private func leads(to server: RedisServer) async throws {
         try await eventually("the proxy leads to the master alone") {
             for _ in 0..<4 {
                 let reply = try? await driver.call(
-                    "redis", ["port": .number(Double(port)), "args": ["INFO", "server"]])
-                guard reply?.string?.contains("tcp_port:\(first.port)") == true else { return false }
+                    "redis_once", ["port": .number(Double(port)), "args": ["INFO", "server"]])
+                guard reply?.string?.contains("tcp_port:\(server.port)\r") == true else { return false }
             }
             return true
         }
@@ -52,12 +58,13 @@ struct MasterProxy: Sendable {
 
     var url: String { "redis://127.0.0.1:\(port)" }
 
-    /// The second server becomes the master, and the first one a replica.
+    /// The second server becomes the master, and the first one a replica; returns when the proxy knows.
     ///
     /// - Parameter isLinked: whether what is published at the second reaches the subscribers of the first.
     func swapRoles(isLinked: Bool) async throws {
         try await servers[1].command("REPLICAOF", "NO", "ONE")
         let port = isLinked ? servers[1].port : 1
         try await servers[0].command("REPLICAOF", "127.0.0.1", .string("\(port)"))
+        try await leads(to: servers[1])
     }
 }

@@ -264,6 +264,15 @@ async def exchange(port, pieces, count=1, timeout=PATIENCE, patience=0, host="12
     return {"answers": answers, "closed": ended}
 
 
+async def redis_once(port, args):
+    """One command on a connection of its own."""
+    pair = await asyncio.open_connection("127.0.0.1", port, limit=1 << 26)
+    try:
+        return await redis_call(pair, args)
+    finally:
+        pair[1].close()
+
+
 async def redis(port, args, password=None, user=None):
     """One command on a kept connection, which is opened again when Redis was restarted; errors come as
     {"error"}."""
@@ -331,5 +340,5 @@ async def publish_sequence(port, channel, count, padding=0):
 
 OPERATIONS = {f.__name__: f for f in (
     ws_open, ws_next, ws_count, ws_closed, ws_send, ws_ping, ws_pings, ws_mute, ws_close, ws_sequence,
-    tcp_open, tcp_deafen, tcp_orphans, tcp_send, tcp_receive, tcp_close, exchange, redis, redis_collect,
+    tcp_open, tcp_deafen, tcp_orphans, tcp_send, tcp_receive, tcp_close, exchange, redis, redis_once, redis_collect,
     publish_sequence)}
