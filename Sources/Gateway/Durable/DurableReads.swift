@@ -39,12 +39,16 @@ extension DurableRooms {
         return [askEpoch()]
     }
 
-    private func askEpoch() -> DurableAction<Frame> {
-        .askEpoch(inDoubt: isEpochInDoubt ? epoch : nil)
+    mutating func askEpoch() -> DurableAction<Frame> {
+        isEpochNeeded = false
+        epochQuestionCount += 1
+        return .askEpoch(epochQuestionCount, inDoubt: isEpochInDoubt ? epoch : nil)
     }
 
-    mutating func epochAnswered(_ answered: HistoryEpoch) -> [DurableAction<Frame>] {
+    /// - Parameter number: of the question.
+    mutating func epochAnswered(_ number: UInt64, _ answered: HistoryEpoch) -> [DurableAction<Frame>] {
         isEpochRead = true
+        answeredEpochQuestionCount = number
         let before = epoch
         epoch = answered
         wake(waitingForEpoch)

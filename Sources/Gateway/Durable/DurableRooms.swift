@@ -92,6 +92,9 @@ struct DurableRooms<Frame: Equatable> {
     /// Whether a room has found that Redis has lost data under it. Outlives the reader: it is asked again
     /// until the epoch is another.
     var isEpochInDoubt = false
+    var epochQuestionCount: UInt64 = 0
+    var answeredEpochQuestionCount: UInt64 = 0
+    var isEpochNeeded = false
     var echoCount: UInt64 = 0
     var answeredEchoCount: UInt64 = 0
     var isEchoNeeded = false
@@ -271,6 +274,7 @@ struct DurableRooms<Frame: Equatable> {
         if awaitedTailCount == 0, !lostRooms.isEmpty { tellLosses(&actions) }
         answerResumes(&actions)
         askReads(&actions, now)
+        if isEpochNeeded, readerRun != nil { actions.append(askEpoch()) }
         if isEchoNeeded, isSubscriberUp {
             isEchoNeeded = false
             echoCount += 1

@@ -140,9 +140,9 @@ final class History {
 
     private func take(_ answer: HistoryReader.Answer) {
         switch answer {
-        case .epoch(let epoch):
+        case .epoch(let number, let epoch):
             broadcaster.epoch = epoch
-            perform(rooms.epochAnswered(epoch))
+            perform(rooms.epochAnswered(number, epoch))
         case .tail(let ticket, let time, let newest):
             rooms.tailAnswered(ticket, time: time, newest: newest)
         case .range(let ticket, let entries):
@@ -161,7 +161,7 @@ final class History {
     private func perform(_ actions: [DurableAction<Message>]) {
         for action in actions {
             switch action {
-            case .askEpoch(let inDoubt): reader.askEpoch(inDoubt: inDoubt)
+            case .askEpoch(let number, let inDoubt): reader.askEpoch(number, inDoubt: inDoubt)
             case .ask(let question):
                 metrics.historyReads.add(1)
                 reader.ask(question)

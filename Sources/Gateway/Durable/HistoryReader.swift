@@ -12,7 +12,7 @@ import RedisSchema
 final class HistoryReader {
     /// What an answer says.
     enum Answer {
-        case epoch(HistoryEpoch)
+        case epoch(UInt64, HistoryEpoch)
         case tail(ticket: UInt64, time: Int64, newest: HistoryEntry<Message>?)
         case range(ticket: UInt64, entries: [HistoryEntry<Message>])
         case state(ticket: UInt64, StreamState)
@@ -88,7 +88,9 @@ final class HistoryReader {
     }
 
     /// Reads the epoch. If Redis has no epoch, or still has the one in doubt, it gets a fresh one.
-    func askEpoch(inDoubt epoch: HistoryEpoch?) {
+    ///
+    /// - Parameter number: of the question; comes with its answer.
+    func askEpoch(_ number: UInt64, inDoubt epoch: HistoryEpoch?) {
         let fresh = HistoryEpoch.make(using: &random)
         send(HistoryReader.epochCommand(key: epochKey, fresh: fresh, inDoubt: epoch), named: "EVAL") {
             [unowned self] reply in
@@ -96,7 +98,7 @@ final class HistoryReader {
             else {
                 return
             }
-            self.onAnswer?(.epoch(epoch))
+            self.onAnswer?(.epoch(number, epoch))
         }
     }
 

@@ -22,6 +22,8 @@ struct PendingResume {
     }
 
     var rooms: [Room]
+    /// The question for the epoch that was asked behind this client, if one was.
+    var epochQuestion: UInt64?
     /// Whether it stands in `dueResumes`.
     var isDue = false
 }
@@ -67,6 +69,7 @@ extension DurableRooms {
         waitingForEcho.removeAll()
         for room in Array(rooms.keys) where !rooms[room]!.reads.isEmpty { rooms[room]!.reads = [:] }
         for id in Array(resumes.keys) {
+            resumes[id]!.epochQuestion = nil
             for index in resumes[id]!.rooms.indices {
                 resumes[id]!.rooms[index].echo = nil
                 resumes[id]!.rooms[index].isLost = false
@@ -133,7 +136,7 @@ extension DurableRooms {
         if wanted.isLost {
             return hasEcho ? here(.lost) : nil
         }
-        guard since.epoch == epoch else { return lost(id, index) }
+        guard since.epoch == epoch else { return isEpochConfirmed(behind: id) ? lost(id, index) : nil }
         let key = SharedAnswers.Key(room: wanted.room, since: since, maximumBytes: maximumBytes)
         if let answer = shared.answers[key] { return answer }
         var read: HistoryRead<Frame>?
@@ -152,6 +155,17 @@ extension DurableRooms {
         case .lost: return lost(id, index)
         }
         return nil
+    }
+
+    /// Whether the epoch was read after the client came. One that comes from another node may know of a new epoch
+    /// before this node does.
+    private mutating func isEpochConfirmed(behind id: ResumeId) -> Bool {
+        let question = resumes[id]!.epochQuestion ?? epochQuestionCount + 1
+        if question <= answeredEpochQuestionCount { return true }
+        isEpochNeeded = isEpochNeeded || question > epochQuestionCount
+        resumes[id]!.epochQuestion = question
+        waitingForEpoch.append(id)
+        return false
     }
 
     private mutating func lost(_ id: ResumeId, _ index: Int) -> RoomAnswer<Frame>? {

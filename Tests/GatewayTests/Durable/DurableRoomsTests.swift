@@ -33,7 +33,7 @@ import Testing
     }
 
     private func epochQuestions(_ actions: [DurableAction<String>]) -> [HistoryEpoch?] {
-        actions.compactMap { if case .askEpoch(let inDoubt) = $0 { .some(inDoubt) } else { nil } }
+        actions.compactMap { if case .askEpoch(_, let inDoubt) = $0 { .some(inDoubt) } else { nil } }
     }
 
     private func linked(_ cacheBytes: Int = 1_000_000) -> Rooms {
@@ -186,6 +186,8 @@ import Testing
         var rooms = linked()
         start(1, in: &rooms)
         rooms.resume(client(1), [(room(0), position("500-7", Self.nextEpoch))])
+        #expect(epochQuestions(rooms.turnEnded(now: now)) == [nil])
+        #expect(rooms.epochAnswered(Self.epoch).isEmpty)
         let actions = rooms.turnEnded(now: now)
         guard case .askEcho(let number)? = actions.first, actions.count == 1 else {
             Issue.record("\(actions)")
@@ -198,6 +200,37 @@ import Testing
         let given = answers(rooms.turnEnded(now: now))
         #expect(given.first?.1.first?.isLost == true)
         #expect(given.first?.1.first?.position == position("501-8"))
+    }
+
+    /// Another node has seen first that Redis was emptied.
+    @Test func clientMayKnowANewEpochBeforeItsNode() {
+        var rooms = linked()
+        start(1, in: &rooms)
+        _ = rooms.checkEpoch()
+        let earlier = rooms.epochQuestionCount
+        for number in 1...2 { rooms.resume(client(number), [(room(0), position("500-7", Self.nextEpoch))]) }
+        #expect(epochQuestions(rooms.turnEnded(now: now)) == [nil])
+        // What was asked before the clients came proves nothing.
+        #expect(rooms.epochAnswered(earlier, Self.epoch).isEmpty)
+        #expect(rooms.turnEnded(now: now).isEmpty)
+        #expect(!rooms.epochAnswered(Self.nextEpoch).isEmpty)
+        let given = answers(rooms.turnEnded(now: now))
+        #expect(given.count == 2 && given.allSatisfy { !$0.1[0].isLost && $0.1[0].source == .current })
+    }
+
+    /// The question for the epoch is lost with the reader, or refused: it is asked again.
+    @Test func epochIsAskedAgainForAClientThatWaits() {
+        var rooms = linked()
+        start(1, in: &rooms)
+        rooms.resume(client(1), [(room(0), position("500-7", Self.nextEpoch))])
+        #expect(epochQuestions(rooms.turnEnded(now: now)) == [nil])
+        #expect(epochQuestions(rooms.checkEpoch()) == [nil])
+        rooms.readerLost()
+        #expect(rooms.turnEnded(now: now).isEmpty)
+        #expect(epochQuestions(rooms.readerUp(run: "run")) == [nil])
+        #expect(rooms.turnEnded(now: now).isEmpty)
+        #expect(!rooms.epochAnswered(Self.nextEpoch).isEmpty)
+        #expect(answers(rooms.turnEnded(now: now)).first?.1[0].isLost == false)
     }
 
     @Test func clientThatIsAheadWaits() {
@@ -298,5 +331,12 @@ import Testing
         let second = commands(rooms.turnEnded(now: now))
         let frames = rooms.rangeAnswered(second[0].ticket, entries: all, now: now)
         #expect(frames.count == 4 && rooms.rooms[room(0)]?.feed.state == .live)
+    }
+}
+
+extension DurableRooms {
+    /// The answer to the last question.
+    fileprivate mutating func epochAnswered(_ epoch: HistoryEpoch) -> [DurableAction<Frame>] {
+        epochAnswered(epochQuestionCount, epoch)
     }
 }

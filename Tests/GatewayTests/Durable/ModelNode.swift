@@ -174,9 +174,9 @@ final class ModelNode {
     func takeReader(now: Int) {
         guard let reader, !reader.isDead, let reply = reader.replies.takeFirst() else { return }
         switch reply {
-        case .epoch(let epoch):
+        case .epoch(let number, let epoch):
             if epoch != doubted { doubted = nil }
-            act(durable.epochAnswered(epoch), now)
+            act(durable.epochAnswered(number, epoch), now)
         case .tail(let ticket, let time, let newest):
             durable.tailAnswered(ticket, time: time, newest: newest?.entry)
         case .range(let ticket, let frames):
@@ -191,9 +191,9 @@ final class ModelNode {
     private func act(_ actions: [DurableAction<ModelFrame>], _ now: Int) {
         for action in actions {
             switch action {
-            case .askEpoch(let inDoubt):
+            case .askEpoch(let number, let inDoubt):
                 if let inDoubt { doubted = inDoubt }
-                reader?.commands.append(.epoch(inDoubt: inDoubt))
+                reader?.commands.append(.epoch(number, inDoubt: inDoubt))
             case .ask(let command): reader?.commands.append(.ask(command))
             case .askEcho(let number): subscriber?.commands.append(.echo(sentAt: now, number: number))
             case .deliver(let room, let frame):
@@ -203,7 +203,22 @@ final class ModelNode {
                 for room in rooms { isLostTold[roomIds.firstIndex(of: room.room)!] = true }
                 mail.append(.lost(rooms))
             case .resumed(let id, let answers):
-                if let connection = connections[id] { mail.append(.resumed(connection, answers)) }
+                guard let connection = connections[id] else { break }
+                checkLosses(connection, answers)
+                mail.append(.resumed(connection, answers))
+            }
+        }
+    }
+
+    /// What a client asks for in the epoch of the node's Redis, and what that still has, is not lost.
+    private func checkLosses(_ connection: ModelConnection, _ answers: [RoomAnswer<ModelFrame>]) {
+        guard let server = reader?.server else { return }
+        for (room, (asked, answer)) in zip(connection.rooms, zip(connection.asked, answers)) {
+            guard answer.isLost, !connection.hasResumed, let asked, asked.epoch == server.epoch else {
+                continue
+            }
+            if server.streams[room]?.entries.contains(where: { $0.id == asked.id }) == true {
+                faults.append("\(asked) of room \(room) is said to be lost, and is there")
             }
         }
     }

@@ -48,12 +48,12 @@ enum SubscriberReply {
 }
 
 enum ReaderCommand {
-    case epoch(inDoubt: HistoryEpoch?)
+    case epoch(UInt64, inDoubt: HistoryEpoch?)
     case ask(HistoryCommand)
 }
 
 enum ReaderReply {
-    case epoch(HistoryEpoch)
+    case epoch(UInt64, HistoryEpoch)
     case tail(UInt64, time: Int64, newest: ModelFrame?)
     case range(UInt64, [ModelFrame])
     case state(UInt64, StreamState)
@@ -186,9 +186,9 @@ final class ModelRedis {
         guard let command = link.commands.takeFirst() else { return }
         expire(now: now)
         switch command {
-        case .epoch(let inDoubt):
+        case .epoch(let number, let inDoubt):
             if epoch == nil || epoch == inDoubt { apply(.epoch(freshEpoch())) }
-            link.replies.append(.epoch(epoch!))
+            link.replies.append(.epoch(number, epoch!))
         case .ask(let command):
             let stream = streams[rooms.firstIndex(of: command.room)!]
             let entries = stream?.entries ?? []
