@@ -1,6 +1,6 @@
 // swift-tools-version: 6.1
-// The package has no dependency: libhiredis-dev and libevent-dev come from the system, and for the trait `TLS`
-// libssl-dev.
+// The package has no dependency: libhiredis-dev and libevent-dev come from the system, for the trait `TLS`
+// libssl-dev, and for `Compression` zlib1g-dev.
 import PackageDescription
 
 /// Warnings are errors. Dynamic exclusivity checks are off in release: the road of a message walks thousands
@@ -28,20 +28,28 @@ let package = Package(
         .executable(name: "publisher", targets: ["Publisher"]),
         .executable(name: "loadtest", targets: ["LoadTest"]),
     ],
-    traits: [.trait(name: "TLS", description: "TLS to Redis; needs libssl-dev")],
+    traits: [
+        .trait(name: "TLS", description: "TLS to Redis; needs libssl-dev"),
+        .trait(
+            name: "Compression",
+            description: "permessage-deflate (RFC 7692) for WebSockets; needs zlib1g-dev"),
+    ],
     targets: [
         .systemLibrary(name: "CLibevent", pkgConfig: "libevent_core", providers: [.apt(["libevent-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CIoUring"),
-        // Without pkg-config, which would ask for OpenSSL also without the trait.
+        // Without pkg-config, which would ask for these also without their trait.
         .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         library("System"),
         library("EventLoop", ["System", "CLibevent", "CIoUring"]),
         library("Redis", ["System", "Bytes", "EventLoop", "Network", "CHiredis", openSSL]),
         library("Bytes"),
         library("JSON", ["Bytes"]),
         library("HTTP", ["Bytes"]),
-        library("WebSocket", ["Bytes", "HTTP"]),
+        library(
+            "WebSocket",
+            ["Bytes", "HTTP", .target(name: "CZlib", condition: .when(traits: ["Compression"]))]),
         library("Network", ["Bytes"]),
         library("RedisSchema", ["Bytes", "JSON", "Redis"]),
         library("Options", ["System", "Bytes", "Network"]),
@@ -66,8 +74,8 @@ let package = Package(
         .executableTarget(
             name: "LoadTest",
             dependencies: [
-                "System", "EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema", "Options",
-                "RedisOptions",
+                "System", "Bytes", "EventLoop", "Redis", "HTTP", "WebSocket", "Network", "RedisSchema",
+                "Options", "RedisOptions",
             ],
             swiftSettings: settings),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),

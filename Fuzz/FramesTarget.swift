@@ -1,5 +1,6 @@
-// The frame decoder in both roles: cuts must not matter, limits and the order of events must hold, and what
-// was understood, written out again, is understood the same. Single thread.
+// The frame decoder in both roles, with and without compression: cuts must not matter, limits and the order
+// of events must hold, and what was understood, written out again or compressed, is understood the same.
+// Single thread.
 
 enum FramesTarget {
     /// An event with its bytes; neighbouring message bytes are joined, so that cuts do not show.
@@ -13,28 +14,57 @@ enum FramesTarget {
         case failure(UInt16)
     }
 
+    /// Shared, as on a thread of the gateway.
+    private nonisolated(unsafe) static let inflater = Inflater()
+    private nonisolated(unsafe) static let deflater = Deflater()
+
     static func run(_ input: [UInt8], _ random: inout SeededRandom) {
         for role in [FrameDecoder.Role.server, .client] {
             for limit in [1 << 16, Int.random(in: 0...200, using: &random)] {
-                let whole = decode(input, role, limit, cuts: [input.count])
-                check(whole, limit)
-                for cuts in cuttings(of: input.count, &random).dropFirst() {
-                    let pieces = decode(input, role, limit, cuts: cuts)
-                    require(isSame(whole, pieces), "cut at \(cuts), \(role): \(pieces), not \(whole)")
+                for inflater in [nil, inflater] {
+                    check(input, role, limit, inflater, &random)
                 }
-                let again = encode(whole, role, &random)
-                let complete = whole.last.map(isFailure) == true ? Array(whole.dropLast()) : whole
-                let decoded = decode(again, role, limit, cuts: [again.count])
-                require(decoded == complete, "written out again, \(role): \(decoded), not \(complete)")
             }
         }
+        checkCompression(input, &random)
+    }
+
+    private static func check(
+        _ input: [UInt8], _ role: FrameDecoder.Role, _ limit: Int, _ inflater: Inflater?,
+        _ random: inout SeededRandom
+    ) {
+        let whole = decode(input, role, limit, inflater, cuts: [input.count])
+        check(whole, limit)
+        for cuts in cuttings(of: input.count, &random).dropFirst() {
+            let pieces = decode(input, role, limit, inflater, cuts: cuts)
+            require(isSame(whole, pieces), "cut at \(cuts), \(role): \(pieces), not \(whole)")
+        }
+        let again = encode(whole, role, &random)
+        let complete = whole.last.map(isFailure) == true ? Array(whole.dropLast()) : whole
+        let decoded = decode(again, role, limit, inflater, cuts: [again.count])
+        require(decoded == complete, "written out again, \(role): \(decoded), not \(complete)")
+    }
+
+    /// The input as the payload of a compressed message in two frames.
+    private static func checkCompression(_ input: [UInt8], _ random: inout SeededRandom) {
+        let compressed = input.withUnsafeBytes { bytes in deflater.deflate(bytes) { Array($0) } }
+        guard let compressed else { return }
+        require(compressed.count < input.count, "smaller, or not compressed")
+        let half = Int.random(in: 0...compressed.count, using: &random)
+        var wire: [UInt8] = []
+        compressed[..<half].withUnsafeBytes {
+            FrameEncoder.append(.binary, payload: $0, isFinal: false, isCompressed: true, to: &wire)
+        }
+        compressed[half...].withUnsafeBytes { FrameEncoder.append(.continuation, payload: $0, to: &wire) }
+        let seen = decode(wire, .client, input.count, inflater, cuts: [wire.count])
+        require(seen == [.start(.binary), .bytes(input), .end], "inflated again: \(seen)")
     }
 
     /// Events of `wire` in pieces that end at `cuts`, each in memory of its own.
-    private static func decode(_ wire: [UInt8], _ role: FrameDecoder.Role, _ limit: Int, cuts: [Int])
-        -> [Seen]
-    {
-        var decoder = FrameDecoder(role, maximumMessageBytes: limit)
+    private static func decode(
+        _ wire: [UInt8], _ role: FrameDecoder.Role, _ limit: Int, _ inflater: Inflater?, cuts: [Int]
+    ) -> [Seen] {
+        var decoder = FrameDecoder(role, maximumMessageBytes: limit, inflater: inflater)
         var seen: [Seen] = []
         var start = 0
         for end in cuts {

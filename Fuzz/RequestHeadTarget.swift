@@ -162,6 +162,13 @@ enum RequestHeadTarget {
         let handshake = try? WebSocketHandshake(head)
         require((handshake != nil) == expected, "a handshake: \(expected)")
         guard let handshake else { return }
+        require(handshake.compression == nil, "compression only where it is accepted")
+        let compressing = try? WebSocketHandshake(head, acceptsCompression: true)
+        let offers = plain.texts("sec-websocket-extensions")
+        require(compressing != nil, "an offer of an extension fails no handshake")
+        require(
+            compressing?.compression == nil || offers.contains { $0.contains("permessage-deflate") },
+            "compression that was offered")
         var output: [UInt8] = []
         let subprotocol = handshake.offeredSubprotocols.first
         handshake.appendResponse(subprotocol: subprotocol, to: &output)

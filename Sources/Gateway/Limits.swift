@@ -37,6 +37,10 @@ enum Limits {
     /// Between two slices of a long walk through rooms or members, so that messages leave between them.
     static let slicePause = Duration.milliseconds(1)
 
+    /// A larger payload goes as it is: to compress it would take the feed from other messages for some
+    /// twenty milliseconds.
+    static let compressedPayloadBytes = 1 << 20
+
     // MARK: Memory of the node
 
     /// The messages that wait for a worker: bounds the node's memory if the worker cannot keep up.

@@ -18,6 +18,7 @@ final class NodeState: Sendable {
 
     private let startedAt = MonotonicInstant.now
     private let clientCount = Atomic<Int>(0)
+    private let compressedCount = Atomic<Int>(0)
     private let handoverCount = Atomic<Int>(0)
     /// Bit for bit the feeds whose connection is up and has all its rooms.
     private let feedsUp = Atomic<UInt64>(0)
@@ -136,6 +137,13 @@ final class NodeState: Sendable {
     func admitClient() -> Bool { NodeState.admit(clientCount, maximumClientCount) }
 
     func releaseClient() { clientCount.subtract(1, ordering: .relaxed) }
+
+    /// WebSocket connections that take compressed messages.
+    var compressedClientCount: Int { compressedCount.load(ordering: .relaxed) }
+
+    func addCompressedClient() { compressedCount.add(1, ordering: .relaxed) }
+
+    func removeCompressedClient() { compressedCount.subtract(1, ordering: .relaxed) }
 
     /// Takes a place on the way from the admin listener to a worker; false when there is none.
     func admitHandover() -> Bool { NodeState.admit(handoverCount, Limits.handoverCount) }

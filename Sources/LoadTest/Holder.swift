@@ -3,6 +3,7 @@
 import EventLoop
 import Glibc
 import Network
+import WebSocket
 
 /// The clients of one process and what they have received.
 final class Holder {
@@ -32,6 +33,8 @@ final class Holder {
     let check: DeliveryCheck
     /// Every connection reads into this; frames are decoded in place.
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+    /// For the compressed messages of all connections.
+    private(set) lazy var inflater = Inflater()
     let destinations: [Destination]
     private let failoverDestinations: [Destination]
     var seats: [Seat]
@@ -173,7 +176,8 @@ final class Holder {
         let socket = try destination.dial(number: number)
         seats[seatIndex].client = LoadClient(
             socket, seat: seatIndex, rooms: seat.rooms, isSlow: seat.number < plan.load.slowCount,
-            target: target, host: destination.host, continuing: seat.continuation, holder: self)
+            isEventStream: plan.load.isEventStream(client: seat.number), target: target,
+            host: destination.host, continuing: seat.continuation, holder: self)
     }
 
     /// A connection stands.
@@ -240,7 +244,8 @@ final class Holder {
             guard let token = tokenFetch.tokens[index] else { continue }
             let rooms = seats[index].rooms.map { RoomName.text(room: $0, run: plan.run) }
             let names = rooms.joined(separator: ",")
-            seats[index].target = "\(plan.load.path)?token=\(token)&roomIds=\(names)"
+            let path = plan.load.isEventStream(client: seats[index].number) ? "/events" : plan.load.path
+            seats[index].target = "\(path)?token=\(token)&roomIds=\(names)"
         }
         onNews(.prepared(tokenFetch.report))
     }

@@ -1,5 +1,7 @@
-// One WebSocket connection of the load test, from the first packet to the end. Loop-confined.
+// One connection of the load test, a WebSocket or an event stream, from the first packet to the end.
+// Loop-confined.
 
+import Bytes
 import EventLoop
 import Glibc
 import HTTP
@@ -9,8 +11,8 @@ import WebSocket
 ///
 ///     connecting → handshaking → open → [leaving] → ended
 ///
-/// `leaving`: the Close frame is sent; what still comes is booked, and the server's end of the connection
-/// awaited.
+/// `leaving`: the Close frame is sent, or our side of an event stream ended; what still comes is booked, and the
+/// server's end of the connection awaited.
 final class LoadClient: SocketWatcher {
     enum Phase { case connecting, handshaking, open, leaving, ended }
 
@@ -36,6 +38,8 @@ final class LoadClient: SocketWatcher {
     private let check: DeliveryCheck
     private var request: [UInt8] = []
     private var handshake: ClientHandshake?
+    /// Of an event stream, in place of handshake and frames.
+    private var events: EventStreamReader?
     private var decoder = FrameDecoder(.client, maximumMessageBytes: LoadClient.maximumMessageBytes)
     /// A response head, or a message that did not come in one piece.
     private var partial: [UInt8] = []
@@ -43,10 +47,11 @@ final class LoadClient: SocketWatcher {
     /// - Parameters:
     ///   - socket: on its way to be connected; closed by this object.
     ///   - rooms: one or two.
+    ///   - isEventStream: whether it is no WebSocket.
     ///   - before: what the seat's connection before has left.
     init(
-        _ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, target: String, host: String,
-        continuing before: Continuation?, holder: Holder
+        _ socket: Socket, seat: Int, rooms: [Int], isSlow: Bool, isEventStream: Bool, target: String,
+        host: String, continuing before: Continuation?, holder: Holder
     ) {
         self.seat = seat
         self.holder = holder
@@ -59,18 +64,31 @@ final class LoadClient: SocketWatcher {
         if holder.plan.load.isDurable {
             track = before?.track ?? ResumeTrack(rooms.map { RoomName.id(room: $0, run: holder.plan.run) })
         }
+        super.init(socket: socket, loop: holder.loop)
+        if isEventStream {
+            events = EventStreamReader(maximumBytes: LoadClient.maximumMessageBytes)
+            request = Array(
+                "GET \(target) HTTP/1.1\r\nHost: \(host)\r\nAccept: text/event-stream\r\n\r\n".utf8)
+        } else {
+            beginHandshake(target: target, host: host)
+        }
+        watchWritability(true)
+    }
+
+    private func beginHandshake(target: String, host: String) {
         var generator = SystemRandomNumberGenerator()
         let nonce = (generator.next(), generator.next())
-        let handshake = withUnsafeBytes(of: nonce) { ClientHandshake(nonce: $0) }
+        let handshake = withUnsafeBytes(of: nonce) {
+            ClientHandshake(nonce: $0, offersCompression: holder.plan.load.isCompressed)
+        }
         handshake.appendRequest(target: target, host: host, to: &request)
         self.handshake = handshake
-        super.init(socket: socket, loop: holder.loop)
-        watchWritability(true)
     }
 
     /// Sends the Close frame; the holder hears of the end.
     func leave() {
         phase = .leaving
+        guard events == nil else { return socket.shutdownWriting() }
         var frame: [UInt8] = []
         FrameEncoder.appendClose(.normal, maskingKey: MaskingKey(networkOrder: 0x5A17_C0DE), to: &frame)
         send(frame)
@@ -150,18 +168,41 @@ final class LoadClient: SocketWatcher {
         case .incomplete: return
         case .failed: return end("malformed answer")
         case .complete(let head):
+            guard events == nil else { return openStream(head, bytes) }
             do throws(ClientHandshakeError) {
-                try handshake?.verify(head)
+                let isCompressed = try handshake?.verify(head) == true
+                if holder.plan.load.isCompressed {
+                    guard isCompressed else { return end("compression declined") }
+                    decoder = FrameDecoder(
+                        .client, maximumMessageBytes: LoadClient.maximumMessageBytes,
+                        inflater: holder.inflater)
+                }
             } catch {
                 let wait = Postponed.wait(statusCode: head.statusCode, fields: head.fields)
                 return end(LoadClient.name(of: error), wait: wait)
             }
-            open()
-            // Frames may stand right behind the head.
-            let behind = bytes.count - (partial.count - head.headBytes)
-            partial = []
-            decode(UnsafeMutableRawBufferPointer(rebasing: bytes[behind...]))
+            open(head, bytes)
         }
+    }
+
+    private func openStream(_ head: HttpResponseHead, _ bytes: UnsafeMutableRawBufferPointer) {
+        guard head.statusCode == HttpStatus.ok.rawValue,
+            head.fields.value(of: "Content-Type") == "text/event-stream"
+        else {
+            let wait = Postponed.wait(statusCode: head.statusCode, fields: head.fields)
+            return end(
+                head.statusCode == HttpStatus.ok.rawValue ? "malformed answer" : "\(head.statusCode)",
+                wait: wait)
+        }
+        open(head, bytes)
+    }
+
+    /// Frames or events may stand right behind the head.
+    private func open(_ head: HttpResponseHead, _ bytes: UnsafeMutableRawBufferPointer) {
+        open()
+        let behind = bytes.count - (partial.count - head.headBytes)
+        partial = []
+        decode(UnsafeMutableRawBufferPointer(rebasing: bytes[behind...]))
     }
 
     private func open() {
@@ -184,6 +225,7 @@ final class LoadClient: SocketWatcher {
     private func decode(_ bytes: UnsafeMutableRawBufferPointer) {
         guard !bytes.isEmpty else { return }
         let now = MonotonicInstant.now.nanoseconds
+        guard events == nil else { return readEvents(UnsafeRawBufferPointer(bytes), at: now) }
         var rest = bytes
         var hasWholeMessage = false
         while isWatching, let event = decoder.next(&rest) {
@@ -207,6 +249,21 @@ final class LoadClient: SocketWatcher {
             case .pong: break
             case .close(let code, _): end("\(code?.rawValue ?? 1005)")
             case .failure(let code): end("protocol failure \(code.rawValue)")
+            }
+        }
+    }
+
+    private func readEvents(_ bytes: UnsafeRawBufferPointer, at now: Int64) {
+        events?.read(bytes) { event in
+            guard isWatching else { return }
+            switch event {
+            case .notice(let data):
+                guard track != nil else { return deliver(data, at: now) }
+                partial = Array(data)
+                deliverDurable(at: now)
+            case .close(let data):
+                end("\(LoadClient.code(ofClose: data))")
+            case .stray: check.countCorrupt()
             }
         }
     }
@@ -255,6 +312,14 @@ final class LoadClient: SocketWatcher {
         let phase = phase
         drop()
         holder.ended(self, in: phase, reason: reason, wait: wait)
+    }
+
+    /// `{"code":4000,…}`; 1005 for what has no code.
+    private static func code(ofClose data: UnsafeRawBufferPointer) -> Int {
+        let head: StaticString = #"{"code":"#
+        guard data.prefix(head.utf8CodeUnitCount).elementsEqual(head.rawBytes) else { return 1005 }
+        return data.dropFirst(head.utf8CodeUnitCount).prefix(while: Ascii.isDigit).prefix(4)
+            .reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
     }
 
     private static func name(of error: ClientHandshakeError) -> String {

@@ -14,7 +14,7 @@ struct LoadStamp: Equatable, Sendable {
 
 /// Builds and reads payloads of one size.
 ///
-///     {"type":"notice","data":{"id":"  checksum run room sequence sentAt  ","pad":"  a b c …  "}}
+///     {"type":"notice","data":{"id":"  checksum run room sequence sentAt  ","pad":"  words …  "}}
 ///     0                             31       39  47   55       63       79            88     n - 3
 ///
 /// Numbers are lower-case hexadecimal of 8 digits, `sentAt` of 16. The checksum covers all bytes behind it.
@@ -44,8 +44,27 @@ struct LoadPayload: Sendable {
         var template = LoadPayload.head
         template += repeatElement(0x30, count: LoadPayload.middleOffset - template.count)
         template += LoadPayload.middle
-        for index in 0..<padding { template.append(0x61 + UInt8(index % 26)) }
+        template += LoadPayload.padding(padding)
         self.template = template + LoadPayload.tail
+    }
+
+    /// Words in no order, so that a message compresses about as well as a real notice does.
+    private static func padding(_ count: Int) -> [UInt8] {
+        let words = [
+            "order", "from", "train", "your", "platform", "message", "new", "the", "status", "price", "late",
+            "user",
+            "room", "is", "for", "updated", "shipment", "team", "has", "been", "queue", "ticket", "to",
+            "and", "ready",
+            "delivery", "at", "stock", "minutes", "open", "score", "in",
+        ]
+        var text: [UInt8] = []
+        var state: UInt64 = 1
+        while text.count < count {
+            // Knuth's multiplier: the same words in every process.
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            text += Array(words[Int(state >> 59)].utf8) + [UInt8(ascii: " ")]
+        }
+        return Array(text[..<count])
     }
 
     /// The payload of a message.

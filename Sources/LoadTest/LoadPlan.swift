@@ -6,11 +6,15 @@ import Redis
 import RedisOptions
 import RedisSchema
 import System
+import WebSocket
 
 /// A checked call.
 struct LoadPlan: Sendable {
     /// How clients get in.
     enum TokenRule: String, CaseIterable, Codable, Sendable { case gateway, none }
+
+    /// How notices come to the clients; mixed: to every other one as an event stream.
+    enum TransportRule: String, CaseIterable, Codable, Sendable { case websocket, events, mixed }
 
     /// Over what beats go.
     enum HeartbeatConnections: String, CaseIterable, Codable, Sendable { case shared, own }
@@ -42,12 +46,15 @@ struct LoadPlan: Sendable {
         var tokenRule: TokenRule
         /// What requests for tokens show; nil for nothing.
         var issueKey: String?
-        /// `/ws` or a path with `{room}` in it.
+        var transport: TransportRule
+        /// What WebSockets ask for: `/ws`; with `tokenRule` none what all clients ask for, with `{room}` in it.
         var path: String
         var assignment: RoomAssignment
         var payloadBytes: Int
         /// Whether notices are durable, and clients resume.
         var isDurable: Bool
+        /// Whether clients ask for compression, and do without a gateway that declines it.
+        var isCompressed: Bool
         /// 0 when publishing does not wait for receivers.
         var window: Int
         var connectRate: Int
@@ -189,6 +196,7 @@ struct LoadPlan: Sendable {
             failover: try values.value("failover", ListConverter(EndpointConverter())).map(\.description),
             tokenRule: tokenRule,
             issueKey: try issueKey(values, tokenRule),
+            transport: try values.value("transport", ChoiceConverter(TransportRule.self)),
             path: try path(values, tokenRule),
             assignment: RoomAssignment(
                 roomCount: try values.value("rooms", IntegerConverter(1...1_000_000)),
@@ -198,6 +206,7 @@ struct LoadPlan: Sendable {
                 ByteSizeConverter(
                     LoadPayload.minimumBytes...(isDurable ? DurableNotice.maximumBytes : 1 << 20))),
             isDurable: isDurable,
+            isCompressed: try isCompressed(values),
             window: window,
             connectRate: try values.value("connect-rate", IntegerConverter(1...1_000_000)),
             hasHeartbeats: hasHeartbeats,
@@ -207,6 +216,18 @@ struct LoadPlan: Sendable {
             settleMilliseconds: try values.value(
                 "settle", DurationConverter(.milliseconds(100) ... .seconds(600))
             ).wholeMilliseconds)
+    }
+
+    private static func isCompressed(_ values: OptionValues) throws(UsageError) -> Bool {
+        guard try values.flag("compression") else { return false }
+        guard try values.value("transport", ChoiceConverter(TransportRule.self)) != .events else {
+            throw UsageError("--compression: cannot stand with --transport events, expected WebSockets")
+        }
+        guard PermessageDeflate.isBuiltIn else {
+            throw UsageError(
+                "\(values.originText("compression")): this loadtest is \(PermessageDeflate.absence)")
+        }
+        return true
     }
 
     private static func issueKey(_ values: OptionValues, _ tokenRule: TokenRule) throws(UsageError)
@@ -270,6 +291,15 @@ struct LoadPlan: Sendable {
 extension LoadPlan.Load {
     /// Connections that a client holds.
     var connectionsPerClient: Int { heartbeatConnections == .own ? 2 : 1 }
+
+    /// Whether a client, by its number in the run, takes an event stream.
+    func isEventStream(client number: Int) -> Bool {
+        switch transport {
+        case .websocket: false
+        case .events: true
+        case .mixed: number % 2 == 1
+        }
+    }
 }
 
 /// Where a message of a room is posted.

@@ -95,6 +95,17 @@ enum LoadTestOptions {
             default: .text("shared"),
             help: "With own, each client fetches its token and beats over a kept-alive connection of its "
                 + "own, as browsers do; with shared, over a few for all."),
+        // What the API is about; event streams are for clients that WebSockets do not reach.
+        Option(
+            "transport", .value(placeholder: "websocket|events|mixed"), section: "Clients",
+            default: .text("websocket"),
+            help: "What clients connect with; with mixed, every other one takes an event stream."),
+        // Off, as at the gateway; browsers ask for it always.
+        Option(
+            "compression", .flag, section: "Clients",
+            help:
+                "Clients ask for compressed messages (permessage-deflate); a gateway that declines refuses them."
+        ),
         Option(
             "slow", .value(placeholder: "N"), section: "Clients", default: .text("0"),
             help: "The first N clients stop reading once connected."),

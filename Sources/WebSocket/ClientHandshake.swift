@@ -20,9 +20,13 @@ package struct ClientHandshake: Sendable {
 
     private let key: String
     private let acceptValue: String?
+    private let offersCompression: Bool
 
-    /// - Parameter nonce: 16 random bytes, fresh for each connection.
-    package init(nonce: UnsafeRawBufferPointer) {
+    /// - Parameters:
+    ///   - nonce: 16 random bytes, fresh for each connection.
+    ///   - offersCompression: Whether the server may compress its messages, each for itself.
+    package init(nonce: UnsafeRawBufferPointer, offersCompression: Bool = false) {
+        self.offersCompression = offersCompression
         precondition(nonce.count == ClientHandshake.nonceBytes, "a key is made from 16 bytes")
         var key = Base64.encode(nonce)
         acceptValue = key.withUTF8 { WebSocketHandshake.acceptValue(forKey: UnsafeRawBufferPointer($0)) }
@@ -46,20 +50,28 @@ package struct ClientHandshake: Sendable {
         HttpResponse.append(HttpResponseField("Sec-WebSocket-Key", key), to: &output)
         HttpResponse.append(
             HttpResponseField("Sec-WebSocket-Version", WebSocketHandshake.version), to: &output)
+        if offersCompression {
+            HttpResponse.append(
+                HttpResponseField("Sec-WebSocket-Extensions", PermessageDeflate.offer), to: &output)
+        }
         for field in fields { HttpResponse.append(field, to: &output) }
         output.append("\r\n")
     }
 
     /// Checks the server's answer; on return frames follow the head.
-    package func verify(_ head: HttpResponseHead) throws(ClientHandshakeError) {
+    /// - Returns: Whether the server has accepted compression.
+    @discardableResult
+    package func verify(_ head: HttpResponseHead) throws(ClientHandshakeError) -> Bool {
         guard head.statusCode == HttpStatus.switchingProtocols.rawValue else {
             throw .refused(statusCode: head.statusCode)
         }
         let fields = head.fields
         guard fields.list("Upgrade", contains: "websocket"), fields.list("Connection", contains: "upgrade"),
             fields.values(of: "Sec-WebSocket-Accept") == [acceptValue],
-            fields.count(of: "Sec-WebSocket-Extensions") == 0,
             fields.count(of: "Sec-WebSocket-Protocol") == 0
         else { throw .malformed }
+        let accepted = PermessageDeflate.isAccepted(fields)
+        guard accepted == nil || accepted == true && offersCompression else { throw .malformed }
+        return accepted ?? false
     }
 }

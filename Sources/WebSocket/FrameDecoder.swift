@@ -1,19 +1,21 @@
-// Turns the bytes of one connection into messages, control frames and protocol failures (RFC 6455 section
-// 5). A pure state machine, resumable at every byte; belongs to its connection and is used on that one's
-// thread.
+// Turns the bytes of one connection into messages, control frames and protocol failures (RFC 6455 section 5,
+// RFC 7692 section 6). A pure state machine, resumable at every byte; belongs to its connection and is used
+// on that one's thread.
 
 import Bytes
 
 /// Decodes frames of one direction of one connection, one event a call.
 ///
-///     firstByte → secondByte → [extendedLength] → [maskingKey] → payload → firstByte → …
+///     firstByte → secondByte → [extendedLength] → [maskingKey] → payload → [inflating] → firstByte → …
 ///     any       → finished     after a failure or a Close frame: what follows is ignored
 ///
 /// The caller loops until nil comes back, which means that the input is used up:
 ///
 ///     while let event = decoder.next(&input) { … }
 ///
-/// The state is small and has no heap part, except while a control frame is cut by the end of the input.
+/// The state is small and has no heap part, except while a control frame is cut by the end of the input, and
+/// for the payload of a compressed message: it is kept as it came until all of it is there, because the
+/// state of zlib in the middle of a message would be as large and cost a peer nothing.
 package struct FrameDecoder {
     /// Which end this decoder stands at: a server takes only masked frames, a client only unmasked ones.
     package enum Role: Sendable { case server, client }
@@ -21,8 +23,8 @@ package struct FrameDecoder {
     /// What a data message is made of.
     package enum MessageKind: Sendable { case text, binary }
 
-    /// One thing that the peer said. Bytes lie in the input or in the decoder: they are valid until the next
-    /// call of `next`, while both live.
+    /// One thing that the peer said. Bytes lie in the input, in the decoder or in the inflater: they are
+    /// valid until the next call of `next` of any decoder with this inflater, while all of them live.
     package enum Event {
         /// A message begins; any number of `messageBytes` and one `messageEnd` follow. Control frames may
         /// come between.
@@ -34,41 +36,55 @@ package struct FrameDecoder {
         case pong(UnsafeRawBufferPointer)
         /// A legal Close frame; the code is absent if its payload is empty. Nothing comes after it.
         case close(CloseCode?, reason: UnsafeRawBufferPointer)
-        /// The peer broke a rule: close with this code (1002, 1007 or 1009). Nothing comes after it.
+        /// The peer broke a rule: close with this code (1002, 1007 or 1009). Nothing comes after it. Data
+        /// that cannot be inflated is 1007, what becomes too long by that 1009.
         case failure(CloseCode)
     }
 
     private enum Phase: UInt8 {
-        case firstByte, secondByte, extendedLength, maskingKey, payload, finished
+        case firstByte, secondByte, extendedLength, maskingKey, payload, inflating, finished
     }
 
-    private let role: Role
     private let maximumMessageBytes: Int
+    private let inflater: Inflater?
+    /// Payload of the frame that is still to come; in `extendedLength`, the part of the length read so far.
+    private var remainingBytes = 0
+    /// Payload announced by the frames of the message so far; while it is inflated, what has come of it.
+    private var messageBytes = 0
+    private var control: ControlPayload?
+    /// The payload of the open message, if it is compressed.
+    private var compressed: [UInt8] = []
+    // Small fields stand together, so that the decoder stays small.
+    private let role: Role
     private var phase = Phase.firstByte
     private var opcode = Opcode.continuation
     private var isFinal = false
     /// The message whose fragments are coming, if any.
     private var message: MessageKind?
-    private var text = Utf8Validator()
+    private var isCompressed = false
     /// Header bytes that are still to come in phases `extendedLength` and `maskingKey`.
     private var missingHeaderBytes: UInt8 = 0
     /// Whether the length comes in eight bytes, not two.
     private var isLongLength = false
-    private var maskBits: UInt32 = 0
+    private var text = Utf8Validator()
+    /// In phase `maskingKey` the part of it read so far.
     private var maskingKey = MaskingKey(networkOrder: 0)
-    /// Payload of the frame that is still to come; in `extendedLength`, the part of the length read so far.
-    private var remainingBytes = 0
-    /// Payload announced by the frames of the message so far.
-    private var messageBytes = 0
-    private var control: ControlPayload?
 
-    /// - Parameter maximumMessageBytes: The longest message over all of its fragments; a longer one fails
-    ///   with 1009 as soon as a header announces it. Control frames do not count.
-    package init(_ role: Role, maximumMessageBytes: Int) {
+    /// - Parameters:
+    ///   - maximumMessageBytes: The longest message over all of its fragments; a longer one fails with 1009
+    ///     as soon as a header announces it, or as soon as so much has been inflated. Control frames do not
+    ///     count.
+    ///   - inflater: Of this thread, for the messages of a peer that may compress them; nil if it may not.
+    package init(_ role: Role, maximumMessageBytes: Int, inflater: Inflater? = nil) {
         precondition(maximumMessageBytes >= 0, "a size limit is not negative")
         self.role = role
         self.maximumMessageBytes = maximumMessageBytes
+        self.inflater = inflater
     }
+
+    /// The longest compressed payload: data that cannot be compressed grows by up to an eighth in zlib's
+    /// worst setting (`deflateBound`).
+    private var maximumCompressedBytes: Int { maximumMessageBytes + maximumMessageBytes / 8 + 64 }
 
     /// True between messages with nothing read ahead: a fresh decoder is then as good as this one, and its
     /// owner may throw it away once the last event's bytes are used.
@@ -82,7 +98,8 @@ package struct FrameDecoder {
     ///
     /// Call it once more after the last byte was taken: empty payloads and message ends need no further
     /// input. Payload is unmasked in place.
-    /// - Complexity: O(bytes taken); allocates only for a control frame cut by the end of the input.
+    /// - Complexity: O(bytes taken and given); allocates only for a control frame cut by the end of the
+    ///   input, and for compressed messages.
     package mutating func next(_ input: inout UnsafeMutableRawBufferPointer) -> Event? {
         while true {
             switch phase {
@@ -92,8 +109,14 @@ package struct FrameDecoder {
                 if let event = readHeader(byte) { return event }
             case .payload:
                 if opcode.isControl { return readControl(&input) }
-                if remainingBytes > 0 { return readMessage(&input) }
-                if let event = endDataFrame() { return event }
+                if remainingBytes > 0 {
+                    guard isCompressed else { return readMessage(&input) }
+                    guard !input.isEmpty else { return nil }
+                    compressed.append(contentsOf: takePayload(&input))
+                } else if let event = endDataFrame() {
+                    return event
+                }
+            case .inflating: return inflate()
             case .finished:
                 input = UnsafeMutableRawBufferPointer(rebasing: input.suffix(0))
                 return nil
@@ -112,15 +135,18 @@ package struct FrameDecoder {
 
     private mutating func readFirstByte(_ byte: UInt8) -> Event? {
         control = nil
-        guard byte & FrameHeader.reservedBits == 0,
+        let reserved = byte & FrameHeader.reservedBits
+        guard reserved == 0 || reserved == FrameHeader.compressedBit && inflater != nil,
             let opcode = Opcode(rawValue: byte & FrameHeader.opcodeBits)
         else { return fail(.protocolError) }
         isFinal = byte & FrameHeader.finBit != 0
-        if opcode.isControl {
-            guard isFinal else { return fail(.protocolError) }
-        } else {
-            // Either a message is open and this continues it, or none is and this begins one.
-            guard (opcode == .continuation) == (message != nil) else { return fail(.protocolError) }
+        switch opcode {
+        case .text, .binary:
+            guard message == nil else { return fail(.protocolError) }
+            isCompressed = reserved != 0
+        // Only the first frame of a message says that it is compressed (RFC 7692 section 6.1).
+        case .continuation: guard message != nil, reserved == 0 else { return fail(.protocolError) }
+        case .close, .ping, .pong: guard isFinal, reserved == 0 else { return fail(.protocolError) }
         }
         self.opcode = opcode
         phase = .secondByte
@@ -155,7 +181,8 @@ package struct FrameDecoder {
 
     private mutating func endLength() -> Event? {
         if !opcode.isControl {
-            guard remainingBytes <= maximumMessageBytes - messageBytes else { return fail(.messageTooBig) }
+            let maximumBytes = isCompressed ? maximumCompressedBytes : maximumMessageBytes
+            guard remainingBytes <= maximumBytes - messageBytes else { return fail(.messageTooBig) }
             messageBytes += remainingBytes
         }
         guard role == .server else { return endHeader() }
@@ -165,11 +192,9 @@ package struct FrameDecoder {
     }
 
     private mutating func readMaskByte(_ byte: UInt8) -> Event? {
-        maskBits = maskBits << 8 | UInt32(byte)
+        maskingKey = MaskingKey(networkOrder: maskingKey.networkOrder << 8 | UInt32(byte))
         missingHeaderBytes -= 1
-        guard missingHeaderBytes == 0 else { return nil }
-        maskingKey = MaskingKey(networkOrder: maskBits)
-        return endHeader()
+        return missingHeaderBytes == 0 ? endHeader() : nil
     }
 
     private mutating func endHeader() -> Event? {
@@ -200,9 +225,33 @@ package struct FrameDecoder {
     private mutating func endDataFrame() -> Event? {
         phase = .firstByte
         guard isFinal else { return nil }
+        messageBytes = 0
+        guard isCompressed, let inflater else { return endMessage() }
+        inflater.begin()
+        phase = .inflating
+        return nil
+    }
+
+    /// The next piece of a compressed message that is there.
+    private mutating func inflate() -> Event {
+        switch inflater.map({ inflater in compressed.withUnsafeBytes { inflater.next(of: $0) } }) {
+        case .bytes(let bytes):
+            messageBytes += bytes.count
+            guard messageBytes <= maximumMessageBytes else { return fail(.messageTooBig) }
+            if message == .text, !text.accept(bytes) { return fail(.invalidPayload) }
+            return .messageBytes(bytes)
+        case .end:
+            compressed = []
+            messageBytes = 0
+            phase = .firstByte
+            return endMessage()
+        case .malformed, nil: return fail(.invalidPayload)
+        }
+    }
+
+    private mutating func endMessage() -> Event {
         guard text.isAtBoundary else { return fail(.invalidPayload) }
         message = nil
-        messageBytes = 0
         return .messageEnd
     }
 
@@ -241,6 +290,7 @@ package struct FrameDecoder {
 
     private mutating func fail(_ code: CloseCode) -> Event {
         phase = .finished
+        compressed = []
         return .failure(code)
     }
 }

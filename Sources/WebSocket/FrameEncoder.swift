@@ -7,11 +7,11 @@ package enum FrameEncoder {
     /// - Complexity: O(payload).
     package static func append(
         _ opcode: Opcode, payload: UnsafeRawBufferPointer, isFinal: Bool = true,
-        maskingKey: MaskingKey? = nil,
-        to output: inout [UInt8]
+        isCompressed: Bool = false, maskingKey: MaskingKey? = nil, to output: inout [UInt8]
     ) {
         let header = FrameHeader(
-            opcode, payloadBytes: payload.count, isFinal: isFinal, maskingKey: maskingKey)
+            opcode, payloadBytes: payload.count, isFinal: isFinal, isCompressed: isCompressed,
+            maskingKey: maskingKey)
         let start = output.count
         let payloadStart = start + header.encodedBytes
         output.append(contentsOf: repeatElement(0, count: header.encodedBytes))

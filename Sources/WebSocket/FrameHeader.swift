@@ -31,6 +31,8 @@ package struct FrameHeader: Sendable, Equatable {
 
     static let finBit: UInt8 = 0x80
     static let reservedBits: UInt8 = 0x70
+    /// RSV1: the first frame of a compressed message (RFC 7692 section 6).
+    static let compressedBit: UInt8 = 0x40
     static let opcodeBits: UInt8 = 0x0F
     static let maskBit: UInt8 = 0x80
     static let lengthBits: UInt8 = 0x7F
@@ -40,18 +42,26 @@ package struct FrameHeader: Sendable, Equatable {
     package var opcode: Opcode
     /// True on the last or only frame of a message.
     package var isFinal: Bool
+    /// True on the first frame of a message that is compressed.
+    package var isCompressed: Bool
     /// 0 or more.
     package var payloadBytes: Int
     /// Present in frames from a client, absent in frames from a server.
     package var maskingKey: MaskingKey?
 
-    package init(_ opcode: Opcode, payloadBytes: Int, isFinal: Bool = true, maskingKey: MaskingKey? = nil) {
+    package init(
+        _ opcode: Opcode, payloadBytes: Int, isFinal: Bool = true, isCompressed: Bool = false,
+        maskingKey: MaskingKey? = nil
+    ) {
         precondition(payloadBytes >= 0, "a payload length is not negative")
         precondition(
             !opcode.isControl || (isFinal && payloadBytes <= FrameHeader.maximumControlPayloadBytes),
             "a control frame is not fragmented and holds at most 125 bytes")
+        precondition(
+            !isCompressed || opcode == .text || opcode == .binary, "only a message's first frame is marked")
         self.opcode = opcode
         self.isFinal = isFinal
+        self.isCompressed = isCompressed
         self.payloadBytes = payloadBytes
         self.maskingKey = maskingKey
     }
@@ -76,7 +86,9 @@ package struct FrameHeader: Sendable, Equatable {
     @discardableResult
     package func encode(into output: UnsafeMutableRawBufferPointer) -> Int {
         precondition(output.count >= encodedBytes, "no room for the frame header")
-        output[0] = (isFinal ? FrameHeader.finBit : 0) | opcode.rawValue
+        output[0] =
+            (isFinal ? FrameHeader.finBit : 0) | (isCompressed ? FrameHeader.compressedBit : 0)
+            | opcode.rawValue
         let mask = maskingKey == nil ? 0 : FrameHeader.maskBit
         var end = 2
         if payloadBytes < Int(FrameHeader.twoByteLength) {

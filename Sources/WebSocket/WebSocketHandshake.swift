@@ -33,7 +33,8 @@ extension HandshakeError: CustomStringConvertible {
 /// A checked request to switch to the WebSocket protocol.
 ///
 /// Checked: GET, HTTP/1.1, `Upgrade` lists websocket and `Connection` lists upgrade (any case), version 13,
-/// one key of 16 base64 bytes, in this order. Extensions are ignored, which is how a server declines them.
+/// one key of 16 base64 bytes, in this order. Extensions that are not accepted are ignored, which is how a
+/// server declines them.
 package struct WebSocketHandshake: Sendable {
     /// The protocol version of RFC 6455, as it stands in `Sec-WebSocket-Version`.
     package static let version = "13"
@@ -45,10 +46,13 @@ package struct WebSocketHandshake: Sendable {
     package let acceptValue: String
     /// What `Sec-WebSocket-Protocol` offers, in the client's order of preference.
     package let offeredSubprotocols: [String]
+    /// Set if either end may compress its messages from now on.
+    package let compression: PermessageDeflate?
 
     /// Checks `head`.
+    /// - Parameter acceptsCompression: Whether an offer of compression is accepted.
     /// - Throws: `unsupportedVersion` if only the version, or what stands behind it in the order, is wrong.
-    package init(_ head: HttpRequestHead) throws(HandshakeError) {
+    package init(_ head: HttpRequestHead, acceptsCompression: Bool = false) throws(HandshakeError) {
         let fields = head.fields
         guard head.method == .get else { throw .method }
         guard head.versionMinor >= 1 else { throw .httpVersion }
@@ -66,6 +70,7 @@ package struct WebSocketHandshake: Sendable {
         else { throw .key }
         acceptValue = accept
         offeredSubprotocols = fields.items(of: "Sec-WebSocket-Protocol")
+        compression = acceptsCompression ? PermessageDeflate(offersOf: fields) : nil
     }
 
     /// Appends the 101 response; frames follow it.
@@ -82,6 +87,10 @@ package struct WebSocketHandshake: Sendable {
             precondition(
                 offeredSubprotocols.contains(subprotocol), "the client did not offer this subprotocol")
             HttpResponse.append(HttpResponseField("Sec-WebSocket-Protocol", subprotocol), to: &output)
+        }
+        if let compression {
+            HttpResponse.append(
+                HttpResponseField("Sec-WebSocket-Extensions", compression.answer), to: &output)
         }
         for field in fields { HttpResponse.append(field, to: &output) }
         output.append("\r\n")

@@ -15,6 +15,8 @@ static __thread uint64_t count;
 
 uint64_t allocation_count(void) { return count; }
 
+size_t allocated_bytes(void) { return mallinfo2().uordblks; }
+
 size_t allocation_size(void *memory) { return malloc_usable_size(memory); }
 
 #ifdef IS_SANITIZED

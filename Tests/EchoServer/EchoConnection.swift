@@ -4,12 +4,19 @@ import EventLoop
 import HTTP
 import WebSocket
 
-/// Sends every message back as one frame, on the codec of the gateway.
+/// Sends every message back as one frame, on the codec of the gateway; compressed, if the client has asked
+/// for that and it makes the message smaller.
 ///
 ///     handshake ──101──▶ open ──Close received──▶ ending ──all is written──▶ (disconnected)
 ///                         └──violation──▶ broken ──peer's end──▶ (disconnected)
 final class EchoConnection: SocketWatcher {
     private enum State { case handshake, open, ending, broken }
+
+    /// What all connections compress with.
+    final class Compression {
+        let inflater = Inflater()
+        let deflater = Deflater()
+    }
 
     /// The longest message that section 9 of the test suite sends.
     static let maximumMessageBytes = 16 << 20
@@ -18,11 +25,13 @@ final class EchoConnection: SocketWatcher {
     private static let maximumOutputBytes = 1 << 20
 
     private let readBuffer: UnsafeMutableRawBufferPointer
+    private let compression: Compression?
     private let onEnd: (EchoConnection) -> Void
     private var state = State.handshake
     private var scanner = HttpHeadScanner()
     private var head: [UInt8] = []
     private var decoder = FrameDecoder(.server, maximumMessageBytes: EchoConnection.maximumMessageBytes)
+    private var isCompressed = false
     private var opcode = Opcode.text
     private var message: [UInt8] = []
     private var output: [UInt8] = []
@@ -30,12 +39,14 @@ final class EchoConnection: SocketWatcher {
 
     /// - Parameters:
     ///   - readBuffer: shared by all connections of the loop, which outlive none of them.
+    ///   - compression: shared likewise; nil if it is not built in.
     ///   - onEnd: runs once, when the socket is closed.
     init(
         socket: Socket, loop: EventLoop, readBuffer: UnsafeMutableRawBufferPointer,
-        onEnd: @escaping (EchoConnection) -> Void
+        compression: Compression?, onEnd: @escaping (EchoConnection) -> Void
     ) {
         self.readBuffer = readBuffer
+        self.compression = compression
         self.onEnd = onEnd
         super.init(socket: socket, loop: loop)
     }
@@ -73,7 +84,14 @@ final class EchoConnection: SocketWatcher {
 
     private func answer(_ request: HttpRequestHead) {
         do throws(HandshakeError) {
-            try WebSocketHandshake(request).appendResponse(to: &output)
+            let handshake = try WebSocketHandshake(request, acceptsCompression: compression != nil)
+            handshake.appendResponse(to: &output)
+            if handshake.compression != nil {
+                isCompressed = true
+                decoder = FrameDecoder(
+                    .server, maximumMessageBytes: EchoConnection.maximumMessageBytes,
+                    inflater: compression?.inflater)
+            }
         } catch {
             return refuse(.badRequest)
         }
@@ -95,7 +113,7 @@ final class EchoConnection: SocketWatcher {
             case .messageStart(let kind): opcode = kind == .text ? .text : .binary
             case .messageBytes(let bytes): message.append(contentsOf: bytes)
             case .messageEnd:
-                message.withUnsafeBytes { FrameEncoder.append(opcode, payload: $0, to: &output) }
+                message.withUnsafeBytes { echo($0) }
                 message = []
             case .ping(let payload): FrameEncoder.append(.pong, payload: payload, to: &output)
             case .pong: break
@@ -107,6 +125,15 @@ final class EchoConnection: SocketWatcher {
                 state = .broken
             }
         }
+    }
+
+    private func echo(_ payload: UnsafeRawBufferPointer) {
+        let compressed: Void? =
+            isCompressed
+            ? compression?.deflater.deflate(payload) {
+                FrameEncoder.append(opcode, payload: $0, isCompressed: true, to: &output)
+            } : nil
+        if compressed == nil { FrameEncoder.append(opcode, payload: payload, to: &output) }
     }
 
     private func flush() {

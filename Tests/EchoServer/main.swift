@@ -5,6 +5,7 @@ import EventLoop
 import Glibc
 import Network
 import Options
+import WebSocket
 
 func fail(_ message: String) -> Never {
     print("EchoServer: \(message)")
@@ -16,11 +17,14 @@ func serve(_ endpoint: Endpoint) throws(SystemError) {
     let listening = try ListeningSocket(
         host: endpoint.host, port: UInt16(endpoint.port), sharing: .exclusive)
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 64)
+    let compression = PermessageDeflate.isBuiltIn ? EchoConnection.Compression() : nil
     var connections: [ObjectIdentifier: EchoConnection] = [:]
     let listener = Listener(
         listening, on: loop, onError: { print("EchoServer: \($0)") },
         onAccept: { socket, _ in
-            let connection = EchoConnection(socket: socket, loop: loop, readBuffer: readBuffer) {
+            let connection = EchoConnection(
+                socket: socket, loop: loop, readBuffer: readBuffer, compression: compression
+            ) {
                 connections[ObjectIdentifier($0)] = nil
             }
             connections[ObjectIdentifier(connection)] = connection

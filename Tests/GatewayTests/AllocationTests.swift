@@ -12,18 +12,21 @@ struct AllocationTests {
 
     /// The allocations of a hundred turns, each of which brings messages to one room or to two.
     private func allocations(
-        members: Int, rooms: [String], _ transport: Transport, isDurable: Bool, _ use: IoUringUse
+        members: Int, rooms: [String], _ encoding: Encoding, isDurable: Bool, _ use: IoUringUse
     ) throws -> UInt64 {
         let rig = try WorkerRig("--io-uring", use.rawValue)
         let peers = try (0..<members).map { _ in
-            try rooms.count == 1
-                ? rig.connect(rooms[0], as: transport) : rig.connect(rooms[0], rooms[1], as: transport)
+            let (transport, isCompressed) = (encoding.transport, encoding == .webSocketDeflated)
+            return try rooms.count == 1
+                ? rig.connect(rooms[0], as: transport, isCompressed: isCompressed)
+                : rig.connect(rooms[0], rooms[1], as: transport, isCompressed: isCompressed)
         }
         let ids = rooms.map { RoomId($0)! }
         let messages = (0..<2 * Self.turnCount).map { number in
             message(
                 [UInt8](repeating: 0x31, count: 100), in: ids[number % ids.count], order: UInt64(number),
-                position: isDurable ? HistoryPosition(Array("k3f9x2ab.1-\(number + 1)".utf8)) : nil)
+                position: isDurable ? HistoryPosition(Array("k3f9x2ab.1-\(number + 1)".utf8)) : nil,
+                deflated: [1, 2, 3])
         }
         // The first turns find the arrays that later ones use again.
         for message in messages.prefix(4) { rig.worker.rooms.deliver(message) }
@@ -45,24 +48,26 @@ struct AllocationTests {
     /// 10,000 deliveries of a room's run, and as many of two rooms' messages in their order.
     @Test(arguments: [["a"], ["a", "b"]], IoUringUse.allCases)
     func deliveriesAllocateNothing(rooms: [String], use: IoUringUse) throws {
-        try expectNoAllocations(rooms, .webSocket, isDurable: false, use)
+        for encoding in [Encoding.webSocketText, .webSocketDeflated] {
+            try expectNoAllocations(rooms, encoding, isDurable: false, use)
+        }
     }
 
     /// Neither do those of events, with the positions of two rooms behind them or without.
     @Test(arguments: [["a"], ["a", "b"]], [false, true])
     func eventsAllocateNothing(rooms: [String], isDurable: Bool) throws {
-        for use in IoUringUse.allCases { try expectNoAllocations(rooms, .events, isDurable: isDurable, use) }
+        for use in IoUringUse.allCases { try expectNoAllocations(rooms, .event, isDurable: isDurable, use) }
     }
 
     private func expectNoAllocations(
-        _ rooms: [String], _ transport: Transport, isDurable: Bool, _ use: IoUringUse
+        _ rooms: [String], _ encoding: Encoding, isDurable: Bool, _ use: IoUringUse
     ) throws {
-        let toOne = try allocations(members: 1, rooms: rooms, transport, isDurable: isDurable, use)
+        let toOne = try allocations(members: 1, rooms: rooms, encoding, isDurable: isDurable, use)
         let toMany = try allocations(
-            members: Self.memberCount, rooms: rooms, transport, isDurable: isDurable, use)
+            members: Self.memberCount, rooms: rooms, encoding, isDurable: isDurable, use)
         #expect(toMany == toOne, "\(toMany - min(toMany, toOne)) allocations more for a hundred members")
         // An event is made of parts, and says where it resumes.
-        #expect(toOne <= UInt64((transport == .events ? 64 : 16) * Self.turnCount))
+        #expect(toOne <= UInt64((encoding == .event ? 64 : 16) * Self.turnCount))
     }
 
     @Test func allocationsAreSeen() {

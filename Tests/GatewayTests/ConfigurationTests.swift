@@ -3,6 +3,7 @@ import Network
 import Options
 import Redis
 import Testing
+import WebSocket
 
 @testable import Gateway
 
@@ -55,6 +56,7 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(configuration.maximumConnectionCount == nil)
         #expect(configuration.maximumQueueBytes == 1 << 20)
         #expect(configuration.maximumPayloadBytes == 16 << 20)
+        #expect(configuration.compressionMinimumBytes == nil)
         #expect(configuration.allowedOrigins == .any)
         #expect(configuration.trustedProxies.isEmpty)
         #expect(configuration.issueKeys == nil)
@@ -86,6 +88,7 @@ private struct FixedGenerator: RandomNumberGenerator {
             "issue-key": "0123456789abcdef,hunter2-hunter2-hunter2",
             "trusted-proxies": "10.0.0.0/8", "maximum-header-bytes": "4KiB", "maximum-message-bytes": "1KiB",
             "maximum-connections": "5", "maximum-queue-bytes": "64KiB", "maximum-payload-bytes": "1MiB",
+            "compression": PermessageDeflate.isBuiltIn ? "on" : "off", "compression-minimum-bytes": "1KiB",
             "request-timeout": "1s",
             "maximum-connections-per-address": "7", "handshake-rate": "8", "token-rate-per-address": "9",
             "socket-send-buffer": "auto", "tcp-user-timeout": "0s", "tcp-keep-alive": "1s",
@@ -241,6 +244,31 @@ private struct FixedGenerator: RandomNumberGenerator {
         #expect(sentinels.password == "hunter2")
         #expect(!"\(apart)".contains("hunter2"))
         #expect(try !message(["--sentinel-password", "hunter2"]).contains("hunter2"))
+    }
+
+    @Test(.enabled(if: PermessageDeflate.isBuiltIn, "built without the package trait Compression"))
+    func smallestCompressedPayloadIsASizeOrANumber() throws {
+        #expect(try configuration(["--compression", "on"]).compressionMinimumBytes == 256)
+        #expect(try configuration(["--compression-minimum-bytes", "9B"]).compressionMinimumBytes == nil)
+        for (text, bytes) in [
+            ("256", 256), ("1", 1), ("2KiB", 2048), ("1MiB", 1 << 20), ("1048576", 1 << 20),
+        ] {
+            let options = ["--compression", "on", "--compression-minimum-bytes", text]
+            #expect(try configuration(options).compressionMinimumBytes == bytes)
+        }
+        for text in ["0", "1048577", "2MiB", "", "-1", "1 ", "x", "٣"] {
+            #expect(try message(["--compression-minimum-bytes", text]).contains("or a number of bytes"))
+        }
+    }
+
+    @Test(.enabled(if: !PermessageDeflate.isBuiltIn, "built with the package trait Compression"))
+    func compressionThatIsNotBuiltInIsRefused() throws {
+        #expect(
+            try message(["--compression", "on"])
+                == "--compression: this gateway is built without zlib, expected a build with the package trait "
+                + "Compression")
+        #expect(try message([], ["GATEWAY_COMPRESSION": "on"]).hasPrefix("GATEWAY_COMPRESSION: "))
+        #expect(try configuration(["--compression", "off"]).compressionMinimumBytes == nil)
     }
 
     @Test func passwordsAreInNoMessage() throws {

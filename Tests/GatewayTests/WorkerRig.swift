@@ -39,11 +39,12 @@ final class WorkerRig {
     /// A client that has its rooms, as after a finished handshake.
     ///
     /// - Parameters:
+    ///   - isCompressed: whether a WebSocket has negotiated compression.
     ///   - bufferBytes: how much its socket takes before it is full; 0 is the system's default.
     ///   - answers: what it has missed, if it has opted in; empty for a member that has been told already.
     func connect(
-        _ rooms: String..., as transport: Transport = .webSocket, bufferBytes: Int32 = 0,
-        resumed answers: [RoomAnswer<Message>]? = nil
+        _ rooms: String..., as transport: Transport = .webSocket, isCompressed: Bool = false,
+        bufferBytes: Int32 = 0, resumed answers: [RoomAnswer<Message>]? = nil
     ) throws -> TestPeer {
         let pair = try socketPair(bufferBytes: bufferBytes)
         let number = UInt64(peers.count + 1)
@@ -53,9 +54,8 @@ final class WorkerRig {
         let kind: Member.Type = transport == .events ? EventStreamClient.self : WebSocketClient.self
         let client = kind.init(
             takingOver: Connection(socket: pair.0, host: worker.host), worker: worker,
-            encoding: transport == .events ? .event : .webSocketText, isOptedIn: answers != nil,
-            token: token,
-            connectionID: number, connectedAt: 1_000,
+            encoding: transport == .events ? .event : isCompressed ? .webSocketDeflated : .webSocketText,
+            isOptedIn: answers != nil, token: token, connectionID: number, connectedAt: 1_000,
             address: try #require(IPAddress("192.0.2.1")),
             record: ClientRecord(isLogin: true))
         let peer = TestPeer(client: client, socket: pair.1)
@@ -182,13 +182,17 @@ final class TestPeer {
 }
 
 /// A message of a room.
+///
+/// - Parameter deflated: the payload of its compressed frame, if it has one.
 func message(
-    _ payload: [UInt8], in room: RoomId = RoomId("a")!, order: UInt64 = 1, position: HistoryPosition? = nil
+    _ payload: [UInt8], in room: RoomId = RoomId("a")!, order: UInt64 = 1, position: HistoryPosition? = nil,
+    deflated: [UInt8]? = nil
 ) -> Message {
-    payload.withUnsafeBytes {
+    let frame = deflated?.withUnsafeBytes { SharedBytes.textFrame($0, isCompressed: true) }
+    return payload.withUnsafeBytes {
         Message(
             room: room, order: order, receivedAt: .now, isDurable: position != nil, position: position,
-            payload: $0)
+            payload: $0, deflated: frame)
     }
 }
 

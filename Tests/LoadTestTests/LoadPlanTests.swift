@@ -36,6 +36,17 @@ struct LoadPlanTests {
         #expect(plan.load.hasHeartbeats && plan.load.path == "/ws")
     }
 
+    @Test func everyOtherClientIsAnEventStreamWhereBothAreMixed() throws {
+        func streams(_ transport: String) throws -> [Bool] {
+            let load = try plan("--gateway", "h:1", "--transport", transport).load
+            return (0..<4).map { load.isEventStream(client: $0) }
+        }
+        #expect(try streams("websocket") == [false, false, false, false])
+        #expect(try streams("events") == [true, true, true, true])
+        #expect(try streams("mixed") == [false, true, false, true])
+        expectRefused(["--gateway", "h:1", "--transport", "sse"], naming: "--transport")
+    }
+
     @Test func issueKeyIsForGatewaysTokens() throws {
         let key = String(repeating: "k", count: 16)
         #expect(try plan("--gateway", "h:1").load.issueKey == nil)

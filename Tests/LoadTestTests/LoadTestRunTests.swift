@@ -58,6 +58,20 @@ import Testing
         #expect(report.messages.reachedNoNode == 0)
     }
 
+    /// Every delivery of an event stream is checked as that of a WebSocket is, also beside it.
+    @Test(arguments: [["events"], ["mixed"], ["mixed", "--durable"]])
+    func eventStreamsAreCheckedToo(options: [String]) throws {
+        let gateway = try GatewayNode(redis)
+        let child = try start(
+            gateway.endpoint,
+            ["--clients", "40", "--rooms", "4", "--rate", "100", "--duration", "500ms", "--transport"]
+                + options)
+        #expect(try child.finish() == 0, "\(child.errorText) \(child.outputText)")
+        let report = try report(child)
+        #expect(report.handshakes.opened == 40 && report.deliveries.checked.isPerfect)
+        #expect(report.deliveries.checked.received == report.messages.published * 10)
+    }
+
     /// And shows it to the gateway alone.
     @Test(arguments: [true, false]) func issueKeyIsShownToTheGateway(isJoined: Bool) throws {
         let key = "s3cret-Issue-Key_0123"

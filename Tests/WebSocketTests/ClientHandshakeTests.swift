@@ -4,7 +4,7 @@ import Testing
 
 @testable import WebSocket
 
-private let client = withRaw(Array("the sample nonce".utf8), ClientHandshake.init)
+private let client = withRaw(Array("the sample nonce".utf8)) { ClientHandshake(nonce: $0) }
 
 private func verify(_ response: String) -> ClientHandshakeError? {
     guard case .complete(let head) = withRaw(response, { HttpResponseHead.parse($0, maximumBytes: 999) })

@@ -100,9 +100,9 @@ class WebSocket(ClientConnection):
                 self.on_close()
 
 
-def open_socket(url, **options):
+def open_socket(url, compression=None, **options):
     """To be awaited. Nothing is held back, asked or compressed that the server or the caller did not want."""
-    return connect(url, compression=None, ping_interval=None, max_size=None, max_queue=None, proxy=None,
+    return connect(url, compression=compression, ping_interval=None, max_size=None, max_queue=None, proxy=None,
                    user_agent_header=None, create_connection=WebSocket, **options)
 
 

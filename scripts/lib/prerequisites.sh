@@ -10,7 +10,7 @@ log_directory=$root/.run/log
 venv_python=$root/.venv/bin/python
 # How every script builds and tests: with all package traits. SwiftPM builds everything anew when they change, so none
 # may be left out somewhere.
-swift_package=(--package-path "$root" --traits TLS)
+swift_package=(--package-path "$root" --traits TLS,Compression)
 # What ensure_venv installs; a script that needs more adds to it.
 python_packages=(websockets==15.0.1)
 
@@ -50,6 +50,7 @@ missing_packages() {
     has_library event2/event.h || echo libevent-dev
     has_library openssl/ssl.h || echo libssl-dev
     command -v openssl >/dev/null || echo openssl
+    has_library zlib.h || echo zlib1g-dev
     command -v pkg-config >/dev/null || echo pkg-config
     command -v redis-server >/dev/null || echo redis-server
     command -v nginx >/dev/null || echo nginx

@@ -13,16 +13,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 # From the ground up: a module depends on those of lower layers only.
 LAYERS = [
-    ["CLibevent", "CHiredis", "CIoUring", "COpenSSL"], ["Bytes", "System"], ["EventLoop", "Network", "HTTP", "JSON"], ["WebSocket"], ["Redis"],
-    ["RedisSchema"], ["Options", "ConsolePage"], ["RedisOptions"], ["Gateway", "Publisher", "LoadTest"],
+    ["CLibevent", "CHiredis", "CIoUring", "COpenSSL", "CZlib"], ["Bytes", "System"], ["EventLoop", "Network", "HTTP", "JSON"],
+    ["WebSocket"], ["Redis"], ["RedisSchema"], ["Options", "ConsolePage"], ["RedisOptions"],
+    ["Gateway", "Publisher", "LoadTest"],
 ]
 # One module each knows a C library.
-OWNERS = {"CLibevent": "EventLoop", "CIoUring": "EventLoop", "CHiredis": "Redis", "COpenSSL": "Redis"}
+OWNERS = {
+    "CLibevent": "EventLoop", "CIoUring": "EventLoop", "CHiredis": "Redis", "COpenSSL": "Redis", "CZlib": "WebSocket",
+}
 # Of Foundation, which is large and slow: FoundationEssentials where JSON is decoded, and tests may have all of it.
 FOUNDATION = {"LoadTest"}
 # The files that choose what a package trait brings: nothing else may depend on it (scripts/tidy checks that these do
 # without it).
-TRAITS = {"TLS": {"Sources/Redis/TLS/TLSContext.swift", "Sources/Redis/TLS/TLSStream.swift"}}
+TRAITS = {
+    "TLS": {"Sources/Redis/TLS/TLSContext.swift", "Sources/Redis/TLS/TLSStream.swift"},
+    "Compression": {"Sources/WebSocket/ZlibStream.swift"},
+}
 MAXIMUM_LINES = 500
 # Of a comment; swift format sees to the code.
 MAXIMUM_COLUMNS = 120

@@ -9,6 +9,7 @@ import Redis
 import RedisOptions
 import RedisSchema
 import System
+import WebSocket
 
 /// Whether a turn's writes are handed to the kernel together.
 enum IoUringUse: String, CaseIterable, Sendable {
@@ -75,6 +76,8 @@ struct Configuration: Sendable {
     let maximumQueueBytes: Int
     /// No one receives a published payload over this.
     let maximumPayloadBytes: Int
+    /// From this size on payloads go compressed to the clients that negotiate it; nil turns compression off.
+    let compressionMinimumBytes: Int?
     /// The keys of which a request for a token needs one; nil issues tokens to anyone.
     let issueKeys: IssueKeys?
     /// The issue key came with `--issue-key`, where `ps` shows it until it is scrubbed.
@@ -203,6 +206,7 @@ struct Configuration: Sendable {
         maximumPayloadBytes = try values.value(
             "maximum-payload-bytes", ByteSizeConverter(1 << 10...512 << 20))
         maximumQueueBytes = try values.value("maximum-queue-bytes", ByteSizeConverter(4 << 10...1 << 30))
+        compressionMinimumBytes = try Self.compression(values)
         requestTimeout = try values.value(
             "request-timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
         keepAliveTimeout = try values.value(
@@ -274,6 +278,16 @@ struct Configuration: Sendable {
         return ttl
     }
 
+    private static func compression(_ values: OptionValues) throws(UsageError) -> Int? {
+        let minimumBytes = try values.value("compression-minimum-bytes", compressionSizeConverter)
+        guard try values.value("compression", SwitchConverter()) else { return nil }
+        guard PermessageDeflate.isBuiltIn else {
+            throw UsageError(
+                "\(values.originText("compression")): this gateway is \(PermessageDeflate.absence)")
+        }
+        return minimumBytes
+    }
+
     /// The kernel's host name; "node" in the unlikely case that it has none.
     static func hostName() -> String {
         // HOST_NAME_MAX is 64 on Linux; the last byte stays zero whatever gethostname writes.
@@ -324,6 +338,15 @@ struct Configuration: Sendable {
         text -> Duration?? in
         if text == "off" { return .some(nil) }
         return pingIntervals.value(of: text).map { .some($0) }
+    }
+
+    private static let compressionSizes = ByteSizeConverter(1...Limits.compressedPayloadBytes)
+
+    /// The option's name says the unit.
+    private static let compressionSizeConverter = TextConverter(
+        expected: compressionSizes.expected + " or a number of bytes"
+    ) { text in
+        compressionSizes.value(of: text.allSatisfy(\.isNumber) ? text + "B" : text)
     }
 
     private static let adminConverter = TextConverter(expected: ListenConverter().expected + " or off") {

@@ -23,7 +23,8 @@ extension Configuration {
     /// Every option, by section, in the order of the help.
     static let options: [Option] =
         listenOptions + consoleOptions + redisOptions + linkOptions
-        + RedisTLSOptions.options(section: "Redis") + accessOptions + clientOptions + limitOptions
+        + RedisTLSOptions.options(section: "Redis") + accessOptions + clientOptions
+        + compressionOptions + limitOptions
         + addressLimitOptions + socketOptions + timeOptions + drainOptions + operationOptions
 
     private static let listenOptions = [
@@ -189,6 +190,20 @@ extension Configuration {
         Option(
             "trusted-proxies", .value(placeholder: "LIST"), section: "Clients", default: .text(""),
             help: "Addresses and CIDR blocks of the proxies whose X-Forwarded-For is trusted."),
+    ]
+
+    private static let compressionOptions = [
+        // Off: it costs CPU time here and in every client, and what balancers and logs see is no longer readable.
+        Option(
+            "compression", .value(placeholder: "on|off"), section: "Clients", default: .text("off"),
+            help:
+                "Compress notices for the WebSocket clients that ask for it (permessage-deflate), each notice once. "
+                + "Only in builds with the package trait Compression."),
+        // What is smaller fits into one packet as it is.
+        Option(
+            "compression-minimum-bytes", .value(placeholder: "SIZE"), section: "Clients",
+            default: .text("256B"),
+            help: "Leave smaller payloads as they are: 1B to 1MiB, or a number of bytes."),
     ]
 
     private static let limitOptions = [

@@ -9,6 +9,8 @@ import RedisSchema
 final class Broadcaster {
     private let node: NodeContext
     private let metrics: FeedMetrics
+    /// Nil if compression is off.
+    private let compressor: MessageCompressor?
     private var outgoing: [[WorkerMessage]]
     /// For each worker what is being dropped, because it is too far behind.
     private var shed: [Loss]
@@ -21,6 +23,9 @@ final class Broadcaster {
     init(node: NodeContext, metrics: FeedMetrics) {
         self.node = node
         self.metrics = metrics
+        compressor = node.configuration.compressionMinimumBytes.map {
+            MessageCompressor(minimumBytes: $0, state: node.state, metrics: metrics)
+        }
         outgoing = Array(repeating: [], count: node.workerMailboxes.count)
         shed = Array(repeating: Loss(), count: node.workerMailboxes.count)
         heldBackLog = RateLimitedLog(node.log)
@@ -43,7 +48,8 @@ final class Broadcaster {
         order += 1
         return Message(
             room: room, order: order, receivedAt: .now, isDurable: isDurable, position: position(behind: id),
-            mayBeEvent: node.state.hasEventStreams, payload: payload)
+            mayBeEvent: node.state.hasEventStreams, payload: payload,
+            deflated: compressor?.frame(of: payload))
     }
 
     private func position(behind id: NoticeId?) -> HistoryPosition? {

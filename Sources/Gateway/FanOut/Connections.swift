@@ -165,13 +165,15 @@ final class Connections {
 
     /// A member takes a connection over: counted before that one is gone, as a drain waits for the last of
     /// both.
-    func memberBegins() {
+    func memberBegins(_ encoding: Encoding) {
         memberConnectionCount += 1
+        if encoding == .webSocketDeflated { node.state.addCompressedClient() }
     }
 
     /// A member's socket is closed: its place is free now, not when its closing handshake began.
     func memberEnded(_ member: Member) {
         memberConnectionCount -= 1
+        if member.encoding == .webSocketDeflated { node.state.removeCompressedClient() }
         releasePlace(of: member.address)
         onDeparture?()
     }

@@ -51,7 +51,7 @@ class Member: Connection, TokenHolder {
         self.connectedAt = connectedAt
         self.address = address
         self.record = record
-        worker.connections.memberBegins()
+        worker.connections.memberBegins(encoding)
         super.init(takingOver: connection)
         state = MemberState(peer: type(of: self).peerSide)
     }

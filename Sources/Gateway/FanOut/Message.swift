@@ -11,15 +11,18 @@ enum Encoding: Int, CaseIterable {
     case webSocketText
     /// An event of an event stream.
     case event
+    /// A text frame, compressed if that makes it smaller (RFC 7692): the client has negotiated it, and is
+    /// free to get any message as it is.
+    case webSocketDeflated
 
-    /// A payload in this form.
+    /// A payload in this form; what the node itself has to say is too short to be compressed.
     ///
     /// - Parameter positions: where the connection resumes behind it, for a form that says so.
     func encode(
         _ payload: UnsafeRawBufferPointer, behind positions: [HistoryPosition?] = []
     ) -> SharedBytes {
         switch self {
-        case .webSocketText: .textFrame(payload)
+        case .webSocketText, .webSocketDeflated: .textFrame(payload)
         case .event: EventBlock.event(payload, behind: positions)
         }
     }
@@ -27,8 +30,9 @@ enum Encoding: Int, CaseIterable {
 
 /// One message of a room: its place in the order of the node's messages, and its bytes for the wire.
 ///
-/// The text frame holds the payload as it was published, and is made when the message is received. An
-/// encoding that only some rooms use is made from it by the first worker that asks, once for the node.
+/// The text frame holds the payload as it was published, and is made when the message is received; so is
+/// the compressed frame (`MessageCompressor`). An event is made from it by the first worker that asks, once
+/// for the node.
 final class Message: Sendable, Equatable {
     let room: RoomId
     /// The node's count of messages at this one: orders the messages of different rooms.
@@ -44,15 +48,21 @@ final class Message: Sendable, Equatable {
     /// count is to be subtracted again.
     let memoryBytes: Int
     private let textFrame: SharedBytes
+    /// Nil if no client asks for it, or if it would be no smaller.
+    private let deflatedFrame: SharedBytes?
     private let event = AtomicLazyReference<SharedBytes>()
 
     /// Copies the payload, which has been checked.
     ///
-    /// - Parameter mayBeEvent: whether the memory of an event is to be counted.
+    /// - Parameters:
+    ///   - mayBeEvent: whether the memory of an event is to be counted.
+    ///   - deflated: the payload's compressed frame, if there is one.
     init(
         room: RoomId, order: UInt64, receivedAt: MonotonicInstant, isDurable: Bool = false,
-        position: HistoryPosition? = nil, mayBeEvent: Bool = false, payload: UnsafeRawBufferPointer
+        position: HistoryPosition? = nil, mayBeEvent: Bool = false, payload: UnsafeRawBufferPointer,
+        deflated: SharedBytes? = nil
     ) {
+        deflatedFrame = deflated
         self.isDurable = isDurable
         self.position = position
         self.room = room
@@ -60,7 +70,7 @@ final class Message: Sendable, Equatable {
         self.receivedAt = receivedAt
         textFrame = Encoding.webSocketText.encode(payload)
         memoryBytes =
-            textFrame.memoryBytes
+            textFrame.memoryBytes + (deflated?.memoryBytes ?? 0)
             + (mayBeEvent ? EventBlock.memoryBytes(of: payload, hasPosition: position != nil) : 0)
     }
 
@@ -77,6 +87,7 @@ final class Message: Sendable, Equatable {
     func encoded(as encoding: Encoding) -> SharedBytes {
         switch encoding {
         case .webSocketText: textFrame
+        case .webSocketDeflated: deflatedFrame ?? textFrame
         case .event:
             event.load() ?? event.storeIfNil(withPayload { encoding.encode($0, behind: [position]) })
         }

@@ -7,7 +7,7 @@ final class Room {
     let id: RoomId
     /// One for each encoding, in the order of the cases: in the object itself, as most rooms have few
     /// members.
-    private(set) var audiences: InlineArray<2, Audience>
+    private(set) var audiences: InlineArray<3, Audience>
     /// Opted-in members that have not got all of the room's history yet, and are in no audience.
     var catchingUp: [CatchUp] = []
     /// What came in this turn, in order.

@@ -38,9 +38,9 @@ final class SharedBytes: @unchecked Sendable {
 
     static func copying(_ content: [UInt8]) -> SharedBytes { content.withUnsafeBytes { copying($0) } }
 
-    /// An unfragmented text frame around `payload` (RFC 6455 section 5.2).
-    static func textFrame(_ payload: UnsafeRawBufferPointer) -> SharedBytes {
-        let header = FrameHeader(.text, payloadBytes: payload.count)
+    /// An unfragmented text frame around `payload` (RFC 6455 section 5.2), which is compressed or is not.
+    static func textFrame(_ payload: UnsafeRawBufferPointer, isCompressed: Bool = false) -> SharedBytes {
+        let header = FrameHeader(.text, payloadBytes: payload.count, isCompressed: isCompressed)
         return SharedBytes(header.encodedBytes + payload.count) { target in
             let headerBytes = header.encode(into: target)
             UnsafeMutableRawBufferPointer(rebasing: target[headerBytes...]).copyMemory(from: payload)

@@ -17,7 +17,7 @@ extension Encoding {
     /// The transport of the connections that use the encoding.
     var transport: Transport {
         switch self {
-        case .webSocketText: .webSocket
+        case .webSocketText, .webSocketDeflated: .webSocket
         case .event: .events
         }
     }

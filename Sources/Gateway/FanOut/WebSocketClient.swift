@@ -57,7 +57,9 @@ final class WebSocketClient: Member {
             decode(&input, with: &decoder.decoder)
             if decoder.decoder.isIdle || !readsPeer { self.decoder = nil }
         } else {
-            var fresh = FrameDecoder(.server, maximumMessageBytes: worker.maximumMessageBytes)
+            var fresh = FrameDecoder(
+                .server, maximumMessageBytes: worker.maximumMessageBytes,
+                inflater: encoding == .webSocketDeflated ? worker.inflater : nil)
             decode(&input, with: &fresh)
             if readsPeer, !fresh.isIdle { decoder = DecoderBox(fresh) }
         }

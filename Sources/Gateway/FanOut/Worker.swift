@@ -2,6 +2,7 @@
 // Loop-confined.
 
 import EventLoop
+import WebSocket
 
 /// Serves a share of the node's members and shares nothing with the other workers. Puts its parts together,
 /// and passes on what the feed and the node say.
@@ -24,6 +25,8 @@ final class Worker {
     let maximumQueueBytes: Int
     let maximumMessageBytes: Int
     let pingInterval: Duration?
+    /// For the messages of all clients that may compress them.
+    private(set) lazy var inflater = Inflater()
     private let loop: EventLoop
     private var drain: Drain?
     private var reporter: NodeReporter?

@@ -18,7 +18,8 @@ enum Opening {
 
     var encoding: Encoding {
         switch self {
-        case .webSocket: .webSocketText
+        case .webSocket(let handshake):
+            handshake.compression == nil ? .webSocketText : .webSocketDeflated
         case .events: .event
         }
     }

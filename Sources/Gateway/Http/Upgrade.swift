@@ -49,7 +49,11 @@ final class Upgrade {
         do throws(Refusal) {
             let opening: Opening =
                 switch transport {
-                case .webSocket: .webSocket(try checkHandshake(request))
+                case .webSocket:
+                    .webSocket(
+                        try checkHandshake(
+                            request,
+                            acceptsCompression: worker.node.configuration.compressionMinimumBytes != nil))
                 case .events:
                     .events(
                         token: BearerKey.shown(by: request).map { String(decoding: $0, as: UTF8.self) },
@@ -75,9 +79,11 @@ final class Upgrade {
         }
     }
 
-    private static func checkHandshake(_ request: HttpRequestHead) throws(Refusal) -> WebSocketHandshake {
+    private static func checkHandshake(
+        _ request: HttpRequestHead, acceptsCompression: Bool
+    ) throws(Refusal) -> WebSocketHandshake {
         do throws(HandshakeError) {
-            return try WebSocketHandshake(request)
+            return try WebSocketHandshake(request, acceptsCompression: acceptsCompression)
         } catch {
             let version = HttpResponseField("Sec-WebSocket-Version", WebSocketHandshake.version)
             throw Refusal(

@@ -42,6 +42,7 @@ final class WorkerMetrics: Sendable {
 final class FeedMetrics: Sendable {
     let messagesReceived = Counter()
     let bytesReceived = Counter()
+    let messagesCompressed = Counter()
     let messagesShed = Counter()
     let rooms = Counter()
     let reconnects = Counter()

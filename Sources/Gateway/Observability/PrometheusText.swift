@@ -10,7 +10,7 @@ struct PrometheusText {
     /// - Parameter droppedLogLines: see `Log.droppedCount`.
     init(_ metrics: Metrics, state: NodeState, nodeID: String, droppedLogLines: UInt64) {
         writeNode(state, nodeID)
-        writeConnections(metrics)
+        writeConnections(metrics, state)
         writeRoad(metrics)
         writeRequests(metrics)
         counter("roomcast_log_lines_dropped_total", "Log lines dropped because no one read the log.")
@@ -42,11 +42,13 @@ struct PrometheusText {
         sample("roomcast_connections_limit", UInt64(state.maximumClientCount))
     }
 
-    private mutating func writeConnections(_ metrics: Metrics) {
+    private mutating func writeConnections(_ metrics: Metrics, _ state: NodeState) {
         gauge("roomcast_connections", "Open connections of clients: WebSockets and event streams.")
         sample("roomcast_connections", metrics.total(ofAll: \.clients))
         gauge("roomcast_transport_connections", "Open connections of clients, by transport.")
         samplesByTransport("roomcast_transport_connections", metrics) { $0.clients }
+        gauge("roomcast_compressed_connections", "WebSocket connections that take compressed messages.")
+        sample("roomcast_compressed_connections", UInt64(max(0, state.compressedClientCount)))
         gauge("roomcast_http_connections", "Open HTTP connections, including handshakes on their way.")
         sample("roomcast_http_connections", metrics.total(\.httpConnections))
         counter(
@@ -79,6 +81,8 @@ struct PrometheusText {
                 "roomcast_payloads_held_back_total", metrics.feedTotal { $0.heldBack[reason.rawValue] },
                 [("reason", reason.description)])
         }
+        counter("roomcast_messages_compressed_total", "Messages that the node has compressed, each once.")
+        sample("roomcast_messages_compressed_total", metrics.feedTotal(\.messagesCompressed))
         counter("roomcast_messages_shed_total", "Messages dropped because a worker was too far behind.")
         sample("roomcast_messages_shed_total", metrics.feedTotal(\.messagesShed))
         counter("roomcast_frames_delivered_total", "Messages written to clients or queued for them.")

@@ -12,6 +12,9 @@ bool allocations_are_counted(void);
 /// How often this thread has asked for memory so far.
 uint64_t allocation_count(void);
 
+/// What all threads of the process hold, in bytes.
+size_t allocated_bytes(void);
+
 /// How many bytes an allocation has, which may be more than were asked for.
 size_t allocation_size(void *memory);
 

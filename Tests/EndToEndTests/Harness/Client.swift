@@ -21,6 +21,8 @@ struct Client: Sendable {
     let id: Int
     /// What the server has selected of the subprotocols that were offered.
     var subprotocol: String?
+    /// What it has answered to the extensions that were offered.
+    var extensions: String?
     private var number: JSON { .number(Double(id)) }
 
     /// The next message, or the close after the last one.
@@ -92,10 +94,11 @@ enum Handshake: Sendable {
 extension Driver {
     /// - Parameter publishing: goes to Redis in the same turn in which the 101 has been read.
     /// - Parameter source: the client's own address, any of 127.0.0.0/8.
+    /// - Parameter compression: whether the client asks for compressed messages.
     func handshake(
         _ url: String, headers: [String: String] = [:],
         publishing: (port: Int, channel: String, text: String)? = nil,
-        source: String? = nil, subprotocols: [String] = []
+        source: String? = nil, subprotocols: [String] = [], compression: Bool = false
     ) async throws -> Handshake {
         var arguments: [String: JSON] = [
             "url": .string(url), "headers": .object(headers.mapValues(JSON.string)),
@@ -107,9 +110,13 @@ extension Driver {
         }
         if let source { arguments["source"] = .string(source) }
         if !subprotocols.isEmpty { arguments["subprotocols"] = .array(subprotocols.map(JSON.string)) }
+        if compression { arguments["compression"] = "deflate" }
         let reply = try await call("ws_open", arguments)
         guard let id = reply["id"].int else { return .refused(try Answer(reply)) }
-        return .open(Client(driver: self, id: id, subprotocol: reply["subprotocol"].string))
+        return .open(
+            Client(
+                driver: self, id: id, subprotocol: reply["subprotocol"].string,
+                extensions: reply["extensions"].string))
     }
 }
 

@@ -20,28 +20,33 @@ final class Follower {
     private(set) var positions: [String: String] = [:]
     private(set) var steps: [Step] = []
     private(set) var client: Client
+    /// Whether its connections ask for compressed messages.
+    private let compression: Bool
 
     /// Opens a connection; the first frame has to be a `resume` with all rooms in their order.
-    init(_ node: GatewayNode, _ rooms: [String], positions: [String: String] = [:]) async throws {
+    init(
+        _ node: GatewayNode, _ rooms: [String], positions: [String: String] = [:], compression: Bool = false
+    ) async throws {
         self.rooms = rooms
         self.positions = positions
-        client = try await Follower.open(node, rooms, positions)
+        self.compression = compression
+        client = try await Follower.open(node, rooms, positions, compression)
         try await readFirst()
     }
 
     /// Comes back, perhaps to another node, with the positions that it has.
     func comeBack(to node: GatewayNode) async throws {
-        client = try await Follower.open(node, rooms, positions)
+        client = try await Follower.open(node, rooms, positions, compression)
         try await readFirst()
     }
 
     private static func open(
-        _ node: GatewayNode, _ rooms: [String], _ positions: [String: String]
+        _ node: GatewayNode, _ rooms: [String], _ positions: [String: String], _ compression: Bool
     ) async throws -> Client {
         let since = rooms.map { positions[$0] ?? "" }.joined(separator: ",")
         let names = rooms.map(\.percentEncoded).joined(separator: ",")
         let query = "token=\(try await node.token())&roomIds=\(names)&since=\(since)"
-        guard case .open(let client) = try await node.handshake(query) else {
+        guard case .open(let client) = try await node.handshake(query, compression: compression) else {
             throw HarnessError("\(node.id) refused the handshake")
         }
         return client

@@ -89,10 +89,12 @@ final class GatewayNode: Sendable {
     }
 
     func handshake(
-        _ query: String, headers: [String: String] = [:], subprotocols: [String] = []
+        _ query: String, headers: [String: String] = [:], subprotocols: [String] = [],
+        compression: Bool = false
     ) async throws -> Handshake {
         try await driver.handshake(
-            "ws://127.0.0.1:\(port)/ws?\(query)", headers: headers, subprotocols: subprotocols)
+            "ws://127.0.0.1:\(port)/ws?\(query)", headers: headers, subprotocols: subprotocols,
+            compression: compression)
     }
 }
 

@@ -69,17 +69,18 @@ class Socket:
         return await until(self.changed, condition, timeout)
 
 
-async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None):
+async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None, compression=None):
     """A handshake: the new socket's id, or status, headers and body of the refusal. `publish` ([port,
     channel, text]) goes to Redis in the same turn in which the 101 has been read; `source` is the client's
-    own address."""
+    own address; `compression` is "deflate" to ask for it."""
     if publish:
         await redis(publish[0], ["PING"])
     started = time.monotonic()
     local = {"local_addr": (source, 0)} if source else {}
     try:
         connection = await open_socket(url, additional_headers=headers, subprotocols=subprotocols,
-                                       open_timeout=PATIENCE, close_timeout=PATIENCE, **local)
+                                       compression=compression, open_timeout=PATIENCE, close_timeout=PATIENCE,
+                                       **local)
     except InvalidStatus as refusal:
         answer = refusal.response
         return {"status": answer.status_code, "headers": lower(answer.headers.raw_items()),
@@ -88,7 +89,8 @@ async def ws_open(url, headers={}, publish=None, source=None, subprotocols=None)
         await redis(publish[0], ["PUBLISH", publish[1], publish[2]])
     number = next(numbers)
     sockets[number] = Socket(connection, started)
-    return {"id": number, "subprotocol": connection.subprotocol}
+    return {"id": number, "subprotocol": connection.subprotocol,
+            "extensions": connection.response.headers.get("Sec-WebSocket-Extensions")}
 
 
 def lower(headers):

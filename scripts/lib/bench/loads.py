@@ -55,9 +55,14 @@ def run_load(bench, server, options):
 
 def measure(bench, name, options, workers=1, gateway_options=()):
     """Runs one load against a fresh server."""
+    return measure_running(bench, name, options, gateway_options, lambda: None, workers)[0]
+
+
+def measure_running(bench, name, options, gateway_options, look, workers=1):
+    """As `measure`, and what `look` finds before the server ends."""
     server = bench.start(name, workers, gateway_options)
     try:
-        return run_load(bench, server, options)
+        return run_load(bench, server, options), look()
     finally:
         bench.stop(server)
 

@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 
+import deflate
 import durable
 import machine
 import own
@@ -19,7 +20,7 @@ from loads import ROWS, figures, measure
 from processes import ProcessError, Processes, ignore_end_signals, raise_at_end_signals, use_all_descriptors
 from servers import NAMES, Bench
 
-OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held", "durable"]
+OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held", "durable", "compression"]
 QUICK_ROWS = ["A", "A1", "C"]
 DESCRIPTORS = 20_000
 
@@ -97,6 +98,7 @@ def measure_own(bench, options, results):
         "workers": lambda: own.two_workers(bench, say, options.runs, options.seconds),
         "held": lambda: own.held_rooms(bench, say, options.runs, options.seconds),
         "durable": lambda: durable.durable(bench, say, options.runs, options.seconds),
+        "compression": lambda: deflate.compression(bench, say, options.runs, options.seconds),
     }
     for name, step in steps.items():
         if name in options.rows:

@@ -34,7 +34,8 @@ def write(results, root):
         requestCount=f"{own.REQUESTS:,}", requestConnections=own.CONNECTIONS,
         rooms=tables.rooms(results["rooms"]), confirmingSeconds=own.CONFIRMING_SECONDS,
         workers=tables.workers(results["workers"], results["machine"]["cores"]),
-        held=tables.held(results["held"]), durable=tables.durable(results["durable"]), minutes=f"{results['seconds'] / 60:.0f}",
+        held=tables.held(results["held"]), durable=tables.durable(results["durable"]),
+        compression=tables.compression(results["compression"]), minutes=f"{results['seconds'] / 60:.0f}",
         commands=_commands(results["runs"])))
 
 

@@ -185,6 +185,27 @@ def durable(results):
     return table(["", "plain", "durable"], rows)
 
 
+def compression_figures(results):
+    """(title, off, on, digits): medians of what was measured both ways."""
+    found = []
+    for size in dict.fromkeys(load["size"] for load in results["loads"]):
+        for figure, title, digits in [("wireBytes", "bytes on the wire", 0),
+                                      ("delivery", "CPU s a million deliveries in a room of 1,000", 2),
+                                      ("message", "µs of CPU a message to one client", 2)]:
+            found.append((f"{size}: {title}", *(statistics.median(
+                load[figure] for load in results["loads"]
+                if load["size"] == size and load["isCompressed"] == is_compressed)
+                for is_compressed in (False, True)), digits))
+    off, on = (point["perConnection"] for point in results["memory"])
+    return [*found, ("bytes of memory a connection", off, on, 0)]
+
+
+def compression(results):
+    return table(["", "off", "on"], [
+        [title, summary.number(off, digits), f"{summary.number(on, digits)} ({on / off:.2f}×)"]
+        for title, off, on, digits in compression_figures(results)])
+
+
 def change(without, many):
     digits = 0 if without > 1000 else 2
     before, after = summary.number(without, digits), summary.number(many, digits)

@@ -62,6 +62,11 @@ def own(results):
         lines.append(f"durable    {outage['rooms']:,} rooms proven {outage['seconds']:.2f} s after a cut")
         for part in [*results["durable"]["rows"], *results["durable"]["messages"], outage]:
             lines += [f"  ! durable: {problem}" for problem in part["problems"]]
+    if "compression" in results:
+        lines += [f"compression {title}: {number(off, digits)} off, {number(on, digits)} on"
+                  for title, off, on, digits in tables.compression_figures(results["compression"])]
+        for part in [*results["compression"]["loads"], *results["compression"]["memory"]]:
+            lines += [f"  ! compression: {problem}" for problem in part["problems"]]
     for name in ["memory", "handshakes", "idle", "workers", "held"]:
         found = results.get(name, [])
         for result in found if isinstance(found, list) else [found]:

@@ -1,0 +1,3 @@
+// features.h first: see CLibevent/shim.h.
+#include <features.h>
+#include <zlib.h>
