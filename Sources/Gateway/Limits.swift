@@ -134,8 +134,8 @@ enum Limits {
     static let tokenRoomsBytes = 1_024
     /// Names of fields that one preflight may ask for; pages that are traced send a handful.
     static let preflightHeadersBytes = 1_024
-    /// Control frames that a client may send in the long run: a Ping every few seconds has a reason, a
-    /// hundred a second has none, and is few enough to cost nothing.
+    /// Control frames and compressed messages that a client may send in the long run: a Ping every few
+    /// seconds has a reason, a hundred a second has none, and is few enough to cost nothing.
     static let controlFramesPerSecond = 100
     /// Control frames at once, after a pause of the network.
     static let controlFrameBurstCount = 1_000

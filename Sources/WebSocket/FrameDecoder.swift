@@ -61,7 +61,8 @@ package struct FrameDecoder {
     private var isFinal = false
     /// The message whose fragments are coming, if any.
     private var message: MessageKind?
-    private var isCompressed = false
+    /// Whether the message that came last is compressed.
+    package private(set) var isCompressed = false
     /// Header bytes that are still to come in phases `extendedLength` and `maskingKey`.
     private var missingHeaderBytes: UInt8 = 0
     /// Whether the length comes in eight bytes, not two.

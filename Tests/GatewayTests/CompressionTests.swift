@@ -214,6 +214,20 @@ struct CompressionTests {
         #expect(peer.received == TestPeer.closing(CloseReason(failure: .protocolError)), "not negotiated")
     }
 
+    /// A few bytes are much to inflate. What is plain costs nothing, and has no such limit.
+    @Test func tooManyCompressedMessagesEndTheConnection() throws {
+        let rig = try WorkerRig()
+        let peer = try rig.connect("a", isCompressed: true)
+        let (limit, bomb) = (Limits.controlFrameBurstCount, frame(.text, try deflated(payload(1_000))))
+        peer.send((0..<20 * limit).flatMap { _ in TestPeer.frame(.text, [0x61]) })
+        peer.send((0..<limit).flatMap { _ in bomb })
+        #expect(peer.client.phase == .open)
+        peer.send((0..<10 * limit).flatMap { _ in bomb })
+        peer.read()
+        #expect(rig.closedCount(.tooManyControlFrames) == 1)
+        #expect(peer.received == TestPeer.closing(.tooManyControlFrames))
+    }
+
     /// zlib's state is some 7 KiB and a window of 32 KiB: no client has one, whether it has sent a message or
     /// not. In a process of its own, as the allocator counts for all threads.
     @Test(.enabled(if: allocations_are_counted(), "a sanitizer brings its own allocator"))

@@ -29,7 +29,7 @@ enum CloseReason: Int, CaseIterable, CustomStringConvertible {
         case .goingAway: "going away"
         case .protocolError: "protocol error"
         case .invalidPayload: "text is not UTF-8"
-        case .tooManyControlFrames: "too many control frames"
+        case .tooManyControlFrames: "too many control frames or compressed messages"
         case .messageTooBig: "message too big"
         case .slowConsumer: "slow consumer"
         case .heartbeatTimeout: "no heartbeat"

@@ -1,4 +1,4 @@
-// How many control frames a client may send. Pure: the clock is given.
+// How many control frames and compressed messages a client may send. Pure: the clock is given.
 
 import EventLoop
 

@@ -72,7 +72,10 @@ final class WebSocketClient: Member {
         var controlAllowance: Int?
         while readsPeer, let event = decoder.next(&input) {
             switch event {
-            case .messageStart, .messageBytes, .messageEnd: continue
+            case .messageStart:
+                // To inflate a hundred bytes can take as long as to answer a hundred Pings.
+                guard decoder.isCompressed else { continue }
+            case .messageBytes, .messageEnd: continue
             case .ping(let payload):
                 host.controlBuffer.copyPong(payload)
                 pingBytes = payload.count
