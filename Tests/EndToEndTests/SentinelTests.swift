@@ -116,7 +116,7 @@ import Testing
             #expect(!node.child.errorOutput.contains("Pa55word"))
 
             let refused = try await cluster.driver.run(
-                command, environment: ["PUBLISHER_REDIS_PASSWORD": "data-Pa55word"])
+                command.dropLast() + ["10s"], environment: ["PUBLISHER_REDIS_PASSWORD": "data-Pa55word"])
             #expect(refused.code == 1)
             #expect(refused.errors.contains("127.0.0.1:1: Connection refused"))
             #expect(refused.errors.contains("NOAUTH"))
