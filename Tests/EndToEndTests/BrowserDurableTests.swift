@@ -145,6 +145,102 @@ import Testing
         }
     }
 
+    /// It comes back behind the last notice that it has got, though the node has dropped what waited.
+    @Test func pageThatWasTooSlowMissesNothing() async throws {
+        let options = ["--maximum-queue-bytes", "16KiB", "--socket-send-buffer", "16KiB"]
+        try await ClientEdge.with(options: options) { edge in
+            let page = try await edge.client(Self.durableLobby)
+            let redis = edge.cluster.redis
+            // Busy, but for a moment now and then, until it is told to stop.
+            try await page.evaluate(
+                """
+                window.isBusy = true;
+                const work = () => {
+                  const end = performance.now() + 500;
+                  while (performance.now() < end);
+                  if (window.isBusy) setTimeout(work);
+                };
+                setTimeout(work), null
+                """)
+            let padding = String(repeating: "x", count: 60_000)
+            var count = 0
+            try await eventually("it is sent away") {
+                try await redis.publishDurably(
+                    room: "lobby", number: count, once: "\(count)", padding: padding)
+                count += 1
+                return try await edge.total(#"roomcast_closes_total{code="1013"}"#) == 1
+            }
+            try await page.evaluate("window.isBusy = false")
+            let seen = try await page.expect("the last notice") { $0.noticeNumbers.count >= count }
+            #expect(seen.noticeNumbers == Array(0..<count))
+            #expect(seen["gaps"] == [] && seen["counts"]["lost"] == 0)
+            #expect(try #require(seen["counts"]["resumed"].int) >= 1)
+            let reasons = (seen["statuses"].array ?? []).map { $0["reason"]["code"] }
+            #expect(reasons.contains(1013))
+            #expect(try await page.complaints() == [])
+        }
+    }
+
+    /// In a rolling upgrade a page comes to a node that does not know `since`, and back: nginx takes the parameter
+    /// away while a file is there. The page says that it knows nothing of what was published meanwhile.
+    @Test func nodeThatCannotResumeIsALoss() async throws {
+        let mark = FileManager.default.temporaryDirectory.appending(
+            path: "roomcast-old-\(UUID().uuidString)")
+        let changes = [
+            (
+                "    upstream gateways {",
+                """
+                    map $args $args_of_old_node {
+                        default $args;
+                        "~^(?<head>.*)&since=[^&]*(?<tail>.*)$" $head$tail;
+                    }
+                    upstream gateways {
+                """
+            ),
+            (
+                "include nginx-listen.conf;",
+                "include nginx-listen.conf; if (-f \(mark.path)) { set $args $args_of_old_node; }"
+            ),
+        ]
+        try await ClientEdge.with(nginx: changes) { edge in
+            let redis = edge.cluster.redis
+            let page = try await edge.client(Self.durableLobby)
+            try await page.expect("where it begins") { $0["resumes"].count == 1 }
+            try await redis.publishDurably(room: "lobby", number: 1, once: "a")
+            try await page.expect("one notice") { $0.noticeNumbers == [1] }
+
+            try Data().write(to: mark)
+            try await Self.connectAgain(page)
+            try await redis.publishDurably(room: "lobby", number: 2, once: "b")
+            let old = try await page.expect("what is published now") { $0.noticeNumbers == [1, 2] }
+            #expect(old["gaps"].count == 1 && old["resumes"].count == 1)
+            #expect(old["gaps"][0]["source"] == "resume" && old["gaps"][0]["rooms"] == ["lobby"])
+            #expect(old["counts"]["resumed"] == 0 && old["counts"]["lost"] == 1)
+            #expect(try await page.evaluate("seen.client.positions") == [:])
+
+            try FileManager.default.removeItem(at: mark)
+            try await Self.connectAgain(page)
+            let back = try await page.expect("where it goes on") { $0["resumes"].count == 2 }
+            #expect(back["resumes"][1]["rooms"][0]["lost"] == true)
+            #expect(back["gaps"].count == 2 && back["counts"]["resumed"] == 0)
+            try await redis.publishDurably(room: "lobby", number: 3, once: "c")
+            try await page.expect("the next one") { $0.noticeNumbers == [1, 2, 3] }
+            try await Self.connectAgain(page)
+            let seen = try await page.expect("resumed") { $0["counts"]["resumed"] == 1 }
+            #expect(seen["gaps"].count == 2 && seen.noticeNumbers == [1, 2, 3])
+            #expect(try await page.complaints() == [])
+        }
+    }
+
+    /// Over another network.
+    private static func connectAgain(_ page: Page) async throws {
+        let connections = try await reconnects(page)
+        try await page.setOffline(true)
+        try await eventually("offline") { try await page.evaluate("navigator.onLine") == false }
+        try await page.setOffline(false)
+        try await expectReconnection(page, after: connections)
+    }
+
     /// Waits until the page has what is published by now.
     private static func expectAll(_ page: Page, _ notices: DurablePublished) async throws {
         try await notices.wait(forMore: 10)
@@ -213,11 +309,14 @@ actor DurablePublished {
 }
 
 extension RedisServer {
-    /// Publishes `{"type":"notice","data":{"n":number}}`; false: refused for now.
+    /// Publishes `{"type":"notice","data":{"n":number}}`, perhaps with padding; false: refused for now.
     @discardableResult
-    fileprivate func publishDurably(room: String, number: Int, once key: String) async throws -> Bool {
+    func publishDurably(
+        room: String, number: Int, once key: String, padding: String? = nil
+    ) async throws -> Bool {
         let keys: [JSON] = [.string("room:\(room)"), .string("once:{room:\(room)}:\(key)")]
-        let notice: JSON = .string(#"{"type":"notice","data":{"n":\#(number)}}"#)
+        let padding = padding.map { #","padding":"\#($0)""# } ?? ""
+        let notice: JSON = .string(#"{"type":"notice","data":{"n":\#(number)\#(padding)}}"#)
         let reply = try await command(
             ["FCALL", "roomcast_publish", "2"] + keys + [notice], user: nil, password: nil)
         return reply.array != nil

@@ -116,6 +116,35 @@ import Testing
         }
     }
 
+    /// A page of which nothing but the event stream dies, in silence: beats are answered all the time.
+    @Test func silentEventStreamIsReplaced() async throws {
+        try await ClientEdge.with(options: ["--ping-interval", "2s"]) { edge in
+            let proxy = try await SilentProxy(edge.cluster.driver, to: edge.nginx.port)
+            let page = try await edge.page()
+            let options: [String: JSON] = [
+                "transport": "events", "url": .string("http://127.0.0.1:\(proxy.port)"),
+            ]
+            try await page.start(Self.lobby.merging(options) { _, new in new })
+            let open = try await page.expect("beats go on") {
+                $0["status"] == "open" && $0["beats"].int ?? 0 >= 4
+            }
+            #expect(open["counts"]["reconnects"] == 0, "a quiet room is not a dead one")
+            try await proxy.swallow(containing: "GET /events")
+            try await page.expect("noticed") { seen in
+                (seen["statuses"].array ?? []).contains {
+                    $0["reason"]["detail"] == "the event stream was silent"
+                }
+            }
+            try await proxy.pass()
+            let seen = try await page.expect("connected again") {
+                $0["status"] == "open" && $0["counts"]["reconnects"] == 1
+            }
+            #expect(seen["gaps"].count == 1)
+            try await edge.cluster.redis.publish(room: "lobby", #"{"type":"notice","data":{"n":7}}"#)
+            try await page.expect("one notice over one stream") { $0.noticeNumbers == [7] }
+        }
+    }
+
     /// Waits until the page has what is published by now.
     private static func expectAll(_ page: Page, _ notices: DurablePublished) async throws {
         try await notices.wait(forMore: 10)
