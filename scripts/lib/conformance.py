@@ -26,20 +26,20 @@ PAGE = """# Conformance
 The [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) {suite} is a WebSocket client that checks
 every rule of RFC 6455 and breaks most of them. `scripts/conformance` runs it against an echo server
 (`Tests/EchoServer`) that consists of the gateway's own frame decoder, encoder, HTTP head and event loop, with the
-limit of a message raised to 16 MiB, and compression. The gateway itself never echoes what a client sends, so the suite would have
-nothing to compare. There is one more difference: the echo server answers every Ping, as section 2 of the suite requires;
-the gateway answers the latest of those that one read brings (RFC 6455 section 5.5.3).
+limit of a message raised to 16 MiB, and with its compression. The gateway itself never echoes what a client sends, so
+the suite would have nothing to compare. There is one more difference: the echo server answers every Ping, as section 2
+of the suite requires; the gateway answers the latest of those that one read brings (RFC 6455 section 5.5.3).
 
 {table}
 Last run: {date}, {total} cases, {verdict}.
 
 ```sh
-scripts/conformance             # installs the suite (minutes), runs it (half a minute), writes this page
+scripts/conformance             # installs the suite (minutes), runs it (ten minutes), writes this page
 ```
 
 A case passes if its result is OK, NON-STRICT (the rule leaves a choice, and the suite prefers the other one) or
-INFORMATIONAL, for the messages as well as for the closing handshake. Section 8 does not exist, section 11 is not about
-the protocol.
+INFORMATIONAL, for the messages as well as for the closing handshake. Section 8 does not exist, section 11 is not
+about the protocol.
 
 Declined are 13.3 and 13.5: there the client takes compressed messages only with a window of 512 bytes
 (`server_max_window_bits=9`). A node compresses each notice once for all its clients, with a window of 4 KiB, so it declines
