@@ -138,7 +138,7 @@ final class Heartbeats {
     ///
     /// - Parameter lossCount: the registry's when the handshake asked Redis for its place.
     func takeOver(_ member: Member, since lossCount: UInt32) {
-        confirmation.confirm(member, restoring: lossCount != registry.lossCount)
+        confirmation.confirm(member, since: lossCount)
     }
 
     /// The command connection is back.

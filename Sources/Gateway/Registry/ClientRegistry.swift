@@ -63,7 +63,7 @@ final class ClientRegistry {
     private var server: RedisConnection.Server?
     private var lostAt: MonotonicInstant?
     private var hadRefused = false
-    /// How often the connection was lost; wraps.
+    /// How often the connection was lost, or Redis had lost records; wraps.
     private(set) var lossCount: UInt32 = 0
     /// Until when an unknown token proves nothing: Redis has come back without its data, and the nodes that
     /// hold the live clients are still to write their records again.
@@ -177,6 +177,12 @@ final class ClientRegistry {
     func judgeMissing(onDone: @escaping (Bool) -> Void) {
         guard !isSettling else { return onDone(true) }
         losses.look { [unowned self] in onDone($0 || self.isSettling) }
+    }
+
+    /// Finds out whether records may have been lost since there were so many losses; true as well when Redis cannot be
+    /// asked.
+    func findLoss(since lossCount: UInt32, onDone: @escaping (Bool) -> Void) {
+        losses.look { [unowned self] in onDone($0 || lossCount != self.lossCount) }
     }
 
     /// Whether a token that does not beat any more was revoked: then a tombstone, which is no hash, stands in place of
@@ -396,6 +402,7 @@ final class ClientRegistry {
     }
 
     private func recordsLost(_ loss: LossWatch.Loss) {
+        lossCount &+= 1
         settlesAt = .now + Limits.settlingTime
         node.controlMailbox.post(.recordsLost(loss))
         onLoss?()

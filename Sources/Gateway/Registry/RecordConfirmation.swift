@@ -47,12 +47,14 @@ final class RecordConfirmation {
 
     /// Writes one client's record, whose handshake is complete.
     ///
-    /// - Parameter restoring: whether a missing record is written again.
-    func confirm(_ member: Member, restoring: Bool) {
+    /// - Parameter lossCount: the registry's when the handshake found the record. Behind a loss a missing record is
+    ///   written again.
+    func confirm(_ member: Member, since lossCount: UInt32) {
+        let restoring = lossCount != registry.lossCount
         registry.confirm(member, restoring: restoring) { [unowned self] confirmation in
             // A connection that is lost returns with a walk.
             guard confirmation != nil || self.registry.isUp else { return }
-            self.confirmed(member, confirmation, isNew: true)
+            self.confirmed(member, confirmation, restoring ? nil : lossCount, isNew: true)
             guard confirmation == nil else { return }
             self.isRestoring = self.isRestoring || restoring
             guard !self.isRunning else { return }
@@ -75,8 +77,11 @@ final class RecordConfirmation {
             timer?.start(after: Limits.confirmationRetryPause)
             return
         }
+        let lossCount = isRestoring ? nil : registry.lossCount
         for client in remaining.prefix(Limits.confirmationBatchCount) where client.isOpen {
-            registry.confirm(client, restoring: isRestoring) { [unowned self] in self.confirmed(client, $0) }
+            registry.confirm(client, restoring: isRestoring) { [unowned self] in
+                self.confirmed(client, $0, lossCount)
+            }
         }
         remaining = remaining.dropFirst(Limits.confirmationBatchCount)
         guard remaining.isEmpty else {
@@ -99,15 +104,23 @@ final class RecordConfirmation {
         isRunning = false
     }
 
+    /// - Parameter lossCount: of the registry when a record was there; nil if a missing one was to be written again.
     private func confirmed(
-        _ member: Member, _ confirmation: ClientRegistry.Confirmation?, isNew: Bool = false
+        _ member: Member, _ confirmation: ClientRegistry.Confirmation?, _ lossCount: UInt32?,
+        isNew: Bool = false
     ) {
         guard member.isOpen else { return }
         switch confirmation {
         // A new client's time runs since its handshake.
         case .renewed, .restored: if !isNew { member.awaitHeartbeat(within: timeout) }
         case .replaced: member.close(.replaced)
-        case .revoked: member.close(.revoked)
+        case .revoked:
+            guard let lossCount else { return member.close(.revoked) }
+            registry.findLoss(since: lossCount) { [unowned self] isFound in
+                guard member.isOpen else { return }
+                // The loss counts by now, so that the record is written again.
+                if isFound { self.confirm(member, since: lossCount) } else { member.close(.revoked) }
+            }
         case nil: failed.append(member)
         }
     }
