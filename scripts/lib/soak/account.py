@@ -9,6 +9,8 @@ from histories import START
 from ledger import NEVER
 
 EXAMPLES = 20
+# Of a client that has missed a notice without a word.
+RESUMES = 6
 
 
 class Account:
@@ -93,7 +95,8 @@ class Account:
                 self.told[fault.kind] += 1
             else:
                 self._enter("silent", client, track, notice_id, behind=first, before=last,
-                            lostBy=fault and fault.kind)
+                            lostBy=fault and fault.kind, at=fault and fault.began_at,
+                            resumes=[vars(resume) for _, resume in track.resumes[-RESUMES:]])
 
     @staticmethod
     def _is_told_of(track, fault):

@@ -104,6 +104,7 @@ class Resume:
     # What the client had: its position, and since when. None without one.
     asked: tuple | None
     moved_at: float
+    # Whether it reads late, or did so when its position came.
     reads_late: bool
 
 
@@ -113,7 +114,7 @@ class Track:
     def __init__(self, room):
         self.room = room
         self.position = None
-        self.moved_at = -math.inf
+        self.moved_at, self.moved_late = -math.inf, False
         # Indices of the room's ids; and at which of them a resume entry stands.
         self.taken = array("L")
         self.resumes = []
@@ -125,10 +126,10 @@ class Track:
         if is_first and not entry["lost"] and self.position not in (None, since):
             self.wrong_since += 1
         self.resumes.append((len(self.taken), Resume(
-            now, parse_position(since), entry["lost"], is_first, asked, self.moved_at, reads_late)))
-        self.position, self.moved_at = since, now
+            now, parse_position(since), entry["lost"], is_first, asked, self.moved_at, reads_late or self.moved_late)))
+        self.position, self.moved_at, self.moved_late = since, now, reads_late
 
-    def take(self, text, payload, now):
+    def take(self, text, payload, reads_late, now):
         """A notice's frame; False when its bytes are not those that were published."""
         notice = read_notice(b"{" + payload[HEAD.match(payload).end():])
         if notice is None or notice[0] != self.room.name or notice[1] >= len(self.room.sent):
@@ -139,7 +140,7 @@ class Track:
         self.taken.append(index)
         if self.position is not None:
             self.position = self.position.partition(".")[0] + "." + text.decode()
-        self.moved_at = now
+        self.moved_at, self.moved_late = now, reads_late
         return True
 
     @property
@@ -171,7 +172,7 @@ class DurableStay(Stay):
         track = self.tracks.get(head[2].decode())
         if track is None:
             self.misrouted += 1
-        elif not track.take(head[1], payload, now):
+        elif not track.take(head[1], payload, self.reads_late, now):
             self.altered += 1
         return True
 

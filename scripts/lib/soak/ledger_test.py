@@ -404,6 +404,18 @@ class Durable(unittest.TestCase):
                 self.get(second)
             self.check(self.account(), delivered=26, **counts)
 
+    def test_a_client_that_reads_late_hears_of_a_loss_on_its_next_connection(self):
+        for reads_late, alarms in [(True, {}), (False, {"falseAlarms": 1})]:
+            self.setUp()
+            self.lose("empty redis", 5.0, 5.5, START, 5)
+            self.connect(2.5, 2)
+            self.stays[-1].reads_late = reads_late
+            # What was sent to it before the fault.
+            self.get(*range(3, 6), at=20)
+            self.connect(21.5, 21, lost=True, epoch="epoch2aa")
+            self.get(*range(22, 31))
+            self.check(self.account(), delivered=12, told=16, **({} if reads_late else {"untold": 1}), **alarms)
+
     def test_a_restart_of_redis_explains_a_loss_only_if_its_disk_was_busy(self):
         for kind, alarms in [(Faults.busy_disk, {}), ("restart redis", {"falseAlarms": 1})]:
             self.setUp()
