@@ -1,5 +1,5 @@
-// clients/js/roomcast.js in a real Chromium, against nodes that count pongs as heartbeats (`--heartbeat pong`), nodes that
-// do not, and both together.
+// clients/js/roomcast.js in a real Chromium, against nodes that count pongs as heartbeats (`--heartbeat pong`),
+// nodes that do not, and both together.
 import Foundation
 import Testing
 
