@@ -90,6 +90,9 @@ class Account:
     def _miss(self, client, track, first, last):
         for notice_id in self._between(track.room, first, last):
             fault = track.room.fault_that_lost(notice_id, last)
+            if fault is not None and fault.lost_at is not None and track.resumes[0][1].at >= fault.lost_at:
+                # It came into the room when the notice was gone.
+                continue
             if fault is not None and self._is_told_of(track, fault):
                 self.counts["told"] += 1
                 self.told[fault.kind] += 1

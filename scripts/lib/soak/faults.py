@@ -60,6 +60,8 @@ class Fault:
     details: dict = field(default_factory=dict)
     # When the fault itself was over: the process is back, the pause has ended.
     ended_at: float = 0.0
+    # From when on Redis is there without what it has lost, if it has lost anything.
+    lost_at: float | None = None
     # Seconds from its beginning until every client was connected and every node ready.
     recovery_seconds: float | None = None
 
@@ -228,6 +230,7 @@ class Faults:
         await redis.ended()
         newest = (int(time.time() * 1000), math.inf)
         await asyncio.sleep(self._random.uniform(0, 2))
+        fault.lost_at = time.monotonic()
         redis.start()
         await self._installation.redis_answers()
         if self._is_durable:
@@ -270,6 +273,7 @@ class Faults:
         left = max(0, min(size, file.stat().st_size) - self._random.randrange(ROLLBACK_MOST_BYTES))
         fault.details["bytes"] = file.stat().st_size - left
         os.truncate(file, left)
+        fault.lost_at = time.monotonic()
         redis.start()
         await self._installation.redis_answers()
         await self._look_for_losses(fault, newest)
@@ -292,6 +296,7 @@ class Faults:
 
     async def _empty_redis(self, fault):
         milliseconds = await self._ask("EVAL", EMPTY, 0)
+        fault.lost_at = time.monotonic()
         for room in self._rooms:
             room.rollbacks.append((START, (milliseconds, math.inf), fault))
 

@@ -404,6 +404,15 @@ class Durable(unittest.TestCase):
                 self.get(second)
             self.check(self.account(), delivered=26, **counts)
 
+    def test_what_redis_has_lost_is_owed_only_to_those_that_came_before(self):
+        for came_at, counts in [(15.5, {}), (13.5, {"silent": 2, "untold": 1})]:
+            self.setUp()
+            self.lose("roll back redis", 15.0, 16.0, (13000, 13), 15)
+            self.faults.done[-1].lost_at = 15.4
+            self.connect(came_at, 13)
+            self.get(*range(16, 31))
+            self.check(self.account(), delivered=15, **counts)
+
     def test_a_client_that_reads_late_hears_of_a_loss_on_its_next_connection(self):
         for reads_late, alarms in [(True, {}), (False, {"falseAlarms": 1})]:
             self.setUp()
