@@ -209,8 +209,10 @@ class Edge:
         found: list[str] = []
 
         async def is_held() -> bool:
-            found[:] = [str(await self.redis.hget(f"client:{client._token}", "node") or "")]
-            return found != [""]
+            node, order, allotted = await self.redis.hmget(f"client:{client._token}", "node", "order", "allotted")
+            found[:] = [str(node)]
+            # A second connection of a token is written into its record just after the 101.
+            return node is not None and int(order or 0) >= int(allotted or 0)
 
         await eventually("a node holds the connection", is_held)
         return int(found[0].removeprefix("node-")) - 1
