@@ -81,7 +81,7 @@ struct ZlibStep {
             return ZlibStep(
                 takenBytes: input.count - Int(stream.pointee.avail_in),
                 givenBytes: output.count - Int(stream.pointee.avail_out),
-                // A step that could do nothing is Z_BUF_ERROR, which is none.
+                // Z_BUF_ERROR only says that the step could do nothing.
                 outcome: result == Z_STREAM_END
                     ? .ended : result == Z_OK || result == Z_BUF_ERROR ? .proceeding : .malformed)
         }
