@@ -1,5 +1,5 @@
-// permessage-deflate (RFC 7692) with the compression of Python's websockets on the other side: who gets what,
-// and what a client may send.
+// permessage-deflate (RFC 7692) with the compression of Python's websockets on the other side: which frames a
+// client gets, and what it may send.
 import Foundation
 import Testing
 

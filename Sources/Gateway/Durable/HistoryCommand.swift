@@ -32,7 +32,8 @@ struct RoomAnswer<Frame: Equatable> {
 
 /// What has to be done, in this order.
 enum DurableAction<Frame: Equatable> {
-    /// Run `epoch.lua` on the reader's connection with a fresh epoch and the one that is in doubt.
+    /// Run `epoch.lua` on the reader's connection with a fresh epoch and the one that is in doubt; `epochAnswered` has
+    /// the number.
     case askEpoch(UInt64, inDoubt: HistoryEpoch?)
     case ask(HistoryCommand)
     /// Ask for an echo on the subscriber's connection; `echoAnswered` has the number.

@@ -50,11 +50,16 @@ final class RecordConfirmation {
     /// - Parameter lossCount: the registry's when the handshake found the record. Behind a loss a missing record is
     ///   written again.
     func confirm(_ member: Member, since lossCount: UInt32) {
-        let restoring = lossCount != registry.lossCount
+        write(member, since: lossCount == registry.lossCount ? lossCount : nil)
+    }
+
+    /// - Parameter lossCount: as for `confirmed`.
+    private func write(_ member: Member, since lossCount: UInt32?) {
+        let restoring = lossCount == nil
         registry.confirm(member, restoring: restoring) { [unowned self] confirmation in
             // A connection that is lost returns with a walk.
             guard confirmation != nil || self.registry.isUp else { return }
-            self.confirmed(member, confirmation, restoring ? nil : lossCount, isNew: true)
+            self.confirmed(member, confirmation, lossCount, isNew: true)
             guard confirmation == nil else { return }
             self.isRestoring = self.isRestoring || restoring
             guard !self.isRunning else { return }
@@ -118,8 +123,7 @@ final class RecordConfirmation {
             guard let lossCount else { return member.close(.revoked) }
             registry.findLoss(since: lossCount) { [unowned self] isFound in
                 guard member.isOpen else { return }
-                // The loss counts by now, so that the record is written again.
-                if isFound { self.confirm(member, since: lossCount) } else { member.close(.revoked) }
+                if isFound { self.write(member, since: nil) } else { member.close(.revoked) }
             }
         case nil: failed.append(member)
         }
