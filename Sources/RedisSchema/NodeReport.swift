@@ -41,6 +41,8 @@ package struct NodeReport: Equatable, Sendable {
     package var connections: UInt64 = 0
     /// How many of them are event streams.
     package var eventStreams: UInt64 = 0
+    /// How many take compressed notices.
+    package var compressed: UInt64 = 0
     package var connectionsLimit: UInt64 = 0
     /// Rooms with a client on the node.
     package var rooms: UInt64 = 0
@@ -113,7 +115,7 @@ package struct NodeReport: Equatable, Sendable {
             ("address", address), ("version", version), ("startedAt", "\(startedAt)"),
             ("uptime", "\(uptimeMilliseconds)"), ("workers", "\(workers)"), ("ready", isReady ? "1" : "0"),
             ("draining", isDraining ? "1" : "0"), ("connections", "\(connections)"),
-            ("eventStreams", "\(eventStreams)"), ("connectionsLimit", "\(connectionsLimit)"),
+            ("eventStreams", "\(eventStreams)"), ("compressed", "\(compressed)"), ("connectionsLimit", "\(connectionsLimit)"),
             ("rooms", "\(rooms)"), ("received", "\(received)"),
             ("delivered", "\(delivered)"), ("writtenBytes", "\(writtenBytes)"),
             ("queueBytes", "\(queueBytes)"),
@@ -159,6 +161,7 @@ package struct NodeReport: Equatable, Sendable {
         isDraining = texts["draining"] == "1"
         connections = number("connections")
         eventStreams = number("eventStreams")
+        compressed = number("compressed")
         connectionsLimit = number("connectionsLimit")
         rooms = number("rooms")
         received = number("received")

@@ -14,6 +14,7 @@ extension NodeReport {
         json.member("draining", isDraining)
         json.member("connections", connections)
         json.member("eventStreams", eventStreams)
+        json.member("compressed", compressed)
         json.member("connectionsLimit", connectionsLimit)
         json.member("rooms", rooms)
         json.member("received", received)

@@ -30,6 +30,7 @@ struct CompressionTests {
         let first = try rig.connect("a", isCompressed: true)
         let second = try rig.connect("b", isCompressed: true)
         #expect(isCompressed())
+        #expect(NodeReport(node: rig.node, address: "").compressed == 2)
         first.client.disconnect()
         #expect(isCompressed() && rig.node.state.compressedClientCount == 1)
         second.client.disconnect()

@@ -15,6 +15,7 @@ import Testing
         report.isDraining = true
         report.connections = 11
         report.eventStreams = 24
+        report.compressed = 25
         report.connectionsLimit = .max
         report.rooms = 13
         report.received = 14

@@ -103,10 +103,11 @@ function nodeRow(node, change, own) {
   const number = (label, value) => element("td", { class: "number", "data-label": label }, value);
   const workers = `${node.workers} ${node.workers === 1 ? "worker" : "workers"}`;
   const streams = node.eventStreams ? ` · ${count(node.eventStreams)} of its connections are event streams` : "";
+  const compressed = node.compressed ? ` · ${count(node.compressed)} take compressed notices` : "";
   const lost = node.redisReconnects ? ` · ${node.redisReconnects}× lost Redis` : "";
   return element("tr", {},
     element("td", {}, element("div", { class: "name" }, node.id + (own ? " (this one)" : "")),
-      element("div", { class: "minor" }, `${node.address} · ${node.version} · ${workers}${streams}${lost}`)),
+      element("div", { class: "minor" }, `${node.address} · ${node.version} · ${workers}${streams}${compressed}${lost}`)),
     element("td", { class: "state-cell" }, element("span", { class: "pill" }, element("span", { class: "dot", "data-level": level }), text)),
     element("td", { class: "span" }, element("div", { class: "load" }, load,
       element("span", {}, `${count(node.connections)} / ${short.format(node.connectionsLimit)}`))),

@@ -17,6 +17,7 @@ extension NodeReport {
         isDraining = state.isDraining
         connections = metrics.total(ofAll: \.clients)
         eventStreams = metrics.total { $0.clients[Transport.events.rawValue] }
+        compressed = UInt64(max(0, state.compressedClientCount))
         connectionsLimit = UInt64(state.maximumClientCount)
         rooms = metrics.feedTotal(\.rooms)
         received = metrics.feedTotal(\.messagesReceived)
