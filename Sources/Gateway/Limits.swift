@@ -159,6 +159,13 @@ enum Limits {
 
     /// The longest time that a request may wait for Redis (`--redis-timeout`): what the API document allows.
     static let longestRedisTimeout = Duration.seconds(2)
+    /// The shortest one: a round trip to Redis with a pause of its machine.
+    static let shortestRedisTimeout = Duration.milliseconds(50)
+    /// Heartbeats that come within this time leave for Redis in one write, which is most of what one costs there:
+    /// with 500 a second five share it. Their answers, which no client needs at once, come as much later.
+    static let renewalPause = Duration.milliseconds(10)
+    /// As many leave at once: Redis reads them in one piece, and more would save little.
+    static let renewalBatchCount = 32
     /// Rooms without members are looked through this often: well under the order of the grace time.
     static let idleRoomInterval = Duration.seconds(1)
     /// Records that one batch makes true after an outage, so that a node with many members serves them
@@ -265,6 +272,7 @@ enum Limits {
             ReconnectBackoff.longestWait + RedisConnection.connectTime < settlingTime,
             "a node is back before unknown tokens count"
         ),
+        (renewalPause * 4 < shortestRedisTimeout, "a heartbeat that has waited has its time for an answer"),
         (RedisConnection.connectTime < consoleConnectTime, "the console's link fails first"),
         (
             longestRedisTimeout + consoleConnectTime < consoleIdleTime,

@@ -136,9 +136,13 @@ package final class RedisConnection {
 
     /// Sends a command. All commands of one turn of the loop leave in one write.
     ///
-    /// - Parameter onReply: called once, on the loop; before this returns if the connection is down.
+    /// - Parameters:
+    ///   - mayWait: whether it leaves only with the next command that may not, or by `writeWhatWaits`. It keeps its
+    ///     place among the commands, and its time for a reply runs from now.
+    ///   - onReply: called once, on the loop; before this returns if the connection is down.
     package func send(
-        _ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+        _ command: RedisCommand, mayWait: Bool = false,
+        onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
         link.loop.assertOnThread()
         guard isUp, let context = link.context else {
@@ -146,7 +150,7 @@ package final class RedisConnection {
             return
         }
         awaitReply()
-        context.send(command) { [weak self] result in
+        context.send(command, mayWait: mayWait) { [weak self] result in
             self?.replied()
             onReply(result)
             if case .failure(let failure) = result, failure.isReadOnly {
@@ -154,6 +158,9 @@ package final class RedisConnection {
             }
         }
     }
+
+    /// Commands that may wait leave in one write, at the end of this turn.
+    package func writeWhatWaits() { link.context?.writeWhatWaits() }
 
     /// Sends commands whose answers are numbers.
     ///

@@ -39,6 +39,8 @@ final class RedisContext: SocketWatcher {
     private var hasEnded = false
     /// A write at the end of the turn is arranged.
     private var isWriteDue = false
+    /// What is sent at this moment may wait for the next write.
+    private var isPatient = false
     /// The socket takes no more at present.
     private var isWriteBlocked = false
     /// How much of hiredis' output buffer is written.
@@ -110,7 +112,12 @@ final class RedisContext: SocketWatcher {
 
     /// Sends a command whose one reply comes to `onReply` (or a failure, when the connection ends first).
     /// Not after a subscription.
-    func send(_ command: RedisCommand, onReply: @escaping Handler) {
+    ///
+    /// - Parameter mayWait: whether it stays in the output buffer, in its place, until anything else is written or
+    ///   `writeWhatWaits` is called.
+    func send(_ command: RedisCommand, mayWait: Bool = false, onReply: @escaping Handler) {
+        isPatient = mayWait
+        defer { isPatient = false }
         guard let context, RedisContext.send(command, on: context) else {
             onReply(.failure(.unavailable("not connected")))
             return
@@ -312,10 +319,13 @@ final class RedisContext: SocketWatcher {
 
     // MARK: Writing
 
+    /// Arranges the write of what may wait.
+    func writeWhatWaits() { if context != nil { hasOutput() } }
+
     /// Commands of a turn leave together at its end, without asking first whether the socket takes them: it
     /// nearly always does, and asking would cost two changes of the set and another turn.
     private func hasOutput() {
-        guard stage == .up, !isWriteBlocked, !isWriteDue else { return }
+        guard stage == .up, !isPatient, !isWriteBlocked, !isWriteDue else { return }
         isWriteDue = true
         callAtTurnEnd()
     }

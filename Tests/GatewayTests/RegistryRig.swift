@@ -22,10 +22,11 @@ final class RegistryRig {
     var pending: [Bool] = []
     private(set) var upCount = 0
 
-    var registry: ClientRegistry { worker.registry }
+    let registry: ClientRegistry
     var key: String { "client:\(token.text)" }
 
-    init(_ options: String...) throws {
+    /// - Parameter renewalPause: another than a worker's.
+    init(_ options: String..., renewalPause: Duration? = nil) throws {
         server = try RedisServer()
         scenario = try Scenario()
         let configuration = try configuration(
@@ -37,6 +38,12 @@ final class RegistryRig {
         let log = Log(level: .error, format: .text, nodeID: "n1")
         let node = NodeContext(configuration: configuration, log: log, state: state)
         worker = Worker(index: 0, node: node, loop: scenario.loop)
+        if let renewalPause {
+            registry = ClientRegistry(
+                node: node, worker: 0, renewalPause: renewalPause, loop: scenario.loop)
+        } else {
+            registry = worker.registry
+        }
         registry.onUp = { [unowned self] _ in self.upCount += 1 }
         up(count: 1) { [unowned self] in self.registry.start() }
     }
@@ -71,6 +78,11 @@ final class RegistryRig {
             try action()
             rig.registry.renew(rig.token) { rig.outcomes.append("\($0)") }
         }
+    }
+
+    /// Renews as a part of a step.
+    func renewSoon() {
+        registry.renew(token) { [unowned self] in self.outcomes.append("\($0)") }
     }
 
     func attach(

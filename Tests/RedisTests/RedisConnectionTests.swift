@@ -25,8 +25,9 @@ private final class Rig {
     deinit { connection.stop() }
 
     /// Sends a command whose outcome is added to `replies` as text.
-    func send(_ arguments: String...) {
-        connection.send(RedisCommand(arguments.map { [UInt8]($0) })) { [unowned self] result in
+    func send(_ arguments: String..., mayWait: Bool = false) {
+        let command = RedisCommand(arguments.map { [UInt8]($0) })
+        connection.send(command, mayWait: mayWait) { [unowned self] result in
             switch result {
             case .success(let reply):
                 self.replies.append(reply.string ?? reply.integer.map(String.init) ?? "?")
@@ -64,6 +65,39 @@ private final class Rig {
         #expect(rig.replies == (0..<1_000).map(String.init))
         #expect(rig.reasons.isEmpty)
         #expect(rig.connection.isUp)
+    }
+
+    @Test(arguments: [true, false])
+    func commandThatMayWaitLeavesInItsPlaceWhenAsked(byAnother: Bool) throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url)
+        rig.start()
+        rig.scenario.then { rig.send("INCR", "n", mayWait: true) }
+        rig.scenario.then { rig.send("INCR", "n", mayWait: true) }
+        rig.await(byAnother ? 3 : 2) {
+            let number = try server.command("GET", "n")
+            #expect(number == .array([]))
+            if byAnother { rig.send("INCR", "n") } else { rig.connection.writeWhatWaits() }
+        }
+        rig.await(byAnother ? 4 : 3) { rig.send("INCR", "n") }
+        try rig.scenario.run()
+        #expect(rig.replies == (byAnother ? ["1", "2", "3", "4"] : ["1", "2", "3"]))
+    }
+
+    /// One that waits has its outcome as soon as any other.
+    @Test(arguments: ["timeout", "loss", "stop"])
+    func commandThatWaitsFailsWithTheConnection(cause: String) throws {
+        let server = try RedisServer()
+        let rig = try Rig(server.url, timeout: .milliseconds(200))
+        rig.start()
+        rig.scenario.then { rig.send("INCR", "n", mayWait: true) }
+        rig.await(1) {
+            if cause == "loss" { try server.command("CLIENT", "KILL", "TYPE", "normal") }
+            if cause == "stop" { rig.connection.stop() }
+        }
+        try rig.scenario.run()
+        #expect(rig.replies == ["unavailable: connection lost"])
+        #expect(try server.command("GET", "n") == .array([]))
     }
 
     @Test func serverTellsItsRunAndLearnsTheName() throws {

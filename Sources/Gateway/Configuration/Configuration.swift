@@ -171,7 +171,7 @@ struct Configuration: Sendable {
         prefix = try values.value("prefix", Self.prefixConverter)
         unsubscribeGrace = try values.value("unsubscribe-grace", DurationConverter(.zero ... .seconds(3600)))
         redisTimeout = try values.value(
-            "redis-timeout", DurationConverter(.milliseconds(50)...Limits.longestRedisTimeout))
+            "redis-timeout", DurationConverter(Limits.shortestRedisTimeout...Limits.longestRedisTimeout))
         redisSilenceTimeout = try values.value(
             "redis-silence-timeout", DurationConverter(.seconds(1) ... .seconds(60)))
         tellsGaps = try values.value("gap-notice", SwitchConverter())

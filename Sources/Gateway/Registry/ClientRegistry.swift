@@ -76,7 +76,9 @@ final class ClientRegistry {
     /// Redis has lost records: those of live connections are to be written again.
     var onLoss: (() -> Void)?
 
-    init(node: NodeContext, worker: Int, loop: EventLoop) {
+    init(
+        node: NodeContext, worker: Int, renewalPause: Duration = Limits.renewalPause, loop: EventLoop
+    ) {
         let configuration = node.configuration
         keys = Keys(prefix: configuration.prefix)
         controlPrefix = Channels(prefix: configuration.prefix).gateway("")
@@ -91,7 +93,7 @@ final class ClientRegistry {
         self.loop = loop
         var random = RandomPool()
         probeToken = Token.mint(using: &random)
-        link = RegistryLink(node: node, worker: worker, loop: loop)
+        link = RegistryLink(node: node, worker: worker, renewalPause: renewalPause, loop: loop)
         losses = LossWatch(node: node, link: link, loop: loop)
         losses.onLoss = { [unowned self] in self.recordsLost($0) }
         link.onUp = { [unowned self] in self.isUp($0) }
@@ -141,10 +143,10 @@ final class ClientRegistry {
         }
     }
 
-    /// A heartbeat: renews the token's record.
+    /// A heartbeat: renews the token's record, together with others that come close behind it.
     func renew(_ token: Token, onDone: @escaping (Renewal) -> Void) {
         let call = link.call(.renew, token, argumentCount: 1) { $0.append(tokenTTLSeconds) }
-        link.send(call) { [unowned self] result in
+        link.sendRenewal(call) { [unowned self] result in
             switch result {
             case .success(let reply) where reply.integer == 1: onDone(.renewed)
             case .success: self.judgeMissing { onDone($0 ? .unavailable : .unknownToken) }

@@ -13,6 +13,9 @@ final class RegistryLink {
     private let control: Mailbox<ControlNotice>
     private let role: RedisRole
     private let keys: Keys
+    private var renewals = RenewalBatch(maximumCount: Limits.renewalBatchCount)
+    private let renewalPause: Duration
+    private var renewalTimer: Timer?
     /// By the number of the script; nil until Redis has taken it.
     private var digests = [RedisArgument?](repeating: nil, count: RegistryScript.allCases.count)
     /// When the next refusal of a command is reported to the node, which decides whether it is news.
@@ -23,12 +26,14 @@ final class RegistryLink {
     /// Redis has refused a call of a script.
     var onScriptRefused: (() -> Void)?
 
-    init(node: NodeContext, worker: Int, loop: EventLoop) {
+    /// - Parameter renewalPause: how long renewals wait for others.
+    init(node: NodeContext, worker: Int, renewalPause: Duration, loop: EventLoop) {
         let configuration = node.configuration
         log = node.log
         control = node.controlMailbox
         role = .worker(worker)
         keys = Keys(prefix: configuration.prefix)
+        self.renewalPause = renewalPause
         connection = RedisConnection(
             url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
             timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
@@ -36,6 +41,7 @@ final class RegistryLink {
         connection.onNewPassword = { [unowned self] refusal in
             if let refusal { self.tell(refusal: refusal, of: "AUTH") }
         }
+        renewalTimer = Timer(on: loop) { [unowned self] in self.renewalPauseEnds() }
         connection.onUp = { [unowned self] in self.isUp($0) }
         connection.onDown = { [unowned self] in self.isDown($0) }
     }
@@ -45,7 +51,10 @@ final class RegistryLink {
 
     func start() { connection.start() }
 
-    func stop() { connection.stop() }
+    func stop() {
+        renewalTimer?.cancel()
+        connection.stop()
+    }
 
     /// The sentinels name this master.
     func follow(_ master: RedisURL.Address) { connection.follow(master) }
@@ -117,8 +126,8 @@ final class RegistryLink {
 
     /// Runs a script. If Redis has forgotten it, its source goes along this once, by which Redis knows it
     /// again: the digest stays what it is.
-    func send(_ call: Call, onDone: @escaping (Outcome) -> Void) {
-        connection.send(call.command) { [unowned self] result in
+    func send(_ call: Call, mayWait: Bool = false, onDone: @escaping (Outcome) -> Void) {
+        connection.send(call.command, mayWait: mayWait) { [unowned self] result in
             guard case .failure(.refused(let message)) = result else { return onDone(result) }
             let isDigestRefused = RegistryLink.isDigestRefused(message)
             guard message.hasPrefix("NOSCRIPT") || isDigestRefused, call.startBytes > 0 else {
@@ -132,6 +141,27 @@ final class RegistryLink {
             let command = call.command.replacingStart(call.startBytes, by: [[UInt8]("EVAL"), source])
             self.send(Call(script: call.script, command: command, startBytes: 0), onDone: onDone)
         }
+    }
+
+    /// Sends a renewal, perhaps together with others that come within a few milliseconds.
+    ///
+    /// Those that wait are sent already, but for the write: they stand in the connection's output buffer between
+    /// the commands before and behind them, and any command that does not wait takes them along. So Redis sees
+    /// all commands of this worker in the order of the calls: an attachment or a confirmation finds the record as
+    /// it would without the pause. For other workers and nodes, whose revocations among them, it is as if the
+    /// heartbeat had come a little later. Its timeout runs meanwhile, and if the connection ends, it fails like
+    /// every command without an answer.
+    func sendRenewal(_ call: Call, onDone: @escaping (Outcome) -> Void) {
+        guard isUp else { return send(call, onDone: onDone) }
+        let action = renewals.add()
+        if action == .leave { renewalTimer?.start(after: renewalPause) }
+        send(call, mayWait: action == .wait, onDone: onDone)
+    }
+
+    private func renewalPauseEnds() {
+        guard renewals.pauseEnds() else { return }
+        renewalTimer?.start(after: renewalPause)
+        connection.writeWhatWaits()
     }
 
     /// Whether Redis knows the script and may not call it by its digest.
@@ -169,6 +199,8 @@ final class RegistryLink {
     }
 
     private func isDown(_ reason: String) {
+        renewalTimer?.cancel()
+        renewals = RenewalBatch(maximumCount: Limits.renewalBatchCount)
         control.post(.redisDown(role, reason))
         onDown?(reason)
     }
