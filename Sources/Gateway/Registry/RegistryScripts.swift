@@ -38,13 +38,16 @@ enum RegistryScript: Int, CaseIterable {
 
     /// Renews a record by the TTL that stands in it, so that nodes with different settings agree: 1, or 0 if
     /// there is no such token. A missing one is renewed in vain, so that a Redis that refuses writes says so
-    /// rather than that the token is unknown. ARGV: ttl for a record without one.
+    /// rather than that the token is unknown. Nearly all records have this node's ttl, and need no look at it.
+    /// ARGV: ttl for a record without one.
     private static let renewSource = """
         local r = redis.pcall('HMGET', KEYS[1], 'isLogin', 'ttl')
         if r[1] then
             local ttl = r[2]
-            local isLife = ttl and #ttl <= 7 and string.find(ttl, '^[1-9]%d*$')
-            if not isLife or tonumber(ttl) > \(Limits.recordLifeSeconds) then ttl = ARGV[1] end
+            if ttl ~= ARGV[1] then
+                local isLife = ttl and #ttl <= 7 and string.find(ttl, '^[1-9]%d*$')
+                if not isLife or tonumber(ttl) > \(Limits.recordLifeSeconds) then ttl = ARGV[1] end
+            end
             return redis.call('EXPIRE', KEYS[1], ttl)
         end
         if r.err then
