@@ -5,10 +5,9 @@ import Testing
 
 @Suite struct BrowserDurableTests {
     private static let durableLobby: [String: JSON] = ["rooms": ["lobby"], "userId": "ada", "durable": true]
-    private static let appendOnly = ["--appendonly", "yes"]
 
     @Test func noFaultCostsAPageANoticeOrItsOrder() async throws {
-        try await ClientEdge.with(redisOptions: Self.appendOnly) { edge in
+        try await ClientEdge.with(redisOptions: RedisServer.keepingAll) { edge in
             let page = try await edge.client(Self.durableLobby)
             try await page.expect("where it begins") { $0["resumes"].count == 1 }
             let notices = await DurablePublished(edge.cluster.redis, room: "lobby").start()
@@ -66,7 +65,7 @@ import Testing
     }
 
     @Test func pageThatStoresItsPositionsSurvivesEveryReload() async throws {
-        try await ClientEdge.with(redisOptions: Self.appendOnly) { edge in
+        try await ClientEdge.with { edge in
             let page = try await edge.page("/tests/stored.html?\(edge.url)")
             try await eventually("connected") {
                 try await page.evaluate("stored.positions !== null") == true

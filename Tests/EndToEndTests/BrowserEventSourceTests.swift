@@ -44,7 +44,7 @@ import Testing
     }
 
     @Test func aKilledNodeCostsAnEventSourceNothing() async throws {
-        try await ClientEdge.with(redisOptions: ["--appendonly", "yes"]) { edge in
+        try await ClientEdge.with { edge in
             let (page, token) = try await open(edge, "roomIds=lobby&since=")
             let redis = edge.cluster.redis
             try await expect(page, "where it begins") { $0["resumes"].count == 1 }

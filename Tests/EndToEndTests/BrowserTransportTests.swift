@@ -67,7 +67,7 @@ import Testing
     }
 
     @Test func durableNoticesSurviveEachChangeOfTheTransport() async throws {
-        try await ClientEdge.with(redisOptions: ["--appendonly", "yes"]) { edge in
+        try await ClientEdge.with { edge in
             let proxy = try await SilentProxy(edge.cluster.driver, to: edge.nginx.port)
             let page = try await edge.page()
             let options: [String: JSON] = [

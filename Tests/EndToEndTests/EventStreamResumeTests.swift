@@ -3,8 +3,6 @@ import Foundation
 import Testing
 
 @Suite struct EventStreamResumeTests {
-    private static let appendOnly = ["--appendonly", "yes"]
-
     /// The position of a room behind a durable notice.
     private func position(_ epoch: String, _ text: String) -> String {
         "\(epoch).\(JSON(parsing: text)?["id"].string ?? "none")"
@@ -119,7 +117,7 @@ import Testing
 
     /// Through nginx, with notices coming all the time.
     @Test func aKilledNodeCostsAStreamNothing() async throws {
-        try await Cluster.with(nodes: 2, redisOptions: Self.appendOnly) { cluster in
+        try await Cluster.with(nodes: 2) { cluster in
             let nginx = try await NginxServer(cluster)
             let room = cluster.room()
             let token = try #require(

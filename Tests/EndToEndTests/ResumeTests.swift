@@ -3,9 +3,6 @@ import Foundation
 import Testing
 
 @Suite struct ResumeTests {
-    /// A Redis that keeps its data.
-    private static let durable = ["--appendonly", "yes", "--appendfsync", "everysec"]
-
     private func texts(_ range: Range<Int>) -> [String] { range.map { "n\($0)" } }
 
     private func publish(_ cluster: Cluster, _ room: String, _ range: Range<Int>) async throws {
@@ -80,7 +77,7 @@ import Testing
     }
 
     @Test func restartOfARedisThatKeepsItsDataIsFilled() async throws {
-        try await Cluster.with(nodes: 2, redisOptions: Self.durable) { cluster in
+        try await Cluster.with(nodes: 2, redisOptions: RedisServer.keepingAll) { cluster in
             let room = cluster.room()
             var followers: [Follower] = []
             for node in cluster.nodes { followers.append(try await Follower(node, [room])) }

@@ -4,6 +4,10 @@ import Foundation
 import Testing
 
 final class RedisServer: Sendable {
+    /// It keeps whatever it has answered, also when it is killed. With `everysec` it may not: while the disk is busy
+    /// with an fsync, Redis answers before it writes.
+    static let keepingAll = ["--appendonly", "yes", "--appendfsync", "always"]
+
     let driver: Driver
     let port: Int
     /// The user of `command`; nil is Redis' user `default`.

@@ -34,6 +34,9 @@ from free_ports import free_ports  # type: ignore[import-not-found]  # noqa: E40
 BINARIES = Path(os.environ.get("ROOMCAST_BIN") or ROOT / ".build/release")
 PATIENCE = 120.0
 """Seconds after which a condition that does not come is a failure; on a busy machine it comes late."""
+KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")
+"""With `everysec` a kill can take what was answered: while the disk is busy with an fsync, Redis answers before it
+writes."""
 PR_SET_PDEATHSIG = 1
 NO_HURRY = {
     "GATEWAY_HEARTBEAT_TIMEOUT": "10m", "GATEWAY_REDIS_SILENCE_TIMEOUT": "60s", "GATEWAY_REQUEST_TIMEOUT": "5m",
@@ -96,7 +99,7 @@ class Process:
 
 class Edge:
     def __init__(self, options: tuple[str, ...] = (), nodes: int = 2, keeps: bool = False) -> None:
-        """`keeps`: Redis has its data again after a restart."""
+        """`keeps`: Redis has after a restart whatever it has answered."""
         self.directory = Path(tempfile.mkdtemp(prefix="roomcast-"))
         self._options, self._keeps = options, keeps
         ports = free_ports(2 + 2 * nodes)
@@ -115,7 +118,7 @@ class Edge:
         try:
             self.store = self._started(
                 "redis", "redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "",
-                "--dir", self.directory, *(("--appendonly", "yes") if self._keeps else ()),
+                "--dir", self.directory, *(KEEPS_ALL if self._keeps else ()),
             )
             await self.redis_answers()
             self.nodes = [self._started_node(index) for index in range(len(self._node_ports))]
@@ -305,7 +308,14 @@ class Application:
         )
 
     async def has(self, count: int) -> None:
-        await eventually(f"{count} notices", lambda: len(self.notices) >= count)
+        try:
+            await eventually(f"{count} notices", lambda: len(self.notices) >= count)
+        except AssertionError as error:
+            came = set(self.numbers)
+            missing = [number for number in range(count) if number not in came]
+            raise AssertionError(
+                f"{error}; {len(came)} came, not {missing[:5]}; {self.client.status}, {self.gaps}, {self.client.counts}"
+            ) from None
 
     async def ended(self) -> Exception | None:
         await eventually("the client has ended", lambda: self._task is not None and self._task.done())

@@ -45,7 +45,7 @@ async def test_no_fault_costs_a_notice_or_its_order(edge: Edge) -> None:
         assert counts.lost == 0 and counts.resumed >= 4 and counts.repeated == 0
 
 
-@real(keeps=True)
+@real()
 async def test_stored_positions_survive_every_restart_of_the_application(edge: Edge) -> None:
     stored, numbers = "null", []
     async with publishing(edge, "lobby", durably=True) as published:
@@ -67,7 +67,7 @@ async def test_stored_positions_survive_every_restart_of_the_application(edge: E
     assert numbers == list(range(numbers[0], numbers[0] + 80))
 
 
-@real("--maximum-queue-bytes", "64KiB", "--socket-send-buffer", "16KiB", keeps=True)
+@real("--maximum-queue-bytes", "64KiB", "--socket-send-buffer", "16KiB")
 async def test_a_client_that_was_too_slow_goes_on_where_it_was(edge: Edge) -> None:
     async with Application(edge.url, durable=True, reads=False) as app:
         await app.opened()
