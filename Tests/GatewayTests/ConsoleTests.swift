@@ -56,7 +56,8 @@ import Testing
         #expect((cluster["boundsMs"] as? [Double])?.first == 0.1)
         let node = try #require((cluster["nodes"] as? [[String: Any]])?.first)
         let numbers = [
-            "startedAt": 1, "uptimeMs": 2, "workers": 3, "connections": 4, "eventStreams": 21, "compressed": 22,
+            "startedAt": 1, "uptimeMs": 2, "workers": 3, "connections": 4, "eventStreams": 21,
+            "compressed": 22,
             "connectionsLimit": 5, "rooms": 6,
             "received": 7, "delivered": 8, "writtenBytes": 9, "queueBytes": 10, "tokensIssued": 11,
             "handshakes": 12,
