@@ -32,7 +32,7 @@ final class AddressLookup {
     ) {
         loop.assertOnThread()
         cancel()
-        guard case .tcp(let host, let port) = address, !HostResolver.isNumeric(host) else {
+        guard case .tcp(let host, let port) = address, !HostAddresses.isNumeric(host) else {
             onDone(.success([address]))
             return
         }

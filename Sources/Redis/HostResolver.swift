@@ -1,7 +1,6 @@
 // Name resolution off the loops: getaddrinfo blocks, for seconds when a name server is away. Any thread.
 
 import EventLoop
-import Glibc
 import Synchronization
 
 /// Resolves host names on a few threads and posts the results.
@@ -21,11 +20,9 @@ package final class HostResolver: Sendable {
     static let sharingTime = Duration.seconds(1)
     /// Questions that wait: every link has one at most, so it is only reached where one is at fault.
     static let maximumQuestionCount = 1_024
-    /// Addresses of one name that are tried; the resolver may know hundreds.
-    static let maximumAddressCount = 8
 
     /// The process's own.
-    static let shared = HostResolver { HostResolver.lookUp($0, flags: 0) }
+    static let shared = HostResolver { HostAddresses.lookUp($0) }
 
     private struct Lookup {
         let host: String
@@ -124,40 +121,7 @@ package final class HostResolver: Sendable {
         if let next { start(next.number, next.host) }
     }
 
-    /// Whether `host` is an address as it stands, so that nothing need be asked.
-    static func isNumeric(_ host: String) -> Bool {
-        !lookUp(host, flags: AI_NUMERICHOST).isEmpty
-    }
-
     private static func unknown(_ host: String) -> Outcome {
         .failure(.unavailable("cannot resolve host name \(host)"))
-    }
-
-    /// All addresses, IPv4 first: a name with both is more often reachable so inside container networks.
-    private static func lookUp(_ host: String, flags: Int32) -> [String] {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_flags = flags
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, nil, &hints, &list) == 0 else { return [] }
-        defer { freeaddrinfo(list) }
-        let found = sequence(first: list) { $0?.pointee.ai_next }.prefix { $0 != nil }.compactMap {
-            $0?.pointee
-        }
-        let sorted = found.filter { $0.ai_family == AF_INET } + found.filter { $0.ai_family != AF_INET }
-        var addresses: [String] = []
-        for address in sorted.lazy.compactMap(text) where !addresses.contains(address) {
-            addresses.append(address)
-        }
-        return Array(addresses.prefix(maximumAddressCount))
-    }
-
-    private static func text(_ address: addrinfo) -> String? {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { text in
-            let result = getnameinfo(
-                address.ai_addr, address.ai_addrlen, text.baseAddress, socklen_t(text.count), nil, 0,
-                NI_NUMERICHOST)
-            return result == 0 ? String(cString: text.baseAddress!) : nil
-        }
     }
 }

@@ -11,7 +11,7 @@ import Testing
         ("redis.example", false),
     ])
     func numericAddressesNeedNoLookUp(host: String, isNumeric: Bool) {
-        #expect(HostResolver.isNumeric(host) == isNumeric)
+        #expect(HostAddresses.isNumeric(host) == isNumeric)
     }
 
     @Test func outcomesComeToTheMailboxWithTheirAttempt() throws {

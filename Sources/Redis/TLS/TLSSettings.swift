@@ -45,7 +45,7 @@ struct TLSPeer {
     /// What the server's certificate must be for. A name may end in the root's dot, an address in an interface.
     var certifiedHost: String {
         let known = context.settings.serverName ?? host
-        return HostResolver.isNumeric(known)
+        return HostAddresses.isNumeric(known)
             ? String(known.prefix { $0 != "%" }) : known.hasSuffix(".") ? String(known.dropLast()) : known
     }
 }
