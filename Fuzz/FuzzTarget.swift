@@ -9,6 +9,7 @@ enum FuzzTarget: String, CaseIterable {
     case responseHead = "response-head"
     case frames
     case payload
+    case tls
 
     /// The environment variable that names the target.
     private static let variable = "FUZZ_TARGET"
@@ -32,6 +33,7 @@ enum FuzzTarget: String, CaseIterable {
         case .responseHead: ResponseHeadTarget.run(input, &random)
         case .frames: FramesTarget.run(input, &random)
         case .payload: PayloadTarget.run(input, &random)
+        case .tls: TLSTarget.run(input, &random)
         }
     }
 }

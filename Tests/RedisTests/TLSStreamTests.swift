@@ -294,7 +294,23 @@
             #expect(reason.hasPrefix("TLS: "))
         }
 
-        /// A peer that asks for new keys and takes none: what it is answered has a limit.
+        /// A peer that asks for new keys and takes none.
+        @Test func answersThatAreNotTakenHaveALimit() throws {
+            let (client, server) = try ends(bufferBytes: 4 << 10)
+            shakeHands(client, server)
+            let limit = TLSTransfer.failed("the server does not read")
+            var roundCount = 0
+            while client.stream.flush() != limit, roundCount < TLSStream.maximumUnsentBytes {
+                roundCount += 1
+                SSL_key_update(server.ssl, SSL_KEY_UPDATE_REQUESTED)
+                #expect(SSL_do_handshake(server.ssl) == 1)
+                client.pump()
+                guard client.end == nil else { break }
+            }
+            #expect(client.stream.flush() == limit, "after \(roundCount) rounds: \(client.end as Any)")
+            #expect(client.write([1]) == limit)
+        }
+
         @Test func failureOfTheSocketIsToldByTheNextWrite() throws {
             let (client, server) = try ends()
             shakeHands(client, server)

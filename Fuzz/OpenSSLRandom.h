@@ -1,0 +1,2 @@
+// What the target of TLS needs beyond Sources/COpenSSL.
+#include <openssl/rand.h>
