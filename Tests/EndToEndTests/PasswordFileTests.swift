@@ -72,6 +72,48 @@ import Testing
         }
     }
 
+    /// The subscriber's connection is the one that has to be made again. Redis lets it wait until notices are
+    /// published: they come late, once, and without a word.
+    @Test(arguments: Installation.securities)
+    func gapOfADurableRoomIsFilledWhenTheSubscriberLogsInAnew(isSecured: Bool) async throws {
+        try await Cluster.with(nodes: 0, isSecured: isSecured) { cluster in
+            let redis = cluster.redis
+            try await redis.command(
+                "ACL", "SETUSER", "gateway", "on", ">first-Pa55word", "allkeys", "allchannels", "+@all")
+            let file = cluster.driver.directory.appending(path: "password")
+            try "first-Pa55word".write(to: file, atomically: true, encoding: .utf8)
+            let url = redis.url.replacing("://", with: "://gateway@")
+            let node = try await GatewayNode(
+                cluster.driver, id: "rotating", redis: redis,
+                options: ["--redis-password-file", file.path, "--gap-notice", "on"], url: url)
+            let room = cluster.room()
+            let follower = try await Follower(node, [room])
+            for number in 0..<5 { try await redis.publishDurably(room: room, "n\(number)") }
+            try await follower.read(upTo: "n4", in: room)
+
+            // Connections that stand are kept, and no other is let in.
+            #expect(try await redis.command("CONFIG", "SET", "maxclients", "1") == "OK")
+            try await redis.command("ACL", "SETUSER", "gateway", "resetpass", ">second-Pa55word")
+            try "second-Pa55word".write(to: file, atomically: true, encoding: .utf8)
+            try await eventually("the subscriber has left") {
+                try await redis.command("PUBSUB", "NUMSUB", .string("room:\(room)"))[1] == 0
+            }
+            for number in 5..<25 { try await redis.publishDurably(room: room, "n\(number)") }
+            #expect(try await node.metrics()["roomcast_history_filled_total"] == 0)
+            #expect(try await redis.command("CONFIG", "SET", "maxclients", "10000") == "OK")
+
+            try await follower.read(upTo: "n24", in: room)
+            try await redis.publishDurably(room: room, "n25")
+            try await follower.read(upTo: "n25", in: room)
+            #expect(follower.notices(of: room) == (0..<26).map { "n\($0)" })
+            #expect(follower.steps.count == 27, "one resume and the notices: \(follower.steps)")
+            let metrics = try await node.metrics()
+            #expect(metrics["roomcast_history_filled_total"] == 20)
+            #expect(metrics[#"roomcast_redis_reconnects_total{role="command"}"#] == 0)
+            #expect(!node.child.errorOutput.contains("Pa55word"))
+        }
+    }
+
     private func authCount(_ statistics: String) -> Int {
         let line = statistics.split(whereSeparator: \.isNewline).first {
             $0.hasPrefix("cmdstat_auth:calls=")
