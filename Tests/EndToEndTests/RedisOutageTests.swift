@@ -86,6 +86,28 @@ import Testing
         }
     }
 
+    /// Nothing but its silence says that it is another one now.
+    @Test func recordsAreWrittenAgainInAServerThatHidesItsRunId() async throws {
+        let user = ["--user", "gateway", "on", "nopass", "~*", "&*", "+@all", "-info"]
+        try await Cluster.with(nodes: 0, redisOptions: user) { cluster in
+            let node = try await GatewayNode(
+                cluster.driver, id: "unsure", redis: cluster.redis,
+                url: "redis://gateway@127.0.0.1:\(cluster.redis.port)")
+            let room = cluster.room()
+            let token = try await node.token()
+            let client = try await node.connect(room, token: token)
+            try await cluster.redis.stop()
+            _ = try await cluster.redis.restart()
+            try await eventually("the record is written again") {
+                try await cluster.redis.hash("client:\(token)")["node"] == node.id
+            }
+            try await eventually("ready") { try await node.ready().status == 200 }
+            #expect(try await node.heartbeat(token).status == 200)
+            try await cluster.redis.publish(room: room, "1")
+            #expect(try await client.next() == .text("1"))
+        }
+    }
+
     /// A key deleted in a Redis that never stopped is a revocation; after the return of an empty one it must
     /// work too.
     @Test(arguments: [[], ["--heartbeat", "pong", "--ping-interval", "1s"]])
