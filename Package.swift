@@ -85,6 +85,9 @@ let package = Package(
         .executableTarget(
             name: "EchoServer", dependencies: ["EventLoop", "HTTP", "WebSocket", "Network", "Options"],
             path: "Tests/EchoServer", swiftSettings: settings),
+        .executableTarget(
+            name: "RedisTrips", dependencies: ["System", "EventLoop", "Redis"], path: "Tests/RedisTrips",
+            swiftSettings: settings),
         tests("SystemTests", ["System"]),
         tests("EventLoopTests", ["EventLoop", "TestSupport"]),
         tests("RedisTests", ["Redis", "TestSupport", openSSL]),

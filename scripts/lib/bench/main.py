@@ -16,11 +16,12 @@ import own
 import report
 import summary
 import terminal
+import tls
 from loads import ROWS, figures, measure
 from processes import ProcessError, Processes, ignore_end_signals, raise_at_end_signals, use_all_descriptors
 from servers import NAMES, Bench
 
-OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held", "durable", "compression"]
+OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held", "durable", "compression", "tls"]
 QUICK_ROWS = ["A", "A1", "C"]
 DESCRIPTORS = 20_000
 
@@ -99,6 +100,7 @@ def measure_own(bench, options, results):
         "held": lambda: own.held_rooms(bench, say, options.runs, options.seconds),
         "durable": lambda: durable.durable(bench, say, options.runs, options.seconds),
         "compression": lambda: deflate.compression(bench, say, options.runs, options.seconds),
+        "tls": lambda: tls.tls(bench, say, options.runs, options.seconds),
     }
     for name, step in steps.items():
         if name in options.rows:

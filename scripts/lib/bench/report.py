@@ -35,8 +35,8 @@ def write(results, root):
         rooms=tables.rooms(results["rooms"]), confirmingSeconds=own.CONFIRMING_SECONDS,
         workers=tables.workers(results["workers"], results["machine"]["cores"]),
         held=tables.held(results["held"]), durable=tables.durable(results["durable"]),
-        compression=tables.compression(results["compression"]), minutes=f"{results['seconds'] / 60:.0f}",
-        commands=_commands(results["runs"])))
+        compression=tables.compression(results["compression"]), tls=tables.tls(results["tls"]),
+        minutes=f"{results['seconds'] / 60:.0f}", commands=_commands(results["runs"])))
 
 
 def _setting(results):

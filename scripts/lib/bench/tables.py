@@ -4,6 +4,8 @@ import statistics
 
 import summary
 from servers import NAMES, TITLES
+from tls import TITLES as TLS_TITLES
+from tls import TOGETHER, rate
 
 HEADS = ["", "CPU s a million", "user + system", "p50 ms", "p99 ms", "deliveries/s", "memory a connection",
          "CPU a handshake"]
@@ -204,6 +206,37 @@ def compression(results):
     return table(["", "off", "on"], [
         [title, summary.number(off, digits), f"{summary.number(on, digits)} ({on / off:.2f}×)"]
         for title, off, on, digits in compression_figures(results)])
+
+
+def tls_figures(points):
+    """(title, digits, values by way): medians. CPU: µs of the program and of all others, a command."""
+    found = []
+    for part, title in [("single", "PING alone"), ("together", f"PINGs, {TOGETHER} at a time"),
+                        ("publisher", "publisher --file")]:
+        def medians(value):
+            return {way: statistics.median(value(point[part]) for point in points if point["way"] == way)
+                    for way in TLS_TITLES if any(point["way"] == way for point in points)}
+        if part == "single":
+            found += [(f"{title}, {name} µs", 1, medians(lambda each, name=name: each[f"{name}Microseconds"]))
+                      for name in ("p50", "p99")]
+        else:
+            found.append((f"{title}, a second", 0, medians(rate)))
+        for name, who in [("cpuSeconds", "the program"), ("otherCpuSeconds", "Redis and tunnel")]:
+            found.append((f"{title}, µs of CPU each, {who}", 2, medians(
+                lambda each, name=name: 1e6 * each[name] / each["commands"])))
+    return found
+
+
+def tls(points):
+    """Plain, TLS and the tunnel beside each other, with the ratio to plain."""
+    def cell(values, way, digits):
+        text = summary.number(values[way], digits)
+        return text if way == "plain" or not values["plain"] else f"{text} ({values[way] / values['plain']:.2f}×)"
+
+    figures = tls_figures(points)
+    ways = list(figures[0][2])
+    return table(["", *[TLS_TITLES[way] for way in ways]], [
+        [title, *[cell(values, way, digits) for way in ways]] for title, digits, values in figures])
 
 
 def change(without, many):

@@ -67,6 +67,9 @@ def own(results):
                   for title, off, on, digits in tables.compression_figures(results["compression"])]
         for part in [*results["compression"]["loads"], *results["compression"]["memory"]]:
             lines += [f"  ! compression: {problem}" for problem in part["problems"]]
+    for title, digits, values in tables.tls_figures(results["tls"]) if "tls" in results else []:
+        lines.append(f"tls        {title}: " + ", ".join(
+            f"{tables.TLS_TITLES[way]} {number(value, digits)}" for way, value in values.items()))
     for name in ["memory", "handshakes", "idle", "workers", "held"]:
         found = results.get(name, [])
         for result in found if isinstance(found, list) else [found]:
