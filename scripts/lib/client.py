@@ -2,6 +2,7 @@
 All on one asyncio loop."""
 
 import asyncio
+import ssl
 import time
 from collections import deque
 
@@ -140,8 +141,10 @@ class RedisSession:
     """A connection that is made again when it is lost: `run` keeps it until it is cancelled. Commands are pipelined;
     those that wait when it is lost fail."""
 
-    def __init__(self, port, user, password):
+    def __init__(self, port, user, password, authority=None):
+        """`authority`: of the server's certificate; without one there is no TLS."""
         self._port, self._user, self._password = port, user, password
+        self._security = ssl.create_default_context(cafile=authority) if authority else None
         self._writer = None
         self._waiting = deque()
 
@@ -174,7 +177,7 @@ class RedisSession:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _serve(self):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._security)
         try:
             writer.write(encode(["AUTH", self._user, self._password]))
             reply = await read_reply(reader)

@@ -221,9 +221,10 @@ def http_status(port, path):
 
 
 class DeployedRedis:
-    """A redis-server as deployments start it, with the users of deploy/redis.conf."""
+    """A redis-server as deployments start it, with the users of deploy/redis.conf; if `is_secured`, it listens with TLS
+    alone, with certificates that are made anew."""
 
-    def __init__(self, processes, port):
+    def __init__(self, processes, port, is_secured=False):
         self.port = port
         self._passwords = {f"ROOMCAST_{user}_PASSWORD": secrets.token_hex(24)
                            for user in ("GATEWAY", "PUBLISHER", "OPERATOR")}
@@ -231,14 +232,32 @@ class DeployedRedis:
         self._files = directory / "appendonlydir"
         # Those of an earlier run.
         shutil.rmtree(self._files, ignore_errors=True)
+        # The file of the certificates' authority, if there is one.
+        self.scheme, self.authority = "redis", None
+        options = ["--port", port]
+        if is_secured:
+            certificates = directory / "certificates"
+            shutil.rmtree(certificates, ignore_errors=True)
+            subprocess.run([ROOT / "deploy/redis-certificates", certificates, "127.0.0.1"], check=True)
+            self.scheme, self.authority = "rediss", certificates / "ca.crt"
+            options = [
+                "--port", 0, "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", self.authority,
+                "--tls-cert-file", certificates / "redis.crt", "--tls-key-file", certificates / "redis.key"]
         self.process = processes.add(
-            "redis", [ROOT / "deploy/redis-start", directory, "--port", port, "--dir", directory], self._passwords)
+            "redis", [ROOT / "deploy/redis-start", directory, *options, "--dir", directory], self._passwords)
 
     def password(self, user):
         return self._passwords[f"ROOMCAST_{user.upper()}_PASSWORD"]
 
     def url(self, user):
-        return f"redis://{user}:{self.password(user)}@127.0.0.1:{self.port}"
+        return f"{self.scheme}://{user}:{self.password(user)}@127.0.0.1:{self.port}"
+
+    def environment(self, program, user):
+        """The variables with which a program connects as this user."""
+        authority = {f"{program}_REDIS_CA": str(self.authority)} if self.authority else {}
+        return {
+            f"{program}_REDIS": f"{self.scheme}://{user}@127.0.0.1:{self.port}",
+            f"{program}_REDIS_PASSWORD": self.password(user), **authority}
 
     def append_only_file(self):
         """The file that Redis appends to."""
@@ -246,7 +265,8 @@ class DeployedRedis:
 
     def is_ready(self):
         ping = subprocess.run(
-            ["redis-cli", "-p", str(self.port), "--user", "operator", "ping"], capture_output=True, check=False,
+            ["redis-cli", "-u", f"{self.scheme}://127.0.0.1:{self.port}", "--user", "operator",
+             *(["--cacert", self.authority] if self.authority else []), "ping"], capture_output=True, check=False,
             env={**os.environ, "REDISCLI_AUTH": self.password("operator")})
         return ping.stdout.strip() == b"PONG"
 

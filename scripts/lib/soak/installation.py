@@ -20,7 +20,7 @@ HISTORY_CACHES = ("4MiB", "64KiB", "512KiB")
 class Installation:
     """All processes, their ports, and sessions to Redis as the users of deploy/redis.conf."""
 
-    def __init__(self, directory, binaries, is_durable=False):
+    def __init__(self, directory, binaries, is_durable=False, is_secured=False):
         self.directory, self.binaries, self._is_durable = directory, binaries, is_durable
         help_text = subprocess.run(
             [binaries / "gateway", "--help"], check=True, capture_output=True, text=True).stdout
@@ -28,7 +28,7 @@ class Installation:
         self.port, redis_port, *ports = free_ports(2 + 2 * NODE_COUNT)
         self._ports, self.admin_ports = ports[:NODE_COUNT], ports[NODE_COUNT:]
         self.processes = Processes(directory)
-        self.server = DeployedRedis(self.processes, redis_port)
+        self.server = DeployedRedis(self.processes, redis_port, is_secured)
         self.redis = self.server.process
         self.nodes = [self._node(number) for number in range(1, NODE_COUNT + 1)]
         gateways = " ".join(f"127.0.0.1:{port}" for port in self._ports)
@@ -47,12 +47,11 @@ class Installation:
         return self.processes.add(f"node-{number}", [self.binaries / "gateway", *options], {
             "GATEWAY_LISTEN": f"127.0.0.1:{self._ports[number - 1]}",
             "GATEWAY_ADMIN_LISTEN": f"127.0.0.1:{self.admin_ports[number - 1]}",
-            "GATEWAY_REDIS": f"redis://gateway@127.0.0.1:{self.server.port}",
-            "GATEWAY_REDIS_PASSWORD": self.server.password("gateway"), "GATEWAY_NODE_ID": f"node-{number}",
+            **self.server.environment("GATEWAY", "gateway"), "GATEWAY_NODE_ID": f"node-{number}",
             "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32", "GATEWAY_DRAIN_TIME": f"{DRAIN_SECONDS}s"})
 
     def session(self, user):
-        return client.RedisSession(self.server.port, user, self.server.password(user))
+        return client.RedisSession(self.server.port, user, self.server.password(user), self.server.authority)
 
     async def start(self):
         self.redis.start()

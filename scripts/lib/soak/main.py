@@ -31,6 +31,8 @@ def read_options():
         "--durable", action="store_true",
         help="publish durably to clients that resume, let Redis lose data as well, and account for every notice over "
         "all connections of a client")
+    parser.add_argument(
+        "--tls", action="store_true", help="a Redis with TLS alone: gateways, publisher and soak connect by rediss://")
     parser.add_argument("--clients", metavar="N", type=int, default=600, help="clients (default 600)")
     parser.add_argument(
         "--faults", metavar="LIST", help="only these kinds, separated by commas: "
@@ -55,7 +57,7 @@ async def run(options, directory):
     # Here, so that --help needs no package.
     from installation import Installation
     from soak import Soak
-    installation = Installation(directory, options.binaries.resolve(), options.durable)
+    installation = Installation(directory, options.binaries.resolve(), options.durable, options.tls)
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     for number in END_SIGNALS:

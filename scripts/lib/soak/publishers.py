@@ -109,9 +109,7 @@ class Publishers:
 
     async def _publish_by_hand(self):
         room = self._by_hand
-        environment = {
-            **os.environ, "PUBLISHER_REDIS": f"redis://publisher@127.0.0.1:{self._installation.server.port}",
-            "PUBLISHER_REDIS_PASSWORD": self._installation.server.password("publisher")}
+        environment = {**os.environ, **self._installation.server.environment("PUBLISHER", "publisher")}
         while not await self._stopped_within(BATCH_SECONDS):
             started = time.monotonic()
             numbers = [room.next(started) for _ in range(BATCH_COUNT)]

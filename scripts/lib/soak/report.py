@@ -87,7 +87,7 @@ def table(result):
     counts, notices = result["deliveries"], result["notices"]
     rows = [
         ("run", f"{result['seconds']:.0f} s, seed {result['seed']}, {result['clients']} clients, "
-                f"{len(result['nodes'])} nodes"),
+                f"{len(result['nodes'])} nodes{', TLS to Redis' if result['isSecured'] else ''}"),
         ("notices", f"{notices['sent']:,} sent, {notices['answered']:,} answered, {notices['byHand']:,} by the CLI"),
         *(durable_rows(result) if "durable" in result else plain_rows(result)),
     ]

@@ -226,7 +226,7 @@ class Soak:
                 not faults.explains_refused_publish(*times) for times in self._publishers.cli_failures)}
         result = {
             "seconds": seconds, "seed": self._options.seed, "clients": self._options.clients,
-            "notices": {
+            "isSecured": self._options.tls, "notices": {
                 "sent": sum(len(room.sent) for room in rooms),
                 "due": round(sum(rate for _, rate in self._rates()) * seconds),
                 "answered": sum(answered != NEVER for room in rooms for answered in room.answered),
