@@ -210,7 +210,9 @@ package final class RedisConnection {
         }
         ask(context, Server.command) { [weak self] information, refusals in
             guard let self else { return }
-            guard RedisConnection.value("redis_mode", in: information) == "cluster" else {
+            // As Redis calls it, and as Valkey does.
+            let modes = ["redis_mode", "server_mode"].map { RedisConnection.value($0, in: information) }
+            guard modes.contains("cluster") else {
                 return self.identified(context, information, refusals)
             }
             context.send(ClusterSlots.command) { [weak self] result in

@@ -328,24 +328,25 @@ private final class Rig {
     }
 
     /// One that has all slots has every key.
-    @Test(arguments: [
-        ("-NOPERM no\r\n", false), ("*0\r\n", false),
-        ("*1\r\n*3\r\n:0\r\n:16382\r\n*2\r\n$1\r\na\r\n:1\r\n", false),
-        (
-            "*2\r\n*3\r\n:0\r\n:8191\r\n*2\r\n$1\r\na\r\n:1\r\n"
-                + "*3\r\n:8192\r\n:16383\r\n*2\r\n$1\r\na\r\n:2\r\n", false
-        ),
-        ("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:1\r\n", true),
-    ])
-    func memberOfAClusterIsTakenIfItIsTheWhole(slots: String, isTaken: Bool) throws {
+    @Test(
+        arguments: [
+            ("-NOPERM no\r\n", false), ("*0\r\n", false),
+            ("*1\r\n*3\r\n:0\r\n:16382\r\n*2\r\n$1\r\na\r\n:1\r\n", false),
+            (
+                "*2\r\n*3\r\n:0\r\n:8191\r\n*2\r\n$1\r\na\r\n:1\r\n"
+                    + "*3\r\n:8192\r\n:16383\r\n*2\r\n$1\r\na\r\n:2\r\n", false
+            ),
+            ("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:1\r\n", true),
+        ], ["redis_mode", "server_mode"])
+    func memberOfAClusterIsTakenIfItIsTheWhole(answer: (slots: String, isTaken: Bool), mode: String) throws {
         let server = try FakeRedis { connection in
             try connection.expect("SETNAME")
             connection.send("+OK\r\n")
             try connection.expect("INFO")
-            let text = "redis_version:7.0.15\r\nredis_mode:cluster\r\nrun_id:ab\r\n"
+            let text = "redis_version:7.0.15\r\n\(mode):cluster\r\nrun_id:ab\r\n"
             connection.send("+PONG\r\n$\(text.utf8.count)\r\n\(text)\r\n")
             try connection.expect("SLOTS")
-            connection.send(slots)
+            connection.send(answer.slots)
             try connection.expect("memory")
             connection.send("$0\r\n\r\n")
             try connection.expect("EVAL")
@@ -353,10 +354,10 @@ private final class Rig {
             _ = connection.awaitEnd()
         }
         let rig = try Rig(server.url)
-        let isOver = { isTaken ? rig.servers.count == 1 : rig.reasons.count == 2 }
+        let isOver = { answer.isTaken ? rig.servers.count == 1 : rig.reasons.count == 2 }
         rig.scenario.step("two attempts, or a connection", until: isOver) { rig.connection.start() }
         try rig.scenario.run()
-        if isTaken {
+        if answer.isTaken {
             #expect(rig.servers.first?.runID == "ab" && rig.reasons.isEmpty)
         } else {
             #expect(rig.reasons == [RedisConnection.clusterReason, RedisConnection.clusterReason])
