@@ -20,9 +20,12 @@ import Testing
             let flags = transport == "events" ? ["--no-experimental-websocket"] : []
             let process = try await Child(
                 cluster.driver, name: "client", [try Installation.node()] + flags + [script, text])
-            func opened() -> Int { process.output.split(separator: "\n").filter { $0 == "open" }.count }
-            try await eventually("open") { opened() == 1 }
+            func lineCount(_ line: String) -> Int {
+                process.output.split(separator: "\n").count { $0 == line }
+            }
+            try await eventually("open") { lineCount("open") == 1 }
             try await cluster.redis.publishSequence(room: "lobby", count: 500)
+            try await eventually("all have arrived") { lineCount("the last one") == 1 }
             var holder: GatewayNode?
             try await eventually("a node counts it") {
                 for node in cluster.nodes where try await node.metrics()["roomcast_connections"] == 1 {
@@ -33,7 +36,7 @@ import Testing
             let victim = try #require(holder).child
             try await victim.signal(SIGKILL)
             #expect(try await victim.exitCode() != nil)
-            try await eventually("open again") { opened() == 2 }
+            try await eventually("open again") { lineCount("open") == 2 }
             try await cluster.redis.publish(room: "lobby", #"{"type":"notice","data":{"close":true}}"#)
             #expect(try await process.exitCode() == 0, "\(process.errorOutput)")
 
