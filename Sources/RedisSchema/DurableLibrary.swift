@@ -115,6 +115,16 @@ package enum DurableLibrary {
     /// Whether a refusal says that the library is not loaded.
     package static func isMissing(_ message: String) -> Bool { message.contains("Function not found") }
 
+    /// Whether a refusal of `versionCommand`, or of the function, says that the server has no functions: Redis 6, or
+    /// a service that hides them.
+    package static func hasNoFunctions(_ message: String) -> Bool { message.contains("unknown command") }
+
+    /// A refusal of `script`, in words that say what to do: before Redis 7 `#!lua` was no Lua.
+    static func explained(_ message: String) -> String {
+        guard message.contains("Error compiling script") else { return message }
+        return "durable notices need Redis 7 or Valkey; this server says: \(message)"
+    }
+
     /// Asks for the version of the library that is loaded.
     package static var versionCommand: RedisCommand {
         RedisCommand(["FCALL_RO", "roomcast1_version", "0"].map { [UInt8]($0) })

@@ -121,9 +121,9 @@ package final class DurableSender {
         _ notice: DurableNotice, onDone: @escaping (Result<DurableNotice.Outcome, RedisFailure>) -> Void
     ) {
         attempt(notice) { [self] result in
-            guard case .failure(.refused(let message)) = result, DurableLibrary.isMissing(message) else {
-                return onDone(result)
-            }
+            guard case .failure(.refused(let message)) = result,
+                DurableLibrary.isMissing(message) || DurableLibrary.hasNoFunctions(message)
+            else { return onDone(result) }
             DurableLibrary.load(send: send) { [self] failure in
                 // Without the right to load it, or without functions at all, the script does the same.
                 if case .refused? = failure { form = .script }
@@ -136,6 +136,9 @@ package final class DurableSender {
         _ notice: DurableNotice, _ onDone: @escaping (Result<DurableNotice.Outcome, RedisFailure>) -> Void
     ) {
         send(notice.command(form, channels: channels, keys: keys)) { reply in
+            if case .failure(.refused(let message)) = reply {
+                return onDone(.failure(.refused(DurableLibrary.explained(message))))
+            }
             onDone(
                 reply.flatMap { reply in
                     DurableNotice.Outcome(reply).map { .success($0) }

@@ -123,6 +123,35 @@ import Testing
         #expect(message.hasPrefix("NOPERM"))
     }
 
+    /// As Redis 6 answers.
+    @Test func serverWithoutFunctionsGetsTheScriptAndIsNamedIfItRefusesThat() throws {
+        var sent: [String] = []
+        let sender = DurableSender(prefix: "") { command, onReply in
+            let name = command.name
+            sent.append(name)
+            onReply(
+                .failure(
+                    .refused(
+                        name == "EVAL"
+                            ? "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'"
+                            : "ERR unknown command `\(name)`, with args beginning with: ")))
+        }
+        let notice = DurableNotice(
+            room: try #require(RoomId("a")), payload: Array(Self.notice.utf8), once: nil,
+            bounds: HistoryBounds())
+        var outcomes: [Result<DurableNotice.Outcome, RedisFailure>] = []
+        for _ in 0..<2 { sender.publish(notice) { outcomes.append($0) } }
+        #expect(sent == ["FCALL", "FCALL_RO", "EVAL", "EVAL"])
+        for outcome in outcomes {
+            guard case .failure(.refused(let message)) = outcome else {
+                Issue.record("published: \(outcome)")
+                continue
+            }
+            #expect(message.hasPrefix("durable notices need Redis 7 or Valkey; this server says: ERR Error"))
+        }
+        #expect(outcomes.count == 2)
+    }
+
     // MARK: Effect
 
     /// In two databases of one server, so that even the keys are the same.

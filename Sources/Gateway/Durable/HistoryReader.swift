@@ -82,8 +82,11 @@ final class HistoryReader {
     private func loadLibrary() {
         DurableLibrary.load(send: { [connection] in connection.send($0, onReply: $1) }) { [unowned self] in
             guard case .refused(let message) = $0 else { return }
-            self.refusalLog.warning(
-                "redis refuses the function library: load it by hand", ["reason": message])
+            let warning =
+                DurableLibrary.hasNoFunctions(message)
+                ? "redis has no functions: durable notices need Redis 7 or Valkey"
+                : "redis refuses the function library: load it by hand"
+            self.refusalLog.warning(warning, ["reason": message])
         }
     }
 
