@@ -25,7 +25,7 @@ import Testing
         return away
     }
 
-    @Test(arguments: Installation.securities)
+    @Test(arguments: ServerUnderTest.securities)
     func everyClientIsToldOnceOfItsRoomsAndBeforeAnythingElse(isSecured: Bool) async throws {
         try await Cluster.with(nodes: 2, options: ["--gap-notice", "on"], isSecured: isSecured) { cluster in
             let (first, second) = (cluster.room("first"), cluster.room("second"))

@@ -74,7 +74,7 @@ import Testing
 
     /// The subscriber's connection is the one that has to be made again. Redis lets it wait until notices are
     /// published: they come late, once, and without a word.
-    @Test(arguments: Installation.securities)
+    @Test(arguments: ServerUnderTest.securities)
     func gapOfADurableRoomIsFilledWhenTheSubscriberLogsInAnew(isSecured: Bool) async throws {
         try await Cluster.with(nodes: 0, isSecured: isSecured) { cluster in
             let redis = cluster.redis

@@ -125,7 +125,7 @@ import Testing
     }
 
     /// Half-dead: the connection stands, nothing comes. Only the anchor's echo can tell.
-    @Test(arguments: Installation.securities)
+    @Test(arguments: ServerUnderTest.securities)
     func silentRedisIsNoticedAndRecoveredFrom(isSecured: Bool) async throws {
         try await Cluster.with(
             environment: ["GATEWAY_REDIS_SILENCE_TIMEOUT": ""], isSecured: isSecured
@@ -185,7 +185,7 @@ import Testing
     }
 
     /// A restart within a moment: whoever is connected keeps getting messages, on every room.
-    @Test(arguments: Installation.securities)
+    @Test(arguments: ServerUnderTest.securities)
     func manyRoomsAreSubscribedAgain(isSecured: Bool) async throws {
         try await Cluster.with(isSecured: isSecured) { cluster in
             var clients: [(Client, String)] = []

@@ -18,7 +18,7 @@ import Testing
         try await server.command("PUBSUB", "NUMSUB", .string("room:\(room)"))[1].int
     }
 
-    @Test(arguments: Installation.securities)
+    @Test(arguments: ServerUnderTest.securities)
     func nodeFollowsWhenTheMasterDies(isSecured: Bool) async throws {
         try await Cluster.with(nodes: 0) { cluster in
             let group = try await SentinelGroup(cluster.driver, isSecured: isSecured)

@@ -97,7 +97,7 @@ import Testing
             let child = try await Child(
                 cluster.driver, name: "redis-unix",
                 [
-                    try Installation.system("redis-server", package: "redis-server"), "--port", "0",
+                    try Installation.redisServer(), "--port", "0",
                     "--unixsocket", path, "--save", "", "--dir", cluster.driver.directory.path,
                 ])
             let node = try await GatewayNode(

@@ -5,7 +5,7 @@ import Testing
 
 #if TLS
     /// The programs together, over a Redis with TLS.
-    @Suite(.cluster(nodes: 2, isSecured: true))
+    @Suite(.enabled(if: ServerUnderTest.takesTLS), .cluster(nodes: 2, isSecured: true))
     struct TLSTests {
         private func run(_ program: String, _ arguments: String...) async throws -> Completed {
             let cluster = try Cluster.current

@@ -1,9 +1,14 @@
-// A private redis-server: on a free port of loopback and on a Unix socket in a directory of its own, with
-// nothing kept on disk. It can be stopped, started again, and frozen.
+// A private redis-server, or what ROOMCAST_REDIS_SERVER names: on a free port of loopback and on a Unix socket in a
+// directory of its own, with nothing kept on disk. It can be stopped, started again, and frozen.
 
 import EventLoop
 import Foundation
 import Redis
+
+/// A server that did not come up.
+package struct ServerEnded: Error, CustomStringConvertible {
+    package let description: String
+}
 
 /// A running server; it ends, and its directory goes, with this object. Confined to one thread.
 package final class RedisServer {
@@ -13,6 +18,7 @@ package final class RedisServer {
     package let directory: URL
     private let password: String?
     private let securedOptions: [String]
+    private let program: String
     /// Where it listens with TLS, if it was given certificates.
     package let securedPort: Int
     private var process: Process?
@@ -22,9 +28,12 @@ package final class RedisServer {
     ///   - password: what `requirepass` is set to.
     ///   - certificates: for TLS, on a second port.
     ///   - asksForCertificate: whether clients have to show one there.
+    ///   - program: of the server, a name in PATH or a path.
     package init(
-        password: String? = nil, certificates: Certificates? = nil, asksForCertificate: Bool = false
+        password: String? = nil, certificates: Certificates? = nil, asksForCertificate: Bool = false,
+        program: String? = ProcessInfo.processInfo.environment["ROOMCAST_REDIS_SERVER"]
     ) throws {
+        self.program = program.flatMap { $0.isEmpty ? nil : $0 } ?? "redis-server"
         self.password = password
         port = try Self.freePort()
         let securedPort = try Self.freePort()
@@ -77,15 +86,20 @@ package final class RedisServer {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments =
             [
-                "timeout", "-k", "1", "1800", "redis-server", "--port", "\(port)", "--bind", "127.0.0.1",
+                "timeout", "-k", "1", "1800", program, "--port", "\(port)", "--bind", "127.0.0.1",
                 "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
             ] + (password.map { ["--requirepass", $0] } ?? []) + securedOptions
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         self.process = process
-        try eventually("redis-server answers") { (try? command("PING")) == .bytes(Array("PONG".utf8)) }
+        try eventually("\(program) answers") {
+            guard process.isRunning else {
+                throw ServerEnded(description: "\(program) ended with \(process.terminationStatus)")
+            }
+            return (try? command("PING")) == .bytes(Array("PONG".utf8))
+        }
         processID = pid_t(try information("server", "process_id") ?? "") ?? 0
-        precondition(processID > 1, "redis-server tells its process id")
+        precondition(processID > 1, "\(program) tells its process id")
     }
 
     /// Ends the server at once, as a crash would, and waits for its end.

@@ -11,6 +11,9 @@ venv_python=$root/.venv/bin/python
 # How every script builds and tests: with all package traits. SwiftPM builds everything anew when they change, so none
 # may be left out somewhere.
 swift_package=(--package-path "$root" --traits TLS,Compression)
+# How many tests run at once. If a hundred clusters started at once, each test would wait for all the others, and miss
+# its deadlines meanwhile.
+test_width=8
 # What ensure_venv installs; a script that needs more adds to it.
 python_packages=(websockets==15.0.1)
 
@@ -149,6 +152,17 @@ run_python() {
     [[ -x $python ]] || python=python3
     export PYTHONPATH=$root/scripts/lib
     exec "$python" -B "$root/scripts/lib/$1" "${@:2}"
+}
+
+# Ends the script if ROOMCAST_REDIS_SERVER, or redis-server without it, is no server, before a thousand tests say so.
+# Fills `server_version`: "Valkey 9.1.2".
+ensure_redis_server() {
+    local program=${ROOMCAST_REDIS_SERVER:-redis-server} answer
+    answer=$(timeout 10 "$program" --version 2>&1 </dev/null | head -n 1) || true
+    server_version=$(sed -n 's/^\([A-Za-z]*\) server v=\([^ ]*\).*/\1 \2/p' <<<"$answer")
+    if [[ -z $server_version ]]; then
+        fail "ROOMCAST_REDIS_SERVER=$program is no Redis server; with --version it says: ${answer:-nothing}"
+    fi
 }
 
 build_release() {

@@ -23,6 +23,8 @@ STOP_SECONDS = 15
 POLL_SECONDS = 0.02
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
+# What the tests and measurements start; deploy/redis-start obeys the same variable.
+REDIS_SERVER = os.environ.get("ROOMCAST_REDIS_SERVER") or "redis-server"
 libc = ctypes.CDLL(None)
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -18,13 +18,6 @@ enum Installation {
     /// are.
     static let isSanitized = environment("ROOMCAST_SANITIZER") != nil
 
-    /// Redis without TLS, and with it where the programs under test were built with the trait.
-    #if TLS
-        static let securities = [false, true]
-    #else
-        static let securities = [false]
-    #endif
-
     static func binary(_ name: String) throws -> String {
         let directory = environment("ROOMCAST_BIN") ?? root.appending(path: ".build/release").path
         return try executable("\(directory)/\(name)", advice: "swift build -c release, or set ROOMCAST_BIN")
@@ -54,6 +47,20 @@ enum Installation {
         let found = places.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
         guard let found else { throw HarnessError("\(name) is missing: apt-get install \(package)") }
         return found
+    }
+
+    /// The server that the tests start: redis-server, or what `ROOMCAST_REDIS_SERVER` names, such as valkey-server.
+    /// With --sentinel either is a sentinel.
+    /// - Parameter program: a name in PATH or an absolute path; nil is redis-server.
+    static func redisServer(_ program: String? = environment("ROOMCAST_REDIS_SERVER")) throws -> String {
+        guard let program else { return try system("redis-server", package: "redis-server") }
+        let found = try? system(program, package: "")
+        // Some tests start it in another directory.
+        guard let path = program.contains("/") ? program : found, path.hasPrefix("/") else {
+            throw HarnessError(
+                "ROOMCAST_REDIS_SERVER is neither a program in PATH nor an absolute path: \(program)")
+        }
+        return try executable(path, advice: "ROOMCAST_REDIS_SERVER names it")
     }
 
     private static func executable(_ path: String, advice: String) throws -> String {

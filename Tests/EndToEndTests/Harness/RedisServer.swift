@@ -1,5 +1,5 @@
-// A private redis-server on a free port; unless it is the deployed one, nothing is written to disk, so a restart
-// comes back empty.
+// A private server (see `Installation.redisServer`) on a free port; unless it is the deployed one, nothing is written
+// to disk, so a restart comes back empty.
 import Foundation
 import Testing
 
@@ -34,7 +34,7 @@ final class RedisServer: Sendable {
         servedPort = certificates == nil ? port : try await driver.freePort()
         command =
             [
-                try Installation.system("redis-server", package: "redis-server"), "--port", "\(port)",
+                try Installation.redisServer(), "--port", "\(port)",
                 "--bind", "127.0.0.1", "--save", "", "--dir", driver.directory.path,
             ] + (password.map { ["--requirepass", $0] } ?? []) + options
             + (certificates?.serverOptions(port: servedPort) ?? [])
@@ -52,7 +52,7 @@ final class RedisServer: Sendable {
         certificates = nil
         port = try await driver.freePort()
         servedPort = port
-        _ = try Installation.system("redis-server", package: "redis-server")
+        _ = try Installation.redisServer()
         command = [
             "sh", Installation.root.appending(path: "deploy/redis-start").path, driver.directory.path,
             "--port", "\(port)", "--dir", driver.directory.path,
@@ -87,7 +87,7 @@ final class RedisServer: Sendable {
         try (lines.joined(separator: "\n") + "\n").write(to: path, atomically: true, encoding: .utf8)
         command =
             [
-                try Installation.system("redis-server", package: "redis-server"), path.path, "--sentinel",
+                try Installation.redisServer(), path.path, "--sentinel",
             ] + (certificates?.serverOptions(port: servedPort) ?? [])
         first = try await Child(driver, name: "sentinel-\(port)", command)
         try await ready(first)

@@ -30,6 +30,7 @@ from roomcast._gateway import Answer
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "scripts/lib"))
 from free_ports import free_ports  # type: ignore[import-not-found]  # noqa: E402
+from processes import REDIS_SERVER  # type: ignore[import-not-found]  # noqa: E402
 
 BINARIES = Path(os.environ.get("ROOMCAST_BIN") or ROOT / ".build/release")
 PATIENCE = 120.0
@@ -117,7 +118,7 @@ class Edge:
     async def __aenter__(self) -> Self:
         try:
             self.store = self._started(
-                "redis", "redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "",
+                "redis", REDIS_SERVER, "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "",
                 "--dir", self.directory, *(KEEPS_ALL if self._keeps else ()),
             )
             await self.redis_answers()

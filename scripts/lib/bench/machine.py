@@ -6,6 +6,8 @@ import platform
 import re
 import subprocess
 
+from processes import REDIS_SERVER
+
 
 def describe():
     return {
@@ -13,7 +15,7 @@ def describe():
         "memoryGiB": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
         "system": _distribution(), "kernel": platform.release(),
         "swift": _version(["swift", "--version"], r"Swift version (\S+)"),
-        "redis": _version(["redis-server", "--version"], r"v=(\S+)"),
+        "redis": _version([REDIS_SERVER, "--version"], r"v=(\S+)"),
         "nginx": _version(["nginx", "-v"], r"nginx/(\S+)"),
         "nchan": _version(["dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"], r"(?:\d+:)?(\S+)"),
         "compiler": _version(["cc", "--version"], r"(.+)"),

@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from free_ports import free_ports
-from processes import ProcessError, children, http_status
+from processes import REDIS_SERVER, ProcessError, children, http_status
 
 NAMES = ["ours", "ours-plain", "floor-send", "floor-coalesce", "nchan"]
 TITLES = {
@@ -41,7 +41,7 @@ class Bench:
     def start_redis(self):
         """A Redis that stores nothing, with the limits of deploy/redis.conf for subscribers."""
         self.redis = self.processes.start("redis", [
-            "redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", "--save", "",
+            REDIS_SERVER, "--port", self.redis_port, "--bind", "127.0.0.1", "--save", "",
             "--appendonly", "no", "--client-output-buffer-limit", "pubsub 64mb 16mb 10",
         ])
         self.processes.wait_until(self.redis, lambda: self.redis_command("PING") == "+PONG")

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from free_ports import free_ports
-from processes import ROOT, ProcessError, cpu_seconds
+from processes import REDIS_SERVER, ROOT, ProcessError, cpu_seconds
 
 TITLES = {"plain": "redis plain", "tls": "rediss", "stunnel": "redis through stunnel"}
 # Commands of a trip.
@@ -44,7 +44,7 @@ class SecuredRedis:
 
     def start(self):
         self.redis = self._bench.processes.start("redis-tls", [
-            "redis-server", "--port", self._plain, "--tls-port", self._secured, "--bind", "127.0.0.1", "--save", "",
+            REDIS_SERVER, "--port", self._plain, "--tls-port", self._secured, "--bind", "127.0.0.1", "--save", "",
             "--appendonly", "no", "--tls-auth-clients", "no", "--tls-ca-cert-file", self.authority,
             "--tls-cert-file", self._certificates / "redis.crt", "--tls-key-file", self._certificates / "redis.key"])
         self._wait(self.redis, "plain")
