@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import websockets
+
 from edge import Application, Edge, Road, eventually, expect_whole_gap, publishing, real
 from roomcast import WaitReason
 
 
-@real("--heartbeat-timeout", "5s")
+@real("--heartbeat-timeout", "20s")
 async def test_beats_keep_a_connection_that_would_end_without_them(edge: Edge) -> None:
-    silent, app = Application(edge.url, heartbeat_timeout=600), Application(edge.url, heartbeat_timeout=2)
+    silent, app = Application(edge.url, heartbeat_timeout=600), Application(edge.url, heartbeat_timeout=5)
     async with silent, app:
         await silent.opened()
         await app.opened()
@@ -17,6 +19,26 @@ async def test_beats_keep_a_connection_that_would_end_without_them(edge: Edge) -
         assert waiting.code == 4000
         assert waiting.retry_in is not None and waiting.retry_in <= 2
         assert 200 in app.beats and all(change.code != 4000 for change in app.statuses)
+
+
+@real("--heartbeat", "pong", "--ping-interval", "1s", "--heartbeat-timeout", "20s")
+async def test_where_pongs_count_one_beat_is_enough(edge: Edge) -> None:
+    silent, app = Application(edge.url, heartbeat_timeout=600), Application(edge.url, heartbeat_timeout=5)
+    async with silent, app:
+        await silent.opened()
+        await app.opened()
+        # One that answers no Ping shows that the time is over.
+        url = f"{edge.url.replace('http', 'ws')}/ws?token={await edge.token()}&roomIds=lobby"
+        deaf = await websockets.connect(url)
+        deaf.transport.pause_reading()
+
+        async def is_closed() -> bool:
+            return await edge.total('roomcast_closes_total{code="4000"}') == 1
+
+        await eventually("the node closes it", is_closed)
+        deaf.transport.abort()
+        assert (app.beats, silent.beats) == ([200], [])
+        assert (app.client.counts.reconnects, silent.client.counts.reconnects) == (0, 0)
 
 
 @real()
