@@ -19,7 +19,7 @@ private final class Rig {
 
     var scenario: Scenario { worker.scenario }
 
-    init(index: Int = 0) throws {
+    init(index: Int = 0, sharingMemory: Duration = .zero) throws {
         let server = try RedisServer()
         self.server = server
         worker = try WorkerRig("--redis", "redis://127.0.0.1:\(server.port)", "--prefix", "p:")
@@ -27,7 +27,7 @@ private final class Rig {
         let registry = worker.worker.registry
         reporter = NodeReporter(
             worker: index, node: worker.node, registry: registry, rooms: table, address: "[::1]:80",
-            loop: worker.scenario.loop)
+            sharingMemory: sharingMemory, loop: worker.scenario.loop)
         lister = RoomLister(
             worker: index, configuration: worker.node.configuration, registry: registry, rooms: table,
             loop: worker.scenario.loop)
@@ -56,6 +56,15 @@ private final class Rig {
     }
 
     func report() throws -> NodeReport? { NodeReport(id: "n1", hash: try hash()) }
+
+    func waitForReport(by reporter: NodeReporter? = nil, after action: @escaping () throws -> Void = {}) {
+        var isOver = false
+        scenario.step("a report", until: { isOver }) { [unowned self] in
+            try action()
+            (reporter ?? self.reporter).report()
+            self.worker.worker.registry.afterCommandsSent { isOver = true }
+        }
+    }
 
     var ends: Int { answers.count { if case .end = $0 { true } else { false } } }
 
@@ -111,8 +120,7 @@ private final class Rig {
             rig.reporter.report()
         }
         try rig.scenario.run()
-        let run = String(decoding: rig.worker.node.run, as: UTF8.self)
-        #expect(try rig.hash() == ["run", run, "rooms:3", "a\t1\n"].map { Array($0.utf8) })
+        #expect(try rig.hash() == ["rooms:3", "a\t1\n"].map { Array($0.utf8) })
         #expect(try rig.server.command("EXISTS", "p:roomcast:nodes") == .integer(0))
         guard case .integer(let life) = try rig.server.command("TTL", "p:node:n1") else {
             Issue.record("TTL is no number")
@@ -218,14 +226,7 @@ private final class Rig {
     @Test func anotherNodeWithTheSameIdIsNoticed() throws {
         let rig = try Rig()
         let state = rig.worker.node.state
-        func report(after action: @escaping () throws -> Void = {}) {
-            var isOver = false
-            rig.scenario.step("a report", until: { isOver }) {
-                try action()
-                rig.reporter.report()
-                rig.worker.worker.registry.afterCommandsSent { isOver = true }
-            }
-        }
+        func report(after action: @escaping () throws -> Void = {}) { rig.waitForReport(after: action) }
         report { try rig.server.command("HSET", "p:node:n1", "run", "before", "uptime", "1") }
         rig.scenario.then { #expect(!state.isNodeIDShared) }
         report()
@@ -242,6 +243,32 @@ private final class Rig {
         try rig.scenario.run()
         #expect(try rig.server.command("EXISTS", "p:node:n1") == .integer(1), "the other's report stays")
         #expect(try rig.server.command("SISMEMBER", "p:roomcast:nodes", "n1") == .integer(1))
+    }
+
+    /// Nodes that start together report together, each with all its workers.
+    @Test func anotherNodeIsNoticedWhicheverOfOurWorkersReportsNext() throws {
+        let rig = try Rig()
+        let (state, worker) = (rig.worker.node.state, rig.worker.worker)
+        let second = NodeReporter(
+            worker: 1, node: rig.worker.node, registry: worker.registry, rooms: worker.rooms, address: "",
+            loop: rig.scenario.loop)
+        rig.waitForReport()
+        rig.waitForReport(by: second) {
+            try rig.server.command("HSET", "p:node:n1", "run", "other", "uptime", "1")
+        }
+        rig.waitForReport()
+        rig.scenario.then { #expect(state.isNodeIDShared) }
+        try rig.scenario.run()
+    }
+
+    @Test func anotherNodeIsRememberedForAWhile() throws {
+        let rig = try Rig(sharingMemory: .seconds(3_600))
+        let state = rig.worker.node.state
+        rig.waitForReport()
+        rig.waitForReport { try rig.server.command("HSET", "p:node:n1", "run", "other", "uptime", "1") }
+        rig.waitForReport()
+        rig.scenario.then { #expect(state.isNodeIDShared) }
+        try rig.scenario.run()
     }
 
     @Test func nodeThatEndsLeavesNothing() throws {

@@ -27,13 +27,18 @@ final class NodeReporter {
     private var hasReported = false
     private var hasToldForeignKey = false
     private var hasToldSharing = false
+    /// Two nodes with one id may report in an order in which each finds its own report before the next one, so
+    /// the other one is remembered for as long as a report lives.
+    private let sharingMemory: Duration
+    private var sharedUntil = MonotonicInstant(nanoseconds: 0)
 
     private var isFirst: Bool { worker == 0 }
 
     init(
         worker: Int, node: NodeContext, registry: ClientRegistry, rooms: RoomTable, address: String,
-        loop: EventLoop
+        sharingMemory: Duration = .seconds(NodeReport.lifeSeconds), loop: EventLoop
     ) {
+        self.sharingMemory = sharingMemory
         self.worker = worker
         self.node = node
         self.registry = registry
@@ -65,7 +70,9 @@ final class NodeReporter {
         let rooms = String(decoding: RoomMembers.encode(top.list), as: UTF8.self)
         fields.append((NodeReport.roomsField(worker: worker), rooms))
         let values = fields.flatMap { [[UInt8]($0.name), [UInt8]($0.value)] }
-        let arguments = [[UInt8](NodeReport.lifeSeconds), node.run] + values
+        // Between the first workers of two nodes with one id no other worker may have the last word.
+        let run = isFirst ? node.run : []
+        let arguments = [[UInt8](NodeReport.lifeSeconds), run] + values
         registry.run(.report, key: key, arguments: arguments) { [unowned self] in self.written($0) }
         guard isFirst else { return }
         registry.send(RedisCommand([[UInt8]("SADD"), keys.nodes, id]), named: "SADD") {
@@ -96,9 +103,11 @@ final class NodeReporter {
             node.log.warning("node report not written, the key has another kind", ["key": name])
         }
         // What was there before the first report may be left of a node that was killed.
-        let isShared = answer == 2 && hasReported
+        let isOther = answer == 2 && hasReported
         hasReported = answer == 1 || answer == 2 || hasReported
-        guard answer == 1 || isShared else { return }
+        guard answer == 1 || isOther else { return }
+        if isOther { sharedUntil = .now + sharingMemory }
+        let isShared = isOther || .now < sharedUntil
         node.state.setNodeIDShared(isShared)
         guard isShared, !hasToldSharing else { return }
         hasToldSharing = true

@@ -151,12 +151,14 @@ enum RegistryScript: Int, CaseIterable {
 
     /// Writes a part of a node's report, and lets it live on only if that was taken: 1; 2 if what was there
     /// is of another start of a node with this id; 0, and nothing written, if the key belongs to something
-    /// else. ARGV: life, run of the node, then fields and values.
+    /// else. ARGV: life, run of the node (empty: of a worker that leaves it as it is), then fields and values.
     private static let reportSource = """
         local r = redis.call('HMGET', KEYS[1], 'run', 'uptime', 'rooms:0', 'rooms:1')
         if not (r[1] or r[2] or r[3] or r[4]) and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-        redis.call('HSET', KEYS[1], 'run', ARGV[2], unpack(ARGV, 3))
+        redis.call('HSET', KEYS[1], unpack(ARGV, 3))
         redis.call('EXPIRE', KEYS[1], ARGV[1])
+        if ARGV[2] == '' then return 1 end
+        redis.call('HSET', KEYS[1], 'run', ARGV[2])
         if r[1] and r[1] ~= ARGV[2] then return 2 end
         return 1
         """
