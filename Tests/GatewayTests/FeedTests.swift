@@ -266,22 +266,33 @@ private final class Publishing: Sendable {
         ) {
             publishing.start()
         }
-        rig.await("gap true") {
+        // On a busy machine the publisher may sleep all the while; then it is done again.
+        var rounds = 0
+        func cut() throws {
             try rig.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+            rounds += 1
+        }
+        func heldCount() -> Int {
+            guard let gap = rig.received[0].lastIndex(of: "gap true") else { return 0 }
+            return rig.received[0][gap...].prefix { $0 != "restored" }.count { $0.hasSuffix(": 1") }
         }
         rig.scenario.step(
-            "all is delivered again", until: { rig.received[0].count { $0 == "restored" } == 2 })
+            "something was published while rooms were coming back",
+            until: {
+                guard rig.received[0].count(where: { $0 == "restored" }) == 1 + rounds else { return false }
+                if heldCount() > 0 { return true }
+                try cut()
+                return false
+            }, cut)
         rig.scenario.step("the publisher goes on", until: { rig.received[0].last?.hasSuffix(": 1") == true })
         try rig.run()
-        let told = rig.received[0]
-        let lost = try #require(told.lastIndex(of: "lost"))
-        let gap = try #require(told.firstIndex(of: "gap true"))
-        #expect(
-            !told[lost..<gap].contains { $0.hasSuffix(": 1") },
-            "what is published behind a gap comes behind it")
-        let held = told[gap...].prefix { $0 != "restored" }.count { $0.hasSuffix(": 1") }
-        #expect(held > 0, "nothing was published while rooms were coming back: the test proves nothing")
-        #expect(rig.node.metrics.feeds[0].gaps.value == 1)
+        for part in rig.received[0].split(separator: "lost").dropFirst() {
+            let gap = try #require(part.firstIndex(of: "gap true"))
+            #expect(
+                !part[..<gap].contains { $0.hasSuffix(": 1") },
+                "what is published behind a gap comes behind it")
+        }
+        #expect(rig.node.metrics.feeds[0].gaps.value == rounds)
     }
 
     @Test func nobodyIsToldOfAGapUnlessItIsAskedFor() throws {
