@@ -185,6 +185,9 @@ struct RoomFeed<Frame: Equatable> {
     ///   seen its entry.
     private func judge(_ entry: HistoryEntry<Frame>, wasHeld: Bool) -> Acceptance {
         guard let position else { return .hold }
+        // A read has brought it; or it is newer than all that Redis has, and so was taken out, or was never
+        // kept, even if it follows.
+        if wasHeld { return .drop }
         let id = entry.id
         if id.number == position.number + 1, id.milliseconds >= position.milliseconds {
             return .deliver
@@ -192,10 +195,7 @@ struct RoomFeed<Frame: Equatable> {
         // The stream has run out and begun anew.
         if id > position, id.number == 1 { return .deliver }
         // It does not follow: either something is missing, or Redis counts from 1 again.
-        if !wasHeld, id > position || id.number == 1 { return .hold }
-        // A read has brought it; or it is newer than all that Redis has, and so was taken out, or was never
-        // kept.
-        return .drop
+        return id > position || id.number == 1 ? .hold : .drop
     }
 
     private mutating func hold(_ entry: HistoryEntry<Frame>) {

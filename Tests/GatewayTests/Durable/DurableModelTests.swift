@@ -6,6 +6,8 @@ import Testing
 
 @testable import Gateway
 
+private let wantedSeed = ProcessInfo.processInfo.environment["ROOMCAST_MODEL_SEED"].flatMap { UInt64($0) }
+
 /// One Redis that is played, a few nodes with the real `DurableRooms`, and clients that resume; every queue
 /// between two parties moves in any order, and everything fails that can. The ledger has each publish and
 /// all that each client got.
@@ -15,7 +17,6 @@ import Testing
 @Suite struct DurableModelTests {
     /// A run is as long as a few outages.
     private static let stepCount = 2_500
-    private static let randomSeed = UInt64.random(in: 100_000...1_000_000_000)
 
     /// Fixed seeds, in slices that run side by side. The order of hash tables is part of a run: to have the
     /// same one again, set SWIFT_DETERMINISTIC_HASHING.
@@ -25,9 +26,12 @@ import Testing
         #expect(total.silentThoughSeen < 80, "losses that a node had seen were not told")
     }
 
-    @Test func ledgerIsBalancedForNewSeeds() async {
-        print("durable model: seeds from \(Self.randomSeed)")
-        await Self.check(seeds: Self.randomSeed..<Self.randomSeed + 200)
+    /// Only if asked for: a fault that one of ten thousand seeds finds is not that of the change whose tests happen
+    /// to play it.
+    @Test(.enabled(if: wantedSeed != nil, "ROOMCAST_MODEL_SEED names no first seed"))
+    func ledgerIsBalancedForOtherSeeds() async throws {
+        let first = try #require(wantedSeed)
+        await Self.check(seeds: first..<first + 2_000)
     }
 
     /// On a thread of its own: the few threads on which tests share their time have clients to keep alive.

@@ -87,6 +87,21 @@ import Testing
         }
     }
 
+    /// Its entry would have been read: it was taken out, or there never was one.
+    @Test func heldMessageThatTheReadHasNotBroughtIsDroppedEvenIfItFollows() {
+        for held in [true, false] {
+            var feed = proving("500-7")
+            if held { #expect(feed.accept(entry("501-9")) == .hold) }
+            feed.asked(.range(NoticeId("500-7")!, isLong: false), ticket: 5, count: 8, now: instant(9))
+            if !held { #expect(feed.accept(entry("501-9")) == .hold) }
+            let outcome = feed.rangeAnswered(
+                ticket: 5, entries: [entry("500-7"), entry("500-8")], now: instant(10), historyAge: Self.age)
+            let expected = ["500-8"] + (held ? [] : ["501-9"])
+            #expect(outcome?.deliveries.map(\.id) == expected.map { NoticeId($0) })
+            #expect(feed.state == .live)
+        }
+    }
+
     @Test func messagesGoThroughWhileARoomStarts() {
         var feed = RoomFeed<String>()
         #expect(feed.accept(entry("500-1")) == .drop)
