@@ -165,6 +165,14 @@ final class RegistryRig {
         #expect(found == value)
     }
 
+    /// How many PINGs Redis has had.
+    func pingCount() throws -> Int {
+        guard case .bytes(let text) = try server.command("INFO", "commandstats") else { return -1 }
+        let line = String(decoding: text, as: UTF8.self).split(separator: "cmdstat_ping:calls=").dropFirst()
+            .first
+        return line.flatMap { Int($0.prefix { $0.isNumber }) } ?? 0
+    }
+
     /// Whether the key lives for so many seconds, or has done since the rig began: a busy machine may take its time.
     func expectLife(_ seconds: Int64, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let left = try self.seconds()
