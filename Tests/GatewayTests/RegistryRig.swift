@@ -165,12 +165,15 @@ final class RegistryRig {
         #expect(found == value)
     }
 
-    /// How many PINGs Redis has had.
-    func pingCount() throws -> Int {
+    /// How many calls of scripts and PINGs Redis has had: what the link asks by itself has one of them at least.
+    func callCount() throws -> Int {
         guard case .bytes(let text) = try server.command("INFO", "commandstats") else { return -1 }
-        let line = String(decoding: text, as: UTF8.self).split(separator: "cmdstat_ping:calls=").dropFirst()
-            .first
-        return line.flatMap { Int($0.prefix { $0.isNumber }) } ?? 0
+        let lines = String(decoding: text, as: UTF8.self).split(separator: "\r\n")
+        let counts = ["ping", "eval", "evalsha"].compactMap { name in
+            lines.first { $0.hasPrefix("cmdstat_\(name):calls=") }
+                .flatMap { Int($0.drop { $0 != "=" }.dropFirst().prefix { $0.isNumber }) }
+        }
+        return counts.reduce(0, +)
     }
 
     /// Whether the key lives for so many seconds, or has done since the rig began: a busy machine may take its time.

@@ -25,19 +25,19 @@ import Testing
         #expect(rig.outcomes == ["issued true"] + [String](repeating: "renewed", count: 1 + count))
     }
 
-    /// By itself: what the link asks now and then, which ends with a PING, would take it along. If that happened, or
-    /// the pause was over too early, it is done again.
+    /// By itself: what the link asks now and then would take it along. If that happened, or the pause was over too
+    /// early, it is done again.
     @Test func renewalLeavesWhenThePauseIsOver() throws {
         let rig = try RegistryRig(renewalPause: .milliseconds(300))
         rig.issue()
-        var (count, pings, isBatch, hasWaited) = (1, 0, false, false)
+        var (count, calls, isBatch, hasWaited) = (1, 0, false, false)
         func renewAtOnce() {
             rig.renewSoon()
             (count, isBatch, hasWaited) = (count + 1, false, false)
         }
         func renewLater() throws {
             try rig.server.command("EXPIRE", rig.key, "5000")
-            pings = try rig.pingCount()
+            calls = try rig.callCount()
             for _ in 0..<2 { rig.renewSoon() }
             (count, isBatch) = (count + 2, true)
         }
@@ -48,7 +48,7 @@ import Testing
                 guard rig.outcomes.count == count else { return false }
                 if !isBatch {
                     try renewLater()
-                } else if try hasWaited && rig.pingCount() == pings {
+                } else if try hasWaited && rig.callCount() == calls + 2 {
                     return true
                 } else {
                     renewAtOnce()
@@ -93,7 +93,7 @@ import Testing
         #expect(rig.outcomes == ["issued true", "renewed", "unavailable", "unavailable"])
     }
 
-    /// Whatever waited over the one before. A PING could take it along: then it is done again.
+    /// Whatever waited over the one before. What the link asks by itself could take it along: then it is done again.
     @Test func firstRenewalOfAConnectionLeavesAtOnce() throws {
         let rig = try RegistryRig(renewalPause: .seconds(3_600))
         rig.issue()
@@ -104,9 +104,9 @@ import Testing
             rig.up(count: round) { try rig.server.command("CLIENT", "KILL", "TYPE", "normal") }
             // Behind what the connection asks at first.
             rig.remaining()
-            var pings = 0
-            rig.renew { pings = try rig.pingCount() }
-            rig.scenario.then { if try rig.pingCount() == pings { isAlone = true } }
+            var calls = 0
+            rig.renew { calls = try rig.callCount() }
+            rig.scenario.then { if try rig.callCount() == calls + 1 { isAlone = true } }
         }
         try rig.scenario.run()
         #expect(isAlone)
