@@ -44,8 +44,10 @@ final class RedisServer: Sendable {
 
     /// As it is deployed: with deploy/redis.conf and its users, started by deploy/redis-start. It keeps its data over
     /// a restart.
-    /// - Parameter passwords: of the users gateway, publisher and operator; `command` is the operator's.
-    init(_ driver: Driver, passwords: [String: String]) async throws {
+    /// - Parameters:
+    ///   - passwords: of the users gateway, publisher and operator; `command` is the operator's.
+    ///   - clusterPort: of its bus; with one it is a server of a Redis Cluster.
+    init(_ driver: Driver, passwords: [String: String], clusterPort: Int? = nil) async throws {
         self.driver = driver
         user = "operator"
         password = passwords["operator"]
@@ -53,10 +55,13 @@ final class RedisServer: Sendable {
         port = try await driver.freePort()
         servedPort = port
         _ = try Installation.redisServer()
-        command = [
-            "sh", Installation.root.appending(path: "deploy/redis-start").path, driver.directory.path,
-            "--port", "\(port)", "--dir", driver.directory.path,
-        ]
+        let directory = driver.directory.appending(path: clusterPort.map { "cluster-\($0)" } ?? "").path
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        command =
+            [
+                "sh", Installation.root.appending(path: "deploy/redis-start").path, directory,
+                "--port", "\(port)", "--dir", directory,
+            ] + (clusterPort.map { ["--cluster-enabled", "yes", "--cluster-port", "\($0)"] } ?? [])
         environment = Dictionary(
             uniqueKeysWithValues: passwords.map { ("ROOMCAST_\($0.uppercased())_PASSWORD", $1) })
         first = try await Child(driver, name: "redis-\(port)", command, environment: environment)

@@ -78,7 +78,7 @@ install_documentation() {
     for page in OPERATIONS REFERENCE; do
         gzip -9n <"$root/docs/$page.md" >"$documentation/$page.md.gz"
     done
-    for example in redis.conf redis-certificates stunnel.conf nginx.conf prometheus.yml alerts.yml grafana/dashboards/roomcast.json; do
+    for example in redis.conf redis-certificates redis-cluster stunnel.conf nginx.conf prometheus.yml alerts.yml grafana/dashboards/roomcast.json; do
         install -m 644 "$root/deploy/$example" "$documentation/examples/"
     done
     install -D -m 644 "$root/packaging/debian/lintian-overrides" "$tree/usr/share/lintian/overrides/roomcast"
