@@ -47,13 +47,13 @@ check_completions() {
     local name share=$1/usr/share program
     # shellcheck disable=SC2016
     local in_bash='source "$1/bash-completion/completions/$2" && complete -p "$2" >/dev/null &&
-        COMP_WORDS=("$2" --comp) COMP_CWORD=1 && "_$2" && [[ ${COMPREPLY[*]} == --completions ]]'
+        COMP_WORDS=("$2" --completion) COMP_CWORD=1 && "_$2" && [[ ${COMPREPLY[*]} == --completions ]]'
     # shellcheck disable=SC2016
     local in_zsh='fpath=("$1/zsh/vendor-completions" $fpath); autoload -Uz compinit && compinit -u -D &&
         [[ $_comps[$2] == "_$2" ]] && autoload +X "_$2"'
     # shellcheck disable=SC2016
     local in_fish='set fish_complete_path "$argv[1]/fish/vendor_completions.d"
-        string match -q -- "--completions*" (complete -C "$argv[2] --comp")'
+        string match -q -- "--completions*" (complete -C "$argv[2] --completion")'
     for program in "$1"/usr/bin/*; do
         name=${program##*/}
         bash --norc -c "$in_bash" bash "$share" "$name" || fail "$name: bash does not complete it"
