@@ -39,6 +39,12 @@ import Testing
             "deploy/docker-compose.tls.yml", "rediss://observer", "redis://observer", "observe has no TLS"
         ),
         ("deploy/docker-compose.tls.yml", "- \"0\"", "- \"6380\"", "a plain port"),
+        ("deploy/docker-compose.yml", "      GATEWAY_COMPRESSION:", "", "not both: ['GATEWAY_COMPRESSION']"),
+        (
+            "deploy/.env.example", "#GATEWAY_COMPRESSION=", "#COMPRESSION=",
+            "not both: ['GATEWAY_COMPRESSION']"
+        ),
+        ("deploy/Dockerfile", "TLS,Compression --static", "TLS --static", "not all package traits"),
         ("deploy/Dockerfile", "--chmod=755 ", "", "mode of a checkout"),
         (
             "deploy/Dockerfile", " .build/release/publisher",

@@ -60,6 +60,9 @@ expect(nginx in ipaddress.ip_network(default(backend["subnet"])), f"{nginx} is n
 expect(nginx not in given, f"{nginx} may be given to another container")
 gateway = services["gateway"]["environment"]
 expect(default(gateway["GATEWAY_TRUSTED_PROXIES"]) == str(nginx), "gateways believe others than nginx")
+passed = {name for name, value in gateway.items() if value is None}
+offered = set(re.findall(r"^#(GATEWAY_\w+)=", (deploy / ".env.example").read_text(), re.M))
+expect(passed == offered, f"in .env.example or passed to gateways, not both: {sorted(passed ^ offered)}")
 
 settings = dict(
     line.split(maxsplit=1) for line in (deploy / "redis.conf").read_text().splitlines() if re.match(r"[a-z]", line))
@@ -86,6 +89,8 @@ expect(command[command.index("--port") + 1] == "0", "Redis has a plain port besi
 dockerfile = (deploy / "Dockerfile").read_text()
 for line in re.findall(r"^COPY (?!--from).*http-check.*$", dockerfile, re.M):
     expect("--chmod=755" in line, f"the mode of a checkout goes into the image: {line}")
+builds = re.findall(r"swift build .*", dockerfile)
+expect(all("--traits TLS,Compression" in build for build in builds), "the image has not all package traits")
 expect(re.findall(r"--product (\w+)", dockerfile) == ["gateway", "publisher"], "the image builds something else")
 installed = re.search(r"install -D .*", dockerfile).group()
 expect(re.findall(r"release/(\w+)", installed) == ["gateway", "publisher"], f"the image ships {installed}")
