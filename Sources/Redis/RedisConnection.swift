@@ -33,7 +33,7 @@ package final class RedisConnection {
 
     /// Why a server that is a part of a Redis Cluster is not taken unless it has all slots: it has a share of the
     /// keys, and refuses the others.
-    package static let clusterReason = "the server is part of a Redis Cluster, which redis:// does not reach"
+    package static let clusterReason = "the server is part of a Redis Cluster: use cluster:// or clusters://"
 
     /// The longest time that an attempt to connect takes, with its login.
     package static let connectTime = RedisLinkState.attemptTime
@@ -41,6 +41,8 @@ package final class RedisConnection {
     private let link: RedisLink
     private let timeout: Duration
     private let proof: Proof
+    /// Whether the server is wanted for its part of a cluster.
+    private let isPart: Bool
     /// When each command that waits for a reply must have it, the oldest first: replies come in their order.
     private var deadlines = Fifo<MonotonicInstant>()
     private var deadlineTimer: PatienceTimer?
@@ -61,17 +63,17 @@ package final class RedisConnection {
     package var onNewPassword: ((String?) -> Void)?
 
     /// - Parameters:
-    ///   - clientName: shown by CLIENT LIST.
+    ///   - clientName: shown by CLIENT LIST; nil for none.
     ///   - timeout: the longest wait for a reply; after it the link counts as dead.
     ///   - silenceTimeout: the longest silence without any command; it is filled with PINGs.
     ///   - mustBeMaster: whether a replica is refused; one that keeps its role to itself is not.
     package convenience init(
-        url: RedisURL, clientName: String, timeout: Duration, silenceTimeout: Duration = .seconds(5),
+        url: RedisURL, clientName: String?, timeout: Duration, silenceTimeout: Duration = .seconds(5),
         proof: Proof = .writes, mustBeMaster: Bool = false, loop: EventLoop
     ) {
         let link = RedisLink(
             url: url, clientName: clientName, mustBeMaster: mustBeMaster, loop: loop)
-        self.init(link, timeout: timeout, proof: proof, loop: loop)
+        self.init(link, timeout: timeout, proof: proof, isPart: url.isNodeOfCluster, loop: loop)
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop,
             ask: { [unowned self] in self.send(RedisConnection.ping) { _ in } },
@@ -91,10 +93,12 @@ package final class RedisConnection {
     ) {
         let link = RedisLink(
             url: url, clientName: nil, attemptTime: timeout, mustBeMaster: mustBeMaster, loop: loop)
-        self.init(link, timeout: answerTimeout ?? timeout, proof: .login, loop: loop)
+        self.init(
+            link, timeout: answerTimeout ?? timeout, proof: .login, isPart: url.isNodeOfCluster, loop: loop)
     }
 
-    private init(_ link: RedisLink, timeout: Duration, proof: Proof, loop: EventLoop) {
+    private init(_ link: RedisLink, timeout: Duration, proof: Proof, isPart: Bool, loop: EventLoop) {
+        self.isPart = isPart
         self.link = link
         self.timeout = timeout
         self.proof = proof
@@ -212,12 +216,12 @@ package final class RedisConnection {
             guard let self else { return }
             // As Redis calls it, and as Valkey does.
             let modes = ["redis_mode", "server_mode"].map { RedisConnection.value($0, in: information) }
-            guard modes.contains("cluster") else {
+            guard modes.contains("cluster"), !self.isPart else {
                 return self.identified(context, information, refusals)
             }
-            context.send(ClusterSlots.command) { [weak self] result in
+            context.send(ClusterMap.command) { [weak self] result in
                 switch result {
-                case .success(let reply) where ClusterSlots.isWhole(reply):
+                case .success(let reply) where ClusterMap(reply, askedHost: "")?.isWhole == true:
                     self?.identified(context, information, refusals)
                 case .success, .failure(.refused): self?.link.drop(reason: RedisConnection.clusterReason)
                 case .failure(.unavailable): break

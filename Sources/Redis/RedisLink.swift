@@ -27,6 +27,11 @@ final class RedisLink {
     /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the
     /// way.
     private(set) var isRefused = false
+    /// The server of the latest attempt, as it was named.
+    private(set) var triedServer: RedisURL.Address?
+    /// The nodes of the cluster in the order in which they are tried, for each attempt anew; empty keeps those that
+    /// there were before.
+    var candidates: (() -> [RedisURL.Address])?
 
     /// Logged in: the context takes commands.
     var onLogin: ((RedisContext) -> Void)?
@@ -51,6 +56,7 @@ final class RedisLink {
             switch url.route {
             case .server(let address): (.anyOf([address]), nil)
             case .master(let sentinels): (.master, MasterFinder(sentinels, loop: loop))
+            case .cluster(let seeds): (.anyOf(seeds), nil)
             }
         self.init(
             route, finder, needsAuthentication: url.authArguments != nil || url.passwordFile != nil,
@@ -67,6 +73,17 @@ final class RedisLink {
             .anyOf(sentinels.addresses), nil, needsAuthentication: sentinels.authArguments != nil,
             readAuthArguments: { sentinels.authArguments }, database: 0,
             clientName: clientName, tls: sentinels.tls, attemptTime: nil, mustBeMaster: false, loop: loop)
+    }
+
+    /// A link to a node of a cluster, whichever can be reached.
+    convenience init(
+        toAnyOf nodes: [RedisURL.Address], of url: RedisURL, clientName: String?, attemptTime: Duration?,
+        loop: EventLoop
+    ) {
+        self.init(
+            .anyOf(nodes), nil, needsAuthentication: url.authArguments != nil || url.passwordFile != nil,
+            readAuthArguments: url.readAuthArguments, database: 0, clientName: clientName, tls: url.tls,
+            attemptTime: attemptTime, mustBeMaster: false, loop: loop)
     }
 
     private init(
@@ -88,7 +105,7 @@ final class RedisLink {
         self.tls = tls
         self.loop = loop
         lookup = AddressLookup(on: loop)
-        retryTimer = Timer(on: loop) { [unowned self] in self.perform(self.state.attempt()) }
+        retryTimer = Timer(on: loop) { [unowned self] in self.attempt() }
         timeoutTimer = PatienceTimer(
             attemptTime ?? RedisLinkState.attemptTime, loop: loop,
             hasNews: { [unowned self] in self.hasNews },
@@ -102,6 +119,11 @@ final class RedisLink {
 
     func start() {
         loop.assertOnThread()
+        attempt()
+    }
+
+    private func attempt() {
+        if let candidates { state.offer(candidates()) }
         perform(state.attempt())
     }
 
@@ -207,6 +229,7 @@ final class RedisLink {
     }
 
     private func resolve(_ server: RedisURL.Address, within time: Duration) {
+        triedServer = server
         do throws(RedisFailure) { authArguments = try readAuthArguments() } catch {
             return lost(error.reason)
         }

@@ -82,13 +82,13 @@ struct RedisLinkState {
     /// A connection that ends sooner does not prove the server well: the waits keep growing.
     static let provingTime = Duration.seconds(2)
 
-    private let route: Route
+    private var route: Route
     /// What a login sends before ROLE.
     private let login: [LoginCommand]
     private let attemptTime: Duration
     private let lookUpTime: Duration
     private(set) var phase = Phase.idle
-    private var attemptCount = 0
+    private var triedServer: Address?
     /// The master by the latest word, for the next attempt: some sentinels may still name the one before.
     private var announcedMaster: Address?
     /// Behind sentinels always: for seconds after a switch a sentinel may not know of it. Otherwise since
@@ -126,15 +126,19 @@ struct RedisLinkState {
     /// The link is started, or has waited long enough.
     mutating func attempt() -> Action {
         guard phase == .idle || phase == .waiting else { return .nothing }
-        attemptCount += 1
         switch route {
-        case .anyOf(let addresses): return resolve(addresses[(attemptCount - 1) % addresses.count])
+        case .anyOf(let addresses):
+            let tried = triedServer.flatMap { addresses.firstIndex(of: $0) }
+            return resolve(addresses[tried.map { ($0 + 1) % addresses.count } ?? 0])
         case .master:
             if let announcedMaster { return resolve(announcedMaster) }
             phase = .asking
             return .askSentinels
         }
     }
+
+    /// What the next attempt is to choose from; nothing leaves it as it is.
+    mutating func offer(_ addresses: [Address]) { if !addresses.isEmpty { route = .anyOf(addresses) } }
 
     /// A sentinel has named the master.
     mutating func named(_ master: Address) -> Action {
@@ -144,6 +148,7 @@ struct RedisLinkState {
 
     private mutating func resolve(_ server: Address) -> Action {
         announcedMaster = nil
+        triedServer = server
         phase = .resolving(server)
         refusals = []
         return .resolve(server, within: lookUpTime)

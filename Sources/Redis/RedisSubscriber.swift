@@ -67,14 +67,18 @@ package final class RedisSubscriber {
     ///   - refusalPause: how long a refused channel is left alone at first. Long enough that a wrong rule
     ///     costs little, short enough that an operator who has just corrected it sees it work.
     ///   - connectTimeout: for each attempt to connect, with its login; nil is the link's own.
+    ///   - candidates: the nodes of a cluster in the order in which they are tried, for each attempt anew: behind a
+    ///     loss the next one. Nothing means those of the URL.
     package init(
         url: RedisURL, clientName: String?, anchor: RedisArgument, silenceTimeout: Duration,
-        refusalPause: Duration = .seconds(10), connectTimeout: Duration? = nil, loop: EventLoop
+        refusalPause: Duration = .seconds(10), connectTimeout: Duration? = nil,
+        candidates: (() -> [RedisURL.Address])? = nil, loop: EventLoop
     ) {
         self.anchor = anchor
         refused = RefusedChannels(firstPause: refusalPause)
         link = RedisLink(
             url: url, clientName: clientName, attemptTime: connectTimeout, loop: loop)
+        link.candidates = candidates
         echo = LinkEcho(
             silenceTimeout: silenceTimeout, loop: loop, ask: { [unowned self] in self.askForEcho() },
             hasNews: { [unowned self] in self.link.hasNews },
@@ -90,6 +94,9 @@ package final class RedisSubscriber {
     /// Whether the latest loss was the server's word, such as a wrong password, rather than trouble on the
     /// way.
     package var isRefused: Bool { link.isRefused }
+
+    /// The server of the present connection or of the latest attempt at one.
+    package var server: RedisURL.Address? { link.triedServer }
 
     package func start() {
         watch?.start()

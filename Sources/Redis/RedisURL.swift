@@ -3,8 +3,9 @@
 //     redis://[[user]:password@]host[:port][/db]      host may be [IPv6]; port 6379, database 0 by default
 //     unix:///path[?db=N]
 //     sentinel://[[user]:password@]host[:port][,host[:port]…]/master[?db=N]      port 26379 by default
+//     cluster://[[user]:password@]host[:port][,host[:port]…]      any nodes of a Redis Cluster, port 6379 by default
 //
-// rediss:// and sentinels:// are the same with TLS, to the sentinels as well as to the server.
+// rediss://, sentinels:// and clusters:// are the same with TLS, to the sentinels as well as to the server.
 //
 // Credentials, the path and the master's name are percent-decoded. Printing the value never shows the
 // password. Pure value, any thread.
@@ -15,15 +16,17 @@ import Network
 /// Why a text is no Redis URL. The description holds the expected form and nothing of the text: it may carry
 /// a password.
 package enum RedisURLError: Error, Equatable, CustomStringConvertible {
-    case scheme, tls, blank, credentials, slash, host, port, query, database, path, master
+    case scheme, tls, blank, credentials, slash, host, port, query, database, path, master, clusterDatabase
 
     package var description: String { "\(reason); expected \(RedisURL.expectedForm)" }
 
     /// What is wrong, without the expected form.
     package var reason: String {
         switch self {
-        case .scheme: "the scheme is not redis://, rediss://, unix://, sentinel:// or sentinels://"
-        case .tls: "rediss:// and sentinels:// need a program that was built with the package trait TLS"
+        case .scheme:
+            "the scheme is not redis://, rediss://, unix://, sentinel://, sentinels://, cluster:// or clusters://"
+        case .tls:
+            "rediss://, sentinels:// and clusters:// need a program that was built with the package trait TLS"
         case .blank: "it begins or ends with a blank or a line feed"
         case .credentials:
             "a % in the user or the password begins no escape of UTF-8: write % as %25, @ as %40, : as %3A, / as %2F"
@@ -35,6 +38,8 @@ package enum RedisURLError: Error, Equatable, CustomStringConvertible {
         case .database: "the database is not a number from 0 to \(RedisURL.maximumDatabase)"
         case .path: "the socket path is not absolute or longer than \(RedisURL.maximumPathBytes) bytes"
         case .master: "the name of the master is missing or malformed"
+        case .clusterDatabase:
+            "there is something behind the hosts: a Redis Cluster has no other database than 0"
         }
     }
 }
@@ -43,8 +48,9 @@ package enum RedisURLError: Error, Equatable, CustomStringConvertible {
 package struct RedisURL: Sendable, Equatable {
     /// The forms that `init` takes, for error messages.
     package static let expectedForm =
-        "redis://[user:password@]host[:port][/db], unix:///path[?db=N] "
-        + "or sentinel://[user:password@]host[:port],host[:port]/master[?db=N]; with TLS rediss:// or sentinels://"
+        "redis://[user:password@]host[:port][/db], unix:///path[?db=N], "
+        + "sentinel://[user:password@]host[:port],host[:port]/master[?db=N] "
+        + "or cluster://[user:password@]host[:port],host[:port]; with TLS rediss://, sentinels:// or clusters://"
     /// hiredis copies the path without a terminating zero when it fills `sun_path` (108 bytes on Linux); 103
     /// stays clear of that and of the 104 bytes that other systems have.
     package static let maximumPathBytes = 103
@@ -82,6 +88,9 @@ package struct RedisURL: Sendable, Equatable {
         case server(Address)
         /// The sentinels say where it is at present.
         case master(Sentinels)
+        /// The nodes of a cluster say which of them has a key. At least one of them, in the order in which they are
+        /// asked.
+        case cluster([Address])
     }
 
     package private(set) var route: Route
@@ -95,6 +104,8 @@ package struct RedisURL: Sendable, Equatable {
     /// Whether connections are secured. Before one is made, `secured` has to say by what.
     package let isTLS: Bool
     private var context: TLSContext?
+    /// Whether it is the URL of one node of a cluster, which has a part of the keys.
+    private(set) var isNodeOfCluster = false
 
     /// With what connections are secured; nil for plain ones.
     var tls: TLSContext? { Self.context(context, isTLS: isTLS) }
@@ -107,7 +118,7 @@ package struct RedisURL: Sendable, Equatable {
     /// - Throws: `RedisURLError`, which never shows a part of the text.
     package init(_ text: String) throws(RedisURLError) {
         guard text.first?.isWhitespace != true, text.last?.isWhitespace != true else { throw .blank }
-        isTLS = Self.drop("rediss://", from: text) != nil || Self.drop("sentinels://", from: text) != nil
+        isTLS = ["rediss://", "sentinels://", "clusters://"].contains { Self.drop($0, from: text) != nil }
         guard !isTLS || TLSContext.isBuilt else { throw .tls }
         if let rest = Self.drop(isTLS ? "rediss://" : "redis://", from: text) {
             let slash = rest.firstIndex(of: "/") ?? rest.endIndex
@@ -137,6 +148,16 @@ package struct RedisURL: Sendable, Equatable {
             let question = path.firstIndex(of: "?") ?? path.endIndex
             route = .master(try Self.parseSentinels(hosts, masterName: path[..<question], isTLS: isTLS))
             database = try Self.parseQuery(path[question...])
+        } else if let rest = Self.drop(isTLS ? "clusters://" : "cluster://", from: text) {
+            let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+            guard !rest[slash...].contains("@") else { throw .slash }
+            let hosts: Substring
+            (user, password, hosts) = try Self.splitAuthority(rest[..<slash])
+            guard rest[slash...].count <= 1, !hosts.contains(where: { $0 == "?" || $0 == "#" }) else {
+                throw .clusterDatabase
+            }
+            route = .cluster(try Self.parseHosts(hosts, defaultPort: 6379))
+            database = 0
         } else {
             throw .scheme
         }
@@ -165,6 +186,17 @@ package struct RedisURL: Sendable, Equatable {
         var copy = self
         sentinels.password = password
         copy.route = .master(sentinels)
+        return copy
+    }
+
+    /// Whether it leads to a Redis Cluster.
+    package var isCluster: Bool { if case .cluster = route { true } else { false } }
+
+    /// The URL of one node of the cluster that this leads to, with the same login and security.
+    func node(_ address: Address) -> RedisURL {
+        var copy = self
+        copy.route = .server(address)
+        copy.isNodeOfCluster = true
         return copy
     }
 
@@ -226,16 +258,22 @@ package struct RedisURL: Sendable, Equatable {
     private static func parseSentinels(
         _ hosts: Substring, masterName: Substring, isTLS: Bool
     ) throws(RedisURLError) -> Sentinels {
-        var addresses: [Address] = []
-        for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
-            let address = try parseHost(host, defaultPort: 26379)
-            if !addresses.contains(address) { addresses.append(address) }
-        }
+        let addresses = try parseHosts(hosts, defaultPort: 26379)
         // Sentinel allows letters, digits and `.-_` in a name; spaces would break its messages apart.
         guard let name = percentDecoded(masterName), !name.isEmpty,
             name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
         else { throw .master }
         return Sentinels(addresses: addresses, masterName: name, password: nil, isTLS: isTLS)
+    }
+
+    /// Hosts with commas between them, each once.
+    private static func parseHosts(_ text: Substring, defaultPort: Int) throws(RedisURLError) -> [Address] {
+        var addresses: [Address] = []
+        for host in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let address = try parseHost(host, defaultPort: defaultPort)
+            if !addresses.contains(address) { addresses.append(address) }
+        }
+        return addresses
     }
 
     /// `?db=N`, or nothing.
@@ -295,19 +333,27 @@ extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, Custo
             return "redis\(isTLS ? "s" : "")://\(credentials)\(address)"
                 + (database == 0 ? "" : "/\(database)")
         case .master(let sentinels):
-            let hosts = sentinels.addresses.map(\.description).joined(separator: ",")
+            let hosts = Self.list(sentinels.addresses)
             return "sentinel\(isTLS ? "s" : "")://\(credentials)\(hosts)/\(sentinels.masterName)"
                 + (database == 0 ? "" : "?db=\(database)")
+        case .cluster(let seeds):
+            return "cluster\(isTLS ? "s" : "")://\(credentials)\(Self.list(seeds))"
         }
     }
 
-    /// Where it leads, without credentials: `host:port`, the path, or the sentinels and the master's name.
+    /// Where it leads, without credentials: `host:port`, the path, the sentinels and the master's name, or nodes of the
+    /// cluster.
     package var destination: String {
         switch route {
         case .server(let address): "\(address)"
         case .master(let sentinels):
-            sentinels.addresses.map(\.description).joined(separator: ",") + "/" + sentinels.masterName
+            Self.list(sentinels.addresses) + "/" + sentinels.masterName
+        case .cluster(let seeds): Self.list(seeds)
         }
+    }
+
+    private static func list(_ addresses: [Address]) -> String {
+        addresses.map(\.description).joined(separator: ",")
     }
 
     package var debugDescription: String { description }

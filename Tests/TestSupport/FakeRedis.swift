@@ -63,6 +63,37 @@ package final class FakeConnection {
         }
     }
 
+    /// Waits for the next command: its name and arguments; nil when the client is gone.
+    package func command() throws -> [String]? {
+        while true {
+            if let (arguments, byteCount) = FakeConnection.parse(received) {
+                received.removeFirst(byteCount)
+                return arguments
+            }
+            guard try receive() else { return nil }
+        }
+    }
+
+    /// The first command of an array of bulk strings, and its length; nil until it is complete.
+    private static func parse(_ bytes: [UInt8]) -> ([String], Int)? {
+        var position = 0
+        func number() -> Int? {
+            guard let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            defer { position = end + 1 }
+            return Int(String(decoding: bytes[(position + 1)..<(end - 1)], as: UTF8.self))
+        }
+        guard position < bytes.count, let count = number() else { return nil }
+        var arguments: [String] = []
+        for _ in 0..<count {
+            guard position < bytes.count, let length = number(), position + length + 2 <= bytes.count else {
+                return nil
+            }
+            arguments.append(String(decoding: bytes[position..<(position + length)], as: UTF8.self))
+            position += length + 2
+        }
+        return (arguments, position)
+    }
+
     package func send(_ text: String) { send(Array(text.utf8)) }
 
     package func send(_ bytes: [UInt8]) {

@@ -1,0 +1,325 @@
+// Commands to a Redis Cluster: each to the master that has its key. Loop-confined.
+
+import EventLoop
+
+/// The counterpart of `RedisConnection`: one connection to each master, called a *lane*, and the map that says which
+/// lane a command takes. Every command has one outcome.
+///
+///     command ── slot of its key ── map ──▶ lane ──▶ answer
+///                                            ├── MOVED ──▶ the map is corrected, and the command goes where it says
+///                                            ├── ASK ────▶ behind ASKING to that node, this once
+///                                            └── TRYAGAIN ▶ once more, a moment later
+///
+/// A command that was sent and whose lane is lost is not sent again: nobody knows whether it was carried out.
+package final class ClusterConnection {
+    package typealias Address = RedisURL.Address
+    package typealias Outcome = Result<RedisReply, RedisFailure>
+
+    /// Answers that send a command elsewhere or to wait.
+    package enum RedirectionKind: String, CaseIterable, Sendable {
+        case moved, ask, tryagain, clusterdown
+
+        init(_ redirection: Redirection) {
+            self =
+                switch redirection {
+                case .moved: .moved
+                case .ask: .ask
+                case .tryAgain: .tryagain
+                case .clusterDown: .clusterdown
+                }
+        }
+    }
+
+    /// A command follows so many redirections at most: a cluster that sends it round in circles must not keep it.
+    private static let maximumRedirectionCount = 5
+    private static let tryAgainPause = Duration.milliseconds(50)
+
+    private let url: RedisURL
+    private let clientName: String?
+    private let timeout: Duration
+    private let answerTimeout: Duration
+    private let silenceTimeout: Duration
+    private let proof: RedisConnection.Proof
+    private let loop: EventLoop
+    private let reader: ClusterMapReader
+    /// nil until a node has told it.
+    package private(set) var map: ClusterMap?
+    private var lanes: [Address: ClusterLane] = [:]
+    private var turn = 0
+    private var isStopped = false
+    /// Commands that are tried again, the first one first.
+    private var postponed = Fifo<(dueAt: MonotonicInstant, body: () -> Void)>()
+    private var postponedTimer: Timer?
+
+    /// A master has got a lane, which has not begun to connect: for its callbacks.
+    package var onLane: ((ClusterLane) -> Void)?
+    /// A lane's node is no master any more. Commands that it has been sent still get their answers.
+    package var onLaneRetired: ((ClusterLane) -> Void)?
+    /// The map is another one, and its masters have their lanes. Given are those that were promoted, perhaps without
+    /// the last writes of their predecessors; not those that slots were moved to, with all keys.
+    package var onMap: ((_ promoted: Set<Address>) -> Void)?
+    /// No map could be got: what each node said.
+    package var onTrouble: ((String) -> Void)?
+    /// A lane has come up, or it, or an attempt to connect it, was lost.
+    package var onChange: (() -> Void)?
+    package var onRedirection: ((RedirectionKind) -> Void)?
+    /// A node was asked for the map.
+    package var onRefresh: (() -> Void)?
+
+    /// - Parameters:
+    ///   - url: of the route `cluster`.
+    ///   - clientName: shown by CLIENT LIST.
+    ///   - timeout: the longest time for a command and its redirections; also the longest wait for an answer.
+    ///   - silenceTimeout: as for `RedisConnection`; nil for connections that send what they are given and nothing
+    ///     else.
+    ///   - maps: shared with others of the process.
+    package init(
+        url: RedisURL, clientName: String?, timeout: Duration, answerTimeout: Duration? = nil,
+        silenceTimeout: Duration?, proof: RedisConnection.Proof = .writes, maps: ClusterMaps = ClusterMaps(),
+        loop: EventLoop
+    ) {
+        self.url = url
+        self.clientName = clientName
+        self.timeout = timeout
+        self.answerTimeout = answerTimeout ?? timeout
+        self.silenceTimeout = silenceTimeout ?? .zero
+        self.proof = proof
+        self.loop = loop
+        reader = ClusterMapReader(
+            url: url, clientName: clientName, attemptTime: silenceTimeout == nil ? timeout : nil, maps: maps,
+            loop: loop)
+        reader.anyLane = { [unowned self] in self.anyLane }
+        reader.onAsked = { [unowned self] in self.onRefresh?() }
+        reader.onMap = { [unowned self] in self.take($0) }
+        reader.onTrouble = { [unowned self] in self.onTrouble?($0) }
+        postponedTimer = Timer(on: loop) { [unowned self] in self.sendPostponed() }
+    }
+
+    /// Starts to connect.
+    package func start() { reader.refresh() }
+
+    /// Ends all connections for good; pending commands fail.
+    package func stop() {
+        isStopped = true
+        reader.stop()
+        for lane in lanes.values { lane.end() }
+        postponedTimer?.cancel()
+        while let (_, body) = postponed.takeFirst() { body() }
+    }
+
+    /// The lanes of the map's masters, in the order of the map.
+    package var masters: [ClusterLane] { map.map { $0.masters.compactMap { lanes[$0] } } ?? [] }
+
+    /// The lane of a slot's master; nil while nobody is known to have it.
+    package func lane(of slot: Int) -> ClusterLane? { map?.owner(of: slot).flatMap { lanes[$0] } }
+
+    /// How many slots have a master that takes commands.
+    package var reachableSlotCount: Int {
+        guard let map else { return 0 }
+        return masters.reduce(0) { $0 + ($1.isServing ? map.slotCount(of: $1.address) : 0) }
+    }
+
+    /// Whether the first word of every node is in: a map, or why there is none, and whether its masters can be
+    /// reached.
+    package var hasTried: Bool { map != nil ? masters.allSatisfy(\.hasTried) : reader.hasTried }
+
+    /// Sends a command to the master that has its first key; one without a key to any master.
+    ///
+    /// - Parameters:
+    ///   - slot: where it belongs, if its own key does not say so.
+    ///   - mayWait: as for `RedisConnection`.
+    ///   - onReply: called once, on the loop; before this returns if nothing can be sent.
+    package func send(
+        _ command: RedisCommand, slot: Int? = nil, mayWait: Bool = false,
+        onReply: @escaping (Outcome) -> Void
+    ) {
+        loop.assertOnThread()
+        guard let slot = slot ?? command.slot else {
+            guard let lane = anyLane else {
+                refreshSoon()
+                return onReply(.failure(.unavailable(unreachable)))
+            }
+            return lane.connection.send(command, mayWait: mayWait, onReply: onReply)
+        }
+        guard let lane = lane(of: slot) else {
+            refreshSoon()
+            return onReply(.failure(.unavailable(unreachable)))
+        }
+        carry(Request(command, onReply, until: .now + timeout), to: lane, mayWait: mayWait)
+    }
+
+    /// Commands that may wait leave.
+    package func writeWhatWaits() { for lane in lanes.values { lane.connection.writeWhatWaits() } }
+
+    /// Any master's that is up, another one each time.
+    private var anyLane: ClusterLane? {
+        let up = masters.filter(\.connection.isUp)
+        guard !up.isEmpty else { return nil }
+        turn += 1
+        return up[turn % up.count]
+    }
+
+    private var unreachable: String { map == nil ? "no map of the cluster" : "no master for this slot" }
+
+    // MARK: Redirections
+
+    /// A command on its way.
+    private struct Request {
+        let command: RedisCommand
+        let onReply: (Outcome) -> Void
+        let deadline: MonotonicInstant
+        var redirectionCount = 0
+
+        init(
+            _ command: RedisCommand, _ onReply: @escaping (Outcome) -> Void, until deadline: MonotonicInstant
+        ) {
+            self.command = command
+            self.onReply = onReply
+            self.deadline = deadline
+        }
+    }
+
+    private func carry(
+        _ request: Request, to lane: ClusterLane, mayWait: Bool = false, isAsking: Bool = false
+    ) {
+        guard !lane.hasTried else {
+            return transmit(request, to: lane, mayWait: mayWait, isAsking: isAsking)
+        }
+        lane.whenTried(until: request.deadline) { [weak self] in
+            guard let self else { return request.onReply(.failure(.unavailable("not connected"))) }
+            self.transmit(request, to: lane, mayWait: mayWait, isAsking: isAsking)
+        }
+    }
+
+    private func transmit(_ request: Request, to lane: ClusterLane, mayWait: Bool, isAsking: Bool) {
+        lane.isUsed()
+        if isAsking { lane.connection.send(ClusterConnection.asking) { _ in } }
+        lane.connection.send(request.command, mayWait: mayWait) { [weak self] result in
+            guard let self else { return request.onReply(result) }
+            switch result {
+            case .failure(.refused(let message)):
+                guard let redirection = Redirection(message, askedHost: lane.address.host) else {
+                    return request.onReply(result)
+                }
+                self.follow(redirection, request, lane, message)
+            case .failure(.unavailable):
+                self.refreshSoon()
+                request.onReply(result)
+            case .success:
+                lane.isClusterDown = false
+                request.onReply(result)
+            }
+        }
+    }
+
+    private func follow(
+        _ redirection: Redirection, _ request: Request, _ lane: ClusterLane, _ message: String
+    ) {
+        onRedirection?(RedirectionKind(redirection))
+        var request = request
+        request.redirectionCount += 1
+        if case .clusterDown = redirection {
+            lane.isClusterDown = true
+            refreshSoon()
+            return request.onReply(.failure(.refused(message)))
+        }
+        guard request.redirectionCount <= ClusterConnection.maximumRedirectionCount, .now < request.deadline,
+            !isStopped
+        else {
+            refreshSoon()
+            return request.onReply(.failure(.unavailable("sent round in the cluster: \(message)")))
+        }
+        switch redirection {
+        case .moved(let slot, let address?):
+            if let map { take(reader.correct(map.moved(slot, to: address))) }
+            refreshSoon()
+            carry(request, to: makeLane(address))
+        case .ask(_, let address?): carry(request, to: makeLane(address), isAsking: true)
+        case .tryAgain:
+            postponed.append(
+                (.now + ClusterConnection.tryAgainPause, { [unowned self] in self.carry(request, to: lane) })
+            )
+            if postponed.count == 1 { postponedTimer?.start(after: ClusterConnection.tryAgainPause) }
+        case .moved, .ask, .clusterDown:
+            refreshSoon()
+            request.onReply(.failure(.unavailable(message)))
+        }
+    }
+
+    private static let asking = RedisCommand([[UInt8]("ASKING")])
+
+    private func sendPostponed() {
+        while let next = postponed.first, next.dueAt <= .now {
+            postponed.takeFirst()
+            next.body()
+        }
+        if let next = postponed.first { postponedTimer?.start(after: next.dueAt - .now) }
+    }
+
+    // MARK: The map
+
+    private func refreshSoon() { if !isStopped { reader.refresh() } }
+
+    private func take(_ new: ClusterMap) {
+        guard !isStopped else { return }
+        dropIdleLanes()
+        let before = map
+        guard new != before else { return }
+        let promoted = before.map { self.promoted(from: $0, to: new) } ?? []
+        map = new
+        for address in new.masters { makeLane(address) }
+        let masters = Set(new.masters)
+        for lane in lanes.values where lane.isMaster && !masters.contains(lane.address) {
+            lane.isMaster = false
+            onLaneRetired?(lane)
+        }
+        onMap?(promoted)
+    }
+
+    /// Masters with slots whose keys did not come from a master that is there: it had them as their replica, or the
+    /// one that had them cannot be reached.
+    private func promoted(from before: ClusterMap, to new: ClusterMap) -> Set<Address> {
+        let moves = new.moves(since: before).filter { move in
+            before.isReplica(move.to, of: move.from) || lanes[move.from]?.isUp != true
+        }
+        return Set(moves.map(\.to))
+    }
+
+    @discardableResult
+    private func makeLane(_ address: Address) -> ClusterLane {
+        let lane = lanes[address] ?? newLane(address)
+        if map?.masters.contains(address) == true, !lane.isMaster {
+            lane.isMaster = true
+            onLane?(lane)
+        }
+        lane.connect()
+        return lane
+    }
+
+    private func newLane(_ address: Address) -> ClusterLane {
+        let connection =
+            silenceTimeout > .zero
+            ? RedisConnection(
+                url: url.node(address), clientName: clientName, timeout: answerTimeout,
+                silenceTimeout: silenceTimeout, proof: proof, loop: loop)
+            : RedisConnection(
+                plainTo: url.node(address), timeout: timeout, answerTimeout: answerTimeout, loop: loop)
+        let lane = ClusterLane(address, connection, cluster: self, loop: loop)
+        lanes[address] = lane
+        return lane
+    }
+
+    /// The lane has come up, or was lost: what else has changed is in the next map.
+    func laneChanged(_ lane: ClusterLane) {
+        if !lane.isUp { refreshSoon() }
+        onChange?()
+    }
+
+    /// Lanes of nodes that are no masters any more, and to which nothing was sent for long.
+    private func dropIdleLanes() {
+        for lane in lanes.values where !lane.isMaster && lane.isIdle {
+            lanes[lane.address] = nil
+            lane.end()
+        }
+    }
+}

@@ -1,0 +1,175 @@
+// The way to one master of a Redis Cluster. Loop-confined.
+
+import EventLoop
+
+/// What sends commands and says when it can: a connection to the one Redis, or to a part of a cluster.
+package protocol CommandLink: AnyObject {
+    typealias Outcome = Result<RedisReply, RedisFailure>
+
+    /// Whether commands are sent; otherwise they fail at once.
+    var isUp: Bool { get }
+    /// The address of this end, in numbers; nil without a connection, and over a Unix socket.
+    var localHost: String? { get }
+    var onUp: ((RedisConnection.Server) -> Void)? { get set }
+    /// The connection, or an attempt at one, was lost: the reason.
+    var onDown: ((String) -> Void)? { get set }
+    var onNewPassword: ((String?) -> Void)? { get set }
+    func start()
+    func stop()
+    func follow(_ master: RedisURL.Address)
+    func renew(reason: String)
+    /// Sends a command; `onReply` is called once.
+    func send(_ command: RedisCommand, mayWait: Bool, onReply: @escaping (Outcome) -> Void)
+    func writeWhatWaits()
+}
+
+extension CommandLink {
+    package func send(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
+        send(command, mayWait: false, onReply: onReply)
+    }
+}
+
+extension RedisConnection: CommandLink {}
+
+/// A master's connection, and the commands that wait for its first word.
+///
+/// As a `CommandLink` it sends each command with a key where the map says, which is mostly its own master, and each
+/// without one to its own master.
+package final class ClusterLane: CommandLink {
+    /// Nothing was sent over it for so long: the connection of a node that is no master is of no more use.
+    private static let idleTime = Duration.seconds(30)
+
+    package let address: RedisURL.Address
+    let connection: RedisConnection
+    private unowned let cluster: ClusterConnection
+    /// Whether the map has it.
+    package internal(set) var isMaster = false
+    /// Whether the node has answered that the cluster is down, and no command has got through since.
+    var isClusterDown = false
+    /// Whether its connection has stood, or has failed, since it was made.
+    private(set) var hasTried = false
+    private var hasStarted = false
+    private var waiting: [(deadline: MonotonicInstant, body: () -> Void)] = []
+    private var timer: Timer?
+    private var lastUsedAt = MonotonicInstant.now
+    /// What the server of the present connection, or of the last one, has said of itself.
+    private var server: RedisConnection.Server?
+
+    package var onUp: ((RedisConnection.Server) -> Void)?
+    package var onDown: ((String) -> Void)?
+    package var onNewPassword: ((String?) -> Void)? {
+        get { connection.onNewPassword }
+        set { connection.onNewPassword = newValue }
+    }
+
+    init(
+        _ address: RedisURL.Address, _ connection: RedisConnection, cluster: ClusterConnection,
+        loop: EventLoop
+    ) {
+        self.address = address
+        self.connection = connection
+        self.cluster = cluster
+        timer = Timer(on: loop) { [unowned self] in self.expire() }
+        connection.onUp = { [unowned self] server in
+            self.isClusterDown = false
+            self.server = server
+            self.tried()
+            self.onUp?(server)
+            self.cluster.laneChanged(self)
+        }
+        connection.onDown = { [unowned self] reason in
+            self.tried()
+            self.onDown?(reason)
+            self.cluster.laneChanged(self)
+        }
+    }
+
+    package var isUp: Bool { connection.isUp }
+    package var localHost: String? { connection.localHost }
+    /// Whether commands with a key of this master can be carried out, as far as is known.
+    package var isServing: Bool { isUp && !isClusterDown }
+
+    func connect() {
+        guard !hasStarted else { return }
+        hasStarted = true
+        connection.start()
+    }
+
+    /// Ends the connection for good.
+    func end() {
+        timer?.cancel()
+        connection.stop()
+        tried()
+    }
+
+    /// Its user begins: a connection that stands already is news to it.
+    package func start() {
+        if isUp, let server { onUp?(server) }
+    }
+
+    /// Its user ends. The connection is the cluster's.
+    package func stop() { (onUp, onDown, onNewPassword) = (nil, nil, nil) }
+
+    /// In a cluster masters are found by the map.
+    package func follow(_ master: RedisURL.Address) {}
+
+    package func renew(reason: String) {}
+
+    package func send(_ command: RedisCommand, mayWait: Bool, onReply: @escaping (Outcome) -> Void) {
+        if let slot = command.slot {
+            cluster.send(command, slot: slot, mayWait: mayWait, onReply: onReply)
+        } else {
+            sendHere(command, mayWait: mayWait, onReply: onReply)
+        }
+    }
+
+    /// Sends a command to this master, whatever the map says.
+    package func sendHere(
+        _ command: RedisCommand, mayWait: Bool = false, onReply: @escaping (Outcome) -> Void
+    ) {
+        whenTried(until: .now + .seconds(1)) { [connection] in
+            connection.send(command, mayWait: mayWait, onReply: onReply)
+        }
+    }
+
+    /// Sends commands whose answers are numbers, as `RedisConnection` does.
+    package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
+        connection.send(batch, onNews: onNews)
+    }
+
+    package func writeWhatWaits() { cluster.writeWhatWaits() }
+
+    // MARK: The first word
+
+    var isIdle: Bool { waiting.isEmpty && .now - lastUsedAt >= ClusterLane.idleTime }
+
+    /// Something is sent over it.
+    func isUsed() { lastUsedAt = .now }
+
+    /// Runs `body` now if the connection stands or has failed; else when it does, or at the deadline. Then sending
+    /// says by itself what is the matter.
+    func whenTried(until deadline: MonotonicInstant, _ body: @escaping () -> Void) {
+        guard !hasTried else { return body() }
+        isUsed()
+        waiting.append((deadline, body))
+        if waiting.count == 1 { timer?.start(after: max(.zero, deadline - .now)) }
+    }
+
+    private func tried() {
+        hasTried = true
+        timer?.cancel()
+        release { _ in true }
+    }
+
+    private func expire() {
+        let now = MonotonicInstant.now
+        release { $0 <= now }
+        if let next = waiting.map(\.deadline).min() { timer?.start(after: max(.zero, next - now)) }
+    }
+
+    private func release(_ isDue: (MonotonicInstant) -> Bool) {
+        let due = waiting.filter { isDue($0.deadline) }
+        waiting.removeAll { isDue($0.deadline) }
+        for entry in due { entry.body() }
+    }
+}

@@ -1,0 +1,171 @@
+// Who has the slots of a Redis Cluster. Pure value, any thread.
+//
+//     CLUSTER SLOTS → rows of first slot, last slot, the master (host, port, id, …), its replicas
+//
+// SLOTS rather than SHARDS: every server and every service has it, and it names live nodes only.
+
+import Synchronization
+
+/// The masters of a cluster, which slots each of them has, and their replicas.
+package struct ClusterMap: Sendable, Equatable {
+    package typealias Address = RedisURL.Address
+
+    static let command = RedisCommand([[UInt8]("CLUSTER"), [UInt8]("SLOTS")])
+    /// A cluster may have a thousand nodes; what claims more is no cluster.
+    private static let maximumMasterCount = 4_096
+    private static let maximumNodeCount = 16_384
+    private static let maximumRowCount = HashSlot.count
+    private static let nobody = UInt16.max
+
+    /// At least one, all different.
+    package private(set) var masters: [Address]
+    /// Of each master, all different.
+    private(set) var replicas: [[Address]]
+    /// By slot: the number of its master.
+    private var owners: [UInt16]
+
+    /// - Parameters:
+    ///   - reply: to `CLUSTER SLOTS`.
+    ///   - host: of the node that was asked.
+    /// - Returns: nil if it is of another form, or names no master.
+    init?(_ reply: RedisReply, askedHost host: String) {
+        guard reply.count <= ClusterMap.maximumRowCount else { return nil }
+        masters = []
+        replicas = []
+        owners = Array(repeating: ClusterMap.nobody, count: HashSlot.count)
+        var numbers: [Address: Int] = [:]
+        var nodeCount = 0
+        for index in 0..<reply.count {
+            let row = reply[index]
+            guard row.count >= 3, let first = row[0].integer, let last = row[1].integer,
+                first >= 0, last < HashSlot.count, first <= last
+            else { return nil }
+            nodeCount += row.count - 2
+            guard nodeCount <= ClusterMap.maximumNodeCount else { return nil }
+            // Nobody knows where it is: its slots are as good as without a master.
+            guard let master = ClusterMap.address(row[2], askedHost: host) else { continue }
+            let number = numbers[master] ?? masters.count
+            if number == masters.count {
+                guard number < ClusterMap.maximumMasterCount else { return nil }
+                numbers[master] = number
+                masters.append(master)
+                replicas.append([])
+            }
+            for slot in Int(first)...Int(last) { owners[slot] = UInt16(number) }
+            for place in 3..<max(3, row.count) {
+                guard let replica = ClusterMap.address(row[place], askedHost: host),
+                    !replicas[number].contains(replica)
+                else { continue }
+                replicas[number].append(replica)
+            }
+        }
+        guard !masters.isEmpty else { return nil }
+    }
+
+    private static func address(_ node: RedisReply, askedHost: String) -> Address? {
+        guard node.count >= 2 else { return nil }
+        return Redirection.address(host: node[0].string, port: node[1].integer, askedHost: askedHost)
+    }
+
+    /// For tests: masters with their replicas and slots.
+    init(_ rows: [(slots: ClosedRange<Int>, master: Address, replicas: [Address])]) {
+        masters = []
+        replicas = []
+        owners = Array(repeating: ClusterMap.nobody, count: HashSlot.count)
+        for row in rows {
+            let number = masters.firstIndex(of: row.master) ?? masters.count
+            if number == masters.count {
+                masters.append(row.master)
+                replicas.append(row.replicas)
+            }
+            for slot in row.slots { owners[slot] = UInt16(number) }
+        }
+    }
+
+    /// The master of a slot; nil if the cluster has none for it.
+    package func owner(of slot: Int) -> Address? {
+        let number = owners[slot]
+        return number == ClusterMap.nobody ? nil : masters[Int(number)]
+    }
+
+    /// How many slots a master has.
+    package func slotCount(of master: Address) -> Int {
+        guard let number = masters.firstIndex(of: master) else { return 0 }
+        return owners.count { $0 == number }
+    }
+
+    /// The lowest slot of a master; nil if it has none.
+    package func firstSlot(of master: Address) -> Int? {
+        masters.firstIndex(of: master).flatMap { number in owners.firstIndex { $0 == number } }
+    }
+
+    /// Whether one server has all slots, and so every key: the shape of a cluster with one shard, and of services
+    /// that keep their servers to themselves.
+    var isWhole: Bool { owners.allSatisfy { $0 == 0 } }
+
+    /// All nodes: masters and replicas.
+    package var nodes: [Address] { masters + replicas.flatMap { $0 }.filter { !masters.contains($0) } }
+
+    /// Whether one node follows another.
+    package func isReplica(_ node: Address, of master: Address) -> Bool {
+        masters.firstIndex(of: master).map { replicas[$0].contains(node) } ?? false
+    }
+
+    /// The same map after a node has said that another one has a slot. A master without slots stays: what else it has
+    /// lost shows with the next answer to `CLUSTER SLOTS`.
+    func moved(_ slot: Int, to master: Address) -> ClusterMap {
+        var map = self
+        if let number = masters.firstIndex(of: master) {
+            map.owners[slot] = UInt16(number)
+        } else if masters.count < ClusterMap.maximumMasterCount {
+            map.masters.append(master)
+            map.replicas.append([])
+            map.owners[slot] = UInt16(masters.count)
+        }
+        return map
+    }
+
+    /// Slots that have changed hands: who had them, who has them.
+    package struct Move: Hashable, Sendable {
+        package let from: Address
+        package let to: Address
+    }
+
+    /// What has changed hands since another map.
+    package func moves(since before: ClusterMap) -> Set<Move> {
+        var pairs: Set<UInt32> = []
+        var last: UInt32?
+        for slot in 0..<HashSlot.count {
+            let (old, new) = (before.owners[slot], owners[slot])
+            guard old != ClusterMap.nobody, new != ClusterMap.nobody else { continue }
+            let pair = UInt32(old) << 16 | UInt32(new)
+            // Neighbours mostly go together.
+            if pair != last { pairs.insert(pair) }
+            last = pair
+        }
+        return Set(
+            pairs.lazy.map { pair in
+                Move(from: before.masters[Int(pair >> 16)], to: masters[Int(pair & 0xFFFF)])
+            }
+            .filter { $0.from != $0.to })
+    }
+}
+
+/// The latest map of a cluster, shared by the threads of a process: one that learns of it makes it known to all, and
+/// the same map is in memory once.
+package final class ClusterMaps: Sendable {
+    private let latest = Mutex<ClusterMap?>(nil)
+
+    package init() {}
+
+    /// The map that anyone has learned last; nil before the first.
+    package var map: ClusterMap? { latest.withLock { $0 } }
+
+    /// - Returns: the same map, in the memory of the one that is known if they are equal.
+    func share(_ map: ClusterMap) -> ClusterMap {
+        latest.withLock { latest in
+            if latest != map { latest = map }
+            return latest ?? map
+        }
+    }
+}
