@@ -284,6 +284,7 @@ struct LoadPlan: Sendable {
         let redis = try RedisTLSOptions.secure(redisURL.withPasswordFile(passwordFile), by: values)
         let prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
+        try RedisPrefix.check(prefix, with: [redis], by: values)
         return isDurable ? .durable(redis, prefix: prefix) : .redis(redis, Channels(prefix: prefix))
     }
 }

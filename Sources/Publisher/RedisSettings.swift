@@ -87,6 +87,7 @@ struct RedisSettings: Sendable {
                 try values.optional("redis-password-file", RedisFile.path))
         prefix = try values.value(
             "prefix", TextConverter(expected: Channels.prefixForm) { Channels.isPrefix($0) ? $0 : nil })
+        try RedisPrefix.check(prefix, with: [url], by: values)
         timeout = try values.value("timeout", DurationConverter(.milliseconds(100) ... .seconds(300)))
     }
 

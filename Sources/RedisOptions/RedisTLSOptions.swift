@@ -57,8 +57,8 @@ package enum RedisTLSOptions {
         guard urls.contains(where: \.isTLS) else {
             for name in files + ["redis-tls-name", "redis-tls-verify"] where values.origin(of: name) != nil {
                 throw UsageError(
-                    "\(values.originText(name)): expected only with a URL that begins with rediss:// or "
-                        + "sentinels://")
+                    "\(values.originText(name)): expected only with a URL that begins with rediss://, "
+                        + "sentinels:// or clusters://")
             }
             return urls
         }

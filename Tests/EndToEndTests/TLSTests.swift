@@ -154,8 +154,8 @@ import Testing
             #expect(ended.code == 2)
             #expect(
                 ended.errors
-                    == "\(program): --redis-\(option): expected only with a URL that begins with rediss:// or "
-                    + "sentinels://\n")
+                    == "\(program): --redis-\(option): expected only with a URL that begins with rediss://, "
+                    + "sentinels:// or clusters://\n")
         }
     }
 

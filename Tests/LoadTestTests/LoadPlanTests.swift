@@ -118,6 +118,9 @@ struct LoadPlanTests {
         expectRefused(gateway + ["--path", "/x"], naming: "--path")
         expectRefused(gateway + ["--publish-url", "http://h:1/pub"], naming: "--publish-url")
         expectRefused(gateway + ["--redis", "http://h"], naming: "--redis")
+        expectRefused(
+            gateway + ["--redis", "cluster://h", "--prefix", "{x}:"],
+            naming: "--prefix: expected no brace with a URL that begins with cluster:// or clusters://")
         expectRefused(gateway + ["--durable", "--payload", "65537B"], naming: "--payload")
         expectRefused(gateway + ["--durable", "--token", "none", "--path", "/x"], naming: "--durable")
         expectRefused(

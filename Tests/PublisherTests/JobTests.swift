@@ -69,6 +69,16 @@ import Testing
         #expect(!redis.contains("hunter2"))
     }
 
+    @Test(arguments: ["{x}:", "x{", "}x"]) func noPrefixForAClusterHasABrace(_ prefix: String) throws {
+        let cluster = ["--file", "x", "--redis", "cluster://127.0.0.1:7000"]
+        #expect(
+            try message(cluster + ["--prefix", prefix]).hasPrefix(
+                "--prefix: expected no brace with a URL that begins with cluster:// or clusters://"))
+        #expect(try message(cluster, ["PUBLISHER_PREFIX": prefix]).hasPrefix("PUBLISHER_PREFIX: "))
+        #expect(throws: Never.self) { try job(cluster + ["--prefix", "x:"]) }
+        #expect(throws: Never.self) { try job(["--file", "x", "--prefix", prefix]) }
+    }
+
     @Test func redisComesFromItsVariables() throws {
         let arguments = ["--file", "x"]
         #expect(try job(arguments).targets[0].url.description == "redis://127.0.0.1:6379")
