@@ -13,6 +13,7 @@ import deflate
 import durable
 import machine
 import own
+import redis_costs
 import report
 import summary
 import terminal
@@ -21,7 +22,8 @@ from loads import ROWS, figures, measure
 from processes import ProcessError, Processes, ignore_end_signals, raise_at_end_signals, use_all_descriptors
 from servers import NAMES, Bench
 
-OWN = ["memory", "requests", "handshakes", "start", "idle", "rooms", "workers", "held", "durable", "compression", "tls"]
+OWN = ["memory", "requests", "handshakes", "start", "idle", "pong", "redis", "rooms", "workers", "held", "durable",
+       "compression", "tls"]
 QUICK_ROWS = ["A", "A1", "C"]
 DESCRIPTORS = 20_000
 
@@ -95,6 +97,9 @@ def measure_own(bench, options, results):
         "start": lambda: own.start_times(bench, say),
         "idle": lambda: own.idle(
             bench, say, clients, own.QUICK_IDLE_SECONDS if options.quick else own.IDLE_SECONDS),
+        "pong": lambda: own.idle(
+            bench, say, clients, own.QUICK_IDLE_SECONDS if options.quick else own.IDLE_SECONDS, "pong"),
+        "redis": lambda: redis_costs.redis_costs(bench, say),
         "rooms": lambda: own.throughput(bench, say),
         "workers": lambda: own.two_workers(bench, say, options.runs, options.seconds),
         "held": lambda: own.held_rooms(bench, say, options.runs, options.seconds),

@@ -3,11 +3,13 @@ two workers, many held rooms. Each returns what goes into the raw results."""
 
 import asyncio
 import math
+import threading
 import time
 
 from clients import CONNECTIONS, HeldRooms, request, tokens
 from loads import ROWS, figures, measure, run_load
 from processes import cpu_seconds
+from redis_costs import cpu_microseconds
 
 # A client at rest beats every 25 s: a whole number of periods has the mean load.
 IDLE_SECONDS = 50
@@ -95,16 +97,49 @@ def start_times(bench, say):
     return times
 
 
-def idle(bench, say, clients, seconds):
-    """CPU share of the gateway while clients do nothing but beat, in percent of a core."""
-    say(f"idle: {clients} clients for {seconds} s")
-    report = measure(bench, "ours", ["--clients", clients, "--warmup", "0s", "--duration", f"{seconds}s"])
+def idle(bench, say, clients, seconds, mode="request"):
+    """CPU share of the gateway, and of Redis, while clients do nothing but beat, in percent of a core."""
+    say(f"idle: {clients} clients for {seconds} s, --heartbeat {mode}")
+    options = [] if mode == "request" else ["--heartbeats", "off"]
+    redis = CpuTrack(bench.redis.pid)
+    try:
+        report = measure(
+            bench, "ours", ["--clients", clients, "--warmup", "0s", "--duration", f"{seconds}s", *options],
+            gateway_options=["--heartbeat", mode])
+    finally:
+        redis.end()
     cpu = report["server"]["cpu"]
     measured = report["measuredSeconds"]
     return {
         "clients": clients, "seconds": measured, "heartbeats": report["heartbeats"]["sent"],
         "userPercent": 100 * cpu["userSeconds"] / measured,
-        "systemPercent": 100 * cpu["systemSeconds"] / measured, "problems": report["problems"]}
+        "systemPercent": 100 * cpu["systemSeconds"] / measured,
+        # The gateway's end is the end of the track, and the load's is shortly before.
+        "redisPercent": 100 * redis.share(QUICK_IDLE_SECONDS - 5, before_end=4), "problems": report["problems"]}
+
+
+class CpuTrack:
+    """CPU time of a process' main thread, looked at all the time, so that the share of any stretch is known."""
+
+    def __init__(self, pid):
+        self._pid, self._seen, self._end = pid, [], threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self):
+        while not self._end.wait(0.1):
+            self._seen.append((time.monotonic(), cpu_microseconds(self._pid) / 1e6))
+
+    def end(self):
+        self._end.set()
+        self._thread.join()
+
+    def share(self, seconds, before_end):
+        """Of a core, for so many seconds that ended so long before the end."""
+        last = self._seen[-1][0] - before_end
+        stretch = [(at, used) for at, used in self._seen if last - seconds <= at <= last]
+        (first, used_first), (last, used_last) = stretch[0], stretch[-1]
+        return (used_last - used_first) / (last - first)
 
 
 def throughput(bench, say):

@@ -1,11 +1,12 @@
-"""docs/PERFORMANCE.md and its charts, from the raw results. page.md is the template; what is written by hand
-stands in docs/performance/notes.md. Also without a run, from any of .run/bench/*.json:
+"""docs/PERFORMANCE.md, its charts and the costs for scripts/capacity, from the raw results. page.md is the template;
+what is written by hand stands in docs/performance/notes.md. Also without a run, from any of .run/bench/*.json:
 PYTHONPATH=scripts/lib .venv/bin/python scripts/lib/bench/report.py RAW."""
 
 import json
 import pathlib
 import re
 import string
+import subprocess
 import sys
 
 import charts
@@ -36,7 +37,16 @@ def write(results, root):
         workers=tables.workers(results["workers"], results["machine"]["cores"]),
         held=tables.held(results["held"]), durable=tables.durable(results["durable"]),
         compression=tables.compression(results["compression"]), tls=tables.tls(results["tls"]),
+        redis=tables.redis(results["redis"]),
         minutes=f"{results['seconds'] / 60:.0f}", commands=_commands(results["runs"])))
+    _tell_capacity(results, root)
+
+
+def _tell_capacity(results, root):
+    """What scripts/capacity knows where nothing was measured, and the tables that are made of it. A program of its own,
+    because its modules have the names of these."""
+    program = pathlib.Path(root) / "scripts/lib/capacity/guide.py"
+    subprocess.run([sys.executable, "-B", program, "-"], input=json.dumps(results), text=True, check=True)
 
 
 def _setting(results):

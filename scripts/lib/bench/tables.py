@@ -80,7 +80,36 @@ def idle_cost(idle):
     total = idle["userPercent"] + idle["systemPercent"]
     return (f"{idle['clients']:,} clients: {total:.1f} % of a core (user {idle['userPercent']:.1f}, "
             f"system {idle['systemPercent']:.1f}) over {idle['seconds']:.0f} s with {idle['heartbeats']:,} "
-            "heartbeats")
+            f"heartbeat requests; of Redis {idle['redisPercent']:.1f} %")
+
+
+def redis_costs(results):
+    """(title, alone, together, digits, unit) for each command, and what memory it takes."""
+    found = [(f"PUBLISH of {point['bytes']:,} B to {point['receivers']} node{'s' * (point['receivers'] != 1)}", point, "µs")
+             for point in results["publish"]]
+    found += [(f"durable notice of {point['bytes']:,} B to none", point, "µs") for point in results["durable"]]
+    commands = results["commands"]
+    found += [(title, commands[name], "µs") for name, title in [
+        ("issue", "token"), ("heartbeat", "heartbeat: renewal"), ("confirm", "heartbeat: look-up by the client's node"),
+        ("handshake", "handshake, with its subscription"), ("lookUp", "a record, looked up with 499 others")]]
+    if "bus" in results:
+        found += [(f"PUBLISH in a cluster of {results['bus']['nodes']} masters, {title}",
+                   {how: results["bus"][how][name] for how in ("alone", "together")}, "µs")
+                  for name, title in [("publishing", "its own master"), ("other", "each other one")]]
+    return found
+
+
+def redis(results):
+    """CPU of Redis for each command, and its memory."""
+    memory = results["memory"]
+    rows = [[title, f"{cost['alone']:.1f} {unit}" if "alone" in cost else "", f"{cost['together']:.2f} {unit}"]
+            for title, cost, unit in redis_costs(results)]
+    sizes = [["memory of a connected client's token", f"{memory['token']:.0f} B"],
+             ["memory of a channel", f"{memory['channel']:.0f} B"],
+             ["memory of a channel at each further node", f"{memory['furtherNode']:.0f} B"],
+             *[[f"memory of a durable notice of {point['bytes']:,} B, of 1,000", f"{point['bytesANotice']:.0f} B"]
+               for point in results["durable"]]]
+    return table(["", "alone", "together"], rows) + "\n" + table(["", ""], sizes)
 
 
 def service(results):
@@ -90,7 +119,8 @@ def service(results):
         *[["handshake with its registration, CPU", handshake_cost(results[name])]
           for name in ["handshakes"] if name in results],
         ["start to ready", start_time(results["start"])],
-        ["idle connections with a heartbeat every 25 s", idle_cost(results["idle"])]])
+        ["idle connections with a heartbeat every 25 s", idle_cost(results["idle"])],
+        *[["idle connections with `--heartbeat pong`", idle_cost(results["pong"])] for _ in range("pong" in results)]])
 
 
 def sustained(steps):

@@ -47,6 +47,14 @@ def own(results):
         lines.append(f"start      ready after {tables.start_time(results['start'])}")
     if "idle" in results:
         lines.append(f"idle       {tables.idle_cost(results['idle'])}")
+    if "pong" in results:
+        lines.append(f"pong       {tables.idle_cost(results['pong'])}")
+    if "redis" in results:
+        lines += [f"redis      {title}: " + ", ".join(f"{number(cost[how], 2)} {unit} {how}" for how in cost
+                                                      if how in ("alone", "together"))
+                  for title, cost, unit in tables.redis_costs(results["redis"])]
+        lines += [f"redis      memory: {name} {size:.0f} B" for name, size in results["redis"]["memory"].items()]
+        lines += [f"  ! redis: {problem}" for problem in results["redis"]["problems"]]
     for rooms, held in tables.sustained(results.get("rooms", [])).items():
         lines.append(f"rooms      {rooms:,}: {held['offered'] if held else 0:,.0f} deliveries/s held")
     for workers, rate in tables.worker_rates(results.get("workers", [])).items():
@@ -70,7 +78,7 @@ def own(results):
     for title, digits, values in tables.tls_figures(results["tls"]) if "tls" in results else []:
         lines.append(f"tls        {title}: " + ", ".join(
             f"{tables.TLS_TITLES[way]} {number(value, digits)}" for way, value in values.items()))
-    for name in ["memory", "handshakes", "idle", "workers", "held"]:
+    for name in ["memory", "handshakes", "idle", "pong", "workers", "held"]:
         found = results.get(name, [])
         for result in found if isinstance(found, list) else [found]:
             lines += [f"  ! {name}: {problem}" for problem in result["problems"]]

@@ -1,4 +1,4 @@
-"""Whether the account notices what it is there for. Run by Tests/EndToEndTests/SoakLedgerTests.swift."""
+"""Whether the account notices what it is there for. Run by Tests/EndToEndTests/ScriptTests.swift."""
 
 import unittest
 

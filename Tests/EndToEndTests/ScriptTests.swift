@@ -1,21 +1,23 @@
-// The account of scripts/soak: its verdict is only worth something if it notices each thing that can be
-// wrong.
+// What scripts compute themselves, by tests in Python: the account of scripts/soak, whose verdict is only worth
+// something if it notices each thing that can be wrong, and the model of scripts/capacity with its tables in the
+// guide.
 import Foundation
 import Testing
 
-@Suite struct SoakLedgerTests {
+@Suite struct ScriptTests {
     /// A run of unittest that finds no tests succeeds as well, so their number is looked at.
-    @Test func theAccountNoticesWhateverIsMissingTwiceLateOrElsewhere() async throws {
+    @Test(arguments: [("soak/ledger_test.py", 46), ("capacity/capacity_test.py", 40)])
+    func scriptsComputeWhatTheySay(file: String, leastCount: Int) async throws {
         let driver = try Driver()
         do {
             let scripts = Installation.root.appending(path: "scripts/lib").path
             let completed = try await driver.run(
-                [try Installation.python(), "\(scripts)/soak/ledger_test.py"],
+                [try Installation.python(), "-B", "\(scripts)/\(file)"],
                 environment: ["PYTHONPATH": scripts])
             await driver.stop()
             let count = completed.errors.firstMatch(of: /Ran (\d+) tests/).flatMap { Int($0.output.1) }
             #expect(completed.code == 0, "\(completed.errors)")
-            #expect((count ?? 0) >= 46, "\(completed.errors)")
+            #expect((count ?? 0) >= leastCount, "\(completed.errors)")
         } catch {
             await driver.stop()
             throw error
