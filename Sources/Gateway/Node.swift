@@ -33,7 +33,7 @@ final class Node {
         loop = try EventLoop()
         let state = NodeState(
             workerCount: configuration.workerCount, maximumClientCount: limits.clients,
-            maximumHttpConnectionCount: limits.httpConnections)
+            maximumHttpConnectionCount: limits.httpConnections, isCluster: configuration.redis.isCluster)
         context = NodeContext(configuration: configuration, log: log, state: state)
         serviceStates = ServiceStates(
             socketName: getenv(NotifySocket.variable).map { String(cString: $0) }, loop: loop, log: log)
@@ -160,9 +160,9 @@ final class Node {
             }
             if role != .sentinel { context.state.setRedisTrouble(reason) }
             redisLog.down(role, reason)
-        case .redisServer(let server):
+        case .redisServer(let server, let isOnly):
             context.state.setEvictionPossible(server.evictingPolicy != nil)
-            if redisLog.connected(to: server) { context.state.noteServerChange() }
+            if redisLog.connected(to: server, isOnly: isOnly) { context.state.noteServerChange() }
         case .redisLacks(let command, let message): redisLog.lacks(command, message)
         case .recordsLost(let loss): redisLog.recordsLost(loss)
         case .publishRefused(let message): redisLog.publishRefused(message)

@@ -10,6 +10,8 @@ struct NodeContext: Sendable {
     let configuration: Configuration
     let log: Log
     let metrics: Metrics
+    /// Only for a Redis Cluster: its map, which all threads learn.
+    let clusterMaps = ClusterMaps()
     let state: NodeState
     let admission: Admission
     let workerMailboxes: [Mailbox<WorkerMessage>]
@@ -68,8 +70,8 @@ enum ControlNotice: Sendable {
     case redisDown(RedisRole, String)
     /// Redis has refused a command, with its message.
     case redisRefused(command: String, String)
-    /// A worker is connected to this server.
-    case redisServer(RedisConnection.Server)
+    /// A worker is connected to this server: the only one, or a master of a cluster.
+    case redisServer(RedisConnection.Server, isOnly: Bool)
     /// Redis has refused a command, with its message, without which everything works.
     case redisLacks(command: String, String)
     /// Redis refuses to let the node publish, with its message.

@@ -36,10 +36,22 @@ final class NodeState: Sendable {
     private let eventStreams = Atomic<Bool>(false)
     private let workerCount: Int
     let feedCount: Int
+    /// By worker; empty for one Redis.
+    private let clusters = Mutex<[Int: ClusterReach]>([:])
+    private let isCluster: Bool
+
+    /// What a worker can reach of a cluster.
+    private struct ClusterReach {
+        let slotCount: Int
+        let mastersUp: Int
+        let mastersDown: Int
+    }
 
     init(
-        workerCount: Int, feedCount: Int = 1, maximumClientCount: Int, maximumHttpConnectionCount: Int
+        workerCount: Int, feedCount: Int = 1, maximumClientCount: Int, maximumHttpConnectionCount: Int,
+        isCluster: Bool = false
     ) {
+        self.isCluster = isCluster
         self.workerCount = workerCount
         self.feedCount = feedCount
         pulses = LoopPulses(workerCount: workerCount, feedCount: feedCount)
@@ -67,8 +79,44 @@ final class NodeState: Sendable {
     /// Feeds whose connection to Redis is not up or still without some of its rooms.
     var missingFeedCount: Int { feedCount - feedsUp.load(ordering: .relaxed).nonzeroBitCount }
 
-    /// Workers whose command connection to Redis is not up.
-    var missingCommandCount: Int { workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
+    /// Workers whose command connection to Redis is not up; in a cluster, those that cannot reach half of the slots.
+    var missingCommandCount: Int {
+        guard isCluster else { return workerCount - commandsUp.load(ordering: .relaxed).nonzeroBitCount }
+        return (0..<workerCount).count { index in
+            clusters.withLock { ($0[index]?.slotCount ?? 0) * 2 < HashSlot.count }
+        }
+    }
+
+    /// What a worker can reach of a cluster.
+    ///
+    /// - Parameters:
+    ///   - reachableSlotCount: of slots whose masters are connected and take writes.
+    ///   - masters: how many of them are connected, and how many are not.
+    func setCluster(reachableSlotCount: Int, masters: (up: Int, down: Int), worker: Int) {
+        clusters.withLock {
+            $0[worker] = ClusterReach(
+                slotCount: reachableSlotCount, mastersUp: masters.up, mastersDown: masters.down)
+        }
+    }
+
+    /// How many slots of a cluster the worker that reaches the fewest can reach; nil for one Redis.
+    var reachableSlotCount: Int? {
+        guard isCluster else { return nil }
+        return clusters.withLock { clusters in
+            clusters.count < workerCount ? 0 : clusters.values.map(\.slotCount).min() ?? 0
+        }
+    }
+
+    /// How many masters of a cluster are connected to every worker that knows them, and how many are not; nil for one
+    /// Redis.
+    var masterCounts: (up: Int, down: Int)? {
+        guard isCluster else { return nil }
+        return clusters.withLock { clusters in
+            (
+                clusters.values.map(\.mastersUp).min() ?? 0, clusters.values.map(\.mastersDown).max() ?? 0
+            )
+        }
+    }
 
     /// Why a connection to Redis, or the latest attempt at one, was lost; nil when one stands again.
     func setRedisTrouble(_ reason: String?) { redisTrouble.withLock { $0 = reason } }
@@ -104,9 +152,15 @@ final class NodeState: Sendable {
 
     /// What an operator should know of a node that is ready all the same.
     var warnings: [String] {
-        publishRefusal.map {
-            ["redis refuses PUBLISH, so a token's second connection is refused: \($0)"]
-        } ?? []
+        let refusal = publishRefusal.map {
+            "redis refuses PUBLISH, so a token's second connection is refused: \($0)"
+        }
+        let reach = reachableSlotCount.flatMap { count in
+            count < HashSlot.count
+                ? "\(HashSlot.count - count) of \(HashSlot.count) slots of the redis cluster cannot be reached"
+                : nil
+        }
+        return [refusal, reach].compactMap { $0 }
     }
 
     /// Whether another node reports under this node's id.
@@ -123,7 +177,12 @@ final class NodeState: Sendable {
         if isDraining { reasons.append("draining") }
         if missingFeedCount > 0 { reasons.append("redis subscriber connection is down") }
         let missing = missingCommandCount
-        if missing > 0 { reasons.append("\(missing) of \(workerCount) redis command connections are down") }
+        if missing > 0, !isCluster {
+            reasons.append("\(missing) of \(workerCount) redis command connections are down")
+        }
+        if let count = reachableSlotCount, count * 2 < HashSlot.count {
+            reasons.append("\(count) of \(HashSlot.count) slots of the redis cluster can be reached")
+        }
         let isInCluster = clusterFound.load(ordering: .relaxed)
         if !reasons.isEmpty, !isDraining, !isInCluster, let trouble = redisTrouble.withLock({ $0 }) {
             reasons.append("redis: \(trouble)")

@@ -33,7 +33,11 @@ package final class RedisSubscriber {
     /// All that was published before this instant to channels that were confirmed by then has come, if it
     /// was to come at all: Redis has answered what was sent to it then. Holds its value when the link is
     /// lost.
-    package private(set) var completeUntil = MonotonicInstant.now
+    package var completeUntil: MonotonicInstant { min(answeredUntil, limit?() ?? answeredUntil) }
+    private var answeredUntil = MonotonicInstant.now
+    /// In a cluster the server answers for itself only: until when everything has come that was published at the
+    /// others.
+    package var limit: (() -> MonotonicInstant?)?
 
     /// What the server of the new connection says of itself, before anything is subscribed. Only asked for
     /// if this is set.
@@ -207,7 +211,7 @@ package final class RedisSubscriber {
         guard let entry = asked.answered(channel, isSubscribed: isSubscribed) else {
             return link.drop(reason: RespViolation.unasked.reason)
         }
-        completeUntil = entry.sentAt
+        answeredUntil = entry.sentAt
         switch entry.purpose {
         case .subscribe: confirmed(channel)
         case .unsubscribe: onUnsubscribed?(channel)
@@ -229,7 +233,7 @@ package final class RedisSubscriber {
         else {
             return link.drop(reason: message, isRefusal: true)
         }
-        completeUntil = entry.sentAt
+        answeredUntil = entry.sentAt
         refusalCount += 1
         guard refusalCount < RedisSubscriber.maximumRefusalCount else {
             return link.drop(reason: "too many refused channels")

@@ -1,6 +1,8 @@
 // The names in Redis that gateways and publishers agree on: channels and keys, all behind one optional
 // prefix, so that several installations can share a Redis.
 
+import Redis
+
 /// Names of the pub/sub channels.
 package struct Channels: Sendable {
     /// The form of a prefix, for error messages.
@@ -61,7 +63,8 @@ package struct Keys: Sendable {
     private let oncePrefix: [UInt8]
     /// The set of the ids of all nodes, `roomcast:nodes`; nodes remove ids without a report now and then.
     package let nodes: [UInt8]
-    /// The name of the present history of all rooms, `epoch`; made and replaced by nodes.
+    /// The name of the present history of all rooms, `epoch`; made and replaced by nodes. In a Redis Cluster each slot
+    /// has its own.
     package let epoch: [UInt8]
 
     /// - Parameter prefix: of every name; empty by default, so that records are `client:<token>`.
@@ -71,6 +74,17 @@ package struct Keys: Sendable {
         oncePrefix = Array((prefix + "once:{").utf8)
         nodes = Array((prefix + "roomcast:nodes").utf8)
         epoch = Array((prefix + "epoch").utf8)
+    }
+
+    /// The key of the name of the present history of all rooms of a slot, `epoch:{<tag>}`, which is in that slot and
+    /// moves with it.
+    package func epoch(ofSlot slot: Int) -> [UInt8] { Keys.name(epoch + [UInt8(ascii: ":")], slot) }
+
+    /// A key in a slot on which writes are tried, `client:{<tag>}`: no token has it, as none has a brace.
+    package func probe(ofSlot slot: Int) -> [UInt8] { Keys.name(clientPrefix, slot) }
+
+    private static func name(_ prefix: [UInt8], _ slot: Int) -> [UInt8] {
+        prefix + [UInt8(ascii: "{")] + HashSlot.tag(of: slot) + [UInt8(ascii: "}")]
     }
 
     /// The key of a node's report.

@@ -43,7 +43,7 @@ final class RegistryRig {
             registry = ClientRegistry(
                 node: node, worker: 0, renewalPause: renewalPause, loop: scenario.loop)
         } else {
-            registry = worker.registry
+            registry = worker.shards.all[0].registry
         }
         registry.onUp = { [unowned self] _ in self.upCount += 1 }
         up(count: 1) { [unowned self] in self.registry.start() }

@@ -205,3 +205,10 @@ extension RoomTable {
 
     func refused(_ id: RoomId) { refused(id, leaveCount: leaveCount) }
 }
+
+extension Worker {
+    /// Of the only server.
+    var registry: ClientRegistry { shards.all[0].registry }
+    /// Of the clients with records there.
+    var heartbeats: Heartbeats { shards.all[0].heartbeats }
+}

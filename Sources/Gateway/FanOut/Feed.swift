@@ -21,7 +21,10 @@ final class Feed {
     private let metrics: FeedMetrics
     private let history: History
     private var state: FeedState
+    /// Whether the node's connections lead to one server; without a word in a cluster.
     private var agreement: ServerAgreement
+    /// Only in a cluster.
+    private var echoes: ClusterEchoes?
     private var isLoopShared = false
     private var sweepTimer: Timer?
     private var agreementTimer: Timer?
@@ -45,9 +48,16 @@ final class Feed {
         refusedLog = RateLimitedLog(node.log)
         gapLog = RateLimitedLog(node.log)
         controlLog = RateLimitedLog(node.log)
+        let candidates = { [maps = node.clusterMaps] in
+            maps.map.map { FeedPlace.order($0.nodes, for: configuration.nodeId) } ?? []
+        }
+        if configuration.redis.isCluster {
+            echoes = ClusterEchoes(silenceTimeout: configuration.redisSilenceTimeout, now: .now)
+        }
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
-            anchor: controlChannel, silenceTimeout: configuration.redisSilenceTimeout, loop: loop)
+            anchor: controlChannel, silenceTimeout: configuration.redisSilenceTimeout,
+            candidates: configuration.redis.isCluster ? candidates : nil, loop: loop)
         history = History(
             node: node, broadcaster: broadcaster, subscriber: subscriber, metrics: metrics, loop: loop)
         history.workers = { [unowned self] in self.state.workers(of: $0) }
@@ -66,9 +76,7 @@ final class Feed {
         }
         timer.start(after: Limits.idleRoomInterval)
         sweepTimer = timer
-        let agreementTimer = Timer(on: loop, repeating: true) { [unowned self] in
-            self.perform(self.agreement.check(completeUntil: self.subscriber.completeUntil, now: .now))
-        }
+        let agreementTimer = Timer(on: loop, repeating: true) { [unowned self] in self.checkEchoes() }
         agreementTimer.start(after: node.configuration.redisSilenceTimeout / 4)
         self.agreementTimer = agreementTimer
         let workerTurn = loop.onTurnEnd
@@ -89,7 +97,11 @@ final class Feed {
         subscriber.onUp = { [unowned self] in
             self.state.linkIsUp()
             self.agreement.linkIsUp(now: .now)
+            self.echoes?.linkIsUp(now: .now)
             self.history.subscriberUp()
+        }
+        if echoes != nil {
+            subscriber.limit = { [unowned self] in self.echoes?.completeUntil(self.masters) }
         }
         subscriber.onAllSubscribed = { [unowned self] in self.allSubscribed() }
         subscriber.onDown = { [unowned self] in self.linkLost($0) }
@@ -195,6 +207,7 @@ final class Feed {
         agreement.linkLost()
         history.subscriberLost()
         perform(state.linkLost(completeUntil: subscriber.completeUntil))
+        echoes?.linkLost()
         guard wasComplete else { return }
         setUp(false)
         metrics.reconnects.add(1)
@@ -212,9 +225,27 @@ final class Feed {
     private func taken(_ echo: ServerAgreement.Echo) {
         // The end of the connection may be what has come.
         guard !subscriber.hasNews else { return }
+        if let address = echo.address {
+            echoes?.taken(
+                echo.number, by: address, sentAt: echo.sentAt, ownNode: subscriber.server, now: .now)
+            return
+        }
         perform(
             agreement.taken(
                 echo, subscriberRun: history.subscriberRun, readerRun: history.readerRun, now: .now))
+    }
+
+    /// The masters of the cluster, by the latest map.
+    private var masters: [RedisURL.Address] { node.clusterMaps.map?.masters ?? [] }
+
+    private func checkEchoes() {
+        guard echoes != nil else {
+            return perform(agreement.check(completeUntil: subscriber.completeUntil, now: .now))
+        }
+        guard !subscriber.hasNews,
+            let reason = echoes?.check(masters, ownNode: subscriber.server, now: .now)
+        else { return }
+        subscriber.renew(reason: reason, mustBeMaster: false)
     }
 
     private func perform(_ action: ServerAgreement.Action) {
@@ -249,7 +280,10 @@ final class Feed {
             broadcaster.addToAll(.replaced(token, connection: connection))
         case .revoked(let token): broadcaster.addToAll(.revoked(token))
         case .rooms(let reply): broadcaster.addToAll(.listRooms(reply: reply))
-        case .echo(let run, let number): if run == node.run { agreement.heard(number) }
+        case .echo(let run, let number):
+            guard run == node.run else { return }
+            agreement.heard(number)
+            echoes?.heard(number, now: .now)
         case nil:
             controlLog.warning(
                 "unknown control message",

@@ -1,4 +1,5 @@
-// Whether the members of one worker still beat, by their Pongs or by Redis' word. Loop-confined.
+// Whether the members of one worker, whose records one server has, still beat, by their Pongs or by Redis' word.
+// Loop-confined.
 
 import EventLoop
 
@@ -167,10 +168,19 @@ final class Heartbeats {
     /// Redis refuses what renews records, or takes it again: then it was away from them for as long.
     func writesChanged() {
         let refusal = registry.writes.refusal
-        node.state.setWriteRefusal(refusal, worker: worker)
-        node.controlMailbox.post(.redisWrites(worker: worker, isRefusing: refusal != nil))
-        node.controlMailbox.post(.readinessChanged)
+        // One of several masters: whether the node is ready depends on the others, too.
+        if registry.address == nil {
+            node.state.setWriteRefusal(refusal, worker: worker)
+            node.controlMailbox.post(.redisWrites(worker: worker, isRefusing: refusal != nil))
+            node.controlMailbox.post(.readinessChanged)
+        }
         if refusal == nil { confirm(restoring: true) }
+    }
+
+    /// The server's part is over.
+    func stop() {
+        confirmation.stop()
+        presence?.stop()
     }
 
     private func confirm(restoring: Bool) {

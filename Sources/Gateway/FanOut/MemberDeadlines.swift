@@ -51,7 +51,7 @@ extension Member {
     /// The member is complete, and has the whole time for its first heartbeat.
     final func beginDeadlines(_ now: MonotonicInstant = .now) {
         if let interval = worker.pingInterval { deadlines.awaitPing(after: interval, now: now) }
-        deadlines.awaitHeartbeat(within: worker.heartbeats.timeout, now: now)
+        deadlines.awaitHeartbeat(within: worker.heartbeatTimeout, now: now)
         arm(now)
     }
 
@@ -72,7 +72,7 @@ extension Member {
         }
         let isDue = deadlines.takeHeartbeat(now: now)
         arm(now)
-        if isDue { worker.heartbeats.isDue(self) }
+        if isDue { worker.shards.of(token).heartbeats.isDue(self) }
     }
 
     /// When its rooms last brought messages. Nothing is noted for a single member, so that a delivery costs

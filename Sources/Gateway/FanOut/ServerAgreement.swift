@@ -1,6 +1,7 @@
 // Whether a node's connections to Redis lead to one server. Pure: connections, timer and clock are the feed's.
 
 import EventLoop
+import Redis
 
 /// Behind a proxy, or a name that is given to another server, a connection may stay at a server that was
 /// demoted: the subscriber's would be healthy and bring nothing.
@@ -15,6 +16,8 @@ struct ServerAgreement {
         let number: UInt64
         /// The `run_id` of the server that has taken it; nil if that does not say.
         let run: String?
+        /// The master that has taken it; nil for one Redis.
+        var address: RedisURL.Address?
         let sentAt: MonotonicInstant
         let takenAt: MonotonicInstant
     }

@@ -22,7 +22,7 @@ final class WebSocketClient: Member {
 
     // MARK: Pings of ours
 
-    override var beatsByPong: Bool { worker.heartbeats.arePongs }
+    override var beatsByPong: Bool { worker.arePongsBeats }
 
     /// While something waits for the peer, a Ping joins it only for the sake of its answer, and only one.
     override func ping() {
@@ -35,7 +35,7 @@ final class WebSocketClient: Member {
     private func pongCame(_ payload: UnsafeRawBufferPointer) {
         guard isPinged, payload.equals(SharedBytes.pingPayload.rawBytes) else { return }
         isPinged = false
-        if beatsByPong { worker.heartbeats.beat(self) }
+        if beatsByPong { worker.shards.of(token).heartbeats.beat(self) }
     }
 
     // MARK: What the peer sends

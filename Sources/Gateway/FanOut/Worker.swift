@@ -2,6 +2,7 @@
 // Loop-confined.
 
 import EventLoop
+import RedisSchema
 import WebSocket
 
 /// Serves a share of the node's members and shares nothing with the other workers. Puts its parts together,
@@ -11,14 +12,16 @@ final class Worker {
     let node: NodeContext
     let metrics: WorkerMetrics
     let host: ConnectionHost
-    let registry: ClientRegistry
     let rooms: RoomTable
     let turn: Turn
     private(set) lazy var connections = Connections(worker: self)
-    private(set) lazy var heartbeats = Heartbeats(worker: index, node: node, registry: registry, loop: loop)
-    {
-        [unowned self] in Array(self.connections.members)
+    private(set) lazy var shards = Shards(node: node, worker: index, loop: loop) { [unowned self] in
+        Array(self.connections.members)
     }
+    /// The time between two heartbeats at most.
+    let heartbeatTimeout: Duration
+    /// Whether Pongs are heartbeats.
+    let arePongsBeats: Bool
     private(set) lazy var dismissal = Dismissal(from: rooms)
     /// How often the feed's connection was lost; wraps. A copy that only the feed's news change.
     private(set) var feedLossCount: UInt32 = 0
@@ -48,7 +51,8 @@ final class Worker {
             configuration.redisTimeout, configuration.pingInterval ?? .zero, Limits.closeTimeout,
         ]
         host = ConnectionHost(loop: loop, maximumDelay: delays.max() ?? .zero)
-        registry = ClientRegistry(node: node, worker: index, loop: loop)
+        heartbeatTimeout = configuration.heartbeatTimeout
+        arePongsBeats = configuration.heartbeat == .pong
         rooms = RoomTable(worker: index, metrics: metrics, loop: loop) { [feed = node.feedMailboxes[0]] in
             feed.post($0)
         }
@@ -66,20 +70,23 @@ final class Worker {
             turn.add($0)
         }
         loop.onTurnEnd = { [turn] in turn.run() }
+        let key = Keys(prefix: node.configuration.prefix).node(node.configuration.nodeId)
+        let shards = shards
         reporter = NodeReporter(
-            worker: index, node: node, registry: registry, rooms: rooms, address: "\(socket)", loop: loop)
+            worker: index, node: node, registry: shards.of(key: key).registry, rooms: rooms,
+            address: "\(socket)",
+            loop: loop)
         reporter?.start()
         lister = RoomLister(
-            worker: index, configuration: node.configuration, registry: registry, rooms: rooms, loop: loop)
+            worker: index, configuration: node.configuration, registry: shards.any.registry, rooms: rooms,
+            loop: loop)
         if index == 0 {
-            echo = EchoSender(node: node, registry: registry, loop: loop)
+            echo = EchoSender(node: node, registry: shards.any.registry, loop: loop)
             echo?.start()
         }
-        registry.onUp = { [unowned self] in self.redisIsUp($0) }
-        registry.onDown = { [unowned self] in self.setUp(false) }
-        registry.onLoss = { [unowned self] in self.heartbeats.recordsLost() }
-        registry.onWritesChanged = { [unowned self] in self.heartbeats.writesChanged() }
-        registry.start()
+        shards.onUp = { [unowned self] in self.redisIsUp($0, $1) }
+        shards.onChange = { [unowned self] in self.serversChanged() }
+        shards.start()
         connections.start(socket)
     }
 
@@ -105,7 +112,7 @@ final class Worker {
         case .subscriptionsLost(let count): subscriptionsLost(count: count)
         case .subscriptionsRestored:
             echo?.send()
-            heartbeats.nodeIsHeardAgain()
+            for shard in shards.all { shard.heartbeats.nodeIsHeardAgain() }
         case .gapEnded(let milliseconds): tellGap(milliseconds: milliseconds)
         case .messagesLost(let rooms, let milliseconds):
             sendAway(optedInMembersOf: rooms)
@@ -115,8 +122,8 @@ final class Worker {
         case .replaced(let token, let connection): connections.replaced(token, connection)
         case .revoked(let token): connections.revoked(token)
         case .listRooms(let reply): lister?.list(reply: reply)
-        case .master(let address): registry.follow(address)
-        case .renewCommands(let reason): registry.renew(reason: reason)
+        case .master(let address): for shard in shards.all { shard.registry.follow(address) }
+        case .renewCommands(let reason): for shard in shards.all { shard.registry.renew(reason: reason) }
         case .adopt(let handover):
             node.state.releaseHandover()
             connections.serve(handover)
@@ -129,22 +136,26 @@ final class Worker {
     /// The feed's connection is lost; handshakes from now on wait for the next one.
     func subscriptionsLost(count: UInt32) {
         feedLossCount = count
-        heartbeats.nodeIsNotHeard()
+        for shard in shards.all { shard.heartbeats.nodeIsNotHeard() }
         rooms.subscriptionsLost(pending: connections.pendingJoins)
     }
 
-    private func redisIsUp(_ server: ClientRegistry.Return) {
-        setUp(true)
+    private func redisIsUp(_ shard: Shard, _ server: ClientRegistry.Return) {
         if server.hadRefused { node.controlMailbox.post(.redisWrites(worker: index, isRefusing: false)) }
         echo?.send()
         reporter?.report()
-        heartbeats.redisIsUp(server)
+        shard.heartbeats.redisIsUp(server)
     }
 
-    private func setUp(_ isUp: Bool) {
-        // What was known of its writes went with the connection.
-        if !isUp { node.state.setWriteRefusal(nil, worker: index) }
-        node.state.setCommandsUp(isUp, worker: index)
+    private func serversChanged() {
+        if let count = shards.reachableSlotCount, let masters = shards.masterCounts {
+            node.state.setCluster(reachableSlotCount: count, masters: masters, worker: index)
+        } else {
+            let isUp = shards.isComplete
+            // What was known of its writes went with the connection.
+            if !isUp { node.state.setWriteRefusal(nil, worker: index) }
+            node.state.setCommandsUp(isUp, worker: index)
+        }
         node.controlMailbox.post(.readinessChanged)
     }
 
@@ -167,7 +178,7 @@ final class Worker {
     /// Leaves the list of nodes, which waits for Redis no longer than any request, and ends the loop.
     private func stop() {
         let end = { [unowned self] in
-            self.registry.stop()
+            self.shards.stop()
             self.loop.stop()
         }
         guard let reporter else { return end() }

@@ -123,7 +123,7 @@ final class ClientEndpoints: HttpHandler {
         }
         let token = Token.mint(using: &random)
         awaitRedis(connection, fields)
-        worker.registry.issue(
+        worker.shards.of(token).registry.issue(
             token, identity: asked.identity, isLogin: asked.isLogin, allowedRooms: asked.allowedRooms
         ) { [unowned self] isRegistered in
             guard isRegistered else { return self.unavailable(connection, fields) }
@@ -135,7 +135,7 @@ final class ClientEndpoints: HttpHandler {
     /// HEAD: what GET would say, as far as that is known without asking Redis. The token would be
     /// invisible, so Redis gets no record of it, and no limit counts it.
     private func wouldIssueToken(_ connection: HttpConnection, _ fields: [HttpResponseField]) {
-        guard worker.registry.isUp else { return unavailable(connection, fields) }
+        guard worker.shards.any.registry.isUp else { return unavailable(connection, fields) }
         connection.respond(.ok, fields: fields, body: Answer.body(Token.mint(using: &random).text))
     }
 
@@ -155,7 +155,7 @@ final class ClientEndpoints: HttpHandler {
                 connection, fields, text.isEmpty ? "no token" : "the token is not of the form of one")
         }
         awaitRedis(connection, fields)
-        worker.registry.renew(token) { [unowned self] renewal in
+        worker.shards.of(token).registry.renew(token) { [unowned self] renewal in
             switch renewal {
             case .renewed:
                 self.worker.metrics.heartbeats.add(1)

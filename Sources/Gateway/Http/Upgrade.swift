@@ -138,7 +138,7 @@ final class Upgrade {
     /// connection another one.
     private static func wouldOpen(_ connection: HttpConnection, _ worker: Worker) throws(Refusal) {
         guard !worker.isDraining else { throw unavailable(.draining, retryAfterSeconds: 1) }
-        guard worker.registry.isUp else { throw upgradeFailed(.upgradeFailed) }
+        guard worker.shards.any.registry.isUp else { throw upgradeFailed(.upgradeFailed) }
         connection.respond(.ok, fields: Opening.eventFields, isEndless: true)
     }
 
@@ -212,12 +212,13 @@ final class Upgrade {
 
     private func start() {
         worker.connections.begin(self)
-        let lossCount = worker.registry.lossCount
+        let registry = worker.shards.of(token).registry
+        let lossCount = registry.lossCount
         let timeout = worker.node.configuration.redisTimeout - Limits.deadlineTick
         connection.wait(atMost: timeout) { [self] reason in
             fail(reason == .timeout ? .upgradeFailed : .abandoned)
         }
-        worker.registry.attach(
+        registry.attach(
             token, connectionID: connectionID, connectedAt: connectedAt, address: address.description,
             rooms: roomIds
         ) { [self] in attached($0, lossCount: lossCount) }
@@ -292,7 +293,9 @@ final class Upgrade {
         if case .events = opening { worker.node.state.eventStreamBegins() }
         worker.connections.add(client, join, resumed: answers ?? [])
         if isReplaced { client.close(.replaced) }
-        if registration.isPending, client.isOpen { worker.heartbeats.takeOver(client, since: lossCount) }
+        if registration.isPending, client.isOpen {
+            worker.shards.of(client.token).heartbeats.takeOver(client, since: lossCount)
+        }
         if let client = client as? WebSocketClient, !rest.isEmpty {
             rest.withUnsafeMutableBytes { client.receive($0) }
         }

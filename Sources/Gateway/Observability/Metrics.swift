@@ -1,6 +1,7 @@
 // What a node counts. Each part is written by one thread and summed when it is read.
 
 import EventLoop
+import Redis
 
 /// Written by one worker.
 final class WorkerMetrics: Sendable {
@@ -25,6 +26,10 @@ final class WorkerMetrics: Sendable {
     let handshakes = Transport.allCases.map { _ in Counter() }
     let requestsUnavailable = Counter()
     let redisReconnects = Counter()
+    /// By the name of the kind; only in a cluster.
+    let redirections = Dictionary(
+        uniqueKeysWithValues: ClusterConnection.RedirectionKind.allCases.map { ($0.rawValue, Counter()) })
+    let mapRefreshes = Counter()
     let rejected = RejectionReason.allCases.map { _ in Counter() }
     let closed = CloseReason.allCases.map { _ in Counter() }
     let publishToFlush = DelayBuckets()

@@ -1,5 +1,6 @@
 // The metrics as text (Prometheus exposition format 0.0.4). Runs on the control loop, reads from any thread.
 
+import Redis
 import RedisSchema
 import System
 
@@ -11,7 +12,7 @@ struct PrometheusText {
     init(_ metrics: Metrics, state: NodeState, nodeID: String, droppedLogLines: UInt64) {
         writeNode(state, nodeID)
         writeConnections(metrics, state)
-        writeRoad(metrics)
+        writeRoad(metrics, state)
         writeRequests(metrics)
         counter("roomcast_log_lines_dropped_total", "Log lines dropped because no one read the log.")
         sample("roomcast_log_lines_dropped_total", droppedLogLines)
@@ -68,7 +69,7 @@ struct PrometheusText {
         }
     }
 
-    private mutating func writeRoad(_ metrics: Metrics) {
+    private mutating func writeRoad(_ metrics: Metrics, _ state: NodeState) {
         counter("roomcast_messages_received_total", "Messages received from Redis.")
         sample("roomcast_messages_received_total", metrics.feedTotal(\.messagesReceived))
         counter("roomcast_received_bytes_total", "Payload bytes of the messages received from Redis.")
@@ -94,6 +95,7 @@ struct PrometheusText {
         counter("roomcast_redis_reconnects_total", "Lost connections to Redis, by role.")
         sample("roomcast_redis_reconnects_total", metrics.feedTotal(\.reconnects), [("role", "subscriber")])
         sample("roomcast_redis_reconnects_total", metrics.total(\.redisReconnects), [("role", "command")])
+        if let masters = state.masterCounts { writeCluster(metrics, masters, state) }
         counter(
             "roomcast_gaps_total",
             "Times during which the node may have missed messages of Redis or dropped them.")
@@ -102,6 +104,30 @@ struct PrometheusText {
         text += "roomcast_gap_seconds_total \(Double(metrics.feedTotal(\.gapMilliseconds)) / 1_000)\n"
         writeHistories(metrics)
         writeHistogram(metrics)
+    }
+
+    /// Only with a Redis Cluster.
+    private mutating func writeCluster(
+        _ metrics: Metrics, _ masters: (up: Int, down: Int), _ state: NodeState
+    ) {
+        gauge(
+            "roomcast_redis_masters",
+            "Masters of the Redis Cluster: connected to every worker, and not connected to some.")
+        sample("roomcast_redis_masters", UInt64(masters.up), [("state", "up")])
+        sample("roomcast_redis_masters", UInt64(masters.down), [("state", "down")])
+        gauge(
+            "roomcast_redis_reachable_slots",
+            "Slots of the Redis Cluster, of 16,384, that every worker can reach.")
+        sample("roomcast_redis_reachable_slots", UInt64(state.reachableSlotCount ?? 0))
+        counter(
+            "roomcast_redis_redirections_total",
+            "Commands that a node of the Redis Cluster did not carry out, by its word.")
+        for kind in ClusterConnection.RedirectionKind.allCases {
+            let count = metrics.workers.reduce(0) { $0 + ($1.redirections[kind.rawValue]?.value ?? 0) }
+            sample("roomcast_redis_redirections_total", count, [("kind", kind.rawValue)])
+        }
+        counter("roomcast_redis_map_refreshes_total", "How often workers have asked who has the slots.")
+        sample("roomcast_redis_map_refreshes_total", metrics.total(\.mapRefreshes))
     }
 
     private mutating func writeHistories(_ metrics: Metrics) {

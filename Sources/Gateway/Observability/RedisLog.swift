@@ -72,8 +72,9 @@ struct RedisLog {
 
     /// A worker is connected, and this is what the server says of itself.
     ///
+    /// - Parameter isOnly: whether there is one server at a time; false in a cluster.
     /// - Returns: whether it is another one than before.
-    mutating func connected(to server: RedisConnection.Server) -> Bool {
+    mutating func connected(to server: RedisConnection.Server, isOnly: Bool = true) -> Bool {
         defer { self.server = server }
         for refused in server.refusals { lacks(refused.command, refused.message) }
         if server.runID == nil, !hasLoggedRun {
@@ -88,7 +89,7 @@ struct RedisLog {
                 ["maxmemory_policy": policy, "recommended": "noeviction"])
         }
         loggedPolicy = server.evictingPolicy
-        return self.server.map { !$0.isSameRun(as: server) } ?? false
+        return isOnly && self.server.map { !$0.isSameRun(as: server) } ?? false
     }
 
     /// Redis refuses a command, with its message, without which everything works.

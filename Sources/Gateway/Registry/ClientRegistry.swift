@@ -58,13 +58,17 @@ final class ClientRegistry {
     private let writeCheckInterval: Duration
     /// A token that was never issued: writes are tried on its key.
     private let probeToken: Token
+    /// Of a master of a cluster; nil for the only server.
+    private let place: ShardPlace?
+    /// Another server had its slots before, and may have taken what it wrote last along.
+    private var isSuccessor = false
     private var refusedRoomLog: RateLimitedLog
     /// What the server of the present connection, or of the last one, has said of itself.
     private var server: RedisConnection.Server?
     private var lostAt: MonotonicInstant?
     private var hadRefused = false
     /// How often the connection was lost, or Redis had lost records; wraps.
-    private(set) var lossCount: UInt32 = 0
+    private(set) var lossCount: UInt32
     /// Until when an unknown token proves nothing: Redis has come back without its data, and the nodes that
     /// hold the live clients are still to write their records again.
     private var settlesAt = MonotonicInstant(nanoseconds: 0)
@@ -77,8 +81,13 @@ final class ClientRegistry {
     var onLoss: (() -> Void)?
 
     init(
-        node: NodeContext, worker: Int, renewalPause: Duration = Limits.renewalPause, loop: EventLoop
+        node: NodeContext, worker: Int, renewalPause: Duration = Limits.renewalPause,
+        place: ShardPlace? = nil,
+        link: (any CommandLink)? = nil, loop: EventLoop
     ) {
+        self.place = place
+        // That of one shard is never that of another.
+        lossCount = (place?.number ?? 0) &* 0x1_0000
         let configuration = node.configuration
         keys = Keys(prefix: configuration.prefix)
         controlPrefix = Channels(prefix: configuration.prefix).gateway("")
@@ -93,8 +102,17 @@ final class ClientRegistry {
         self.loop = loop
         var random = RandomPool()
         probeToken = Token.mint(using: &random)
-        link = RegistryLink(node: node, worker: worker, renewalPause: renewalPause, loop: loop)
-        losses = LossWatch(node: node, link: link, loop: loop)
+        let server =
+            link
+            ?? RedisConnection(
+                url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
+                timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
+                loop: loop)
+        let link = RegistryLink(
+            node: node, worker: worker, renewalPause: renewalPause, link: server, address: place?.address,
+            loop: loop)
+        self.link = link
+        losses = LossWatch(node: node, link: link, place: place, loop: loop)
         losses.onLoss = { [unowned self] in self.recordsLost($0) }
         link.onUp = { [unowned self] in self.isUp($0) }
         link.onDown = { [unowned self] in self.isDown($0) }
@@ -204,6 +222,7 @@ final class ClientRegistry {
 
     /// How many of the tokens, which are different, have a record; nil if Redis cannot say.
     func presentCount(_ tokens: [Token], onDone: @escaping (Int64?) -> Void) {
+        guard place == nil || tokens.count == 1 else { return presentCountOneByOne(tokens, onDone: onDone) }
         var command = RedisCommand(
             argumentCount: tokens.count + 1, capacityBytes: 32 + tokens.count * (keys.clientBytes + 8))
         command.append("EXISTS")
@@ -212,6 +231,19 @@ final class ClientRegistry {
         }
         link.send(command, named: "EXISTS") { result in
             if case .success(let reply) = result { onDone(reply.integer) } else { onDone(nil) }
+        }
+    }
+
+    /// A command has keys of one slot only.
+    private func presentCountOneByOne(_ tokens: [Token], onDone: @escaping (Int64?) -> Void) {
+        var missingCount = tokens.count
+        var presentCount: Int64? = 0
+        for token in tokens {
+            self.presentCount([token]) { count in
+                missingCount -= 1
+                presentCount = count.flatMap { count in presentCount.map { $0 + count } }
+                if missingCount == 0 { onDone(presentCount) }
+            }
         }
     }
 
@@ -312,8 +344,11 @@ final class ClientRegistry {
         link.send(command, named: name, onReply: onReply)
     }
 
-    /// The `run_id` of the server; nil if it does not say.
-    var serverRun: String? { server?.runID }
+    /// The `run_id` of the server; nil if it does not say, and in a cluster, where others may have another one.
+    var serverRun: String? { place == nil ? server?.runID : nil }
+
+    /// The master of a cluster; nil for the only server.
+    var address: RedisURL.Address? { place?.address }
 
     /// Connects again: the connection leads to another server than it should.
     func renew(reason: String) { link.renew(reason: reason) }
@@ -357,6 +392,11 @@ final class ClientRegistry {
     // MARK: Writes
 
     private func probe(onDone: @escaping (Result<RedisReply, RedisFailure>) -> Void) {
+        if let slot = place?.firstSlot() {
+            return link.send(
+                link.call(.probe, key: keys.probe(ofSlot: slot), arguments: [[UInt8](tokenTTLSeconds)]),
+                onDone: onDone)
+        }
         link.send(
             link.call(.probe, probeToken, argumentCount: 1) { $0.append(tokenTTLSeconds) }, onDone: onDone)
     }
@@ -378,7 +418,8 @@ final class ClientRegistry {
 
     private func isUp(_ server: RedisConnection.Server) {
         let isFirst = self.server == nil
-        let isSameRun = self.server.map { $0.isSameRun(as: server) } ?? true
+        let isSameRun = self.server.map { $0.isSameRun(as: server) } ?? !isSuccessor
+        isSuccessor = false
         let away = lostAt.map { MonotonicInstant.now - $0 } ?? .zero
         if !isSameRun || hadRefused { settlesAt = .now + Limits.settlingTime }
         self.server = server
@@ -388,6 +429,17 @@ final class ClientRegistry {
         writes.start()
         losses.start(server, isSameRun: isSameRun)
         onUp?(known)
+    }
+
+    /// The server was promoted, and has slots of another one, perhaps without what that has written last.
+    func hasTakenOver() {
+        guard link.isUp else {
+            isSuccessor = true
+            return
+        }
+        lossCount &+= 1
+        settlesAt = .now + Limits.settlingTime
+        onLoss?()
     }
 
     private func isDown(_ reason: String) {

@@ -12,7 +12,9 @@ final class LossWatch {
     enum Loss: String, Sendable { case flush, eviction }
 
     private let link: RegistryLink
-    private let epochKey: [UInt8]
+    /// The key of a master is in a slot that it has, which may become another one; nil while it has none.
+    private let makeEpochKey: () -> [UInt8]?
+    private var epochKey: [UInt8] = []
     /// Evictions may go on for long: the records are written again no more often than this.
     private let evictionPause: Duration
     private var epoch: [UInt8]?
@@ -33,9 +35,11 @@ final class LossWatch {
     /// Records are lost, and are to be written again.
     var onLoss: ((Loss) -> Void)?
 
-    init(node: NodeContext, link: RegistryLink, loop: EventLoop) {
+    /// - Parameter place: of a master of a cluster; nil for the only server.
+    init(node: NodeContext, link: RegistryLink, place: ShardPlace?, loop: EventLoop) {
         self.link = link
-        epochKey = Keys(prefix: node.configuration.prefix).epoch
+        let keys = Keys(prefix: node.configuration.prefix)
+        makeEpochKey = { place.map { $0.firstSlot().map { keys.epoch(ofSlot: $0) } } ?? keys.epoch }
         evictionPause = node.configuration.heartbeatTimeout / 2
         pauseTimer = Timer(on: loop) { [unowned self] in self.ask() }
         timer = Timer(on: loop, repeating: true) { [unowned self] in self.look { _ in } }
@@ -78,6 +82,7 @@ final class LossWatch {
         waiting = []
         isAsking = true
         askedAt = .now
+        if let key = makeEpochKey(), key != epochKey { (epochKey, epoch) = (key, nil) }
         let connection = connectionCount
         var loss: Loss?
         link.sendQuietly(RedisCommand([[UInt8]("GET"), epochKey])) { [weak self] result in

@@ -10,7 +10,9 @@ import Redis
 final class NodeReporter {
     private let worker: Int
     private let node: NodeContext
-    private let registry: ClientRegistry
+    private let currentRegistry: () -> ClientRegistry
+    /// That of the server with the node's key.
+    private var registry: ClientRegistry { currentRegistry() }
     private let rooms: RoomTable
     private let keys: Keys
     private let key: [UInt8]
@@ -35,13 +37,14 @@ final class NodeReporter {
     private var isFirst: Bool { worker == 0 }
 
     init(
-        worker: Int, node: NodeContext, registry: ClientRegistry, rooms: RoomTable, address: String,
+        worker: Int, node: NodeContext, registry: @autoclosure @escaping () -> ClientRegistry,
+        rooms: RoomTable, address: String,
         sharingMemory: Duration = .seconds(NodeReport.lifeSeconds), loop: EventLoop
     ) {
         self.sharingMemory = sharingMemory
         self.worker = worker
         self.node = node
-        self.registry = registry
+        currentRegistry = registry
         self.rooms = rooms
         self.address = ReportedAddress(bound: address, hostName: Configuration.hostName())
         keys = Keys(prefix: node.configuration.prefix)

@@ -45,6 +45,15 @@ final class RecordConfirmation {
         if isSubscribed { goOn() } else { timer?.start(after: Limits.subscriberPatience) }
     }
 
+    /// Ends a walk without a word.
+    func stop() {
+        timer?.cancel()
+        walk += 1
+        isRunning = false
+        remaining = []
+        makeClients = nil
+    }
+
     /// Writes one client's record, whose handshake is complete.
     ///
     /// - Parameter lossCount: the registry's when the handshake found the record. Behind a loss a missing record is

@@ -27,6 +27,8 @@ final class RecordPresence {
         timer?.start(after: interval)
     }
 
+    func stop() { timer?.cancel() }
+
     private func lookForBatch() {
         if remaining.isEmpty { remaining = members()[...] }
         look(for: remaining.prefix(Limits.presenceBatchCount).filter(\.isOpen))

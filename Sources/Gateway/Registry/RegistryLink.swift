@@ -8,7 +8,9 @@ import Redis
 final class RegistryLink {
     typealias Outcome = Result<RedisReply, RedisFailure>
 
-    private let connection: RedisConnection
+    private let connection: any CommandLink
+    /// Of the master of a cluster; nil for the only server.
+    private let address: RedisURL.Address?
     private let log: Log
     private let control: Mailbox<ControlNotice>
     private let role: RedisRole
@@ -26,18 +28,22 @@ final class RegistryLink {
     /// Redis has refused a call of a script.
     var onScriptRefused: (() -> Void)?
 
-    /// - Parameter renewalPause: how long renewals wait for others.
-    init(node: NodeContext, worker: Int, renewalPause: Duration, loop: EventLoop) {
+    /// - Parameters:
+    ///   - renewalPause: how long renewals wait for others.
+    ///   - address: of the master that `link` leads to; nil for the only server.
+    init(
+        node: NodeContext, worker: Int, renewalPause: Duration, link: any CommandLink,
+        address: RedisURL.Address?,
+        loop: EventLoop
+    ) {
         let configuration = node.configuration
         log = node.log
         control = node.controlMailbox
         role = .worker(worker)
         keys = Keys(prefix: configuration.prefix)
         self.renewalPause = renewalPause
-        connection = RedisConnection(
-            url: configuration.redis, clientName: "roomcast-worker\(worker)-\(configuration.nodeId)",
-            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
-            loop: loop)
+        connection = link
+        self.address = address
         connection.onNewPassword = { [unowned self] refusal in
             if let refusal { self.tell(refusal: refusal, of: "AUTH") }
         }
@@ -156,6 +162,8 @@ final class RegistryLink {
         let action = renewals.add()
         if action == .leave { renewalTimer?.start(after: renewalPause) }
         send(call, mayWait: action == .wait, onDone: onDone)
+        // Some may wait on the way to another master, which has had no part in this.
+        if action == .leave, address != nil { connection.writeWhatWaits() }
     }
 
     private func renewalPauseEnds() {
@@ -178,8 +186,9 @@ final class RegistryLink {
     // MARK: The connection
 
     private func isUp(_ server: RedisConnection.Server) {
-        control.post(.redisServer(server))
-        control.post(.redisUp(role))
+        control.post(.redisServer(server, isOnly: address == nil))
+        // In a cluster all masters count.
+        if address == nil { control.post(.redisUp(role)) }
         // One script may have been loaded by another worker; loading is idempotent, and the digest is
         // needed.
         for script in RegistryScript.allCases {
@@ -201,7 +210,7 @@ final class RegistryLink {
     private func isDown(_ reason: String) {
         renewalTimer?.cancel()
         renewals = RenewalBatch(maximumCount: Limits.renewalBatchCount)
-        control.post(.redisDown(role, reason))
+        control.post(.redisDown(role, address.map { "\($0): \(reason)" } ?? reason))
         onDown?(reason)
     }
 

@@ -11,7 +11,7 @@ final class RoomLister {
     private let worker: Int
     private let workerCount: Int
     private let channels: Channels
-    private let registry: ClientRegistry
+    private let registry: () -> ClientRegistry
     private let rooms: RoomTable
     private let walk: RoomWalk
     private var waiting: [ReplyId] = []
@@ -19,7 +19,8 @@ final class RoomLister {
     private var roomCount = 0
 
     init(
-        worker: Int, configuration: Configuration, registry: ClientRegistry, rooms: RoomTable,
+        worker: Int, configuration: Configuration, registry: @autoclosure @escaping () -> ClientRegistry,
+        rooms: RoomTable,
         loop: EventLoop
     ) {
         self.worker = worker
@@ -77,6 +78,6 @@ final class RoomLister {
 
     /// If this fails the asker misses the end, and asks again.
     private func publish(_ payload: [UInt8], to channel: [UInt8]) {
-        registry.send(RedisCommand([[UInt8]("PUBLISH"), channel, payload]), named: "PUBLISH") { _ in }
+        registry().send(RedisCommand([[UInt8]("PUBLISH"), channel, payload]), named: "PUBLISH") { _ in }
     }
 }

@@ -1,6 +1,6 @@
-// A Redis Cluster of real servers on this machine, made and asked with plain commands; `ClusterChanges` is what happens
-// to it. Its servers forget everything when they are killed, unless the options say otherwise, but for their place in
-// the cluster.
+// A Redis Cluster of real servers on this machine, made and asked with plain commands; `ClusterChanges` is what
+// happens to it. Its servers forget everything when they are killed, unless the options say otherwise, but for their
+// place in the cluster.
 import Foundation
 import Synchronization
 import Testing
@@ -38,7 +38,8 @@ final class ClusterGroup: Sendable {
     ///   - masterCount: how many masters share the slots evenly; `servers` begins with them.
     ///   - replicasOfEach: how many replicas each has; behind the masters `servers` has a replica of each, then a
     ///     second one of each.
-    ///   - isCoverageRequired: whether a slot without a master makes the whole cluster fail, as Redis has it by default.
+    ///   - isCoverageRequired: whether a slot without a master makes the whole cluster fail, as Redis has it by
+    ///     default.
     ///   - password: of the user `default` of all servers.
     ///   - isSecured: whether clients and the servers among themselves talk in TLS; a test's own commands never do.
     ///   - options: more options of each server.

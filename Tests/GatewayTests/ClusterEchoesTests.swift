@@ -1,0 +1,81 @@
+import EventLoop
+import Redis
+import Testing
+
+@testable import Gateway
+
+@Suite struct ClusterEchoesTests {
+    private static let start = MonotonicInstant(nanoseconds: 1_000_000_000_000)
+    private let a = RedisURL.Address.tcp(host: "a", port: 1)
+    private let b = RedisURL.Address.tcp(host: "b", port: 1)
+    private let c = RedisURL.Address.tcp(host: "c", port: 1)
+    private var masters: [RedisURL.Address] { [a, b, c] }
+
+    private func at(_ seconds: Double) -> MonotonicInstant {
+        Self.start + .milliseconds(Int64(seconds * 1_000))
+    }
+
+    private func begin() -> ClusterEchoes {
+        var echoes = ClusterEchoes(silenceTimeout: .seconds(4), now: Self.start)
+        echoes.linkIsUp(now: Self.start)
+        return echoes
+    }
+
+    @Test func feedThatHearsNothingLeaves() {
+        var echoes = begin()
+        echoes.taken(1, by: b, sentAt: at(1), ownNode: a, now: at(1))
+        echoes.taken(2, by: c, sentAt: at(2), ownNode: a, now: at(2))
+        #expect(echoes.check(masters, ownNode: a, now: at(2.9)) == nil)
+        #expect(echoes.check(masters, ownNode: a, now: at(3)) != nil)
+        // And not again before a silence timeout is over.
+        #expect(echoes.check(masters, ownNode: a, now: at(6.9)) == nil)
+        #expect(echoes.check(masters, ownNode: a, now: at(7)) != nil)
+        // Then two, and so on.
+        #expect(echoes.check(masters, ownNode: a, now: at(14.9)) == nil)
+        #expect(echoes.check(masters, ownNode: a, now: at(15)) != nil)
+    }
+
+    /// One master that is cut off from the others is not the fault of the feed's node.
+    @Test func oneMasterAloneIsNoReason() {
+        var echoes = begin()
+        echoes.taken(1, by: b, sentAt: at(1), ownNode: a, now: at(1))
+        echoes.taken(2, by: b, sentAt: at(2), ownNode: a, now: at(2))
+        #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
+        // What its own node has taken says nothing.
+        echoes.taken(3, by: a, sentAt: at(3), ownNode: a, now: at(3))
+        #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
+        // Where there is only one other, two of its echoes are enough.
+        #expect(echoes.check([a, b], ownNode: a, now: at(9)) != nil)
+    }
+
+    @Test func echoThatComesKeepsTheFeedWhereItIs() {
+        var echoes = begin()
+        echoes.taken(1, by: b, sentAt: at(1), ownNode: a, now: at(1))
+        echoes.taken(2, by: c, sentAt: at(2), ownNode: a, now: at(2))
+        echoes.heard(2, now: at(2.5))
+        #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
+    }
+
+    /// The oldest over the masters, whichever of an echo and its acceptance comes first.
+    @Test func everythingHasComeUntilTheOldestEcho() {
+        var echoes = begin()
+        #expect(echoes.completeUntil(masters) == nil)
+        echoes.taken(1, by: a, sentAt: at(1), ownNode: nil, now: at(1.1))
+        echoes.heard(1, now: at(1.2))
+        #expect(echoes.completeUntil(masters) == at(1.1))
+        echoes.heard(2, now: at(2.1))
+        echoes.taken(2, by: b, sentAt: at(2), ownNode: nil, now: at(2.2))
+        echoes.taken(3, by: a, sentAt: at(3), ownNode: nil, now: at(3.1))
+        #expect(echoes.completeUntil(masters) == at(1.1), "the third echo has not come")
+        echoes.heard(3, now: at(3.2))
+        #expect(echoes.completeUntil(masters) == at(2.2))
+        // Those that have gone do not count.
+        #expect(echoes.completeUntil([a]) == at(3))
+        echoes.linkLost()
+        #expect(echoes.completeUntil([a]) == at(3), "it holds its value for the gap that begins")
+        // An echo from before the connection proves nothing.
+        echoes.linkIsUp(now: at(5))
+        echoes.taken(4, by: a, sentAt: at(4), ownNode: nil, now: at(5))
+        #expect(echoes.completeUntil([a]) == nil)
+    }
+}
