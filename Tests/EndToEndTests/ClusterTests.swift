@@ -271,7 +271,7 @@ struct ClusterTests {
 
     @Test(arguments: [
         (["--redis", "cluster://127.0.0.1:7000/1"], "no other database"),
-        (["--redis", "cluster://127.0.0.1:7000", "--prefix", "{a}:"], "no braces"),
+        (["--redis", "cluster://127.0.0.1:7000", "--prefix", "{a}:"], "no brace"),
     ])
     func whatAClusterCannotDoIsRefused(options: [String], words: String) async throws {
         try await Driver.with { driver in

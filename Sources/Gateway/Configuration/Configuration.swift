@@ -169,13 +169,7 @@ struct Configuration: Sendable {
             try values.optional("node-id", Self.nodeIdConverter)
             ?? Self.defaultNodeId(hostName: hostName, random: &random)
         prefix = try values.value("prefix", Self.prefixConverter)
-        if redis.isCluster,
-            prefix.utf8.contains(where: { $0 == UInt8(ascii: "{") || $0 == UInt8(ascii: "}") })
-        {
-            throw UsageError(
-                "\(values.originText("prefix")): expected no braces with a Redis Cluster, where they would put all keys into one slot"
-            )
-        }
+        try RedisPrefix.check(prefix, with: [redis], by: values)
         unsubscribeGrace = try values.value("unsubscribe-grace", DurationConverter(.zero ... .seconds(3600)))
         redisTimeout = try values.value(
             "redis-timeout", DurationConverter(Limits.shortestRedisTimeout...Limits.longestRedisTimeout))
