@@ -45,6 +45,14 @@ import Testing
             "not both: ['GATEWAY_COMPRESSION']"
         ),
         ("deploy/Dockerfile", "TLS,Compression --static", "TLS --static", "not all package traits"),
+        (
+            "deploy/docker-compose.cluster.yml", "cluster://observer", "redis://observer",
+            "observe has no cluster"
+        ),
+        ("deploy/docker-compose.cluster.yml", "99}.16\" }", "99}.200\" }", "another container"),
+        ("deploy/docker-compose.cluster.yml", "NGINX_MAX_FAILS: 0", "X: 0", "avoids gateways"),
+        ("deploy/docker-compose.cluster.yml", "redis-3:/data", "redis-2:/data", "share a volume"),
+        ("deploy/docker-compose.cluster.yml", "redis-cluster:ro,z", "redis-cluster:ro", "SELinux"),
         ("deploy/Dockerfile", "--chmod=755 ", "", "mode of a checkout"),
         (
             "deploy/Dockerfile", " .build/release/publisher",

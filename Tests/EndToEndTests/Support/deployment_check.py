@@ -25,10 +25,12 @@ def default(text):
 
 compose = yaml.safe_load((deploy / "docker-compose.yml").read_text())
 services = compose["services"]
+cluster = yaml.safe_load((deploy / "docker-compose.cluster.yml").read_text())
+clustered = cluster["services"]
 builders = [name for name, service in services.items() if "build" in service]
 expect(builders == ["gateway"], f"services that build: {builders}")
 
-for name, service in services.items():
+for name, service in [*services.items(), ("cluster", clustered["cluster"])]:
     expect("mem_limit" in service and "pids_limit" in service, f"{name} may take all memory or processes")
     expect(service.get("cap_drop") == ["ALL"], f"{name} keeps capabilities")
     if service["image"] == "roomcast" and name not in builders:
@@ -85,6 +87,30 @@ for name, service in services.items():
             expect(given.get(variable) == wanted and f"{variable}_CA" in given, f"{name} has no TLS with docker-compose.tls.yml")
 command = secured["redis"]["command"]
 expect(command[command.index("--port") + 1] == "0", "Redis has a plain port beside the one with TLS")
+
+members = {name: service for name, service in clustered.items() if re.fullmatch(r"redis(-\d)?", name)}
+for name, service in services.items():
+    for variable, url in service.get("environment", {}).items():
+        if "redis://" in str(url):
+            wanted = url.replace("redis://", "cluster://") + ",redis-2:6379,redis-3:6379"
+            expect(
+                clustered.get(name, {}).get("environment", {}).get(variable) == wanted,
+                f"{name} has no cluster with docker-compose.cluster.yml")
+failures = clustered.get("nginx", {}).get("environment", {}).get("NGINX_MAX_FAILS")
+expect(failures == 0, "nginx avoids gateways for a master's failure")
+addresses = [default(member["networks"]["backend"]["ipv4_address"]) for member in members.values()]
+for address in addresses:
+    outside = ipaddress.ip_address(address) not in ipaddress.ip_network(default(backend["ip_range"]))
+    expect(outside and address != str(nginx), f"{address} may be given to another container")
+expect(len(set(addresses)) == 6, f"the servers of the cluster are at {addresses}")
+expect(
+    [default(place) for place in clustered["cluster"]["command"]] == [f"{address}:6379" for address in addresses],
+    "the cluster is made of other servers")
+volumes = [member["volumes"][0].split(":")[0] for member in members.values()]
+expect(len(set(volumes)) == 6 and set(volumes) == set(cluster["volumes"]), "servers of the cluster share a volume")
+for name in ("gateway", "publisher", "revoke", "observe"):
+    needed = {"cluster", *members} - {"redis"}
+    expect(set(clustered[name]["depends_on"]) == needed, f"{name} does not start the whole cluster")
 
 dockerfile = (deploy / "Dockerfile").read_text()
 for line in re.findall(r"^COPY (?!--from).*http-check.*$", dockerfile, re.M):
