@@ -268,8 +268,7 @@ package final class ClusterConnection {
         let promoted = before.map { self.promoted(from: $0, to: new) } ?? []
         map = new
         for address in new.masters { makeLane(address) }
-        let masters = Set(new.masters)
-        for lane in lanes.values where lane.isMaster && !masters.contains(lane.address) {
+        for lane in lanes.values where lane.isMaster && !new.hasMaster(lane.address) {
             lane.isMaster = false
             onLaneRetired?(lane)
         }
@@ -288,7 +287,7 @@ package final class ClusterConnection {
     @discardableResult
     private func makeLane(_ address: Address) -> ClusterLane {
         let lane = lanes[address] ?? newLane(address)
-        if map?.masters.contains(address) == true, !lane.isMaster {
+        if map?.hasMaster(address) == true, !lane.isMaster {
             lane.isMaster = true
             onLane?(lane)
         }

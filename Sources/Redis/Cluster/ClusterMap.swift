@@ -23,6 +23,9 @@ package struct ClusterMap: Sendable, Equatable {
     private(set) var replicas: [[Address]]
     /// By slot: the number of its master.
     private var owners: [UInt16]
+    /// By master: its number in `masters`, and how many slots it has.
+    private var numbers: [Address: Int] = [:]
+    private var slotCounts: [Int] = []
 
     /// - Parameters:
     ///   - reply: to `CLUSTER SLOTS`.
@@ -33,7 +36,6 @@ package struct ClusterMap: Sendable, Equatable {
         masters = []
         replicas = []
         owners = Array(repeating: ClusterMap.nobody, count: HashSlot.count)
-        var numbers: [Address: Int] = [:]
         var nodeCount = 0
         for index in 0..<reply.count {
             let row = reply[index]
@@ -44,14 +46,8 @@ package struct ClusterMap: Sendable, Equatable {
             guard nodeCount <= ClusterMap.maximumNodeCount else { return nil }
             // Nobody knows where it is: its slots are as good as without a master.
             guard let master = ClusterMap.address(row[2], askedHost: host) else { continue }
-            let number = numbers[master] ?? masters.count
-            if number == masters.count {
-                guard number < ClusterMap.maximumMasterCount else { return nil }
-                numbers[master] = number
-                masters.append(master)
-                replicas.append([])
-            }
-            for slot in Int(first)...Int(last) { owners[slot] = UInt16(number) }
+            guard let number = number(of: master) else { return nil }
+            for slot in Int(first)...Int(last) { give(slot, to: number) }
             for place in 3..<max(3, row.count) {
                 guard let replica = ClusterMap.address(row[place], askedHost: host),
                     !replicas[number].contains(replica)
@@ -73,13 +69,27 @@ package struct ClusterMap: Sendable, Equatable {
         replicas = []
         owners = Array(repeating: ClusterMap.nobody, count: HashSlot.count)
         for row in rows {
-            let number = masters.firstIndex(of: row.master) ?? masters.count
-            if number == masters.count {
-                masters.append(row.master)
-                replicas.append(row.replicas)
-            }
-            for slot in row.slots { owners[slot] = UInt16(number) }
+            guard let number = number(of: row.master) else { continue }
+            replicas[number] = row.replicas
+            for slot in row.slots { give(slot, to: number) }
         }
+    }
+
+    /// The number of a master, which may be a new one; nil if there are too many.
+    private mutating func number(of master: Address) -> Int? {
+        if let number = numbers[master] { return number }
+        guard masters.count < ClusterMap.maximumMasterCount else { return nil }
+        numbers[master] = masters.count
+        masters.append(master)
+        replicas.append([])
+        slotCounts.append(0)
+        return masters.count - 1
+    }
+
+    private mutating func give(_ slot: Int, to number: Int) {
+        if owners[slot] != ClusterMap.nobody { slotCounts[Int(owners[slot])] -= 1 }
+        owners[slot] = UInt16(number)
+        slotCounts[number] += 1
     }
 
     /// The master of a slot; nil if the cluster has none for it.
@@ -89,14 +99,11 @@ package struct ClusterMap: Sendable, Equatable {
     }
 
     /// How many slots a master has.
-    package func slotCount(of master: Address) -> Int {
-        guard let number = masters.firstIndex(of: master) else { return 0 }
-        return owners.count { $0 == number }
-    }
+    package func slotCount(of master: Address) -> Int { numbers[master].map { slotCounts[$0] } ?? 0 }
 
     /// The lowest slot of a master; nil if it has none.
     package func firstSlot(of master: Address) -> Int? {
-        masters.firstIndex(of: master).flatMap { number in owners.firstIndex { $0 == number } }
+        numbers[master].flatMap { number in owners.firstIndex { $0 == number } }
     }
 
     /// Whether one server has all slots, and so every key: the shape of a cluster with one shard, and of services
@@ -104,24 +111,21 @@ package struct ClusterMap: Sendable, Equatable {
     var isWhole: Bool { owners.allSatisfy { $0 == 0 } }
 
     /// All nodes: masters and replicas.
-    package var nodes: [Address] { masters + replicas.flatMap { $0 }.filter { !masters.contains($0) } }
+    package var nodes: [Address] { masters + replicas.flatMap { $0 }.filter { numbers[$0] == nil } }
 
     /// Whether one node follows another.
     package func isReplica(_ node: Address, of master: Address) -> Bool {
-        masters.firstIndex(of: master).map { replicas[$0].contains(node) } ?? false
+        numbers[master].map { replicas[$0].contains(node) } ?? false
     }
+
+    /// Whether a node has slots, or had some until now.
+    func hasMaster(_ node: Address) -> Bool { numbers[node] != nil }
 
     /// The same map after a node has said that another one has a slot. A master without slots stays: what else it has
     /// lost shows with the next answer to `CLUSTER SLOTS`.
     func moved(_ slot: Int, to master: Address) -> ClusterMap {
         var map = self
-        if let number = masters.firstIndex(of: master) {
-            map.owners[slot] = UInt16(number)
-        } else if masters.count < ClusterMap.maximumMasterCount {
-            map.masters.append(master)
-            map.replicas.append([])
-            map.owners[slot] = UInt16(masters.count)
-        }
+        if let number = map.number(of: master) { map.give(slot, to: number) }
         return map
     }
 
