@@ -7,57 +7,101 @@ import RedisSchema
 extension DurableRooms {
     // MARK: The link
 
-    /// The reader is connected.
+    /// The reader is connected, to one Redis.
     ///
     /// - Parameter run: the server's `run_id`.
     mutating func readerUp(run: String) -> [DurableAction<Frame>] {
         readerRun = run
-        isEpochRead = false
-        return [askEpoch()]
+        guard let slot = slots[0] else { return [] }
+        slot.forgetsEpoch(behind: epochQuestionCount)
+        return [askEpoch(of: slot)]
     }
 
-    /// The reader's link is lost: no reply of it counts any more.
+    /// The reader's link to one Redis is lost: no reply of it counts any more.
     mutating func readerLost() {
         readerRun = nil
-        isEpochRead = false
-        reads.removeAll()
-        readEntryCount = 0
-        readQueue.removeAll()
-        for room in Array(rooms.keys) {
-            rooms[room]!.isQueued = false
-            update(room) { $0.feed.readerLost() }
-        }
-        restartResumes()
+        if let slot = slots[0] { loseReads(of: slot) }
     }
 
-    /// Reads the epoch again, and what Redis has refused: with each report of the node.
+    /// Replies for the slot do not count any more.
+    mutating func loseReads(of slot: HistorySlot<Frame>) {
+        slot.forgetsEpoch(behind: epochQuestionCount)
+        if isCluster {
+            for (ticket, read) in reads where rooms[read.user.room]?.slot === slot {
+                if case .check(let room, _) = read.user { rooms[room]?.check.isNeeded = true }
+                _ = take(ticket)
+            }
+        } else {
+            reads.removeAll()
+            readEntryCount = 0
+        }
+        for room in slot.rooms { update(room) { $0.feed.readerLost() } }
+        restartResumes(of: slot)
+    }
+
+    /// Reads the epoch of one Redis again, and what that has refused: with each report of the node.
     mutating func checkEpoch() -> [DurableAction<Frame>] {
-        guard readerRun != nil else { return [] }
-        for room in Array(rooms.keys) where rooms[room]!.isRefused {
-            update(room) { $0.isRefused = false }
+        guard readerRun != nil, let slot = slots[0] else { return [] }
+        retryRefused()
+        return [askEpoch(of: slot)]
+    }
+
+    mutating func retryRefused() {
+        let refused = refusedRooms
+        refusedRooms = []
+        for room in refused { update(room) { $0.isRefused = false } }
+    }
+
+    /// The epoch is asked for when the turn ends.
+    mutating func needEpoch(of slot: HistorySlot<Frame>) {
+        guard !slot.isEpochNeeded else { return }
+        slot.isEpochNeeded = true
+        slotsWithoutEpoch.append(slot)
+    }
+
+    /// A slot without a link is asked when it has one.
+    mutating func askEpochs(_ actions: inout [DurableAction<Frame>]) {
+        for slot in slotsWithoutEpoch where slot.isEpochNeeded {
+            slot.isEpochNeeded = false
+            if isCluster ? slot.server != nil : readerRun != nil { actions.append(askEpoch(of: slot)) }
         }
-        return [askEpoch()]
+        slotsWithoutEpoch = []
     }
 
-    mutating func askEpoch() -> DurableAction<Frame> {
-        isEpochNeeded = false
+    mutating func askEpoch(of slot: HistorySlot<Frame>) -> DurableAction<Frame> {
+        slot.isEpochNeeded = false
         epochQuestionCount += 1
-        return .askEpoch(epochQuestionCount, inDoubt: isEpochInDoubt ? epoch : nil)
+        slot.askedEpochQuestion = epochQuestionCount
+        return .askEpoch(
+            slot: slot.number, epochQuestionCount, inDoubt: slot.isEpochInDoubt ? slot.epoch : nil)
     }
 
-    /// - Parameter number: of the question.
-    mutating func epochAnswered(_ number: UInt64, _ answered: HistoryEpoch) -> [DurableAction<Frame>] {
-        isEpochRead = true
-        answeredEpochQuestionCount = number
-        let before = epoch
-        epoch = answered
-        wake(waitingForEpoch)
-        waitingForEpoch = []
+    /// - Parameters:
+    ///   - slot: whose epoch it is; 0 with one Redis.
+    ///   - number: of the question.
+    mutating func epochAnswered(
+        slot number: Int, _ question: UInt64, _ answered: HistoryEpoch
+    ) -> [DurableAction<Frame>] {
+        guard let slot = slots[number], question >= slot.firstValidQuestion,
+            question >= slot.answeredEpochQuestion
+        else {
+            return []
+        }
+        slot.answeredEpochQuestion = question
+        slot.isEpochRead = true
+        let before = slot.epoch
+        slot.epoch = answered
+        let waiting = slot.waitingForEpoch
+        slot.waitingForEpoch = []
+        wake(waiting)
+        unpark(slot)
+        setCutOff(slot, false)
         guard let before, before != answered else { return [] }
-        let cause: LossCause = isEpochInDoubt ? .rollback : .epoch
-        isEpochInDoubt = false
+        let cause: LossCause = slot.isEpochInDoubt ? .rollback : .epoch
+        slot.isEpochInDoubt = false
+        if cause == .epoch { witnessed(slot) }
         var lost: [ResumedRoom] = []
-        for room in Array(rooms.keys) {
+        for room in slot.rooms {
             update(room) {
                 $0.feed.epochChanged()
                 $0.lossCause = cause
@@ -68,7 +112,8 @@ extension DurableRooms {
             }
             lost.append(told(room, position, answered))
         }
-        restartResumes()
+        restartResumes(of: slot)
+        forgetIfUnused(slot)
         return lost.isEmpty ? [] : [.tellLost(lost, cause)]
     }
 
@@ -84,9 +129,14 @@ extension DurableRooms {
     mutating func tailAnswered(
         _ ticket: UInt64, time: Int64, newest: HistoryEntry<Frame>?
     ) {
-        guard case .room(let room) = take(ticket) else { return }
-        update(room) { $0.feed.tailAnswered(ticket: ticket, time: time, newest: newest) }
-        if rooms[room]?.feed.canTellLoss == true { lostRooms.append(room) }
+        switch take(ticket) {
+        case .room(let room):
+            update(room) { $0.feed.tailAnswered(ticket: ticket, time: time, newest: newest) }
+            if rooms[room]?.feed.canTellLoss == true { lostRooms.append(room) }
+        case .check(let room, let question):
+            checked(room, question, ticket: ticket, time: time, newest: newest)
+        case .client, nil: break
+        }
     }
 
     /// - Parameter now: the node's clock.
@@ -103,7 +153,7 @@ extension DurableRooms {
         case .client(let room, let since):
             decide(HistoryProof(position: since, entries: entries), state: nil, in: room, ticket: ticket)
             return []
-        case nil: return []
+        case .check, nil: return []
         }
     }
 
@@ -122,7 +172,7 @@ extension DurableRooms {
             guard let proof = rooms[room]?.reads[since]?.undecided else { return [] }
             decide(proof, state: state, in: room, ticket: ticket)
             return []
-        case nil: return []
+        case .check, nil: return []
         }
     }
 
@@ -134,15 +184,19 @@ extension DurableRooms {
                 $0.feed.refused(ticket: ticket)
                 $0.isRefused = true
             }
+            refusedRooms.append(room)
         case .client(let room, let since):
             // The room's own reads are refused, too, and hold its clients back; whoever still waits gives
             // up.
             rooms[room]?.reads[since] = nil
+        case .check(let room, _):
+            rooms[room]?.check.isNeeded = true
+            refusedRooms.append(room)
         case nil: break
         }
     }
 
-    private mutating func take(_ ticket: UInt64) -> ReadUser? {
+    mutating func take(_ ticket: UInt64) -> ReadUser? {
         guard let read = reads.removeValue(forKey: ticket) else { return nil }
         readEntryCount -= read.entryCount
         return read.user
@@ -155,9 +209,9 @@ extension DurableRooms {
         var actions: [DurableAction<Frame>] = []
         if let cause = outcome.lossFound {
             rooms[room]?.lossCause = cause
-            if cause == .rollback, !isEpochInDoubt {
-                isEpochInDoubt = true
-                actions.append(askEpoch())
+            if cause == .rollback, let slot = rooms[room]?.slot, !slot.isEpochInDoubt {
+                slot.isEpochInDoubt = true
+                actions.append(askEpoch(of: slot))
             }
         }
         for entry in outcome.deliveries {
@@ -169,11 +223,11 @@ extension DurableRooms {
 
     /// One notice for each cause names all rooms that a client has lost; what was held follows.
     mutating func tellLosses(_ actions: inout [DurableAction<Frame>]) {
-        guard let epoch else { return }
         var lost: [LossCause: [ResumedRoom]] = [:]
         var deliveries: [DurableAction<Frame>] = []
         for room in lostRooms {
-            guard let outcome = update(room, { $0.feed.tellLoss() }) ?? nil, let position = outcome.lostTo
+            guard let epoch = epoch(of: room), let outcome = update(room, { $0.feed.tellLoss() }) ?? nil,
+                let position = outcome.lostTo
             else {
                 continue
             }
@@ -188,15 +242,26 @@ extension DurableRooms {
     // MARK: Questions
 
     mutating func askReads(_ actions: inout [DurableAction<Frame>], _ now: MonotonicInstant) {
-        guard canRead else { return }
         while readEntryCount + settings.longReadCount <= settings.maximumReadEntryCount,
             let queued = readQueue.takeFirst()
         {
+            guard let entry = rooms[queued.room] else { continue }
+            guard canRead(entry.slot) else {
+                entry.slot.parkedReads.append(queued)
+                continue
+            }
             switch queued {
             case .room(let room): askRead(of: room, &actions, now)
             case .client(let room, let since): askRead(of: room, behind: since, &actions)
+            case .check(let room): askCheck(of: room, entry, &actions, now)
             }
         }
+    }
+
+    /// The slot may be read again.
+    mutating func unpark(_ slot: HistorySlot<Frame>) {
+        for queued in slot.parkedReads { readQueue.append(queued) }
+        slot.parkedReads = []
     }
 
     private mutating func askRead(
@@ -215,7 +280,8 @@ extension DurableRooms {
         case .state: question = .state
         case .echo:
             isEchoNeeded = true
-            startingRooms.append((echoCount + 1, room))
+            echoSlots.insert(entry.slot.number)
+            entry.slot.startingRooms.append((echoCount + 1, room))
             entry.feed.asked(need, ticket: echoCount + 1, now: now)
             return
         }
@@ -244,7 +310,7 @@ extension DurableRooms {
             ? Int(min(missed + 1, Int64(settings.longReadCount))) : settings.shortReadCount
     }
 
-    private mutating func ticket(for user: ReadUser, entryCount: Int) -> UInt64 {
+    mutating func ticket(for user: ReadUser, entryCount: Int) -> UInt64 {
         ticketCount += 1
         reads[ticketCount] = (user, entryCount)
         readEntryCount += entryCount

@@ -12,11 +12,16 @@ import RedisSchema
 ///
 ///     subscriberUp, subscribed, subscriberLost, echoAnswered      the subscriber's link
 ///     readerUp, readerLost, epochAnswered, …Answered, refused      the reader's link
+///     serversChanged, failed, epochFailed, check                   the reader's links in a cluster
 ///     accept                                                       a message with a durable head
 ///     track, forget, resume, cancel                                rooms and clients
 ///
 /// Nothing is asked while the two links are at different Redis servers, or while the epoch is unknown or in
 /// doubt.
+///
+/// In a cluster the epoch and the reader's link are those of a room's `HistorySlot`, and messages come from
+/// any master to the subscriber over the bus, which may bring them late, or lose the last ones
+/// (HistoryCheck.swift).
 struct DurableRooms<Frame: Equatable> {
     struct Settings {
         /// The shortest life of a stream behind its last notice.
@@ -34,6 +39,12 @@ struct DurableRooms<Frame: Equatable> {
         var longReadCount = 64
         /// What one part of a replay holds.
         var maximumReplayBytes = 256 * 1024
+        /// The slot of a room in a cluster; nil with one Redis.
+        var slotOf: ((RoomId) -> Int)?
+        /// In so many calls of `check` each room of a cluster is compared with Redis once,
+        var checkRoundCount = 60
+        /// unless that were more than this at a time.
+        var maximumCheckCount = 256
     }
 
     /// A read behind a client's position, shared by all clients that ask for it.
@@ -52,9 +63,12 @@ struct DurableRooms<Frame: Equatable> {
 
     /// An object, because to read one field of a structure in a dictionary copies all of it.
     final class Room {
-        var feed = RoomFeed<Frame>()
+        let slot: HistorySlot<Frame>
+        var feed: RoomFeed<Frame>
         /// Whether others with a loss to tell wait for it.
-        var awaitsTail: Bool { feed.awaitsTail && !isRefused }
+        var awaitsTail: Bool { feed.awaitsTail && !isRefused && !slot.isCutOff }
+        /// Whether it was counted as one that does.
+        var isAwaited = false
         /// Whether it waits in `readQueue`.
         var isQueued = false
         /// Why its position was lost the last time.
@@ -66,15 +80,25 @@ struct DurableRooms<Frame: Equatable> {
         var waiting: [ResumeId] = []
         /// The logarithm of the evictable bytes of its ring.
         var sizeClass = 0
+        /// Its comparisons with Redis; only in a cluster.
+        var check = RoomCheck()
+
+        init(in slot: HistorySlot<Frame>, isCluster: Bool) {
+            self.slot = slot
+            feed = RoomFeed(isCluster: isCluster)
+        }
     }
 
-    enum QueuedRead: Equatable {
-        case room(RoomId)
-        case client(RoomId, NoticeId)
-    }
     enum ReadUser {
         case room(RoomId)
         case client(RoomId, NoticeId)
+        case check(RoomId, RoomCheck.Question)
+
+        var room: RoomId {
+            switch self {
+            case .room(let room), .client(let room, _), .check(let room, _): room
+            }
+        }
     }
 
     let settings: Settings
@@ -85,24 +109,21 @@ struct DurableRooms<Frame: Equatable> {
     private(set) var isSubscriberUp = false
     var subscriberRun: String?
     var readerRun: String?
-    /// The epoch that holds; nil before it was read for the first time.
-    var epoch: HistoryEpoch?
-    /// Whether the present reader has read it.
-    var isEpochRead = false
-    /// Whether a room has found that Redis has lost data under it. Outlives the reader: it is asked again
-    /// until the epoch is another.
-    var isEpochInDoubt = false
+    /// By number: of a cluster those with tracked rooms; of one Redis the only one, 0.
+    var slots: [Int: HistorySlot<Frame>] = [:]
     var epochQuestionCount: UInt64 = 0
-    var answeredEpochQuestionCount: UInt64 = 0
-    var isEpochNeeded = false
+    /// Whose epochs are asked for when the turn ends.
+    var slotsWithoutEpoch: [HistorySlot<Frame>] = []
+    /// Whose clients begin anew when the turn ends.
+    var restartedSlots: Set<Int> = []
     var echoCount: UInt64 = 0
     var answeredEchoCount: UInt64 = 0
     var isEchoNeeded = false
-    /// Rooms that start behind an echo.
-    var startingRooms = Fifo<(number: UInt64, room: RoomId)>()
+    /// With starting rooms that need the echo.
+    var echoSlots: Set<Int> = []
 
     // Reads (DurableReads.swift).
-    var readQueue = Fifo<QueuedRead>()
+    var readQueue = Fifo<QueuedHistoryRead>()
     var reads: [UInt64: (user: ReadUser, entryCount: Int)] = [:]
     var ticketCount: UInt64 = 0
     var readEntryCount = 0
@@ -111,10 +132,22 @@ struct DurableRooms<Frame: Equatable> {
     private(set) var awaitedTailCount = 0
     var lostRooms: [RoomId] = []
 
+    // Rooms that Redis refuses to read.
+    var refusedRooms: [RoomId] = []
+
+    // A cluster (HistoryCheck.swift).
+    /// Where a slot is read at present.
+    var serverOf: (Int) -> HistoryServer? = { _ in nil }
+    /// The slot whose epoch speaks for all slots of a server.
+    var witnesses: [HistoryServer: HistorySlot<Frame>] = [:]
+    var failedSlots: Set<Int> = []
+    /// Rooms in the order in which they are compared with Redis.
+    var checkedRooms = Fifo<(room: RoomId, number: UInt64)>()
+    var trackedCount: UInt64 = 0
+
     // Clients (PendingResume.swift).
     var resumes: [ResumeId: PendingResume] = [:]
     var dueResumes: [ResumeId] = []
-    var waitingForEpoch: [ResumeId] = []
     var waitingForEcho = Fifo<(number: UInt64, id: ResumeId)>()
 
     // Memory.
@@ -125,14 +158,20 @@ struct DurableRooms<Frame: Equatable> {
     init(_ settings: Settings) {
         self.settings = settings
         historyAge = settings.historyAge.wholeMilliseconds
+        if settings.slotOf == nil { slots[0] = HistorySlot(number: 0, questionCount: 0) }
     }
 
-    /// Whether clients can be answered: the epoch is that of the Redis that the reader is at, as far as the
-    /// node knows.
-    var isEpochSure: Bool { epoch != nil && isEpochRead && !isEpochInDoubt }
+    var isCluster: Bool { settings.slotOf != nil }
 
-    var canRead: Bool {
-        isEpochSure && isSubscriberUp && subscriberRun != nil && readerRun == subscriberRun
+    /// The epoch of a tracked room; of one Redis that of all rooms.
+    func epoch(of room: RoomId) -> HistoryEpoch? {
+        isCluster ? rooms[room]?.slot.epoch : slots[0]?.epoch
+    }
+
+    /// In a cluster the subscriber is anywhere.
+    func canRead(_ slot: HistorySlot<Frame>) -> Bool {
+        slot.isEpochSure && isSubscriberUp
+            && (isCluster || subscriberRun != nil && readerRun == subscriberRun)
     }
 
     // MARK: Rooms
@@ -142,7 +181,10 @@ struct DurableRooms<Frame: Equatable> {
     /// - Parameter isSubscribed: whether Redis has confirmed the room on the present link.
     mutating func track(_ room: RoomId, isSubscribed: Bool) {
         guard rooms[room] == nil else { return }
-        rooms[room] = Room()
+        let entry = Room(in: slot(of: room), isCluster: isCluster)
+        rooms[room] = entry
+        entry.slot.rooms.insert(room)
+        if isCluster { willCheck(room, entry) }
         if isSubscribed { subscribed(room) }
     }
 
@@ -151,9 +193,11 @@ struct DurableRooms<Frame: Equatable> {
         guard let entry = rooms.removeValue(forKey: room) else { return }
         heldBytes -= entry.feed.heldBytes
         cacheBytes -= entry.feed.ring.memoryBytes
-        if entry.awaitsTail { awaitedTailCount -= 1 }
+        if entry.isAwaited { awaitedTailCount -= 1 }
         sizeClasses[entry.sizeClass].remove(room)
         wake(entry.waiting)
+        entry.slot.rooms.remove(room)
+        forgetIfUnused(entry.slot)
     }
 
     /// Changes a room, and accounts for what it then needs and holds.
@@ -162,23 +206,24 @@ struct DurableRooms<Frame: Equatable> {
         guard let entry = rooms[room] else { return nil }
         let before = entry.feed.position
         let (heldBefore, cachedBefore) = (entry.feed.heldBytes, entry.feed.ring.memoryBytes)
-        let awaitedBefore = entry.awaitsTail
         let result = change(entry)
         heldBytes += entry.feed.heldBytes - heldBefore
         cacheBytes += entry.feed.ring.memoryBytes - cachedBefore
-        countAwaitedTail(before: awaitedBefore, entry)
+        countAwaitedTail(entry)
         resized(room, entry)
         needsRead(room, entry)
         if entry.feed.state == .live || entry.feed.position != before { wakeWaiting(entry) }
         return result
     }
 
-    private mutating func countAwaitedTail(before: Bool, _ entry: Room) {
-        let after = entry.awaitsTail
-        if after != before { awaitedTailCount += after ? 1 : -1 }
+    mutating func countAwaitedTail(_ entry: Room) {
+        guard entry.awaitsTail != entry.isAwaited else { return }
+        entry.isAwaited.toggle()
+        awaitedTailCount += entry.isAwaited ? 1 : -1
     }
 
     private mutating func needsRead(_ room: RoomId, _ entry: Room) {
+        if entry.check.isNeeded { queueCheck(room, entry) }
         guard !entry.isQueued, !entry.isRefused, entry.feed.need != nil else { return }
         entry.isQueued = true
         readQueue.append(.room(room))
@@ -211,10 +256,9 @@ struct DurableRooms<Frame: Equatable> {
         case .hold:
             heldBytes += notice.memoryBytes
             if heldBytes > settings.maximumHeldBytes {
-                let awaitedBefore = entry.awaitsTail
                 heldBytes -= entry.feed.heldBytes
                 entry.feed.dropHeld()
-                countAwaitedTail(before: awaitedBefore, entry)
+                countAwaitedTail(entry)
             }
             needsRead(room, entry)
         }
@@ -225,10 +269,11 @@ struct DurableRooms<Frame: Equatable> {
 
     /// The subscriber is connected, and nothing is subscribed yet.
     ///
-    /// - Parameter run: the server's `run_id`.
+    /// - Parameter run: the server's `run_id`; says nothing in a cluster.
     mutating func subscriberUp(run: String) {
         isSubscriberUp = true
         subscriberRun = run
+        for slot in slots.values { unpark(slot) }
         wakeAll()
     }
 
@@ -244,20 +289,24 @@ struct DurableRooms<Frame: Equatable> {
         isSubscriberUp = false
         subscriberRun = nil
         isEchoNeeded = false
-        startingRooms.removeAll()
+        echoSlots = []
+        for slot in slots.values { slot.startingRooms.removeAll() }
         for room in Array(rooms.keys) {
             update(room) { $0.feed.linkLost(completeUntil: completeUntil) }
         }
-        restartResumes()
+        for slot in slots.values { restartResumes(of: slot) }
     }
 
     /// An echo has come on the present link.
-    mutating func echoAnswered(_ number: UInt64) {
-        answeredEchoCount = max(answeredEchoCount, number)
-        while let first = startingRooms.first, first.number <= number {
-            startingRooms.takeFirst()
+    ///
+    /// - Parameter slot: of a cluster: it was published at the slot's master.
+    mutating func echoAnswered(_ number: UInt64, slot: Int = 0) {
+        while let first = slots[slot]?.startingRooms.first, first.number <= number {
+            slots[slot]?.startingRooms.takeFirst()
             update(first.room) { $0.feed.echoAnswered(number: first.number) }
         }
+        if isCluster { return }
+        answeredEchoCount = max(answeredEchoCount, number)
         while let first = waitingForEcho.first, first.number <= number {
             waitingForEcho.takeFirst()
             wake([first.id])
@@ -271,14 +320,16 @@ struct DurableRooms<Frame: Equatable> {
     /// - Parameter now: the node's clock, not later than the questions are sent.
     mutating func turnEnded(now: MonotonicInstant) -> [DurableAction<Frame>] {
         var actions: [DurableAction<Frame>] = []
+        if !restartedSlots.isEmpty { restartResumes() }
         if awaitedTailCount == 0, !lostRooms.isEmpty { tellLosses(&actions) }
         answerResumes(&actions)
         askReads(&actions, now)
-        if isEpochNeeded, readerRun != nil { actions.append(askEpoch()) }
+        askEpochs(&actions)
         if isEchoNeeded, isSubscriberUp {
             isEchoNeeded = false
             echoCount += 1
-            actions.append(.askEcho(echoCount))
+            actions.append(.askEcho(echoCount, slots: Array(echoSlots)))
+            echoSlots = []
         }
         return actions
     }

@@ -142,7 +142,7 @@ final class History {
         switch answer {
         case .epoch(let number, let epoch):
             broadcaster.epoch = epoch
-            perform(rooms.epochAnswered(number, epoch))
+            perform(rooms.epochAnswered(slot: 0, number, epoch))
         case .tail(let ticket, let time, let newest):
             rooms.tailAnswered(ticket, time: time, newest: newest)
         case .range(let ticket, let entries):
@@ -161,11 +161,11 @@ final class History {
     private func perform(_ actions: [DurableAction<Message>]) {
         for action in actions {
             switch action {
-            case .askEpoch(let number, let inDoubt): reader.askEpoch(number, inDoubt: inDoubt)
+            case .askEpoch(_, let number, let inDoubt): reader.askEpoch(number, inDoubt: inDoubt)
             case .ask(let question):
                 metrics.historyReads.add(1)
                 reader.ask(question)
-            case .askEcho(let number):
+            case .askEcho(let number, _):
                 echoes.append(number)
                 subscriber.ask()
             case .deliver(let room, let message):

@@ -34,10 +34,11 @@ struct RoomAnswer<Frame: Equatable> {
 enum DurableAction<Frame: Equatable> {
     /// Run `epoch.lua` on the reader's connection with a fresh epoch and the one that is in doubt; `epochAnswered` has
     /// the number.
-    case askEpoch(UInt64, inDoubt: HistoryEpoch?)
+    case askEpoch(slot: Int, UInt64, inDoubt: HistoryEpoch?)
     case ask(HistoryCommand)
-    /// Ask for an echo on the subscriber's connection; `echoAnswered` has the number.
-    case askEcho(UInt64)
+    /// Ask for an echo on the subscriber's connection; `echoAnswered` has the number. In a cluster publish one at
+    /// the masters of these slots; `echoAnswered` is called for each slot, after a while even if none has come.
+    case askEcho(UInt64, slots: [Int])
     /// Hand a notice that the node itself had missed, or held, to all members of the room.
     case deliver(RoomId, Frame)
     /// Tell opted-in members of these rooms where their histories go on, one notice for each of them:

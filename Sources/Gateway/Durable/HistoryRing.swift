@@ -39,12 +39,33 @@ struct HistoryRing<Frame: Equatable> {
     ///
     /// - Complexity: O(log entries): ids rise.
     func index(behind since: NoticeId) -> Int? {
-        if since == base { return 0 }
+        since == base ? 0 : place(of: since).map { $0 + 1 }
+    }
+
+    /// Whether a notice has come, with these bytes.
+    ///
+    /// - Complexity: O(log entries): ids rise.
+    func contains(_ entry: HistoryEntry<Frame>) -> Bool {
+        place(of: entry.id).map { entries[$0].frame == entry.frame } ?? false
+    }
+
+    /// The entry with a number.
+    func entry(numbered number: Int64) -> HistoryEntry<Frame>? {
+        guard let first = entries.first, number >= first.id.number,
+            number - first.id.number < Int64(entries.count)
+        else {
+            return nil
+        }
+        let entry = entries[Int(number - first.id.number)]
+        return entry.id.number == number ? entry : nil
+    }
+
+    private func place(of id: NoticeId) -> Int? {
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2
-            if entries[middle].id < since { low = middle + 1 } else { high = middle }
+            if entries[middle].id < id { low = middle + 1 } else { high = middle }
         }
-        return low < entries.count && entries[low].id == since ? low + 1 : nil
+        return low < entries.count && entries[low].id == id ? low : nil
     }
 }

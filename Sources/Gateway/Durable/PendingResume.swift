@@ -14,16 +14,18 @@ struct PendingResume {
         let room: RoomId
         /// Nil without a position: the room begins where it is.
         let since: HistoryPosition?
-        /// The echo that was asked for behind this client, if one was.
+        /// The question for the epoch that was asked behind this client, if one was.
+        var epochQuestion: UInt64?
+        /// The echo that was asked for behind this client, if one was; in a cluster the comparison of the
+        /// room with Redis, by the first ticket that it may have.
         var echo: UInt64?
         /// Whether the position is lost: the room begins where it is once the echo has come, so that
-        /// nothing comes again that the client has seen on a node with a faster feed.
+        /// nothing comes again that the client has seen on a node with a faster feed. In a cluster it begins
+        /// once it is not behind Redis, and what is still on the bus is old then.
         var isLost = false
     }
 
     var rooms: [Room]
-    /// The question for the epoch that was asked behind this client, if one was.
-    var epochQuestion: UInt64?
     /// Whether it stands in `dueResumes`.
     var isDue = false
 }
@@ -64,17 +66,27 @@ extension DurableRooms {
 
     mutating func wakeAll() { wake(Array(resumes.keys)) }
 
-    /// What was found out for clients on a link that is lost does not count.
-    mutating func restartResumes() {
+    /// What was found out for clients of these rooms, on a link that is lost or in another epoch, does not
+    /// count. They begin anew when the turn ends.
+    mutating func restartResumes(of slot: HistorySlot<Frame>) {
+        restartedSlots.insert(slot.number)
         waitingForEcho.removeAll()
-        for room in Array(rooms.keys) where !rooms[room]!.reads.isEmpty { rooms[room]!.reads = [:] }
+        for room in slot.rooms where !rooms[room]!.reads.isEmpty { rooms[room]!.reads = [:] }
+    }
+
+    mutating func restartResumes() {
         for id in Array(resumes.keys) {
-            resumes[id]!.epochQuestion = nil
             for index in resumes[id]!.rooms.indices {
+                let slot = rooms[resumes[id]!.rooms[index].room]?.slot
+                guard !isCluster || slot.map({ restartedSlots.contains($0.number) }) != false else {
+                    continue
+                }
+                resumes[id]!.rooms[index].epochQuestion = nil
                 resumes[id]!.rooms[index].echo = nil
                 resumes[id]!.rooms[index].isLost = false
             }
         }
+        restartedSlots = []
         wakeAll()
     }
 
@@ -96,15 +108,13 @@ extension DurableRooms {
     /// The answers for all rooms at this moment; nil if one of them has to wait, for which it is made sure
     /// that the client is looked at again.
     private mutating func answers(_ id: ResumeId, _ shared: inout SharedAnswers) -> [RoomAnswer<Frame>]? {
-        guard isEpochSure, isSubscriberUp, let epoch else {
-            waitingForEpoch.append(id)
-            return nil
-        }
+        // All are looked at when it is up.
+        guard isSubscriberUp else { return nil }
         var answers: [RoomAnswer<Frame>] = []
         var isReady = true
         var remainingBytes = settings.maximumReplayBytes
         for index in resumes[id]!.rooms.indices {
-            if let answer = answer(id, index, epoch, maximumBytes: remainingBytes, &shared) {
+            if let answer = answer(id, index, maximumBytes: remainingBytes, &shared) {
                 remainingBytes -= answer.replay.memoryBytes
                 answers.append(answer)
             } else {
@@ -115,12 +125,16 @@ extension DurableRooms {
     }
 
     private mutating func answer(
-        _ id: ResumeId, _ index: Int, _ epoch: HistoryEpoch, maximumBytes: Int, _ shared: inout SharedAnswers
+        _ id: ResumeId, _ index: Int, maximumBytes: Int, _ shared: inout SharedAnswers
     ) -> RoomAnswer<Frame>? {
         let wanted = resumes[id]!.rooms[index]
-        guard let entry = rooms[wanted.room], entry.feed.state == .live, let position = entry.feed.position
-        else {
-            rooms[wanted.room]?.waiting.append(id)
+        guard let entry = rooms[wanted.room] else { return nil }
+        guard let epoch = entry.slot.epoch, entry.slot.isEpochSure else {
+            entry.slot.waitingForEpoch.append(id)
+            return nil
+        }
+        guard entry.feed.state == .live, let position = entry.feed.position else {
+            entry.waiting.append(id)
             return nil
         }
         func here(_ source: RoomAnswer<Frame>.Source) -> RoomAnswer<Frame> {
@@ -132,11 +146,16 @@ extension DurableRooms {
                 replay: replay, source: source)
         }
         guard let since = wanted.since else { return here(.fresh) }
-        let hasEcho = wanted.echo.map { $0 <= answeredEchoCount } ?? false
+        let hasEcho =
+            wanted.echo.map { $0 <= (isCluster ? entry.check.answeredTicket : answeredEchoCount) } ?? false
         if wanted.isLost {
-            return hasEcho ? here(.lost) : nil
+            if hasEcho { return here(.lost) }
+            if isCluster { entry.waiting.append(id) }
+            return nil
         }
-        guard since.epoch == epoch else { return isEpochConfirmed(behind: id) ? lost(id, index) : nil }
+        guard since.epoch == epoch else {
+            return isEpochConfirmed(behind: id, index, entry.slot) ? lost(id, index) : nil
+        }
         let key = SharedAnswers.Key(room: wanted.room, since: since, maximumBytes: maximumBytes)
         if let answer = shared.answers[key] { return answer }
         var read: HistoryRead<Frame>?
@@ -150,7 +169,9 @@ extension DurableRooms {
             shared.answers[key] = answer
             return answer
         case .read: needRead(id, wanted.room, since.id, isAgain: read != nil)
-        case .wait: entry.waiting.append(id)
+        case .wait:
+            entry.waiting.append(id)
+            if isCluster { isAhead(id, index, since.id, hasCheck: hasEcho) }
         case .echo: needEcho(id, index)
         case .lost: return lost(id, index)
         }
@@ -159,12 +180,14 @@ extension DurableRooms {
 
     /// Whether the epoch was read after the client came. One that comes from another node may know of a new epoch
     /// before this node does.
-    private mutating func isEpochConfirmed(behind id: ResumeId) -> Bool {
-        let question = resumes[id]!.epochQuestion ?? epochQuestionCount + 1
-        if question <= answeredEpochQuestionCount { return true }
-        isEpochNeeded = isEpochNeeded || question > epochQuestionCount
-        resumes[id]!.epochQuestion = question
-        waitingForEpoch.append(id)
+    private mutating func isEpochConfirmed(
+        behind id: ResumeId, _ index: Int, _ slot: HistorySlot<Frame>
+    ) -> Bool {
+        let question = resumes[id]!.rooms[index].epochQuestion ?? epochQuestionCount + 1
+        if question <= slot.answeredEpochQuestion { return true }
+        if question > slot.askedEpochQuestion { needEpoch(of: slot) }
+        resumes[id]!.rooms[index].epochQuestion = question
+        slot.waitingForEpoch.append(id)
         return false
     }
 
@@ -175,12 +198,34 @@ extension DurableRooms {
         return nil
     }
 
-    /// Asks for an echo at the end of this turn, behind the client's request.
+    /// Asks for an echo at the end of this turn, behind the client's request; in a cluster for the end of
+    /// the room's history.
     private mutating func needEcho(_ id: ResumeId, _ index: Int) {
+        if isCluster { return needCheck(id, index) }
         guard resumes[id]!.rooms[index].echo == nil else { return }
         resumes[id]!.rooms[index].echo = echoCount + 1
         isEchoNeeded = true
         waitingForEcho.append((echoCount + 1, id))
+    }
+
+    private mutating func needCheck(_ id: ResumeId, _ index: Int) {
+        let room = resumes[id]!.rooms[index].room
+        guard let entry = rooms[room] else { return }
+        entry.waiting.append(id)
+        guard resumes[id]!.rooms[index].echo == nil else { return }
+        resumes[id]!.rooms[index].echo = ticketCount + 1
+        entry.check.isForClient = true
+        entry.check.isNeeded = true
+        queueCheck(room, entry)
+    }
+
+    /// The client has seen notices that have not come here. In a cluster nothing says that they will: the
+    /// bus may have lost them, and Redis has them.
+    private mutating func isAhead(_ id: ResumeId, _ index: Int, _ since: NoticeId, hasCheck: Bool) {
+        guard hasCheck else { return needCheck(id, index) }
+        // Redis has lost them since the client's read.
+        resumes[id]!.rooms[index].echo = nil
+        needRead(id, resumes[id]!.rooms[index].room, since, isAgain: true)
     }
 
     private mutating func needRead(_ id: ResumeId, _ room: RoomId, _ since: NoticeId, isAgain: Bool) {

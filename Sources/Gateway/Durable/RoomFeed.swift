@@ -54,6 +54,8 @@ struct RoomFeed<Frame: Equatable> {
         case echo(number: UInt64)
     }
 
+    /// Whether messages come from masters that take over from each other while the subscriber's link stands.
+    let isCluster: Bool
     private(set) var state = State.unsubscribed
     /// Everything durable up to here has been handed on, or was never promised. Nil while starting, and
     /// while a loss is found and not told.
@@ -73,11 +75,19 @@ struct RoomFeed<Frame: Equatable> {
     private var undecided: (proof: HistoryProof<Frame>, isWhole: Bool)?
     /// Whether more was missed than one short read brings.
     private var isLong = false
+    /// Whether a message has come that Redis did not have when it was read: the master that was asked may be one no
+    /// more. Until a read has what has come, numbers that follow prove nothing.
+    private var isInDoubt = false
+    /// Something that was handed on, and of which another version has come: only one of them is in Redis. If the other
+    /// one is, what came behind this one followed by chance.
+    private var anchor: NoticeId?
     /// Where the room starts if nothing has come until the echo; set once the tail is read.
     private var tail: (id: NoticeId, last: LastFrame<Frame>)?
     /// When the last proof was asked for, or until when the last link was complete: the beginning of an
     /// outage. Never the time at which anything was received.
     private var completeUntil = MonotonicInstant(nanoseconds: .min)
+
+    init(isCluster: Bool = false) { self.isCluster = isCluster }
 
     /// What is to be asked now; nil while a reply is awaited.
     var need: Need? {
@@ -88,7 +98,7 @@ struct RoomFeed<Frame: Equatable> {
         case .proving:
             guard let position else { return .tail }
             if isLost { return nil }
-            return undecided == nil ? .range(position, isLong: isLong) : .state
+            return undecided == nil ? .range(anchor ?? position, isLong: isLong) : .state
         }
     }
 
@@ -112,6 +122,7 @@ struct RoomFeed<Frame: Equatable> {
         if state == .live { self.completeUntil = max(self.completeUntil, completeUntil) }
         state = .unsubscribed
         dropHeld()
+        anchor = nil
         tail = nil
         // What has come so far is no run that begins at a known position.
         if position == nil { ring.removeAll() }
@@ -157,10 +168,13 @@ struct RoomFeed<Frame: Equatable> {
             hold(entry)
             return .hold
         case .starting:
-            if let newest = ring.entries.last,
-                entry.id.number != newest.id.number + 1 || entry.id < newest.id
-            {
-                ring.removeAll()
+            if let newest = ring.entries.last {
+                // On its way through another master of a cluster until the slot was moved.
+                let isLate = entry.id < newest.id && entry.id.number < newest.id.number
+                if isLate, entry.id.number > 1 { return .deliver }
+                if isLate || entry.id.number != newest.id.number + 1 || entry.id < newest.id {
+                    ring.removeAll()
+                }
             }
             ring.append(entry, behind: nil)
             last = .known(entry.frame)
@@ -189,16 +203,29 @@ struct RoomFeed<Frame: Equatable> {
         // kept, even if it follows.
         if wasHeld { return .drop }
         let id = entry.id
+        // A stream that begins anew. In a cluster another one may have come and gone, and the bus has lost it.
+        if isCluster, id.number == 1 || isInDoubt { return .hold }
         if id.number == position.number + 1, id.milliseconds >= position.milliseconds {
             return .deliver
         }
         // The stream has run out and begun anew.
         if id > position, id.number == 1 { return .deliver }
         // It does not follow: either something is missing, or Redis counts from 1 again.
-        return id > position || id.number == 1 ? .hold : .drop
+        if id > position || id.number == 1 { return .hold }
+        // A read has brought it. In a cluster it may also be of a replica whose clock is behind, and which
+        // counts on from where its data ends.
+        return !isCluster || isKnown(entry) ? .drop : .hold
+    }
+
+    private func isKnown(_ entry: HistoryEntry<Frame>) -> Bool {
+        guard entry.id == position, case .known(let frame) = last else { return ring.contains(entry) }
+        return frame == entry.frame
     }
 
     private mutating func hold(_ entry: HistoryEntry<Frame>) {
+        if isCluster, let other = ring.entry(numbered: entry.id.number), !isKnown(entry) {
+            anchor = anchor.map { min($0, other.id) } ?? other.id
+        }
         held.append(entry)
         heldBytes += entry.memoryBytes
     }
@@ -213,6 +240,51 @@ struct RoomFeed<Frame: Equatable> {
     }
 
     // MARK: Questions and replies
+
+    /// Everything behind the position is read: it may not come by itself.
+    mutating func prove() {
+        guard state == .live else { return }
+        state = .proving
+        isLong = false
+    }
+
+    /// A live room is compared with the end of its history.
+    ///
+    /// - Parameters:
+    ///   - newest: the stream's last entry.
+    ///   - time: Redis' clock before it was asked, Unix time in milliseconds.
+    ///   - before: the position when it was asked.
+    ///   - now: the node's clock when it was asked.
+    ///   - movesUp: whether an old message that is still on its way must not count as one of a new stream.
+    ///   - historyAge: in milliseconds.
+    mutating func compared(
+        with newest: HistoryEntry<Frame>?, time: Int64, before: NoticeId, now: MonotonicInstant,
+        movesUp: Bool, historyAge: Int64
+    ) {
+        guard state == .live, let position else { return }
+        if position != before {
+            // The next notice has come late, and Redis has none any more.
+            guard let newest else { return }
+            // It has come meanwhile.
+            if newest.id <= position {
+                completeUntil = max(completeUntil, now)
+                return
+            }
+        }
+        // Where there is no stream, one may have come and gone.
+        guard isAt(newest), newest != nil || outage(now) < historyAge else { return prove() }
+        completeUntil = max(completeUntil, now)
+        if movesUp, position.number == 0, time > position.milliseconds {
+            self.position = NoticeId(milliseconds: time, number: 0)
+        }
+    }
+
+    private func isAt(_ newest: HistoryEntry<Frame>?) -> Bool {
+        guard let newest else { return position?.number == 0 }
+        guard newest.id == position else { return false }
+        if case .known(let frame) = last { return frame == newest.frame }
+        return true
+    }
 
     /// The need has been asked for.
     ///
@@ -282,9 +354,11 @@ struct RoomFeed<Frame: Equatable> {
         guard asked == .echo(number: number), state == .starting, let tail else { return }
         asked = .nothing
         self.tail = nil
-        if let newest = ring.entries.last {
+        if let newest = ring.entries.last, newest.id >= tail.id {
             position = newest.id
         } else {
+            // Or the bus of a cluster has lost what came between.
+            ring.removeAll()
             position = tail.id
             last = tail.last
         }
@@ -298,6 +372,12 @@ struct RoomFeed<Frame: Equatable> {
     ) -> Outcome? {
         guard case .range(ticket, let count) = asked, let position else { return nil }
         asked = .nothing
+        if let anchor {
+            self.anchor = nil
+            if entries.first.map({ $0.id == anchor && isKnown($0) }) == true { return Outcome() }
+            losePosition()
+            return Outcome(lossFound: .rollback)
+        }
         let proof = HistoryProof(position: position, entries: entries)
         return decide(
             proof, state: nil, isWhole: entries.count < count, now: now, historyAge: historyAge)
@@ -317,9 +397,7 @@ struct RoomFeed<Frame: Equatable> {
         historyAge: Int64
     ) -> Outcome {
         var outcome = Outcome()
-        let outage =
-            completeUntil.nanoseconds == .min ? Int64.max : (now - completeUntil).wholeMilliseconds
-        switch proof.verdict(last: last, state: state, outage: outage, historyAge: historyAge) {
+        switch proof.verdict(last: last, state: state, outage: outage(now), historyAge: historyAge) {
         case .undecided:
             undecided = (proof, isWhole)
         case .lost(let cause):
@@ -341,6 +419,11 @@ struct RoomFeed<Frame: Equatable> {
         return outcome
     }
 
+    /// How long it is that the room was known to be complete.
+    private func outage(_ now: MonotonicInstant) -> Int64 {
+        completeUntil.nanoseconds == .min ? Int64.max : (now - completeUntil).wholeMilliseconds
+    }
+
     /// The position is proven: what was held follows, as far as it does.
     private mutating func settle(_ outcome: inout Outcome) {
         state = .live
@@ -348,6 +431,7 @@ struct RoomFeed<Frame: Equatable> {
         let waiting = held
         held = []
         heldBytes = 0
+        if isCluster { doubt(waiting.prefix(heldCountWhenAsked)) }
         for (index, entry) in waiting.enumerated() {
             if state == .proving {
                 hold(entry)
@@ -366,8 +450,15 @@ struct RoomFeed<Frame: Equatable> {
         if state == .live { completeUntil = max(completeUntil, askedAt) }
     }
 
+    /// - Parameter waiting: what had come when the question was asked that is answered now.
+    private mutating func doubt(_ waiting: ArraySlice<HistoryEntry<Frame>>) {
+        let known = waiting.count { isKnown($0) }
+        if known < waiting.count { isInDoubt = true } else if known > 0 { isInDoubt = false }
+    }
+
     private mutating func losePosition() {
         position = nil
+        anchor = nil
         last = .unknown
         isLost = true
         ring.removeAll()

@@ -33,7 +33,7 @@ import Testing
     }
 
     private func epochQuestions(_ actions: [DurableAction<String>]) -> [HistoryEpoch?] {
-        actions.compactMap { if case .askEpoch(_, let inDoubt) = $0 { .some(inDoubt) } else { nil } }
+        actions.compactMap { if case .askEpoch(_, _, let inDoubt) = $0 { .some(inDoubt) } else { nil } }
     }
 
     private func linked(_ cacheBytes: Int = 1_000_000) -> Rooms {
@@ -55,7 +55,7 @@ import Testing
                 case .ask(let command):
                     #expect(command.question == .tail)
                     rooms.tailAnswered(command.ticket, time: 1_000, newest: entry("500-7"))
-                case .askEcho(let number): echo = number
+                case .askEcho(let number, _): echo = number
                 default: Issue.record("unexpected \(action)")
                 }
             }
@@ -147,9 +147,9 @@ import Testing
         rooms.readerLost()
         #expect(epochQuestions(rooms.readerUp(run: "next")) == [Self.epoch])
         _ = rooms.epochAnswered(Self.epoch)
-        #expect(!rooms.isEpochSure)
+        #expect(!rooms.slots[0]!.isEpochSure)
         _ = rooms.epochAnswered(Self.nextEpoch)
-        #expect(rooms.isEpochSure)
+        #expect(rooms.slots[0]!.isEpochSure)
         // From here on every room goes to its tail, and finds no evidence again; all are told at once.
         var actions = rooms.turnEnded(now: now)
         var tailCount = 0
@@ -189,7 +189,7 @@ import Testing
         #expect(epochQuestions(rooms.turnEnded(now: now)) == [nil])
         #expect(rooms.epochAnswered(Self.epoch).isEmpty)
         let actions = rooms.turnEnded(now: now)
-        guard case .askEcho(let number)? = actions.first, actions.count == 1 else {
+        guard case .askEcho(let number, _)? = actions.first, actions.count == 1 else {
             Issue.record("\(actions)")
             return
         }
@@ -211,7 +211,7 @@ import Testing
         for number in 1...2 { rooms.resume(client(number), [(room(0), position("500-7", Self.nextEpoch))]) }
         #expect(epochQuestions(rooms.turnEnded(now: now)) == [nil])
         // What was asked before the clients came proves nothing.
-        #expect(rooms.epochAnswered(earlier, Self.epoch).isEmpty)
+        #expect(rooms.epochAnswered(slot: 0, earlier, Self.epoch).isEmpty)
         #expect(rooms.turnEnded(now: now).isEmpty)
         #expect(!rooms.epochAnswered(Self.nextEpoch).isEmpty)
         let given = answers(rooms.turnEnded(now: now))
@@ -281,7 +281,7 @@ import Testing
                 #expect(answers(actions).count == 1, "\(own) \(since)")
                 continue
             }
-            guard case .askEcho(let number)? = actions.first else {
+            guard case .askEcho(let number, _)? = actions.first else {
                 Issue.record("\(own) \(since): \(actions)")
                 continue
             }
@@ -337,6 +337,6 @@ import Testing
 extension DurableRooms {
     /// The answer to the last question.
     fileprivate mutating func epochAnswered(_ epoch: HistoryEpoch) -> [DurableAction<Frame>] {
-        epochAnswered(epochQuestionCount, epoch)
+        epochAnswered(slot: 0, epochQuestionCount, epoch)
     }
 }

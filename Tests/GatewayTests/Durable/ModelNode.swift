@@ -46,9 +46,20 @@ final class ModelNode {
     /// Rooms with a member that has not opted in.
     let plainRooms: Set<Int>
     var isUp = true
+    private let cluster: ModelCluster
     private(set) var durable: DurableRooms<ModelFrame>
     private(set) var subscriber: SubscriberLink?
-    private(set) var reader: ReaderLink?
+    /// With one Redis.
+    var reader: ReaderLink? { lanes.first }
+    /// To each master.
+    private(set) var lanes: [ReaderLink] = []
+    private var laneCount: UInt64 = 0
+    /// By slot: its master, as far as the node knows.
+    private var view: [ModelRedis] = []
+    /// When the last echo through each master was sent that came.
+    private var beats: [Int: Int] = [:]
+    /// Rooms of these slots wait for an echo through their master.
+    private var slotEchoes: [(number: UInt64, slot: Int, sentAt: Int)] = []
     private var mail = Fifo<Mail>()
     private var members: [[ModelConnection]] = []
     private var connections: [ResumeId: ModelConnection] = [:]
@@ -56,8 +67,8 @@ final class ModelNode {
     private var catchingUp: [ModelConnection] = []
     /// Those that are in no room any more, and are closed one after the other.
     private var sentAway: [ModelConnection] = []
-    /// The epoch that the node doubts since it has found that Redis has lost data in it.
-    private(set) var doubted: HistoryEpoch?
+    /// By slot: the epoch that the node doubts since it has found that Redis has lost data in it.
+    private(set) var doubted: [Int: HistoryEpoch] = [:]
     /// How often its subscriber is not looked at, though it is its turn.
     var skippedTakeCount = 0
     private var completeUntil = 0
@@ -71,31 +82,40 @@ final class ModelNode {
     private(set) var faults: [String] = []
     var counts = ModelCounts()
 
-    init(number: Int, roomIds: [RoomId], plainRooms: Set<Int>) {
+    init(
+        number: Int, roomIds: [RoomId], plainRooms: Set<Int>, cluster: ModelCluster
+    ) {
         self.number = number
         self.roomIds = roomIds
         self.plainRooms = plainRooms
-        durable = ModelNode.newDurable()
+        self.cluster = cluster
+        durable = ModelNode.newDurable(nil)
         boot()
     }
 
-    private static func newDurable() -> DurableRooms<ModelFrame> {
+    private static func newDurable(_ slotOf: ((RoomId) -> Int)?) -> DurableRooms<ModelFrame> {
         DurableRooms(
             DurableRooms.Settings(
                 historyAge: .milliseconds(ModelRedis.age), cacheBytes: 14, maximumHeldBytes: 12,
-                maximumReadEntryCount: 14, shortReadCount: 3, longReadCount: 6, maximumReplayBytes: 8))
+                maximumReadEntryCount: 14, shortReadCount: 3, longReadCount: 6, maximumReplayBytes: 8,
+                slotOf: slotOf, checkRoundCount: 3))
     }
 
     private func boot() {
-        durable = ModelNode.newDurable()
+        let (slots, roomIds) = (cluster.slots, roomIds)
+        durable = ModelNode.newDurable(
+            cluster.isCluster ? { slots[roomIds.firstIndex(of: $0)!] } : nil)
         subscriber = nil
-        reader = nil
+        lanes = []
+        view = []
+        beats = [:]
+        slotEchoes = []
         mail = Fifo()
         members = Array(repeating: [], count: roomIds.count)
         connections = [:]
         catchingUp = []
         sentAway = []
-        doubted = nil
+        doubted = [:]
         wantedRooms = plainRooms
         arrived = Array(repeating: [], count: roomIds.count)
         delivered = arrived
@@ -105,7 +125,7 @@ final class ModelNode {
     func kill() {
         for connection in connections.values { connection.isClosed = true }
         subscriber?.isDead = true
-        reader?.isDead = true
+        for lane in lanes { lane.isDead = true }
         boot()
         isUp = false
     }
@@ -116,36 +136,139 @@ final class ModelNode {
 
     // MARK: Links
 
-    /// The sentinels are heard: what is connected to another server ends.
-    func leave(unlessAt redis: ModelRedis) {
-        if let subscriber, subscriber.server !== redis { subscriber.isDead = true }
-        if let reader, reader.server !== redis { reader.isDead = true }
+    /// The sentinels are heard, or the map of a cluster: what is connected to another server ends.
+    func leaveFormerMasters() {
+        func isFormer(_ server: ModelRedis) -> Bool { !cluster.masters.contains { $0 === server } }
+        if let subscriber, isFormer(subscriber.server) { subscriber.isDead = true }
+        for lane in lanes where isFormer(lane.server) { lane.isDead = true }
     }
 
-    func connect(_ redis: ModelRedis, now: Int) {
+    /// - Parameter place: the subscriber's, in a cluster.
+    func connect(at place: Int, now: Int) {
         if subscriber?.isDead != false {
             if subscriber != nil { durable.subscriberLost(completeUntil: instant(completeUntil)) }
-            let link = SubscriberLink(server: redis, node: number)
-            redis.subscribers.append(link)
+            let server = cluster.masters[place]
+            let link = SubscriberLink(server: server, node: number)
+            server.subscribers.append(link)
             subscriber = link
-            durable.subscriberUp(run: "\(redis.run)")
+            beats = [:]
+            slotEchoes = []
+            durable.subscriberUp(run: "\(server.run)")
             for room in wantedRooms.sorted() { link.commands.append(.subscribe(room)) }
         }
-        if reader?.isDead != false {
-            if reader != nil { durable.readerLost() }
-            let link = ReaderLink(server: redis, node: number)
-            redis.readers.append(link)
-            reader = link
-            act(durable.readerUp(run: "\(redis.run)"), now)
-        }
+        guard cluster.isCluster else { return connectReader(now) }
+        connectLanes(now)
+    }
+
+    private func connectReader(_ now: Int) {
+        guard reader?.isDead != false else { return }
+        if reader != nil { durable.readerLost() }
+        let server = cluster.masters[0]
+        lanes = [ReaderLink(server: server, node: number)]
+        server.readers += lanes
+        act(durable.readerUp(run: "\(server.run)"), now)
     }
 
     func checkEpoch(now: Int) {
+        if cluster.isCluster { return durable.check() }
         if let reader, !reader.isDead { act(durable.checkEpoch(), now) }
     }
 
     func askEcho(now: Int) {
+        if cluster.isCluster {
+            for lane in lanes where !lane.isDead {
+                lane.commands.append(.publish(.beat(sentAt: now, at: lane.server.address)))
+            }
+            return
+        }
         if let subscriber, !subscriber.isDead { subscriber.commands.append(.echo(sentAt: now, number: nil)) }
+    }
+
+    // MARK: A cluster
+
+    /// Connects to every master, and hears which slots it has.
+    private func connectLanes(_ now: Int) {
+        view = (0..<ModelCluster.slotCount).map { cluster.owner(of: $0) }
+        for lane in lanes where lane.isDead { fail(lane) }
+        for master in cluster.masters where !lanes.contains(where: { $0.server === master }) {
+            laneCount += 1
+            let lane = ReaderLink(server: master, node: number, number: laneCount)
+            master.readers.append(lane)
+            lanes.append(lane)
+        }
+        tellServers()
+    }
+
+    /// The connection is lost: everything that was asked on it fails.
+    private func fail(_ lane: ReaderLink) {
+        lanes.removeAll { $0 === lane }
+        for reply in (0..<lane.replies.count).map({ lane.replies[$0] }) {
+            switch reply {
+            case .epoch(let slot, let number, _): durable.epochFailed(slot: slot, number)
+            case .tail(let ticket, _, _), .range(let ticket, _), .state(let ticket, _):
+                durable.failed(ticket)
+            case .moved(let command, _): fail(command)
+            }
+        }
+        while let command = lane.commands.takeFirst() { fail(command) }
+        tellServers()
+    }
+
+    private func fail(_ command: ReaderCommand) {
+        switch command {
+        case .epoch(let slot, let number, _): durable.epochFailed(slot: slot, number)
+        case .ask(let command): durable.failed(command.ticket)
+        case .publish: break
+        }
+    }
+
+    /// The master does not answer in time.
+    func timeOut(_ lane: Int) {
+        if !lanes.isEmpty, let command = lanes[lane % lanes.count].commands.takeFirst() { fail(command) }
+    }
+
+    private func tellServers() {
+        var servers: [Int: HistoryServer] = [:]
+        for slot in view.indices {
+            guard let lane = lane(of: slot) else { continue }
+            servers[slot] = HistoryServer(
+                address: "\(lane.server.address)", run: "\(lane.server.run)", connection: lane.number)
+        }
+        durable.serversChanged { [servers] in servers[$0] }
+    }
+
+    private func lane(of slot: Int) -> ReaderLink? {
+        view.isEmpty ? nil : lanes.first { $0.server === view[slot] && !$0.isDead }
+    }
+
+    /// A command without an answer where it belongs fails; the node is told later.
+    private func send(_ command: ReaderCommand) {
+        guard cluster.isCluster else {
+            reader?.commands.append(command)
+            return
+        }
+        if let lane = lane(of: slot(of: command)) { lane.commands.append(command) } else { fail(command) }
+    }
+
+    private func slot(of command: ReaderCommand) -> Int {
+        switch command {
+        case .epoch(let slot, _, _): slot
+        case .ask(let command): cluster.slots[roomIds.firstIndex(of: command.room)!]
+        case .publish(.slotEcho(_, let slot)): slot
+        case .publish: 0
+        }
+    }
+
+    /// `MOVED`: the map is mended.
+    private func resend(_ command: ReaderCommand, to owner: ModelRedis) {
+        if !view.isEmpty { view[slot(of: command)] = owner }
+        tellServers()
+        send(command)
+    }
+
+    private func takeSlotEcho(_ number: UInt64, _ slot: Int) {
+        slotEchoes.removeAll { $0.number == number && $0.slot == slot }
+        durable.echoAnswered(number, slot: slot)
     }
 
     // MARK: Steps
@@ -162,6 +285,11 @@ final class ModelNode {
         case .echo(let sentAt, let number):
             completeUntil = sentAt
             if let number { durable.echoAnswered(number) }
+        case .slotEcho(let number, let slot): takeSlotEcho(number, slot)
+        case .beat(let sentAt, let address):
+            beats[address] = sentAt
+            let oldest = cluster.masters.map { beats[$0.address] ?? .min }.min() ?? .min
+            completeUntil = max(completeUntil, oldest)
         case .message(let room, let frame):
             if frame.payload >= 0 { arrived[room].append(frame.payload) }
             switch durable.accept(frame.entry, in: roomIds[room]) {
@@ -171,12 +299,16 @@ final class ModelNode {
         }
     }
 
-    func takeReader(now: Int) {
-        guard let reader, !reader.isDead, let reply = reader.replies.takeFirst() else { return }
+    /// - Parameter lane: of any of them.
+    func takeReader(_ lane: Int = 0, now: Int) {
+        guard !lanes.isEmpty else { return }
+        let lane = lanes[lane % lanes.count]
+        guard !lane.isDead, let reply = lane.replies.takeFirst() else { return }
         switch reply {
-        case .epoch(let number, let epoch):
-            if epoch != doubted { doubted = nil }
-            act(durable.epochAnswered(number, epoch), now)
+        case .moved(let command, let owner): resend(command, to: owner)
+        case .epoch(let slot, let number, let epoch):
+            if epoch != doubted[slot] { doubted[slot] = nil }
+            act(durable.epochAnswered(slot: slot, number, epoch), now)
         case .tail(let ticket, let time, let newest):
             durable.tailAnswered(ticket, time: time, newest: newest?.entry)
         case .range(let ticket, let frames):
@@ -186,16 +318,30 @@ final class ModelNode {
         }
     }
 
-    func endTurn(now: Int) { act(durable.turnEnded(now: instant(now)), now) }
+    func endTurn(now: Int) {
+        for echo in slotEchoes where now - echo.sentAt > 1_000 {
+            counts.missingEchoes += 1
+            takeSlotEcho(echo.number, echo.slot)
+        }
+        act(durable.turnEnded(now: instant(now)), now)
+    }
 
     private func act(_ actions: [DurableAction<ModelFrame>], _ now: Int) {
         for action in actions {
             switch action {
-            case .askEpoch(let number, let inDoubt):
-                if let inDoubt { doubted = inDoubt }
-                reader?.commands.append(.epoch(number, inDoubt: inDoubt))
-            case .ask(let command): reader?.commands.append(.ask(command))
-            case .askEcho(let number): subscriber?.commands.append(.echo(sentAt: now, number: number))
+            case .askEpoch(let slot, let number, let inDoubt):
+                if let inDoubt { doubted[slot] = inDoubt }
+                send(.epoch(slot: slot, number, inDoubt: inDoubt))
+            case .ask(let command): send(.ask(command))
+            case .askEcho(let number, let slots):
+                guard cluster.isCluster else {
+                    subscriber?.commands.append(.echo(sentAt: now, number: number))
+                    break
+                }
+                for slot in slots {
+                    slotEchoes.append((number, slot, now))
+                    lane(of: slot)?.commands.append(.publish(.slotEcho(number, slot: slot)))
+                }
             case .deliver(let room, let frame):
                 counts.filled += 1
                 post(roomIds.firstIndex(of: room)!, frame)
@@ -212,12 +358,17 @@ final class ModelNode {
 
     /// What a client asks for in the epoch of the node's Redis, and what that still has, is not lost.
     private func checkLosses(_ connection: ModelConnection, _ answers: [RoomAnswer<ModelFrame>]) {
-        guard let server = reader?.server else { return }
+        guard cluster.isCluster || reader != nil else { return }
         for (room, (asked, answer)) in zip(connection.rooms, zip(connection.asked, answers)) {
-            guard answer.isLost, !connection.hasResumed, let asked, asked.epoch == server.epoch else {
-                continue
-            }
+            let server = cluster.isCluster ? cluster.server(of: room) : reader!.server
+            let epoch =
+                cluster.isCluster
+                ? cluster.server(ofEpoch: cluster.slots[room]).epochs[cluster.slots[room]] : server.epochs[0]
+            guard answer.isLost, !connection.hasResumed, let asked, asked.epoch == epoch else { continue }
             if server.streams[room]?.entries.contains(where: { $0.id == asked.id }) == true {
+                // In a cluster it may have asked a master that was none any more.
+                counts.wronglyLost += 1
+                if cluster.isCluster { continue }
                 faults.append("\(asked) of room \(room) is said to be lost, and is there")
             }
         }
@@ -337,9 +488,9 @@ final class ModelNode {
 
     /// Whether nothing is on its way.
     var isIdle: Bool {
-        mail.isEmpty && sentAway.isEmpty
+        mail.isEmpty && sentAway.isEmpty && slotEchoes.isEmpty
             && subscriber.map { $0.commands.isEmpty && $0.replies.isEmpty } != false
-            && reader.map { $0.commands.isEmpty && $0.replies.isEmpty } != false
+            && lanes.allSatisfy { $0.commands.isEmpty && $0.replies.isEmpty }
     }
 
     /// What is wrong when all is quiet.
@@ -347,7 +498,7 @@ final class ModelNode {
     /// - Parameter isLost: by payload: whether Redis has lost it, or someone has taken it out.
     func finalFaults(isLost: [Bool]) -> [String] {
         var faults = faults
-        if let doubted { faults.append("node \(number): \(doubted) still holds") }
+        for doubted in doubted.values { faults.append("node \(number): \(doubted) still holds") }
         if !durable.resumes.isEmpty { faults.append("node \(number): a client waits for ever") }
         for (room, entry) in durable.rooms where entry.feed.state != .live {
             faults.append("node \(number): room \(room) is \(entry.feed.state)")
@@ -356,14 +507,22 @@ final class ModelNode {
             faults.append("node \(number): \(durable.cacheBytes) cached")
         }
         for room in roomIds.indices {
-            if Set(delivered[room]).count < delivered[room].count {
+            // What Redis has lost may still be on the bus of a cluster, and come when its loss is told.
+            let kept = delivered[room].filter { !cluster.isCluster || !isLost[$0] }
+            if Set(kept).count < kept.count, cluster.isCluster {
+                // The subscriber's next place has heard it later than the last one, and the room was starting.
+                counts.twiceAtStart += 1
+            } else if Set(kept).count < kept.count {
                 faults.append("node \(number): members of room \(room) got a notice twice")
             }
             guard !isLostTold[room] else { continue }
             let missing = Set(arrived[room]).subtracting(delivered[room]).filter {
                 !isLost[$0]
             }
-            if !missing.isEmpty {
+            // In a cluster a message that is late when its room starts, through a bus that has lost the echo, or
+            // through the master of a slot that has moved.
+            if cluster.isCluster, counts.missingEchoes == 0 { counts.lateAtStart += missing.count }
+            if !missing.isEmpty, !cluster.isCluster {
                 faults.append("node \(number): members of room \(room) miss \(missing.sorted().prefix(5))")
             }
         }

@@ -15,6 +15,18 @@ struct ModelCounts: CustomStringConvertible {
     /// Pairs of a client and a notice that Redis has lost, without a word to the client, though a node had
     /// handed the notice on.
     var silentThoughSeen = 0
+    /// Positions that were said to be lost, though their notices are there: of a cluster.
+    var wronglyLost = 0
+    /// Messages that came late to rooms that had just started, and went to no one: of a cluster.
+    var lateAtStart = 0
+    var missingEchoes = 0
+    var twiceAtStart = 0
+    /// Losses that were told behind what came after them: of a cluster.
+    var toldLate = 0
+    /// What clients of a cluster have dropped because of its id.
+    var duplicates = 0
+    var busLosses = 0
+    var slotMoves = 0
 
     mutating func add(_ other: ModelCounts) {
         delivered += other.delivered
@@ -22,11 +34,20 @@ struct ModelCounts: CustomStringConvertible {
         filled += other.filled
         parts += other.parts
         silentThoughSeen += other.silentThoughSeen
+        wronglyLost += other.wronglyLost
+        lateAtStart += other.lateAtStart
+        missingEchoes += other.missingEchoes
+        twiceAtStart += other.twiceAtStart
+        toldLate += other.toldLate
+        duplicates += other.duplicates
+        busLosses += other.busLosses
+        slotMoves += other.slotMoves
     }
 
     var description: String {
         "delivered \(delivered), told lost \(toldLost), filled \(filled), parts \(parts), "
-            + "silent though seen \(silentThoughSeen)"
+            + "silent though seen \(silentThoughSeen), wrongly lost \(wronglyLost), late at start \(lateAtStart), twice \(twiceAtStart), duplicates \(duplicates), told late \(toldLate), "
+            + "missing echoes \(missingEchoes), lost by the bus \(busLosses), steps of moves \(slotMoves)"
     }
 }
 
@@ -63,8 +84,7 @@ struct ModelWorld {
     private var random: SeededRandom
     private let stepCount: Int
     private var now = 1_000_000
-    private var redis = ModelRedis(roomCount: 4)
-    private var formerMasters: [ModelRedis] = []
+    private let cluster: ModelCluster
     private var nodes: [ModelNode] = []
     private var clients: [ModelClient] = []
     private var connectionCount: UInt64 = 0
@@ -76,12 +96,16 @@ struct ModelWorld {
     private var seen: Set<Int> = []
     private(set) var counts = ModelCounts()
 
-    init(seed: UInt64, stepCount: Int) {
+    /// - Parameter masterCount: one Redis, or a cluster of which the last master has no slot at first.
+    init(seed: UInt64, stepCount: Int, masterCount: Int = 1) {
         random = SeededRandom(seed: seed)
         self.stepCount = stepCount
+        cluster = ModelCluster(masterCount: masterCount, roomCount: 4)
         for number in 0..<3 {
             let plainRooms = Set((0..<4).filter { _ in below(4) == 0 })
-            nodes.append(ModelNode(number: number, roomIds: Self.roomIds, plainRooms: plainRooms))
+            nodes.append(
+                ModelNode(
+                    number: number, roomIds: Self.roomIds, plainRooms: plainRooms, cluster: cluster))
         }
         for _ in 0..<6 {
             let first = below(4)
@@ -99,10 +123,16 @@ struct ModelWorld {
         calmDown()
     }
 
+    /// Of any master.
+    private mutating func place() -> Int { cluster.isCluster ? below(cluster.masters.count) : 0 }
+
     // MARK: Steps
 
     private mutating func step() {
         now += [0, 0, 0, 1, 2, 5][below(6)]
+        if cluster.isCluster {
+            for _ in 0..<2 { cluster.moveBus(below(1_000)) }
+        }
         switch below(10_000) {
         case ..<250: publish()
         case ..<280: for _ in 0..<2 + below(7) { publish() }
@@ -112,28 +142,30 @@ struct ModelWorld {
         case ..<9_650: moveClient(below(clients.count))
         case ..<9_700:
             for node in nodes where node.isUp && below(2) == 0 {
-                if below(2) == 0 { node.leave(unlessAt: redis) }
-                node.connect(redis, now: now)
+                if below(2) == 0 { node.leaveFormerMasters() }
+                node.connect(at: place(), now: now)
             }
         case ..<9_750:
             for node in nodes where node.isUp {
                 if below(2) == 0 { node.checkEpoch(now: now) }
                 if below(5) > 0 { node.askEcho(now: now) }
             }
-        case ..<9_865: if below(3) == 0 { fail() }
+        case ..<9_865: if below(3) == 0 { cluster.isCluster ? failCluster() : fail() }
         case ..<9_900: for node in nodes where !node.isUp && below(2) == 0 { node.isUp = true }
         default: break
         }
         // What a node has found out about Redis must not depend on one connection.
-        for node in nodes where node.doubted != nil && below(100) == 0 { node.reader?.isDead = true }
+        for node in nodes where !node.doubted.isEmpty && below(100) == 0 {
+            node.lanes.randomElement(using: &random)?.isDead = true
+        }
     }
 
     private mutating func move(_ node: ModelNode, _ step: Int) {
         switch step {
         case 0: if let link = node.subscriber, !link.isDead { link.server.work(link) }
-        case 1: if let link = node.reader, !link.isDead { work(link) }
+        case 1: for link in node.lanes where !link.isDead { work(link) }
         case 2, 3: node.takeSubscriber(now: now)
-        case 4: node.takeReader(now: now)
+        case 4: for lane in node.lanes.indices { node.takeReader(lane, now: now) }
         case 5, 6, 7: node.endTurn(now: now)
         case 8: node.goOn()
         default: node.work()
@@ -142,10 +174,15 @@ struct ModelWorld {
 
     private mutating func work(_ link: ReaderLink) {
         var count = epochCount
-        link.server.work(link, rooms: Self.roomIds, now: now) {
+        func freshEpoch() -> HistoryEpoch {
             count += 1
             return HistoryEpoch("e" + String(10_000_000 + count).dropFirst())!
         }
+        let cluster = cluster
+        link.server.work(
+            link, rooms: Self.roomIds, now: now,
+            place: cluster.isCluster ? { cluster.place($0, $1, at: link.server) } : nil,
+            slotOf: cluster.slots, freshEpoch: freshEpoch)
         epochCount = count
     }
 
@@ -153,40 +190,48 @@ struct ModelWorld {
         let payload = isLost.count
         isLost.append(ModelFrame.isHeldBack(payload))
         let room = room ?? (below(50) == 0 ? Self.quietRoom : below(3))
-        let id = redis.publish(room: room, payload: payload, now: now)
+        let id = cluster.publish(room: room, payload: payload, now: now)
         published[room].append(Published(payload: payload, id: id))
     }
 
     private mutating func fail() {
         let node = nodes[below(3)]
+        let redis = cluster.masters[0]
         switch below(115) {
         case ..<33: disconnect(below(clients.count))
         case ..<43: node.subscriber?.isDead = true
         case ..<53: node.reader?.isDead = true
         case ..<63: if node.isUp { node.kill() }
-        case ..<73: lose(redis.restart(losing: 0, skew: redis.skew, now: now))
+        case ..<73: lose(cluster.restart(0, losing: 0, skew: redis.skew, now: now))
         case ..<81:
             let skew = redis.skew + [0, 0, -300, 300][below(4)]
-            lose(redis.restart(losing: 1 + below(5), skew: skew, now: now))
+            lose(cluster.restart(0, losing: 1 + below(5), skew: skew, now: now))
         case ..<83:
             redis.flush()
             for payload in isLost.indices { isLost[payload] = true }
         case ..<86: if let payload = redis.takeOut(room: below(3), at: below(30)) { isLost[payload] = true }
-        case ..<88: forge()
+        case ..<88: forge(at: redis)
         case ..<95: passTime()
         case ..<98: for _ in 0..<ModelRedis.limit + 3 { publish() }
         case ..<100: burst()
-        case ..<106: failOver()
+        case ..<106: failOver(0)
         case ..<111: node.skippedTakeCount = below(40)
         default: node.shed()
         }
-        redis.subscribers.removeAll { $0.isDead }
-        redis.readers.removeAll { $0.isDead }
+        forgetDeadLinks()
+    }
+
+    private func forgetDeadLinks() {
+        for redis in cluster.masters {
+            redis.subscribers.removeAll { $0.isDead }
+            redis.readers.removeAll { $0.isDead }
+        }
     }
 
     private mutating func passTime() {
-        // The sentinels are heard within the age.
-        for node in nodes { node.leave(unlessAt: redis) }
+        // The sentinels are heard within the age, and nothing is so long on the bus.
+        for node in nodes { node.leaveFormerMasters() }
+        cluster.drainBus()
         now += [300, ModelRedis.age / 2, ModelRedis.age + 10, 2 * ModelRedis.age][below(4)]
     }
 
@@ -199,17 +244,67 @@ struct ModelWorld {
 
     /// A replica takes over, perhaps without the last notices. The old master lives on, and of each node
     /// one link or none stays there until the sentinels are heard.
-    private mutating func failOver() {
-        let (replica, lost) = redis.failOver(
-            losing: [0, 1 + below(5)][below(2)], skew: redis.skew + [0, 0, -300, 300][below(4)], now: now)
-        lose(lost)
+    private mutating func failOver(_ index: Int) {
+        let redis = cluster.masters[index]
+        lose(
+            cluster.failOver(
+                index, losing: [0, 1 + below(5)][below(2)],
+                skew: redis.skew + [0, 0, -300, 300][below(4)], now: now))
         for node in nodes {
             let staying = below(3)
-            if staying != 0 { node.subscriber?.isDead = true }
-            if staying != 1 { node.reader?.isDead = true }
+            if staying != 0, node.subscriber?.server === redis { node.subscriber?.isDead = true }
+            if staying != 1 { for lane in node.lanes where lane.server === redis { lane.isDead = true } }
         }
-        formerMasters.append(redis)
-        redis = replica
+    }
+
+    /// What fails in a cluster, besides what fails with one Redis.
+    private mutating func failCluster() {
+        let node = nodes[below(3)]
+        let index = place()
+        let redis = cluster.masters[index]
+        switch below(150) {
+        case ..<30: disconnect(below(clients.count))
+        case ..<38: node.subscriber?.isDead = true
+        case ..<46: node.lanes.randomElement(using: &random)?.isDead = true
+        case ..<52: node.timeOut(below(4))
+        case ..<60: if node.isUp { node.kill() }
+        case ..<66: lose(cluster.restart(index, losing: 0, skew: redis.skew, now: now))
+        case ..<73:
+            let skew = redis.skew + [0, 0, -300, 300][below(4)]
+            lose(cluster.restart(index, losing: 1 + below(5), skew: skew, now: now))
+        case ..<75: flush(redis)
+        case ..<78:
+            let room = below(3)
+            if let payload = cluster.server(of: room).takeOut(room: room, at: below(30)) {
+                isLost[payload] = true
+            }
+        case ..<80: forge(at: redis)
+        case ..<86: passTime()
+        case ..<89: for _ in 0..<ModelRedis.limit + 3 { publish() }
+        case ..<91: burst()
+        case ..<100: failOver(index)
+        case ..<104: node.skippedTakeCount = below(40)
+        case ..<108: node.shed()
+        // The bus breaks between two servers, or is slow.
+        case ..<116:
+            if let bus = cluster.bus(below(1_000)) {
+                counts.busLosses += bus.queue.count
+                bus.queue.removeAll()
+            }
+        case ..<124: cluster.bus(below(1_000))?.skippedCount = below(200)
+        default:
+            for _ in 0..<1 + below(3) {
+                counts.slotMoves += 1
+                lose(cluster.moveSlot(below(1_000), to: below(cluster.masters.count), now: now))
+            }
+        }
+        forgetDeadLinks()
+    }
+
+    private mutating func flush(_ redis: ModelRedis) {
+        let lost = Self.roomIds.indices.filter { cluster.server(of: $0) === redis }
+        redis.flush()
+        for room in lost { for notice in published[room] { isLost[notice.payload] = true } }
     }
 
     private mutating func lose(_ payloads: [Int]) {
@@ -218,9 +313,9 @@ struct ModelWorld {
 
     /// A plain publish in the form of a durable notice, whose id no entry has. Not with the number 1: no node can tell
     /// that from a stream that has run out and begins anew.
-    private mutating func forge() {
+    private mutating func forge(at redis: ModelRedis) {
         let room = below(3)
-        guard let newest = redis.streams[room]?.entries.last?.id else { return }
+        guard let newest = cluster.server(of: room).streams[room]?.entries.last?.id else { return }
         let number = newest.number + [2, 5, -3][below(3)]
         guard number > 1 else { return }
         let id = NoticeId(
@@ -290,17 +385,20 @@ struct ModelWorld {
         for node in nodes {
             node.isUp = true
             node.skippedTakeCount = 0
-            node.leave(unlessAt: redis)
+            node.leaveFormerMasters()
         }
-        for round in 0..<12 {
-            now += 1
+        lose(cluster.endMove(now: now))
+        cluster.drainBus()
+        for round in 0..<(cluster.isCluster ? 24 : 12) {
+            now += cluster.isCluster ? 50 : 1
             for node in nodes {
-                node.connect(redis, now: now)
-                if round % 3 == 0 { node.checkEpoch(now: now) }
+                node.connect(at: place(), now: now)
+                if cluster.isCluster || round % 3 == 0 { node.checkEpoch(now: now) }
                 // An idle node needs two turns more: one asks, and one answers.
                 var idleCount = 0
                 for _ in 0..<500 where idleCount < 3 {
                     for step in 0..<10 { move(node, step) }
+                    cluster.drainBus()
                     idleCount = node.isIdle ? idleCount + 1 : 0
                 }
             }
@@ -310,13 +408,13 @@ struct ModelWorld {
                 if clients[index].connection == nil { connect(index) }
             }
         }
-        for node in nodes { counts.add(node.counts) }
     }
 
     /// What the ledger says is wrong.
     mutating func faults() -> [String] {
         var faults: [String] = []
         for node in nodes { faults += node.finalFaults(isLost: isLost) }
+        for node in nodes { counts.add(node.counts) }
         for node in nodes { seen.formUnion(node.everDelivered) }
         for index in clients.indices {
             for place in clients[index].rooms.indices { check(index, place, &faults) }
@@ -352,15 +450,29 @@ struct ModelWorld {
                     faults.append("\(name): got a forged notice")
                     continue
                 }
+                // In a cluster clients drop what they have had: a master that was none any more may have told a loss. And
+                // what Redis has lost may still be on the bus, and come when its loss is found already.
+                if cluster.isCluster, got.contains(frame.payload) {
+                    counts.duplicates += 1
+                    low = position
+                    continue
+                }
+                let isLate = cluster.isCluster && isLost[frame.payload]
                 if !got.insert(frame.payload).inserted { faults.append("\(name): \(frame.id) came twice") }
-                if let last, position < last { faults.append("\(name): \(frame.id) came out of order") }
+                if let last, position < last, !isLate {
+                    faults.append("\(name): \(frame.id) came out of order")
+                }
                 if let low, low < position {
                     let missing = truth[(low + 1)..<position]
                     let kept = missing.filter { !isLost[$0.payload] }
                     // Redis has lost a notice while its clock went back, and has given its id to another
                     // one: the client is told when a node that had the first one reads again.
                     let isReused = low >= 0 && truth.count { $0.id == truth[low].id } > 1
-                    if !kept.isEmpty, !(isReused && lastTold > eventIndex) {
+                    // In a cluster the subscriber's link stands while a master is replaced, and numbers may follow by
+                    // chance until the other master's notices are seen.
+                    if !kept.isEmpty, lastTold > eventIndex, cluster.isCluster {
+                        counts.toldLate += 1
+                    } else if !kept.isEmpty, !(isReused && lastTold > eventIndex) {
                         faults.append(
                             "\(name): silent loss of \(kept.prefix(3).map(\.id)) before \(frame.id)")
                     }
@@ -382,7 +494,8 @@ struct ModelWorld {
             faults.append("\(name): no position at the end")
             return
         }
-        if let newest = redis.streams[room]?.entries.last(where: { !ModelFrame.isHeldBack($0.payload) }),
+        let stream = cluster.server(of: room).streams[room]
+        if let newest = stream?.entries.last(where: { !ModelFrame.isHeldBack($0.payload) }),
             position.id < newest.id
         {
             faults.append("\(name): stands at \(position.id), not at \(newest.id)")
