@@ -193,6 +193,9 @@ enum Limits {
     static let steadyWritesTime = Duration.seconds(2)
     /// A worker looks this often whether Redis has lost records: well before unknown tokens count again.
     static let lossCheckInterval = Duration.seconds(2)
+    /// How often a node asks a cluster for the epochs and the ends of some histories: of all rooms within half a
+    /// minute, or of 500 a second, each some 5 µs of its master.
+    static let historyCheckInterval = Duration.milliseconds(500)
     /// And no more often than this, however many unknown tokens come.
     static let lossCheckPause = Duration.milliseconds(100)
     /// Between two attempts to bring a node's connections to one server, at most: each costs a gap.

@@ -28,6 +28,14 @@ import Testing
         }
     }
 
+    @Test func slotEchoNamesTheStartOfTheNode() {
+        let sent = ControlMessage.slotEchoBytes(run: Array("run".utf8), number: 7)
+        #expect(
+            ControlMessage(String(decoding: sent, as: UTF8.self))
+                == .slotEcho(run: Array("run".utf8), number: 7))
+        #expect(ControlMessage("slot-echo run") == nil && ControlMessage("slot-echo run x") == nil)
+    }
+
     @Test func anythingElseIsNone() {
         let texts = [
             "", " ", "replaced", "replaced \(token)", "replaced \(token) ", "replaced \(token) x",

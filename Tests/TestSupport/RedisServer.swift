@@ -17,7 +17,7 @@ package final class RedisServer {
     /// Its files; gone with this object.
     package let directory: URL
     private let password: String?
-    private let securedOptions: [String]
+    private let moreOptions: [String]
     private let program: String
     /// Where it listens with TLS, if it was given certificates.
     package let securedPort: Int
@@ -28,9 +28,11 @@ package final class RedisServer {
     ///   - password: what `requirepass` is set to.
     ///   - certificates: for TLS, on a second port.
     ///   - asksForCertificate: whether clients have to show one there.
+    ///   - isCluster: whether it is a node of a cluster, without a slot at first.
     ///   - program: of the server, a name in PATH or a path.
     package init(
         password: String? = nil, certificates: Certificates? = nil, asksForCertificate: Bool = false,
+        isCluster: Bool = false,
         program: String? = ProcessInfo.processInfo.environment["ROOMCAST_REDIS_SERVER"]
     ) throws {
         self.program = program.flatMap { $0.isEmpty ? nil : $0 } ?? "redis-server"
@@ -38,8 +40,11 @@ package final class RedisServer {
         port = try Self.freePort()
         let securedPort = try Self.freePort()
         self.securedPort = securedPort
-        securedOptions =
-            certificates.map { certificates in
+        let clusterOptions = ["--cluster-enabled", "yes", "--cluster-port", "\(securedPort)"]
+        moreOptions =
+            isCluster
+            ? clusterOptions
+            : certificates.map { certificates in
                 [
                     "--tls-port", "\(securedPort)", "--tls-cert-file", certificates.path("redis.crt"),
                     "--tls-key-file", certificates.path("redis.key"), "--tls-ca-cert-file",
@@ -88,7 +93,7 @@ package final class RedisServer {
             [
                 "timeout", "-k", "1", "1800", program, "--port", "\(port)", "--bind", "127.0.0.1",
                 "--unixsocket", socketPath, "--save", "", "--dir", directory.path,
-            ] + (password.map { ["--requirepass", $0] } ?? []) + securedOptions
+            ] + (password.map { ["--requirepass", $0] } ?? []) + moreOptions
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         self.process = process

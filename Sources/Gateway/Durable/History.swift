@@ -15,6 +15,7 @@ final class History {
     private let reader: HistoryReader
     private let subscriber: RedisSubscriber
     private let metrics: FeedMetrics
+    private let state: NodeState
     private let log: Log
     /// The workers that have members in a room.
     var workers: (RoomId) -> RoomSubscriptions.Workers = { _ in 0 }
@@ -23,7 +24,13 @@ final class History {
     private(set) var subscriberRun: String?
     /// The numbers of the echoes that are on their way.
     private var echoes = Fifo<UInt64>()
+    /// The same in a cluster, each through the master of a slot.
+    private var slotEchoes = SlotEchoes()
+    private let run: [UInt8]
+    /// Of the node itself.
+    private let channel: [UInt8]
     private var epochTimer: Timer?
+    private let checkInterval: Duration
     /// Until the subscriber logs in with its new password.
     private var passwordTimer: Timer?
 
@@ -34,15 +41,23 @@ final class History {
         self.broadcaster = broadcaster
         self.subscriber = subscriber
         self.metrics = metrics
+        state = node.state
         log = node.log
+        run = node.run
+        let configuration = node.configuration
+        let channels = Channels(prefix: configuration.prefix)
+        channel = channels.gateway(configuration.nodeId)
+        let isCluster = configuration.redis.isCluster
+        checkInterval = isCluster ? Limits.historyCheckInterval : NodeReport.interval
         rooms = DurableRooms(
             DurableRooms.Settings(
-                historyAge: node.configuration.historyAge, cacheBytes: node.configuration.historyCacheBytes))
+                historyAge: configuration.historyAge, cacheBytes: configuration.historyCacheBytes,
+                slotOf: isCluster ? { HashSlot.of(channels.room($0)) } : nil))
         reader = HistoryReader(node: node, loop: loop) { room, id, frame in
             History.entry(room, id, frame, broadcaster)
         }
         epochTimer = Timer(on: loop, repeating: true) { [unowned self] in
-            self.perform(self.rooms.checkEpoch())
+            self.check()
         }
         passwordTimer = Timer(on: loop) { [unowned self] in
             // It may have been lost meanwhile, and have the new one.
@@ -56,6 +71,8 @@ final class History {
             self.perform(self.rooms.readerUp(run: $0))
         }
         reader.onDown = { [unowned self] in self.rooms.readerLost() }
+        if isCluster { broadcaster.epochOf = { [unowned self] in self.rooms.epoch(of: $0) } }
+        reader.onServers = { [unowned self] in self.rooms.serversChanged($0) }
         reader.onAnswer = { [unowned self] in self.take($0) }
         subscriber.onServer = { [unowned self] in self.subscriberRun = $0.runID }
         subscriber.onEcho = { [unowned self] in
@@ -64,8 +81,15 @@ final class History {
     }
 
     func start() {
-        epochTimer?.start(after: NodeReport.interval)
+        epochTimer?.start(after: checkInterval)
         reader.start()
+    }
+
+    private func check() {
+        guard rooms.isCluster else { return perform(rooms.checkEpoch()) }
+        // The bus has lost it, or the master: what is read from Redis is whole all the same.
+        for (number, slot) in slotEchoes.expire(now: .now) { rooms.echoAnswered(number, slot: slot) }
+        rooms.check()
     }
 
     func stop() { reader.stop() }
@@ -98,6 +122,12 @@ final class History {
         if case .deliver? = rooms.accept(entry, in: room), let message {
             broadcaster.add(message, to: workers(room))
         }
+    }
+
+    /// A durable notice has come to a room that is not tracked. In a cluster the room is tracked if it may have event
+    /// streams, to know the epoch that belongs to the positions of the next notices.
+    func hasDurableNotices(_ room: RoomId, isSubscribed: Bool) {
+        if rooms.isCluster, state.hasEventStreams { rooms.track(room, isSubscribed: isSubscribed) }
     }
 
     /// What was stored under an id: held back unless it is a frame of that very id that may be passed on.
@@ -133,16 +163,24 @@ final class History {
 
     func subscriberLost() {
         echoes.removeAll()
+        slotEchoes.removeAll()
         rooms.subscriberLost(completeUntil: subscriber.completeUntil)
+    }
+
+    /// What the node has published to itself at the master of a slot has come.
+    func heard(slotEcho number: UInt64) {
+        if let (number, slot) = slotEchoes.take(number) { rooms.echoAnswered(number, slot: slot) }
     }
 
     // MARK: Answers and actions
 
     private func take(_ answer: HistoryReader.Answer) {
         switch answer {
-        case .epoch(let number, let epoch):
-            broadcaster.epoch = epoch
-            perform(rooms.epochAnswered(slot: 0, number, epoch))
+        case .epoch(let slot, let number, let epoch):
+            if !rooms.isCluster { broadcaster.epoch = epoch }
+            perform(rooms.epochAnswered(slot: slot, number, epoch))
+        case .noEpoch(let slot, let number): rooms.epochFailed(slot: slot, number)
+        case .failed(let ticket): rooms.failed(ticket)
         case .tail(let ticket, let time, let newest):
             rooms.tailAnswered(ticket, time: time, newest: newest)
         case .range(let ticket, let entries):
@@ -161,11 +199,16 @@ final class History {
     private func perform(_ actions: [DurableAction<Message>]) {
         for action in actions {
             switch action {
-            case .askEpoch(_, let number, let inDoubt): reader.askEpoch(number, inDoubt: inDoubt)
+            case .askEpoch(let slot, let number, let inDoubt):
+                reader.askEpoch(slot: slot, number, inDoubt: inDoubt)
             case .ask(let question):
                 metrics.historyReads.add(1)
                 reader.ask(question)
-            case .askEcho(let number, _):
+            case .askEcho(let number, let slots):
+                guard !rooms.isCluster else {
+                    askEchoes(number, slots)
+                    break
+                }
                 echoes.append(number)
                 subscriber.ask()
             case .deliver(let room, let message):
@@ -180,6 +223,14 @@ final class History {
                 for answer in answers { metrics.resumes[answer.source.rawValue].add(1) }
                 broadcaster.add(.resumed(connection: id.connection, answers), to: id.worker)
             }
+        }
+    }
+
+    private func askEchoes(_ number: UInt64, _ slots: [Int]) {
+        for slot in slots {
+            let own = slotEchoes.add(number, slot, now: .now)
+            reader.publishEcho(
+                ControlMessage.slotEchoBytes(run: run, number: own), to: channel, slot: slot)
         }
     }
 }

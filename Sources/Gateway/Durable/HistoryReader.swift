@@ -9,22 +9,26 @@ import RedisSchema
 ///
 /// A subscribed connection may not ask anything else, hence a second one. Its user may lack the rights for
 /// it: then opted-in handshakes wait in vain, and everything else goes on.
+///
+/// In a cluster a question goes to the master of its slot, and there may be no answer, which is said, too.
 final class HistoryReader {
     /// What an answer says.
     enum Answer {
-        case epoch(UInt64, HistoryEpoch)
+        case epoch(slot: Int, UInt64, HistoryEpoch)
+        /// A cluster has not answered.
+        case noEpoch(slot: Int, UInt64)
         case tail(ticket: UInt64, time: Int64, newest: HistoryEntry<Message>?)
         case range(ticket: UInt64, entries: [HistoryEntry<Message>])
         case state(ticket: UInt64, StreamState)
         /// Redis has refused the question.
         case refused(ticket: UInt64)
+        /// A cluster has not answered.
+        case failed(ticket: UInt64)
     }
 
-    typealias Outcome = Result<RedisReply, RedisFailure>
-
-    private let connection: RedisConnection
+    private let link: Link
     private let channels: Channels
-    private let epochKey: [UInt8]
+    private let keys: Keys
     private let makeEntry: (RoomId, NoticeId, UnsafeRawBufferPointer) -> HistoryEntry<Message>
     private var random = RandomPool()
     private var refusalLog: RateLimitedLog
@@ -39,6 +43,16 @@ final class HistoryReader {
     /// The connection, or an attempt at one, is lost.
     var onDown: (() -> Void)?
     var onAnswer: ((Answer) -> Void)?
+    /// In a cluster: the servers at which slots are read now.
+    var onServers: ((_ serverOf: @escaping (Int) -> HistoryServer?) -> Void)?
+
+    private enum Link {
+        case one(RedisConnection)
+        case cluster(ClusterConnection)
+    }
+    /// Of a cluster: the masters that are connected.
+    private var servers: [RedisURL.Address: HistoryServer] = [:]
+    private var serverCount: UInt64 = 0
 
     /// - Parameter makeEntry: makes the entry of a frame that was stored under an id.
     init(
@@ -48,14 +62,28 @@ final class HistoryReader {
         let configuration = node.configuration
         self.makeEntry = makeEntry
         channels = Channels(prefix: configuration.prefix)
-        epochKey = Keys(prefix: configuration.prefix).epoch
+        keys = Keys(prefix: configuration.prefix)
         refusalLog = RateLimitedLog(node.log)
-        connection = RedisConnection(
-            url: configuration.redis, clientName: "roomcast-reader-\(configuration.nodeId)",
-            timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
-            proof: .server, loop: loop)
-        connection.onUp = { [unowned self] in
-            self.loadLibrary()
+        let name = "roomcast-reader-\(configuration.nodeId)"
+        if configuration.redis.isCluster {
+            let cluster = ClusterConnection(
+                url: configuration.redis, clientName: name, timeout: configuration.redisTimeout,
+                silenceTimeout: configuration.redisSilenceTimeout, proof: .server, maps: node.clusterMaps,
+                loop: loop)
+            link = .cluster(cluster)
+            connectCallbacks(of: cluster)
+        } else {
+            let connection = RedisConnection(
+                url: configuration.redis, clientName: name, timeout: configuration.redisTimeout,
+                silenceTimeout: configuration.redisSilenceTimeout, proof: .server, loop: loop)
+            link = .one(connection)
+            connectCallbacks(of: connection)
+        }
+    }
+
+    private func connectCallbacks(of connection: RedisConnection) {
+        connection.onUp = { [unowned self, unowned connection] in
+            self.loadLibrary { connection.send($0, onReply: $1) }
             self.serverRun = $0.runID
             self.onUp?($0.runID ?? "")
         }
@@ -66,21 +94,67 @@ final class HistoryReader {
         }
     }
 
-    func start() { connection.start() }
+    private func connectCallbacks(of cluster: ClusterConnection) {
+        cluster.onLane = { [unowned self] lane in
+            let address = lane.address
+            lane.onUp = { [unowned self, unowned lane] in
+                self.loadLibrary { lane.sendHere($0, onReply: $1) }
+                self.serverCount += 1
+                self.servers[address] = HistoryServer(
+                    address: "\(address)", run: $0.runID ?? "", connection: self.serverCount)
+                self.serversChanged()
+            }
+            lane.onNewPassword = { [unowned self] refusal in if refusal == nil { self.onNewPassword?() } }
+            lane.onDown = { [unowned self] _ in
+                self.servers[address] = nil
+                self.serversChanged()
+            }
+            lane.start()
+        }
+        cluster.onLaneRetired = { [unowned self] lane in
+            lane.stop()
+            self.servers[lane.address] = nil
+        }
+        cluster.onMap = { [unowned self] _ in self.serversChanged() }
+    }
 
-    func stop() { connection.stop() }
+    private func serversChanged() {
+        guard case .cluster(let cluster) = link, let map = cluster.map else { return }
+        let servers = servers
+        onServers? { map.owner(of: $0).flatMap { servers[$0] } }
+    }
 
-    /// The connection is made again: it leads to another server than it should.
-    func renew(reason: String) { connection.renew(reason: reason) }
+    /// The slot of a room in a cluster.
+    static func slot(of room: RoomId, _ channels: Channels) -> Int { HashSlot.of(channels.room(room)) }
+
+    func start() {
+        switch link {
+        case .one(let connection): connection.start()
+        case .cluster(let cluster): cluster.start()
+        }
+    }
+
+    func stop() {
+        switch link {
+        case .one(let connection): connection.stop()
+        case .cluster(let cluster): cluster.stop()
+        }
+    }
+
+    /// The connection is made again: it leads to another server than it should. A cluster says by itself where it
+    /// should.
+    func renew(reason: String) { if case .one(let connection) = link { connection.renew(reason: reason) } }
 
     /// The sentinels name this master.
-    func follow(_ master: RedisURL.Address) { connection.follow(master) }
+    func follow(_ master: RedisURL.Address) {
+        if case .one(let connection) = link { connection.follow(master) }
+    }
 
     // MARK: Questions
 
     /// Backends call the library; the first node loads it. A node that may not goes on without it.
-    private func loadLibrary() {
-        DurableLibrary.load(send: { [connection] in connection.send($0, onReply: $1) }) { [unowned self] in
+    private func loadLibrary(_ send: @escaping ClusterReader.Send) {
+        DurableLibrary.load(send: send) { [unowned self] in
             guard case .refused(let message) = $0 else { return }
             let warning =
                 DurableLibrary.hasNoFunctions(message)
@@ -92,17 +166,28 @@ final class HistoryReader {
 
     /// Reads the epoch. If Redis has no epoch, or still has the one in doubt, it gets a fresh one.
     ///
-    /// - Parameter number: of the question; comes with its answer.
-    func askEpoch(_ number: UInt64, inDoubt epoch: HistoryEpoch?) {
+    /// - Parameters:
+    ///   - slot: whose epoch it is; one Redis has one.
+    ///   - number: of the question; comes with its answer.
+    func askEpoch(slot: Int, _ number: UInt64, inDoubt epoch: HistoryEpoch?) {
         let fresh = HistoryEpoch.make(using: &random)
-        send(HistoryReader.epochCommand(key: epochKey, fresh: fresh, inDoubt: epoch), named: "EVAL") {
+        let key = isCluster ? keys.epoch(ofSlot: slot) : keys.epoch
+        send(HistoryReader.epochCommand(key: key, fresh: fresh, inDoubt: epoch), named: "EVAL") {
             [unowned self] reply in
-            guard case .reply(let reply) = reply, let epoch = reply.bytes.flatMap({ HistoryEpoch($0) })
-            else {
-                return
+            if case .reply(let reply) = reply, let epoch = reply.bytes.flatMap({ HistoryEpoch($0) }) {
+                self.onAnswer?(.epoch(slot: slot, number, epoch))
+            } else if self.isCluster {
+                self.onAnswer?(.noEpoch(slot: slot, number))
             }
-            self.onAnswer?(.epoch(number, epoch))
         }
+    }
+
+    private var isCluster: Bool { if case .cluster = link { true } else { false } }
+
+    /// Publishes to the node itself at the master of a slot, behind everything that was published there before.
+    func publishEcho(_ echo: [UInt8], to channel: [UInt8], slot: Int) {
+        guard case .cluster(let cluster) = link else { return }
+        cluster.send(RedisCommand([[UInt8]("PUBLISH"), channel, echo]), slot: slot) { _ in }
     }
 
     func ask(_ question: HistoryCommand) {
@@ -119,14 +204,14 @@ final class HistoryReader {
             }
         case .tail:
             let arguments = [[UInt8]("XREVRANGE"), key] + ["+", "-", "COUNT", "1"].map { [UInt8]($0) }
-            sendBehindTime(RedisCommand(arguments), named: "XREVRANGE") { [unowned self] time, reply in
+            sendBehindTime(arguments, key: key, named: "XREVRANGE") { [unowned self] time, reply in
                 self.answer(ticket, reply) {
                     .tail(ticket: ticket, time: time, newest: self.entries($0, of: room).first)
                 }
             }
         case .state:
-            let command = RedisCommand([[UInt8]("XINFO"), [UInt8]("STREAM"), key])
-            sendBehindTime(command, named: "XINFO") { [unowned self] time, reply in
+            let arguments = [[UInt8]("XINFO"), [UInt8]("STREAM"), key]
+            sendBehindTime(arguments, key: key, named: "XINFO") { [unowned self] time, reply in
                 self.answer(ticket, reply) { .state(ticket: ticket, StreamState(time: time, stream: $0)) }
             }
         }
@@ -138,7 +223,7 @@ final class HistoryReader {
         /// There is no stream: no key, or one of another type.
         case noStream
         case refused
-        /// The connection is lost, which is reported by itself.
+        /// The connection is lost, which one Redis reports by itself; or a cluster has no answer now.
         case lost
     }
 
@@ -148,19 +233,20 @@ final class HistoryReader {
         case .reply(let reply): onAnswer?(read(reply))
         case .noStream: onAnswer?(read(nil))
         case .refused: onAnswer?(.refused(ticket: ticket))
-        case .lost: break
+        case .lost: if isCluster { onAnswer?(.failed(ticket: ticket)) }
         }
     }
 
     /// Sends a command behind a question for Redis' time: what it finds is not older than that.
     private func sendBehindTime(
-        _ command: RedisCommand, named name: String, onReply: @escaping (Int64, Reply) -> Void
+        _ command: [[UInt8]], key: [UInt8], named name: String, onReply: @escaping (Int64, Reply) -> Void
     ) {
+        if isCluster { return sendWithTime(command, key: key, onReply: onReply) }
         var time: Int64?
         send(HistoryReader.timeCommand, named: "TIME") {
             if case .reply(let reply) = $0 { time = HistoryReader.milliseconds(reply) }
         }
-        send(command, named: name) { reply in
+        send(RedisCommand(command), named: name) { reply in
             guard let time else {
                 if case .lost = reply { return onReply(0, .lost) }
                 return onReply(0, .refused)
@@ -169,17 +255,37 @@ final class HistoryReader {
         }
     }
 
+    /// In one step: of two commands one might follow the slot to another master, with another clock.
+    private func sendWithTime(
+        _ command: [[UInt8]], key: [UInt8], onReply: @escaping (Int64, Reply) -> Void
+    ) {
+        let script = [[UInt8]("EVAL"), [UInt8](HistoryReader.timeScript), [UInt8]("1"), key] + command
+        send(RedisCommand(script), named: "EVAL") { reply in
+            guard case .reply(let answer) = reply else { return onReply(0, reply) }
+            guard answer.count > 0, let time = HistoryReader.milliseconds(answer[0]) else {
+                return onReply(0, .refused)
+            }
+            onReply(time, answer.count > 1 ? .reply(answer[1]) : .noStream)
+        }
+    }
+
     private func send(_ command: RedisCommand, named name: String, onReply: @escaping (Reply) -> Void) {
-        connection.send(command) { [unowned self] result in
+        let take: (Result<RedisReply, RedisFailure>) -> Void = { [unowned self] result in
             switch result {
             case .success(let reply): onReply(.reply(reply))
             case .failure(.refused(let message)) where HistoryReader.saysNoStream(message):
                 onReply(.noStream)
+            case .failure(.refused(let message)) where self.isCluster && HistoryReader.saysLater(message):
+                onReply(.lost)
             case .failure(.refused(let message)):
                 self.refused(message, name)
                 onReply(.refused)
             case .failure(.unavailable): onReply(.lost)
             }
+        }
+        switch link {
+        case .one(let connection): connection.send(command, onReply: take)
+        case .cluster(let cluster): cluster.send(command, onReply: take)
         }
     }
 
@@ -193,9 +299,25 @@ final class HistoryReader {
 
     private static let timeCommand = RedisCommand([[UInt8]("TIME")])
 
+    /// A master that takes no questions now, or is none any more.
+    private static func saysLater(_ message: String) -> Bool {
+        ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY"].contains { message.hasPrefix($0) }
+    }
+
     private static func saysNoStream(_ message: String) -> Bool {
         message.hasPrefix("ERR no such key") || message.hasPrefix("WRONGTYPE")
     }
+
+    /// `KEYS[1]` the stream, `ARGV` a command that reads it. Returns the time, and what the command returns unless
+    /// there is no stream.
+    private static let timeScript = """
+        local time, reply = redis.call('TIME'), redis.pcall(unpack(ARGV))
+        if not reply.err then return {time, reply} end
+        if string.find(reply.err, 'no such key', 1, true) or string.find(reply.err, 'WRONGTYPE', 1, true) then
+          return {time}
+        end
+        return reply
+        """
 
     /// `KEYS[1]` the epoch, `ARGV` a fresh one and the one that is in doubt, or nothing. Returns the epoch that holds.
     private static let epochScript = """

@@ -15,8 +15,10 @@ final class Broadcaster {
     /// For each worker what is being dropped, because it is too far behind.
     private var shed: [Loss]
     private var order: UInt64 = 0
-    /// The last one that was read.
+    /// The last one that was read; of one Redis.
     var epoch: HistoryEpoch?
+    /// In a cluster: the epoch of a room, as far as the node knows it.
+    var epochOf: ((RoomId) -> HistoryEpoch?)?
     private var heldBackLog: RateLimitedLog
     private var overloadLog: RateLimitedLog
 
@@ -47,13 +49,14 @@ final class Broadcaster {
         }
         order += 1
         return Message(
-            room: room, order: order, receivedAt: .now, isDurable: isDurable, position: position(behind: id),
+            room: room, order: order, receivedAt: .now, isDurable: isDurable,
+            position: position(behind: id, in: room),
             mayBeEvent: node.state.hasEventStreams, payload: payload,
             deflated: compressor?.frame(of: payload))
     }
 
-    private func position(behind id: NoticeId?) -> HistoryPosition? {
-        guard let id, let epoch else { return nil }
+    private func position(behind id: NoticeId?, in room: RoomId) -> HistoryPosition? {
+        guard let id, let epoch = epochOf == nil ? epoch : epochOf?(room) else { return nil }
         return HistoryPosition(epoch: epoch, id: id)
     }
 

@@ -127,6 +127,9 @@ final class Feed {
         let id = NoticeId(head: payload, room: room)
         if let id, history.tracks(room) { return history.receive(id, payload, in: room) }
         let workers = state.workers(of: room)
+        if id != nil, workers != 0 {
+            history.hasDurableNotices(room, isSubscribed: state.isSubscribed(room))
+        }
         guard workers != 0,
             let message = broadcaster.message(of: room, payload, id: id, isDurable: false)
         else { return }
@@ -284,6 +287,7 @@ final class Feed {
             guard run == node.run else { return }
             agreement.heard(number)
             echoes?.heard(number, now: .now)
+        case .slotEcho(let run, let number): if run == node.run { history.heard(slotEcho: number) }
         case nil:
             controlLog.warning(
                 "unknown control message",

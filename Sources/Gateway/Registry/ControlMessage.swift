@@ -8,12 +8,14 @@ import Options
 ///     replaced <token> <connection>      a newer connection has taken the token over
 ///     revoked <token>                    the token's record was deleted: no connection may use it any more
 ///     echo <run> <number>                from this start of the node itself (see `ServerAgreement`)
+///     slot-echo <run> <number>           the same in a cluster, through the master of a slot (see `SlotEchoes`)
 ///     rooms <reply>                      publish all rooms to `gateway:reply:<reply>` (see `RoomListMessage`)
 enum ControlMessage: Equatable {
     case replaced(Token, connection: UInt64)
     case revoked(Token)
     case rooms(reply: ReplyId)
     case echo(run: [UInt8], number: UInt64)
+    case slotEcho(run: [UInt8], number: UInt64)
 
     /// The first word of an unknown message, for the log: it may be one of a later version. What stands
     /// behind it may be a token.
@@ -38,14 +40,23 @@ enum ControlMessage: Equatable {
         case (ControlMessage.echoWord, 3):
             guard let number = UInt64(words[2]) else { return nil }
             self = .echo(run: Array(words[1].utf8), number: number)
+        case (ControlMessage.slotEchoWord, 3):
+            guard let number = UInt64(words[2]) else { return nil }
+            self = .slotEcho(run: Array(words[1].utf8), number: number)
         default: return nil
         }
     }
 
+    private static let slotEchoWord: Substring = "slot-echo"
     private static let echoWord: Substring = "echo"
 
     /// The bytes of an echo.
     static func echoBytes(run: [UInt8], number: UInt64) -> [UInt8] {
         Array(echoWord.utf8) + [UInt8(ascii: " ")] + run + [UInt8](" \(number)")
+    }
+
+    /// The bytes of an echo through the master of a slot.
+    static func slotEchoBytes(run: [UInt8], number: UInt64) -> [UInt8] {
+        Array(slotEchoWord.utf8) + [UInt8(ascii: " ")] + run + [UInt8](" \(number)")
     }
 }
