@@ -111,7 +111,8 @@ struct FilePublisher {
             number = textNumber
             do {
                 notice = try Notice(
-                    line: bytes, defaultType: job.type, isDurable: job.durability != nil)
+                    line: bytes, defaultType: job.type, isDurable: job.durability != nil,
+                    isCluster: job.isCluster)
             } catch {
                 refuse(number, error.description)
                 return

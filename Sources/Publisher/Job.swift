@@ -49,6 +49,19 @@ struct Job: Sendable {
         isJson = try values.flag("json")
         isQuiet = try values.flag("quiet")
         try Self.refuseStrayFileOptions(values, source)
+        try refuseBraces()
+    }
+
+    /// Whether one of the targets is a Redis Cluster.
+    var isCluster: Bool { targets.contains(where: \.url.isCluster) }
+
+    private func refuseBraces() throws(UsageError) {
+        guard isCluster, durability != nil, case .rooms(let rooms, data: _) = source,
+            let room = rooms.first(where: \.hasBrace)
+        else {
+            return
+        }
+        throw UsageError("--room \(room): \(DurableNotice.braceFault)")
     }
 
     private static func source(_ values: OptionValues) throws(UsageError) -> Source {

@@ -30,8 +30,10 @@ struct Notice: Equatable {
     /// - Parameters:
     ///   - defaultType: for a line without `type`.
     ///   - isDurable: whether the notice is to be kept, by a key if it has one.
+    ///   - isCluster: whether it goes to a Redis Cluster.
     /// - Throws: `Fault`.
-    init(line: [UInt8], defaultType: String, isDurable: Bool = false) throws(Fault) {
+    init(line: [UInt8], defaultType: String, isDurable: Bool = false, isCluster: Bool = false) throws(Fault)
+    {
         try Self.check(line)
         guard let object = JsonObject(validJson: line) else { throw Fault(description: "not a JSON object") }
         var values = InlineArray<4, Range<Int>?>(repeating: nil)
@@ -64,6 +66,7 @@ struct Notice: Equatable {
         payload = NoticeEnvelope.bytes(type: type, data: line[dataRange])
         once = try values[3].map { range throws(Fault) in try Self.once(line[range], isDurable) }
         if isDurable { try Self.checkDurable(payload) }
+        if isDurable, isCluster, room.hasBrace { throw Fault(description: DurableNotice.braceFault) }
     }
 
     /// A notice of the command line.

@@ -29,6 +29,8 @@ package struct HistoryBounds: Equatable, Sendable {
 package struct DurableNotice: Sendable {
     /// By the library: what a client misses is replayed to it from memory.
     package static let maximumBytes = 65_536
+    /// Why a notice to a room whose id has a brace is refused.
+    package static let braceFault = "in a Redis Cluster a room with { or } has no durable notices"
     /// How long Redis knows a once key by default.
     package static let onceLife = Duration.seconds(300)
     /// What a once key may be told to live.

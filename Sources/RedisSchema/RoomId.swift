@@ -23,6 +23,10 @@ package struct RoomId: ByteParsable, Hashable, Sendable, CustomStringConvertible
 
     package var description: String { String(decoding: bytes, as: UTF8.self) }
 
+    /// Whether the id says which slot of a Redis Cluster its keys are in: then the once keys of durable notices could
+    /// be in another slot than the stream.
+    package var hasBrace: Bool { bytes.contains { $0 == UInt8(ascii: "{") || $0 == UInt8(ascii: "}") } }
+
     /// Hashes all bytes at once: the array's own hashing takes them one by one, and every message looks its
     /// room up.
     package func hash(into hasher: inout Hasher) {

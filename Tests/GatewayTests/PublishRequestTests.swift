@@ -22,6 +22,17 @@ import Testing
             try asked(#"{"room":"a","data":null}"#).payload == Array(#"{"type":"notice","data":null}"#.utf8))
     }
 
+    @Test func clusterHasNoDurableNoticesForRoomsWithBraces() throws {
+        for room in ["a{b}", "{", "}x"] {
+            let body = Array(#"{"rooms":["a","\#(room)"],"data":1,"durable":true}"#.utf8)
+            let fault = #expect(throws: ParameterFault.self) { try PublishRequest(body, isCluster: true) }
+            #expect(fault?.detail == "in a Redis Cluster a room with { or } has no durable notices")
+            #expect(throws: Never.self) { try PublishRequest(body) }
+        }
+        let plain = Array(#"{"room":"a{b}","data":1}"#.utf8)
+        #expect(throws: Never.self) { try PublishRequest(plain, isCluster: true) }
+    }
+
     @Test func roomsKeepTheirOrderAndLoseRepeats() throws {
         let request = try asked(#"{"rooms":[ "b" ,"a","b" , "\u0061"],"data":1}"#)
         #expect(request.rooms == [RoomId("b"), RoomId("a")])

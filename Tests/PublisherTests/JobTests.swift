@@ -76,6 +76,11 @@ import Testing
                 "--prefix: expected no brace with a URL that begins with cluster:// or clusters://"))
         #expect(try message(cluster, ["PUBLISHER_PREFIX": prefix]).hasPrefix("PUBLISHER_PREFIX: "))
         #expect(throws: Never.self) { try job(cluster + ["--prefix", "x:"]) }
+        let room = ["--room", "a{b}", "--data", "1", "--redis", "cluster://127.0.0.1:7000"]
+        #expect(
+            try message(room + ["--durable"])
+                == "--room a{b}: in a Redis Cluster a room with { or } has no durable notices")
+        #expect(throws: Never.self) { try job(room) }
         #expect(throws: Never.self) { try job(["--file", "x", "--prefix", prefix]) }
     }
 

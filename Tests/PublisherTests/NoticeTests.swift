@@ -87,6 +87,16 @@ import Testing
         #expect(throws: Notice.Fault.self) { try Notice(line: line(512), defaultType: "n") }
     }
 
+    @Test func clusterHasNoDurableNoticesForRoomsWithBraces() throws {
+        let line = Array(#"{"room":"a{b}","data":1}"#.utf8)
+        let fault = #expect(throws: Notice.Fault.self) {
+            try Notice(line: line, defaultType: "n", isDurable: true, isCluster: true)
+        }
+        #expect(fault?.description == "in a Redis Cluster a room with { or } has no durable notices")
+        #expect(throws: Never.self) { try Notice(line: line, defaultType: "n", isDurable: true) }
+        #expect(throws: Never.self) { try Notice(line: line, defaultType: "n", isCluster: true) }
+    }
+
     @Test func durableLinesMayHaveAKey() throws {
         let line = Array(#"{"room":"a","data":1,"once":"k\u00e9"}"#.utf8)
         let notice = try Notice(line: line, defaultType: "n", isDurable: true)

@@ -45,7 +45,8 @@ final class PublishEndpoint {
         }
         let publish: PublishRequest
         do throws(ParameterFault) {
-            publish = try PublishRequest(connection.requestBody)
+            publish = try PublishRequest(
+                connection.requestBody, isCluster: node.configuration.redis.isCluster)
         } catch {
             return connection.respond(
                 .badRequest, fields: PublishEndpoint.fields + [Answer.detail(error.detail)],

@@ -27,8 +27,9 @@ struct PublishRequest {
 
     /// Unknown members are refused: with a misspelt `durable` the notice would be of the moment.
     ///
+    /// - Parameter isCluster: whether the notice goes to a Redis Cluster.
     /// - Throws: `ParameterFault`.
-    init(_ body: [UInt8]) throws(ParameterFault) {
+    init(_ body: [UInt8], isCluster: Bool = false) throws(ParameterFault) {
         guard body.withUnsafeBytes({ PayloadCheck($0) }) == .valid, let object = JsonObject(validJson: body)
         else { throw ParameterFault("the body is not a JSON object") }
         let members = try Members(body, object, names: Self.names)
@@ -39,6 +40,9 @@ struct PublishRequest {
         durability = try Self.durability(members)
         guard durability == nil || payload.count <= DurableNotice.maximumBytes else {
             throw ParameterFault("a durable notice has at most \(DurableNotice.maximumBytes) bytes")
+        }
+        if isCluster, durability != nil, rooms.contains(where: \.hasBrace) {
+            throw ParameterFault(DurableNotice.braceFault)
         }
     }
 
