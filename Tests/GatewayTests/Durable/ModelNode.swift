@@ -5,42 +5,7 @@ import RedisSchema
 
 @testable import Gateway
 
-/// What a client gets.
-enum ModelMail {
-    case resume([ResumedRoom])
-    case notice(Int, ModelFrame)
-}
-
-/// One connection of a client to a node.
-final class ModelConnection {
-    let id: ResumeId
-    let client: Int
-    let rooms: [Int]
-    /// What was asked for.
-    let asked: [HistoryPosition?]
-    var isClosed = false
-    var out = Fifo<ModelMail>()
-    /// From where a replay goes on whose part is out.
-    var reached: [HistoryPosition]?
-    var hasResumed = false
-
-    init(id: ResumeId, client: Int, rooms: [Int], asked: [HistoryPosition?]) {
-        self.id = id
-        self.client = client
-        self.rooms = rooms
-        self.asked = asked
-    }
-}
-
 final class ModelNode {
-    private enum Mail {
-        case deliver(Int, ModelFrame)
-        /// Messages of these rooms were dropped.
-        case dropped(Set<Int>)
-        case lost([ResumedRoom])
-        case resumed(ModelConnection, [RoomAnswer<ModelFrame>])
-    }
-
     let number: Int
     let roomIds: [RoomId]
     /// Rooms with a member that has not opted in.
@@ -60,7 +25,7 @@ final class ModelNode {
     private var beats: [Int: Int] = [:]
     /// Rooms of these slots wait for an echo through their master.
     private var slotEchoes: [(number: UInt64, slot: Int, sentAt: Int)] = []
-    private var mail = Fifo<Mail>()
+    private var mail = Fifo<ModelNews>()
     private var members: [[ModelConnection]] = []
     private var connections: [ResumeId: ModelConnection] = [:]
     /// Whose replays have more to come.
