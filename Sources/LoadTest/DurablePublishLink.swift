@@ -19,7 +19,7 @@ final class DurablePublishLink: PublishLink {
         do {
             let redis = try RedisSession(to: url, timeout: Self.timeout, loop: EventLoop())
             self.redis = redis
-            sender = DurableSender(prefix: prefix) { redis.send($0, onReply: $1) }
+            sender = DurableSender(prefix: prefix) { redis.send($0, near: $1, onReply: $2) }
         } catch {
             throw PublishFailure(description: "\(error)")
         }
@@ -38,6 +38,7 @@ final class DurablePublishLink: PublishLink {
     private func publish(
         _ messages: ArraySlice<(room: Int, payload: [UInt8])>, _ result: inout PublishResult
     ) throws(PublishFailure) {
+        let isCounted = !redis.isCluster
         var missingCount = messages.count
         var outcome = PublishResult()
         for message in messages {
@@ -46,7 +47,8 @@ final class DurablePublishLink: PublishLink {
             sender.publish(notice) { answer in
                 missingCount -= 1
                 switch answer {
-                case .success(let stored): outcome.unheardCount += stored.nodeCount == 0 ? 1 : 0
+                case .success(let stored):
+                    outcome.unheardCount += isCounted && stored.nodeCount == 0 ? 1 : 0
                 case .failure(let failure):
                     outcome.refusedCount += 1
                     outcome.refusal = "\(failure)"

@@ -14,7 +14,7 @@ struct PublishFailure: Error, CustomStringConvertible {
 
 /// What became of a batch.
 struct PublishResult: Sendable {
-    /// Messages that were accepted and reached no node.
+    /// Messages that were accepted and reached no node; none in a cluster, where nobody counts the nodes.
     var unheardCount = 0
     /// Messages that were not accepted, and the last reason.
     var refusedCount = 0
@@ -57,11 +57,13 @@ final class RedisPublishLink: PublishLink {
             result.refusedCount += 1
             result.refusal = text
         }
+        let isCluster = redis.isCluster
         redis.send(batch) { news in
             switch news {
             case .numbers(let numbers):
                 missingCount -= numbers.count
-                result.unheardCount += numbers.count { $0 == 0 }
+                // A cluster counts the nodes at one of its servers only.
+                if !isCluster { result.unheardCount += numbers.count { $0 == 0 } }
             case .refused(let text): refuse(text)
             case .noNumber: refuse("unexpected answer to PUBLISH")
             case .lost: break

@@ -2,7 +2,7 @@
 // that what is sent again is stored once. Confined to the main thread.
 //
 //     first notice alone → its answer: how the connection publishes is known → the others, pipelined
-//     connection lost, or Redis loads its data → connect again → all without an answer from the beginning
+//     connection lost, Redis loads its data, or its cluster is down → connect again → all without an answer from the beginning
 
 import EventLoop
 import Options
@@ -31,6 +31,7 @@ final class DurableWindow: NoticeWindow {
 
     private let settings: RedisSettings
     private let durability: Durability
+    private let channels: Channels
     private let loop: EventLoop
     private var redis: RedisSession
     private var sender: DurableSender
@@ -38,8 +39,8 @@ final class DurableWindow: NoticeWindow {
     private var connectionNumber = 0
     /// Whether the present connection has answered a notice.
     private var isProven = false
-    /// Redis has said that it loads its data.
-    private var isLoading = false
+    /// Redis has said that it loads its data, or that its cluster is down: what passes.
+    private var passingRefusal: String?
     private var trouble: Trouble?
 
     /// All without a final answer, oldest first. With `--replicas` all of them are sent again over a new
@@ -60,7 +61,8 @@ final class DurableWindow: NoticeWindow {
         self.settings = settings
         self.durability = durability
         self.loop = loop
-        sender = DurableSender(prefix: settings.prefix) { redis.send($0, onReply: $1) }
+        channels = Channels(prefix: settings.prefix)
+        sender = DurableSender(prefix: settings.prefix) { redis.send($0, near: $1, onReply: $2) }
         var random = RandomPool()
         keyOfCall = String(random.next(), radix: 36) + String(random.next(), radix: 36)
     }
@@ -122,14 +124,14 @@ final class DurableWindow: NoticeWindow {
         switch result {
         // The session tells of it.
         case .failure(.unavailable): return
-        case .failure(.refused(let message)) where message.hasPrefix("LOADING"):
-            isLoading = true
+        case .failure(.refused(let message))
+        where message.hasPrefix("LOADING") || message.hasPrefix("CLUSTERDOWN"):
+            passingRefusal = message.hasPrefix("LOADING") ? "Redis is loading its data" : message
             return
         case .failure(.refused(let message)): answer(place - leftCount, .refused(message))
         case .success(let outcome): stored(place - leftCount, outcome)
         }
         isProven = true
-        trouble = nil
         if durability.replicaCount == nil { release() }
     }
 
@@ -140,26 +142,34 @@ final class DurableWindow: NoticeWindow {
             return answer(index, .stored(stored))
         }
         let isKnown = outcome.nodeCount == nil && !item.hasOwnKey
-        answer(index, .stored(StoredNotice(id: outcome.id, nodeCount: outcome.nodeCount, isKnown: isKnown)))
+        answer(
+            index,
+            .stored(
+                StoredNotice(
+                    id: outcome.id, nodeCount: redis.isCluster ? nil : outcome.nodeCount, isKnown: isKnown,
+                    isCounted: !redis.isCluster)))
     }
 
     private func answer(_ index: Int, _ answer: PublishAnswer) {
+        let isNews = items[index].answer == nil
         items[index].answer = answer
         items[index].isAnswered = true
         missingCount -= 1
+        // That other masters of a cluster still answer for theirs is no news.
+        if isNews || missingCount == 0 { trouble = nil }
     }
 
     /// Lets go of those at the beginning that have their answer.
     ///
-    /// - Parameter shortage: what is wrong with the replicas of those that are stored.
-    private func release(shortage: String? = nil) {
+    /// - Parameter shortage: what is wrong with the replicas of one that is stored.
+    private func release(shortage: (Item) -> String? = { _ in nil }) {
         while let first = items.first, first.isAnswered, var answer = first.answer {
             items.takeFirst()
             itemBytes -= first.notice.payload.count
             leftCount += 1
             sentCount -= 1
             if case .stored(var stored) = answer {
-                stored.shortage = shortage
+                stored.shortage = shortage(first)
                 answer = .stored(stored)
             }
             answers.append((first.tag, answer))
@@ -187,27 +197,34 @@ final class DurableWindow: NoticeWindow {
         transmit()
         let wasProven = isProven
         try redis.wait {
-            isLoading || isProven != wasProven || missingCount == 0
+            passingRefusal != nil || isProven != wasProven || missingCount == 0
                 || (durability.replicaCount == nil && items.count <= count && itemBytes <= bytes)
         }
-        if isLoading { throw .lost("Redis is loading its data") }
+        if let passingRefusal { throw .lost(passingRefusal) }
         if let replicaCount = durability.replicaCount, missingCount == 0 { try confirm(by: replicaCount) }
     }
 
-    /// Waits until the replicas have all that was stored over this connection.
+    /// Waits until the replicas of each master have all that was stored there over this connection.
     private func confirm(by replicaCount: Int) throws(RedisSessionError) {
         let isAnyStored = items.contains { if case .stored? = $0.answer { true } else { false } }
         guard isAnyStored else { return release() }
         let wait = ["WAIT", "\(replicaCount)", "\(settings.timeout.wholeMilliseconds)"]
-        var count: Int64 = 0
+        let command = RedisCommand(wait.map { [UInt8]($0) })
+        let masters = redis.usedMasters
+        var counts: [RedisURL.Address?: Int64] = [:]
         do throws(RedisSessionError) {
-            try redis.call([RedisCommand(wait.map { [UInt8]($0) })]) { reply, _ in count = reply.integer ?? 0
+            try redis.call(masters.map { (command, $0) }) { reply, index in
+                counts[masters[index]] = reply.integer ?? 0
             }
         } catch {
             guard case .refused(let answer) = error else { throw error }
-            return release(shortage: "how many replicas have it is unknown: \(answer)")
+            return release { _ in "how many replicas have it is unknown: \(answer)" }
         }
-        release(shortage: count < replicaCount ? "only \(count) of \(replicaCount) replicas have it" : nil)
+        release { [redis, channels] item in
+            let master = redis.master(of: channels.room(item.notice.room))
+            let count = counts[master] ?? counts.values.min() ?? 0
+            return count < replicaCount ? "only \(count) of \(replicaCount) replicas have it" : nil
+        }
     }
 
     /// - Throws: `error` if there is no connection until `--timeout` after the last answer, or a signal comes.
@@ -233,8 +250,8 @@ final class DurableWindow: NoticeWindow {
     private func use(_ session: RedisSession) {
         connectionNumber += 1
         redis = session
-        sender = DurableSender(prefix: settings.prefix) { session.send($0, onReply: $1) }
-        (isProven, isLoading) = (false, false)
+        sender = DurableSender(prefix: settings.prefix) { session.send($0, near: $1, onReply: $2) }
+        (isProven, passingRefusal) = (false, nil)
         sentCount = 0
         missingCount = items.count
         for index in items.indices { items[index].isAnswered = false }
@@ -250,6 +267,6 @@ final class DurableWindow: NoticeWindow {
             if item.answer != nil { items[items.count - 1].isAnswered = true }
         }
         sentCount = items.count
-        release(shortage: "how many replicas have it is unknown: \(error)")
+        release { _ in "how many replicas have it is unknown: \(error)" }
     }
 }

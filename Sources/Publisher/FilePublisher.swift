@@ -174,6 +174,7 @@ struct FilePublisher {
             switch answer {
             case .nodes(let count):
                 target.tally.addSent(receiverCount: count)
+            case .published: target.tally.addSent(receiverCount: 0)
             case .stored(let stored):
                 target.tally.add(stored)
                 guard let shortage = stored.shortage else { continue }

@@ -30,6 +30,8 @@ protocol NoticeWindow: AnyObject {
 enum PublishAnswer: Equatable {
     /// Published; the nodes that received it: each holds one subscribed connection.
     case nodes(Int)
+    /// Published in a cluster, where nobody counts the nodes that received it.
+    case published
     /// Stored and published, now or before.
     case stored(StoredNotice)
     /// The text of the error reply.
@@ -43,6 +45,8 @@ struct StoredNotice: Equatable {
     let nodeCount: Int?
     /// Whether its once key was known before this call.
     let isKnown: Bool
+    /// Whether Redis counts the nodes that receive a notice: a cluster does not.
+    var isCounted = true
     /// What is wrong with its replicas: `only 0 of 1 replicas have it`.
     var shortage: String?
 }

@@ -34,7 +34,8 @@ final class PublishWindow: NoticeWindow {
         self.redis = redis
         self.channels = channels
         self.address = address
-        asksRole = !redis.refusals.contains { $0.command == "ROLE" }
+        // In a cluster every node, also a replica, hears what is published at any of them.
+        asksRole = !redis.isCluster && !redis.refusals.contains { $0.command == "ROLE" }
     }
 
     var unanswered: [Int] { inFlight.map(\.tag) }
@@ -99,7 +100,11 @@ final class PublishWindow: NoticeWindow {
     private func take(_ news: RedisBatch.News) {
         switch news {
         case .numbers(let numbers):
-            for number in numbers { answered(number >= 0 ? .nodes(Int(number)) : .refused(Self.unexpected)) }
+            for number in numbers {
+                answered(
+                    number < 0
+                        ? .refused(Self.unexpected) : redis.isCluster ? .published : .nodes(Int(number)))
+            }
         case .refused(let text): answered(.refused(text))
         case .noNumber: answered(.refused(Self.unexpected))
         case .lost: break

@@ -26,8 +26,9 @@ enum PublisherOptions {
             "publisher revoke --help explains how to revoke tokens; nodes, rooms, watch and top show what the cluster "
                 + "does, library prints what publishes durable notices within Redis; each has a --help.",
             "A room's clients receive {\"type\":TYPE,\"data\":JSON}. For each room the number of "
-                + "nodes that received it is printed: gateways with a client in the room, not clients. A "
-                + "room that is named twice gets one notice.",
+                + "nodes that received it is printed: gateways with a client in the room, not clients. A Redis "
+                + "Cluster does not count them: published is printed, and with --json null. A room that is named "
+                + "twice gets one notice.",
             "With --durable the id of the notice is printed, too. A key that is known publishes nothing and prints the "
                 + "id of the first time. What Redis refuses is neither stored nor published.",
             "A file holds one {\"room\":...,\"type\":...,\"data\":...} a line, 1 MiB at most; type "

@@ -19,7 +19,8 @@ enum RevokeOptions {
                 + "characters are printed, and the node of its last connection if that node still runs (the "
                 + "client may have left it since).",
             "By user or device every record in Redis is looked through, in short steps between which Redis "
-                + "serves others. Tokens that are issued during the walk may be missed: stop issuing them first.",
+                + "serves others. Tokens that are issued during the walk may be missed: stop issuing them first. In a "
+                + "Redis Cluster the walk begins again if slots have moved meanwhile.",
             "Exit: 0 all that were found are revoked, even if none was found; 1 Redis could not be reached, or "
                 + "refused, or the result could not be written; 2 wrong usage; 130, 143 or 129 interrupted by SIGINT, "
                 + "SIGTERM or SIGHUP.",

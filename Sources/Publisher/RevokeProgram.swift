@@ -40,7 +40,15 @@ struct RevokeProgram {
     private mutating func run() -> Int32 {
         var ending = Tally.Ending.complete
         do throws(RedisSessionError) {
-            if !(try revoke()) { ending = .interrupted }
+            switch try revoke() {
+            case .complete: break
+            case .interrupted: ending = .interrupted
+            case .restless:
+                ending = .failed
+                console.complain(
+                    "slots of the cluster kept moving between its masters, and records with them: run it again"
+                )
+            }
         } catch {
             ending = .failed
             console.complain("\(error)")
@@ -51,12 +59,11 @@ struct RevokeProgram {
         return console.exitCode(ending == .failed ? 1 : 0)
     }
 
-    /// - Returns: whether everything was looked at.
-    private mutating func revoke() throws(RedisSessionError) -> Bool {
+    private mutating func revoke() throws(RedisSessionError) -> TokenRevoker.Ending {
         switch job.target {
         case .token(let token):
             try revoker.revoke(token)
-            return true
+            return .complete
         case .tokens(let field, let identity):
             // Both change while the revoker is at work.
             var (console, progress) = (self.console, self.progress)

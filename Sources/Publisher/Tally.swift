@@ -26,6 +26,8 @@ struct Tally: Equatable {
     var shortCount = 0
     /// Sum of the nodes that received them.
     var receiverCount = 0
+    /// Whether Redis counts them: a cluster does not.
+    var isCounted = true
     /// Redis answered with an error.
     var refusedCount = 0
     /// Lines that are no notice.
@@ -46,7 +48,8 @@ struct Tally: Equatable {
             errors += shortCount > 0 ? ", too few replicas \(shortCount))" : ")"
         }
         let known = knownCount > 0 ? ["already published \(knownCount)"] : []
-        let parts = ["sent \(sentCount)"] + known + ["receivers \(receiverCount)", errors]
+        let receivers = isCounted ? ["receivers \(receiverCount)"] : []
+        let parts = ["sent \(sentCount)"] + known + receivers + [errors]
         return parts.joined(separator: ", ") + ", \(Self.secondsText(elapsed)) s"
     }
 
@@ -61,7 +64,7 @@ struct Tally: Equatable {
             $0.member("ending", ending.rawValue)
             $0.member("sent", sentCount)
             if isDurable { $0.member("known", knownCount) }
-            $0.member("receivers", receiverCount)
+            $0.member("receivers", isCounted ? receiverCount : nil)
             $0.member("errors", errorCount)
             $0.member("badLines", badLineCount)
             $0.member("refused", refusedCount)
@@ -100,7 +103,7 @@ enum RoomResult: Equatable {
     /// Whether the notice is out, by this call or, under its once key, before.
     var isPublished: Bool {
         switch self {
-        case .answered(.nodes), .answered(.stored): true
+        case .answered(.nodes), .answered(.published), .answered(.stored): true
         case .answered(.refused), .unanswered, .unsent: false
         }
     }
@@ -113,6 +116,7 @@ enum RoomResult: Equatable {
         let room = DisplayText.text(room.bytes)
         return switch self {
         case .answered(.nodes(let count)): "\(room): \(Quantity.count(count, "node"))"
+        case .answered(.published): "\(room): published"
         case .answered(.stored(let stored)): "\(room): \(Self.text(stored)), id \(stored.id)"
         case .answered(.refused(let answer)):
             "\(room): not published: \(DisplayText.text(answer, columnCount: 500))"
@@ -123,8 +127,9 @@ enum RoomResult: Equatable {
 
     private static func text(_ stored: StoredNotice) -> String {
         if let count = stored.nodeCount { return Quantity.count(count, "node") }
+        if stored.isKnown { return "already published" }
         // It was sent again, and the answer to the first time was lost with its connection.
-        return stored.isKnown ? "already published" : "published, its number of nodes is unknown"
+        return stored.isCounted ? "published, its number of nodes is unknown" : "published"
     }
 
     /// The line for programs: a JSON object with `nodes` or `error`; with `id` if it is stored.
@@ -136,6 +141,7 @@ enum RoomResult: Equatable {
             $0.member("room", room.description)
             switch self {
             case .answered(.nodes(let count)): $0.member("nodes", count)
+            case .answered(.published): $0.member("nodes", nil as Int?)
             case .answered(.stored(let stored)):
                 $0.member("nodes", stored.nodeCount)
                 $0.member("id", stored.id.description)

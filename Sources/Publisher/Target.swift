@@ -31,6 +31,7 @@ final class Target {
         durability = job.durability
         lastLine = job.firstLine - 1
         tally.isDurable = durability != nil
+        tally.isCounted = !settings.url.isCluster
         // A durable notice is a write, which a replica refuses by itself.
         session = RedisSession(
             starting: settings.url, timeout: settings.timeout,

@@ -1,6 +1,8 @@
 // Revocation in Redis: records are deleted, and the nodes of their connections are told. Main thread.
 //
 //     SCAN → HGET userId, all of a page in one write → a script for each that matches
+//
+// In a cluster the walk leads through each master, and begins again when records may have gone round it meanwhile.
 
 import Redis
 import RedisSchema
@@ -22,20 +24,33 @@ struct TokenRevoker {
         /// This node could not be told: it finds out when it checks the next heartbeat.
         case left(node: String)
 
-        init(_ revocation: Revocation) {
+        /// - Parameter runs: whether its node runs; nil as far as those say who received the message.
+        init(_ revocation: Revocation, runs: Bool?) {
             guard let node = revocation.node else {
                 self = .none
                 return
             }
             self =
                 revocation.refusal != nil
-                ? .left(node: node) : revocation.receiverCount > 0 ? .closed(node: node) : .none
+                ? .left(node: node)
+                : runs ?? (revocation.receiverCount > 0) ? .closed(node: node) : .none
         }
     }
 
     /// One step of SCAN. It and the lookups of its records keep Redis from others for about a millisecond;
     /// with 1000 it is four, and the walk is no faster.
     static let pageCount = 250
+
+    /// Walks through a cluster at most, and the pause between two: slots that move take a moment each.
+    private static let maximumWalkCount = 20
+    private static let pause = Duration.milliseconds(250)
+
+    /// How a walk through all records has ended.
+    enum Ending {
+        case complete, interrupted
+        /// Slots of the cluster kept moving from master to master, and records with them.
+        case restless
+    }
 
     private let redis: RedisSession
     private let keys: Keys
@@ -64,11 +79,41 @@ struct TokenRevoker {
             failure = error
         }
         // These are gone, whatever became of the others.
-        revoked += found.map { Revoked(token: $0.token, connection: ConnectionEnd($0.revocation)) }
+        var running: Set<String>?
+        if failure == nil, redis.isCluster {
+            do throws(RedisSessionError) {
+                running = try runningNodes(Set(found.compactMap(\.revocation.node)))
+            } catch {
+                failure = error
+            }
+        }
+        revoked += found.map { token, revocation in
+            let runs = running.map { running in revocation.node.map(running.contains) ?? false }
+            return Revoked(
+                token: token,
+                connection: ConnectionEnd(revocation, runs: redis.isCluster ? runs ?? true : nil))
+        }
         if let failure { throw failure }
         if let refusal = found.lazy.compactMap(\.revocation.refusal).first {
             throw .refused("PUBLISH: \(refusal)")
         }
+    }
+
+    /// Those of these nodes that have a report. In a cluster PUBLISH counts the nodes at one server only.
+    ///
+    /// - Returns: nil without the right to see reports.
+    private func runningNodes(_ nodes: Set<String>) throws(RedisSessionError) -> Set<String>? {
+        let nodes = Array(nodes)
+        var running: Set<String> = []
+        do throws(RedisSessionError) {
+            try redis.call(nodes.map { RedisCommand([[UInt8]("EXISTS"), keys.node($0)]) }) { reply, index in
+                if reply.integer == 1 { running.insert(nodes[index]) }
+            }
+        } catch {
+            if case .refused = error { return nil }
+            throw error
+        }
+        return running
     }
 
     /// Revokes one token.
@@ -82,13 +127,36 @@ struct TokenRevoker {
     /// - Parameters:
     ///   - field: `userId` or `deviceId`.
     ///   - onPage: called after each page; returns whether to go on.
-    /// - Returns: whether it came to the end.
     /// - Complexity: O(keys in Redis); two pages are in memory at a time.
     mutating func revokeAll(
         _ field: ClientField, _ identity: Identity, onPage: (TokenRevoker) -> Bool
+    ) throws(RedisSessionError) -> Ending {
+        guard redis.isCluster else {
+            return try walk(at: nil, field, identity, onPage: onPage) ? .complete : .interrupted
+        }
+        for count in 0..<Self.maximumWalkCount {
+            if count > 0 { _ = Interruption.wait(forReadable: -1, timeout: Self.pause) }
+            if Interruption.requested != nil { return .interrupted }
+            let before = try redis.slotPlacement()
+            recordCount = revoked.count
+            for master in before.mastersInOrder {
+                guard try walk(at: master, field, identity, onPage: onPage) else { return .interrupted }
+            }
+            if before.isOrderly, try redis.slotPlacement() == before { return .complete }
+        }
+        return .restless
+    }
+
+    /// Looks through the records of a master.
+    ///
+    /// - Returns: whether it came to the end.
+    private mutating func walk(
+        at master: RedisURL.Address?, _ field: ClientField, _ identity: Identity,
+        onPage: (TokenRevoker) -> Bool
     ) throws(RedisSessionError) -> Bool {
         var page: Page?
-        try redis.call([scan(from: [UInt8]("0"))]) { [keys] reply, _ in page = Page(reply, keys) }
+        try redis.call([scan(from: [UInt8]("0"))], at: master) { [keys] reply, _ in page = Page(reply, keys)
+        }
         while let present = page {
             let tokens = present.tokens
             var matching: [Token] = []
@@ -98,7 +166,7 @@ struct TokenRevoker {
             }
             // The next page comes with what this one is looked through by.
             if let cursor = present.nextCursor { commands.append(scan(from: cursor)) }
-            try redis.call(commands) { [keys] reply, index in
+            try redis.call(commands, at: master) { [keys] reply, index in
                 if index == tokens.count {
                     next = Page(reply, keys)
                 } else if let found = reply.bytes, found.elementsEqual(identity.bytes) {

@@ -38,21 +38,29 @@ package enum RedisSessionError: Error, Equatable, CustomStringConvertible {
 }
 
 /// One connection to Redis, which is not made again, and the loop that turns while the program waits.
+///
+/// To a cluster it is one to each master. It ends with the first of them that is lost behind commands of this session,
+/// and with the first command that no master could be given: what became of the others is known, of these not.
 package final class RedisSession {
     private let loop: EventLoop
     private let isInterrupted: () -> Bool
     private let url: RedisURL
     /// Until when a connection is awaited that may still come.
     private let deadline: MonotonicInstant
-    private let connection: RedisConnection
+    private let store: RedisStore
     private var wasUp = false
-    /// What the server has refused at login, and can be done without.
-    package private(set) var refusals: [RefusedCommand] = []
     /// Why there is no connection, or was none yet.
-    package private(set) var failure: RedisSessionError?
+    private var ending: RedisSessionError?
+    /// Of a cluster: why a command had no outcome.
+    private var unavailability: String?
 
-    /// Connects, logs in and selects the database. Behind sentinels it is tried again until the timeout, as
-    /// a failover may be under way.
+    /// What the server has refused at login, and can be done without.
+    package var refusals: [RefusedCommand] { store.refusals }
+    /// Why there is no connection, or was none yet.
+    package var failure: RedisSessionError? { ending ?? unavailability.map { .lost($0) } }
+
+    /// Connects, logs in and selects the database. Behind sentinels, and in a cluster, it is tried again until the
+    /// timeout, as a failover may be under way.
     ///
     /// - Parameters:
     ///   - timeout: the longest wait for the connection, and later for each answer.
@@ -81,16 +89,16 @@ package final class RedisSession {
         self.isInterrupted = isInterrupted
         self.url = url
         deadline = .now + timeout
-        connection = RedisConnection(
+        store = RedisStore(
             plainTo: url, timeout: timeout, answerTimeout: answerTimeout, mustBeMaster: mustBeMaster,
             loop: loop)
-        connection.onUp = { [unowned self] server in
-            self.refusals = server.refusals
-            self.wasUp = true
-            self.failure = nil
+        store.onUp = { [unowned self] in self.stands() }
+        store.onChange = { [unowned self] in self.stands() }
+        store.onDown = { [unowned self] in self.ended($0) }
+        store.onMasterLost = { [unowned self] master, reason in
+            self.ending = self.ending ?? .lost("\(master): \(reason)")
         }
-        connection.onDown = { [unowned self] in self.ended($0) }
-        connection.start()
+        store.start()
     }
 
     /// Waits for the connection. Once.
@@ -99,36 +107,75 @@ package final class RedisSession {
     package func awaitConnection() throws(RedisSessionError) {
         let left = mayPass ? max(.milliseconds(1), deadline - .now) : nil
         loop.run(atMost: left) {
-            !wasUp && !isInterrupted() && (failure == nil || (mayPass && !connection.isRefused))
+            !wasUp && !isInterrupted() && (ending == nil || (mayPass && !store.isRefused))
         }
-        if wasUp { return }
-        connection.stop()
-        throw isInterrupted() ? .interrupted : failure ?? .unreachable("\(url): no connection in time")
+        // Some masters of a cluster are enough to begin.
+        if wasUp || (store.isUp && !isInterrupted()) {
+            (wasUp, ending) = (true, nil)
+            return
+        }
+        store.stop()
+        throw isInterrupted() ? .interrupted : ending ?? .unreachable("\(url): no connection in time")
     }
 
     /// Whether it is tried again after a failure: a failover may be under way.
-    private var mayPass: Bool { if case .master = url.route { true } else { false } }
+    private var mayPass: Bool { if case .server = url.route { false } else { true } }
 
-    deinit { connection.stop() }
+    deinit { store.stop() }
 
     /// Ends the connection; nothing more is sent.
-    package func close() { connection.stop() }
+    package func close() { store.stop() }
+
+    /// The connection stands; in a cluster when every master has had its first word.
+    private func stands() {
+        guard !wasUp, store.isUp, store.hasTried else { return }
+        (wasUp, ending) = (true, nil)
+    }
 
     private func ended(_ reason: String) {
-        failure = RedisSessionError(reason, isRefused: connection.isRefused, wasUp: wasUp, url: url)
+        // The reasons of a cluster are those of all nodes.
+        let isRefused = store.isRefused && !url.isCluster
+        if wasUp, ending != nil { return store.stop() }
+        ending = RedisSessionError(reason, isRefused: isRefused, wasUp: wasUp, url: url)
         // Without sentinels the first failure of a session that nobody awaits yet is its last.
-        if wasUp || !mayPass { connection.stop() }
+        if wasUp || !mayPass { store.stop() }
     }
 
     /// Sends a command; `onReply` is called once, during a wait or when the connection ends.
-    package func send(_ command: RedisCommand, onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void)
-    {
-        connection.send(command, onReply: onReply)
+    ///
+    /// - Parameter key: in a cluster, a command without a key goes to the master that has this one; nil is any master.
+    package func send(
+        _ command: RedisCommand, near key: [UInt8]? = nil,
+        onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) {
+        store.send(command, near: key, onReply: noticing(onReply))
     }
 
-    /// Sends commands whose answers are numbers; `onNews` is called during waits.
+    /// Sends a command without a key to a master of `masters`, and one with a key where that is.
+    package func send(
+        _ command: RedisCommand, at master: RedisURL.Address?,
+        onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) {
+        store.send(command, at: master, onReply: noticing(onReply))
+    }
+
+    /// One server says by itself that it is lost, a cluster has others.
+    private func noticing(
+        _ onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) -> (Result<RedisReply, RedisFailure>) -> Void {
+        guard url.isCluster else { return onReply }
+        return { [weak self] result in
+            onReply(result)
+            if let self, case .failure(.unavailable(let reason)) = result {
+                self.unavailability = self.unavailability ?? reason
+            }
+        }
+    }
+
+    /// Sends commands whose answers are numbers; `onNews` is called during waits. In a cluster all batches go to one
+    /// master as long as that is up.
     package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
-        connection.send(batch, onNews: onNews)
+        store.send(batch, onNews: onNews)
     }
 
     /// Sends what was given, without waiting.
@@ -145,17 +192,28 @@ package final class RedisSession {
         throw failure ?? .interrupted
     }
 
-    /// Sends commands in one write, and waits for all of their replies.
+    /// Sends commands in one write to each server, and waits for all of their replies.
     ///
-    /// - Parameter read: called with each reply and the place of its command, in that order.
+    /// - Parameters:
+    ///   - master: of `masters`, for commands without a key; nil is any.
+    ///   - read: called with each reply and the place of its command; from one server in that order.
     /// - Throws: `refused` for the first reply that is an error, once all are there; `lost`; `interrupted`.
     package func call(
-        _ commands: [RedisCommand], _ read: @escaping (RedisReply, Int) -> Void
+        _ commands: [RedisCommand], at master: RedisURL.Address? = nil,
+        _ read: @escaping (RedisReply, Int) -> Void
+    ) throws(RedisSessionError) {
+        try call(commands.map { ($0, master) }, read)
+    }
+
+    /// Sends each command to its master, and waits for all of their replies; otherwise as the other one.
+    package func call(
+        _ commands: [(command: RedisCommand, master: RedisURL.Address?)],
+        _ read: @escaping (RedisReply, Int) -> Void
     ) throws(RedisSessionError) {
         var missingCount = commands.count
         var refusal: String?
-        for (index, command) in commands.enumerated() {
-            connection.send(command) { result in
+        for (index, (command, master)) in commands.enumerated() {
+            send(command, at: master) { result in
                 missingCount -= 1
                 switch result {
                 case .success(let reply): read(reply, index)
@@ -168,4 +226,23 @@ package final class RedisSession {
         if let failure { throw failure }
         if let refusal { throw .refused(refusal) }
     }
+
+    // MARK: A cluster
+
+    /// Whether it leads to a cluster, whose PUBLISH counts the receivers at one node only.
+    package var isCluster: Bool { url.isCluster }
+
+    /// The masters, each of which has a share of the keys; nil is the one server.
+    package var masters: [RedisURL.Address?] { store.masters }
+
+    /// Asks a cluster for its map.
+    func renewMap(onDone: @escaping (Result<ClusterMap, RedisFailure>) -> Void) {
+        store.renewMap(onDone: onDone)
+    }
+
+    /// Those of them to which commands have gone.
+    package var usedMasters: [RedisURL.Address?] { store.usedMasters }
+
+    /// The master that has a key; nil is the one server.
+    package func master(of key: [UInt8]) -> RedisURL.Address? { store.master(of: key) }
 }

@@ -104,12 +104,32 @@ package struct DurableNotice: Sendable {
 /// Publishes durable notices over one connection: by the function, or by the script where the function is
 /// missing and may not be loaded. Confined to the loop of the connection.
 package final class DurableSender {
+    /// Sends a command to the server that has a key, and calls back once.
+    package typealias Send = (
+        RedisCommand, _ key: [UInt8], @escaping (Result<RedisReply, RedisFailure>) -> Void
+    ) -> Void
+
+    private struct Request {
+        let number: Int
+        let notice: DurableNotice
+        let onDone: (Result<DurableNotice.Outcome, RedisFailure>) -> Void
+        var loadCount = 0
+    }
+
+    /// In a cluster a room may move to a server without the library while it is loaded at the one before.
+    private static let maximumLoadCount = 3
+
     private let channels: Channels
     private let keys: Keys
-    private let send: ClusterReader.Send
+    private let send: Send
     private var form = DurableNotice.Form.function
+    private var requestCount = 0
+    /// A server gets the library.
+    private var isLoading = false
+    /// Those that wait for it.
+    private var waiting: [Request] = []
 
-    package init(prefix: String, send: @escaping ClusterReader.Send) {
+    package init(prefix: String, send: @escaping Send) {
         channels = Channels(prefix: prefix)
         keys = Keys(prefix: prefix)
         self.send = send
@@ -122,30 +142,43 @@ package final class DurableSender {
     package func publish(
         _ notice: DurableNotice, onDone: @escaping (Result<DurableNotice.Outcome, RedisFailure>) -> Void
     ) {
-        attempt(notice) { [self] result in
-            guard case .failure(.refused(let message)) = result,
-                DurableLibrary.isMissing(message) || DurableLibrary.hasNoFunctions(message)
-            else { return onDone(result) }
-            DurableLibrary.load(send: send) { [self] failure in
-                // Without the right to load it, or without functions at all, the script does the same.
-                if case .refused? = failure { form = .script }
-                attempt(notice, onDone)
-            }
-        }
+        requestCount += 1
+        attempt(Request(number: requestCount, notice: notice, onDone: onDone))
     }
 
-    private func attempt(
-        _ notice: DurableNotice, _ onDone: @escaping (Result<DurableNotice.Outcome, RedisFailure>) -> Void
-    ) {
-        send(notice.command(form, channels: channels, keys: keys)) { reply in
+    /// While a server gets the library, all wait: none overtakes another of its room.
+    private func attempt(_ request: Request) {
+        guard !isLoading else { return waiting.append(request) }
+        let notice = request.notice
+        send(notice.command(form, channels: channels, keys: keys), channels.room(notice.room)) {
+            [self] reply in
             if case .failure(.refused(let message)) = reply {
-                return onDone(.failure(.refused(DurableLibrary.explained(message))))
+                let isMissing = DurableLibrary.isMissing(message) || DurableLibrary.hasNoFunctions(message)
+                if isMissing, request.loadCount < Self.maximumLoadCount { return load(for: request) }
+                return request.onDone(.failure(.refused(DurableLibrary.explained(message))))
             }
-            onDone(
+            request.onDone(
                 reply.flatMap { reply in
                     DurableNotice.Outcome(reply).map { .success($0) }
                         ?? .failure(.refused("an answer of another form"))
                 })
+        }
+    }
+
+    private func load(for request: Request) {
+        var request = request
+        request.loadCount += 1
+        waiting.append(request)
+        guard !isLoading else { return }
+        isLoading = true
+        let room = channels.room(request.notice.room)
+        DurableLibrary.load(send: { [send] in send($0, room, $1) }) { [self] failure in
+            // Without the right to load it, or without functions at all, the script does the same.
+            if case .refused? = failure { form = .script }
+            isLoading = false
+            let requests = waiting.sorted { $0.number < $1.number }
+            waiting = []
+            for request in requests { attempt(request) }
         }
     }
 }

@@ -17,7 +17,12 @@ import Testing
         #expect(
             RoomResult.answered(.refused("NOPERM x")).text(room: room) == "lobby: not published: NOPERM x")
         #expect(RoomResult.unsent.text(room: room) == "lobby: not sent")
+        #expect(RoomResult.answered(.published).text(room: room) == "lobby: published")
         let id = NoticeId(milliseconds: 1_795_969_278_590, number: 57)
+        let inCluster = StoredNotice(id: id, nodeCount: nil, isKnown: false, isCounted: false)
+        #expect(
+            RoomResult.answered(.stored(inCluster)).text(room: room)
+                == "lobby: published, id 1795969278590-57")
         func text(_ nodeCount: Int?, _ isKnown: Bool) -> String {
             RoomResult.answered(.stored(StoredNotice(id: id, nodeCount: nodeCount, isKnown: isKnown)))
                 .text(room: room)
@@ -33,6 +38,8 @@ import Testing
         #expect(published["room"] as? String == "a\"b\\c")
         #expect(published["nodes"] as? Int == 2)
         #expect(published["error"] == nil)
+        #expect(
+            RoomResult.answered(.published).json(room: room) == #"{"room":"a\"b\\c","nodes":null}"#)
         let refused = try object(RoomResult.answered(.refused("\"no\"")).json(room: room))
         #expect(refused["error"] as? String == "\"no\"")
         #expect(refused["nodes"] == nil)
@@ -43,6 +50,12 @@ import Testing
     @Test func talliesNameTheirErrors() throws {
         var tally = Tally(sentCount: 5, receiverCount: 10)
         #expect(tally.text(elapsed: .milliseconds(1042)) == "sent 5, receivers 10, errors 0, 1.042 s")
+        tally.isCounted = false
+        #expect(tally.text(elapsed: .milliseconds(1042)) == "sent 5, errors 0, 1.042 s")
+        #expect(
+            tally.json(ending: .complete, elapsed: .zero).hasPrefix(
+                #"{"ending":"complete","sent":5,"receivers":null,"errors":0,"#))
+        tally.isCounted = true
         tally.badLineCount = 1
         tally.refusedCount = 2
         tally.unansweredCount = 3

@@ -123,10 +123,38 @@ import Testing
         #expect(message.hasPrefix("NOPERM"))
     }
 
+    /// In a cluster other masters may have the library, so that many notices are on their way to one without.
+    @Test func noticesWaitInTheirOrderWhileAServerGetsTheLibrary() throws {
+        var sent: [(name: String, onReply: (Result<RedisReply, RedisFailure>) -> Void)] = []
+        let sender = DurableSender(prefix: "") { command, _, onReply in
+            sent.append((command.slot == nil ? command.name : "\(command.byteCount)", onReply))
+        }
+        let missing = Result<RedisReply, RedisFailure>.failure(.refused("ERR Function not found"))
+        // Of different lengths, by which they are told apart here.
+        for length in 1...4 {
+            let data = [UInt8](#"{"type":"a"\#(String(repeating: " ", count: length * 10))}"#.utf8)
+            let notice = DurableNotice(
+                room: try #require(RoomId("a")), payload: data, once: nil, bounds: HistoryBounds())
+            if length == 3 {
+                sent[0].onReply(missing)
+                sent[1].onReply(missing)
+            }
+            sender.publish(notice) { _ in }
+        }
+        #expect(sent.map(\.name).dropFirst(2) == ["FCALL_RO"])
+        sent[2].onReply(missing)
+        #expect(sent.map(\.name).dropFirst(3) == ["FUNCTION"])
+        sent[3].onReply(.failure(.refused("ERR Library 'roomcast1' already exists")))
+        let lengths = sent.dropFirst(4).compactMap { Int($0.name) }
+        #expect(lengths.count == 4 && lengths == lengths.sorted())
+        #expect(sent.prefix(2).map(\.name) == lengths.prefix(2).map { "\($0)" })
+    }
+
     /// As Redis 6 answers.
     @Test func serverWithoutFunctionsGetsTheScriptAndIsNamedIfItRefusesThat() throws {
         var sent: [String] = []
-        let sender = DurableSender(prefix: "") { command, onReply in
+        let sender = DurableSender(prefix: "") { command, key, onReply in
+            #expect(key == [UInt8]("room:a"))
             let name = command.name
             sent.append(name)
             onReply(

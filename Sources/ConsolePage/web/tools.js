@@ -88,7 +88,8 @@ export function setUpTools() {
     try {
       const { rooms: [{ nodes, id }] } = await post("../api/publish", { room, type, data, durable });
       const watched = watching?.room === room ? "" : " Watch the room to see it arrive.";
-      say("send-note", (nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.` : `No client is in “${room}”, so no node received it.`)
+      // A Redis Cluster does not count the nodes.
+      say("send-note", (nodes === null ? "Published." : nodes ? `Received by ${nodes} ${nodes === 1 ? "node" : "nodes"}.` : `No client is in “${room}”, so no node received it.`)
         + (id ? ` Kept as ${id}.` : "") + watched);
     } catch (error) {
       sent = sent.filter((one) => one !== notice);

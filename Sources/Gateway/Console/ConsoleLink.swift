@@ -5,16 +5,16 @@
 import EventLoop
 import Redis
 
-/// Sends commands over a connection that exists only while it is used.
+/// Sends commands over a connection, or one to each master of a cluster, that exists only while it is used.
 final class ConsoleLink {
     typealias Outcome = Result<RedisReply, RedisFailure>
 
     private let configuration: Configuration
     private let state: NodeState
     private let loop: EventLoop
-    private var connection: RedisConnection?
+    private var connection: RedisStore?
     /// Commands that wait for the connection.
-    private var waiting: [(RedisCommand, (Outcome) -> Void)] = []
+    private var waiting: [(RedisCommand, key: [UInt8]?, (Outcome) -> Void)] = []
     private var hasTried = false
     /// Of servers, when this connection was made.
     private var changeCount = 0
@@ -29,30 +29,35 @@ final class ConsoleLink {
 
     /// Sends a command, or fails if Redis is unreachable.
     ///
-    /// - Parameter onReply: called once, on the loop, within the timeout of requests.
-    func send(_ command: RedisCommand, onReply: @escaping (Outcome) -> Void) {
+    /// - Parameters:
+    ///   - key: in a cluster, a command without a key goes to the master that has this one; nil is any master.
+    ///   - onReply: called once, on the loop, within the timeout of requests.
+    func send(_ command: RedisCommand, near key: [UInt8]? = nil, onReply: @escaping (Outcome) -> Void) {
         idleTimer?.start(after: Limits.consoleIdleTime)
-        // A server that was demoted would take what is published, and deliver it to no one.
-        if hasTried, changeCount != state.serverChangeCount { disconnect() }
+        // A server that was demoted would take what is published, and deliver it to no one. In a cluster it delivers it.
+        if hasTried, !isCluster, changeCount != state.serverChangeCount { disconnect() }
         let connection = connection ?? connect()
         if hasTried {
-            connection.send(command, onReply: onReply)
+            connection.send(command, near: key, onReply: onReply)
         } else {
-            waiting.append((command, onReply))
+            waiting.append((command, key, onReply))
         }
     }
 
     /// The node's own address on the connection to Redis; nil without a connection.
     var localHost: String? { connection?.localHost }
 
-    private func connect() -> RedisConnection {
-        let connection = RedisConnection(
+    /// Whether PUBLISH counts the nodes at one of several servers only.
+    var isCluster: Bool { configuration.redis.isCluster }
+
+    private func connect() -> RedisStore {
+        let connection = RedisStore(
             url: configuration.redis, clientName: "roomcast-console-\(configuration.nodeId)",
             timeout: configuration.redisTimeout, silenceTimeout: configuration.redisSilenceTimeout,
             proof: .server, mustBeMaster: true, loop: loop)
         self.connection = connection
         changeCount = state.serverChangeCount
-        connection.onUp = { [unowned self] _ in self.tried() }
+        connection.onUp = { [unowned self] in self.tried() }
         connection.onDown = { [unowned self] _ in self.tried() }
         connection.start()
         return connection
@@ -63,7 +68,7 @@ final class ConsoleLink {
         hasTried = true
         let commands = waiting
         waiting = []
-        for (command, onReply) in commands { connection?.send(command, onReply: onReply) }
+        for (command, key, onReply) in commands { connection?.send(command, near: key, onReply: onReply) }
     }
 
     private func disconnect() {
@@ -73,6 +78,6 @@ final class ConsoleLink {
         hasTried = false
         let commands = waiting
         waiting = []
-        for (_, onReply) in commands { onReply(.failure(.unavailable("no connection"))) }
+        for (_, _, onReply) in commands { onReply(.failure(.unavailable("no connection"))) }
     }
 }

@@ -17,8 +17,9 @@ final class PublishEndpoint {
 
     /// What became of the notice in one room.
     enum Outcome {
-        case published(nodeCount: Int64)
-        case stored(DurableNotice.Outcome)
+        /// nil of a cluster, where nobody counts the nodes.
+        case published(nodeCount: Int64?)
+        case stored(DurableNotice.Outcome, isCounted: Bool)
         /// Neither stored nor published, by Redis' words, or nobody knows.
         case failed(RedisFailure)
     }
@@ -34,7 +35,7 @@ final class PublishEndpoint {
         self.gate = gate
         self.link = link
         channels = Channels(prefix: node.configuration.prefix)
-        sender = DurableSender(prefix: node.configuration.prefix) { link.send($0, onReply: $1) }
+        sender = DurableSender(prefix: node.configuration.prefix) { link.send($0, near: $1, onReply: $2) }
     }
 
     func handle(_ request: HttpRequestHead, on connection: HttpConnection) {
@@ -83,18 +84,19 @@ final class PublishEndpoint {
     private func send(_ publish: PublishRequest, to room: RoomId, _ onDone: @escaping (Outcome) -> Void) {
         guard let durability = publish.durability else {
             let command = RedisCommand([[UInt8]("PUBLISH"), channels.room(room), publish.payload])
-            return link.send(command) { result in
+            return link.send(command) { [isCounted = !link.isCluster] result in
                 switch result {
-                case .success(let reply): onDone(.published(nodeCount: reply.integer ?? 0))
+                case .success(let reply):
+                    onDone(.published(nodeCount: isCounted ? reply.integer ?? 0 : nil))
                 case .failure(let failure): onDone(.failed(failure))
                 }
             }
         }
         let notice = DurableNotice(
             room: room, payload: publish.payload, once: durability.once, bounds: durability.bounds)
-        sender.publish(notice) { result in
+        sender.publish(notice) { [isCounted = !link.isCluster] result in
             switch result {
-            case .success(let outcome): onDone(.stored(outcome))
+            case .success(let outcome): onDone(.stored(outcome, isCounted: isCounted))
             case .failure(let failure): onDone(.failed(failure))
             }
         }
@@ -124,8 +126,8 @@ extension PublishEndpoint.Outcome {
     fileprivate func write(to json: inout JsonWriter) {
         switch self {
         case .published(let nodeCount): json.member("nodes", nodeCount)
-        case .stored(let outcome):
-            json.member("nodes", outcome.nodeCount)
+        case .stored(let outcome, let isCounted):
+            json.member("nodes", isCounted ? outcome.nodeCount : nil)
             json.member("id", outcome.id.description)
             if outcome.nodeCount == nil { json.member("known", true) }
         case .failed(.refused(let message)): json.member("error", message)

@@ -7,6 +7,8 @@ import Redis
 /// again when it is lost.
 final class ChannelFeed {
     private let subscriber: RedisSubscriber
+    /// Of a cluster: its nodes, each of which hears what is published at any of them.
+    private let nodes: ClusterNodes?
     private var hasBegun = false
     /// Whether Redis has confirmed every channel: what is published from then on comes.
     private(set) var isUp = false
@@ -26,10 +28,12 @@ final class ChannelFeed {
         onMessage: @escaping (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void
     ) {
         let url = settings.url
+        let nodes = ClusterNodes(of: url, attemptTime: settings.timeout, loop: loop)
+        self.nodes = nodes
         // Twice: a link that brought nothing for the timeout is asked, and then has the timeout once more.
         subscriber = RedisSubscriber(
             url: url, clientName: nil, anchor: channels[0], silenceTimeout: settings.timeout * 2,
-            connectTimeout: settings.timeout, loop: loop)
+            connectTimeout: settings.timeout, candidates: nodes.map { nodes in { nodes.all } }, loop: loop)
         for channel in channels.dropFirst() { subscriber.subscribe(channel) }
         subscriber.onMessage = onMessage
         subscriber.onAllSubscribed = { [unowned self] in
@@ -50,7 +54,10 @@ final class ChannelFeed {
         subscriber.start()
     }
 
-    deinit { subscriber.stop() }
+    deinit {
+        subscriber.stop()
+        nodes?.stop()
+    }
 
     private func ended(_ failure: RedisSessionError) {
         self.failure = failure

@@ -101,8 +101,10 @@ struct RoomsCommand {
         let questions = zip(nodes, replies).map { node, reply in
             RedisCommand([[UInt8]("PUBLISH"), channels.gateway(node), RoomListMessage.request(reply: reply)])
         }
-        // A node that does not hear the question is not waited for.
-        try redis.call(questions) { reply, index in if reply.integer == 0 { deaf.insert(nodes[index]) } }
+        // A node that does not hear the question is not waited for. In a cluster it may hear it at another server.
+        try redis.call(questions) { [isCounted = !redis.isCluster] reply, index in
+            if isCounted, reply.integer == 0 { deaf.insert(nodes[index]) }
+        }
         patience.start(after: settings.timeout)
         try redis.wait { isSilent || feed.failure != nil || Set(census.missing).isSubset(of: deaf) }
         if let failure = feed.failure { throw failure }

@@ -78,17 +78,19 @@ final class TopCommand {
                 self.show()
             }
         }
-        let connection = RedisConnection(plainTo: settings.url, timeout: settings.timeout, loop: loop)
+        let connection = RedisStore(plainTo: settings.url, timeout: settings.timeout, loop: loop)
         let reader = ClusterReader(prefix: settings.prefix) { [unowned connection] in
             connection.send($0, onReply: $1)
         }
         var wasUp = false
-        connection.onUp = { [unowned self] _ in
+        connection.onUp = { [unowned self] in
             wasUp = true
             self.read(reader)
         }
         connection.onDown = { [unowned self, unowned connection, url = settings.url] reason in
-            self.failed(RedisSessionError(reason, isRefused: connection.isRefused, wasUp: wasUp, url: url))
+            // The reasons of a cluster are those of all nodes.
+            let isRefused = connection.isRefused && !url.isCluster
+            self.failed(RedisSessionError(reason, isRefused: isRefused, wasUp: wasUp, url: url))
             wasUp = false
         }
         connection.start()
@@ -130,8 +132,8 @@ final class TopCommand {
                 self.dashboard.take(NodeListing(reports: reports, rates: self.rates), at: self.elapsed)
                 self.seen(.success(()))
             case .failure(.refused(let message)): self.failed(.refused(message))
-            // The connection says why.
-            case .failure(.unavailable): break
+            // The connection says why; that to a cluster stands as long as one of its masters does.
+            case .failure(.unavailable(let reason)): if settings.url.isCluster { self.failed(.lost(reason)) }
             }
         }
     }

@@ -113,6 +113,17 @@ package final class ClusterConnection {
     /// The lane of a slot's master; nil while nobody is known to have it.
     package func lane(of slot: Int) -> ClusterLane? { map?.owner(of: slot).flatMap { lanes[$0] } }
 
+    /// The way to a node that is a master, or was one.
+    func lane(at address: Address) -> ClusterLane? { lanes[address] }
+
+    /// The lanes over which commands were sent.
+    var usedLanes: [ClusterLane] { lanes.values.filter(\.hasBeenUsed) }
+
+    /// Whether the first word of every node was a refusal, such as of a password.
+    var isRefused: Bool {
+        map == nil ? reader.isRefused : masters.allSatisfy(\.connection.isRefused)
+    }
+
     /// How many slots have a master that takes commands.
     package var reachableSlotCount: Int {
         guard let map else { return 0 }
@@ -146,6 +157,21 @@ package final class ClusterConnection {
             return onReply(.failure(.unavailable(unreachable)))
         }
         carry(Request(command, onReply, until: .now + timeout), to: lane, mayWait: mayWait)
+    }
+
+    /// Asks any master for the map now.
+    func renewMap(onDone: @escaping (Result<ClusterMap, RedisFailure>) -> Void) {
+        guard let lane = anyLane else { return onDone(.failure(.unavailable(unreachable))) }
+        lane.connection.send(ClusterMap.command) { [weak self] result in
+            onDone(
+                result.flatMap { reply in
+                    guard let self, let map = ClusterMap(reply, askedHost: lane.address.host) else {
+                        return .failure(.refused(ClusterMapReader.noMap))
+                    }
+                    self.take(self.reader.correct(map))
+                    return .success(map)
+                })
+        }
     }
 
     /// Commands that may wait leave.

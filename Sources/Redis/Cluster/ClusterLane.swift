@@ -52,6 +52,7 @@ package final class ClusterLane: CommandLink {
     private var waiting: [(deadline: MonotonicInstant, body: () -> Void)] = []
     private var timer: Timer?
     private var lastUsedAt = MonotonicInstant.now
+    private(set) var hasBeenUsed = false
     /// What the server of the present connection, or of the last one, has said of itself.
     private var server: RedisConnection.Server?
 
@@ -144,7 +145,10 @@ package final class ClusterLane: CommandLink {
     var isIdle: Bool { waiting.isEmpty && .now - lastUsedAt >= ClusterLane.idleTime }
 
     /// Something is sent over it.
-    func isUsed() { lastUsedAt = .now }
+    func isUsed() {
+        lastUsedAt = .now
+        hasBeenUsed = true
+    }
 
     /// Runs `body` now if the connection stands or has failed; else when it does, or at the deadline. Then sending
     /// says by itself what is the matter.

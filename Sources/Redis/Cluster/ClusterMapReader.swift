@@ -25,9 +25,11 @@ final class ClusterMapReader {
     private var timer: Timer?
     private var isStopped = false
     /// What nodes have said, since a map came the last time.
-    private var complaints: [(node: String, reason: String)] = []
+    private var complaints: [(node: String, reason: String, isRefusal: Bool)] = []
     /// Whether a map has come, or every node was asked in vain.
     private(set) var hasTried = false
+    /// Whether it is in vain because every node refuses, such as a password.
+    private(set) var isRefused = false
 
     var anyLane: (() -> ClusterLane?)?
     var onAsked: (() -> Void)?
@@ -120,11 +122,11 @@ final class ClusterMapReader {
 
     // MARK: Answers
 
-    private static let noMap = "it knows of no master with slots"
+    static let noMap = "it knows of no master with slots"
 
     private func take(_ map: ClusterMap) {
         complaints = []
-        hasTried = true
+        (hasTried, isRefused) = (true, false)
         self.map = maps.share(map)
         timer?.start(after: ClusterMapReader.interval)
         onMap?(self.map ?? map)
@@ -134,10 +136,11 @@ final class ClusterMapReader {
         timer?.start(after: ClusterMapReader.interval)
         let node = server.map { "\($0)" } ?? ""
         complaints.removeAll { $0.node == node }
-        complaints.append((node, reason))
+        complaints.append((node, reason, link?.isRefused ?? true))
         let nodes = Set((map?.nodes ?? []) + seeds)
         guard link != nil, complaints.count >= nodes.count else { return }
         hasTried = true
+        isRefused = complaints.allSatisfy(\.isRefusal)
         let reasons = complaints.map { "\($0.node): \($0.reason)" }.joined(separator: "; ")
         complaints = []
         onTrouble?("no node of the cluster tells its map: \(reasons)")

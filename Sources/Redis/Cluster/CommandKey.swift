@@ -45,7 +45,8 @@ extension RedisCommand {
     private static func placeOfKey(_ name: UnsafeRawBufferPointer) -> KeyPlace {
         if counted.contains(where: { isName(name, $0) }) { return .behindCount }
         if keyless.contains(where: { isName(name, $0) }) { return .nowhere }
-        return isName(name, "XINFO") ? .argument(2) : .argument(1)
+        let hasSubcommand = isName(name, "XINFO") || isName(name, "MEMORY")
+        return hasSubcommand ? .argument(2) : .argument(1)
     }
 
     private static func isName(_ name: UnsafeRawBufferPointer, _ known: StaticString) -> Bool {

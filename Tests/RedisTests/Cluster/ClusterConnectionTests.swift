@@ -6,7 +6,7 @@ import Testing
 @testable import Redis
 
 /// A node that says what a test wants, and what has been asked of it.
-private final class FakeNode: Sendable {
+final class FakeNode: Sendable {
     private let server: FakeRedis
     let asked: Commands
 
@@ -44,7 +44,7 @@ private final class FakeNode: Sendable {
 }
 
 /// What nodes say of their slots; given when all ports are known.
-private final class Slots: Sendable {
+final class Slots: Sendable {
     private let rows = Mutex<[(ClosedRange<Int>, Int)]>([])
 
     func set(_ rows: [(ClosedRange<Int>, Int)]) { self.rows.withLock { $0 = rows } }
