@@ -94,6 +94,16 @@ private func report(
         #expect(census.missing == ["a"])
     }
 
+    /// Two servers of a cluster pass on what was published at them in any order.
+    @Test func chunkMayComeBehindTheEnd() throws {
+        var census = RoomCensus(nodes: ["a"])
+        census.take(.rooms(worker: 0, try rooms([("x", 2)])), from: 0)
+        census.take(.end(worker: 0, workerCount: 1, roomCount: 2), from: 0)
+        #expect(census.missing == ["a"])
+        census.take(.rooms(worker: 0, try rooms([("y", 2)])), from: 0)
+        #expect(census.missing.isEmpty && census.rooms.count == 2)
+    }
+
     @Test func nodeWithoutRoomsHasAnsweredToo() {
         var census = RoomCensus(nodes: ["a"])
         census.take(.end(worker: 0, workerCount: 1, roomCount: 0), from: 0)

@@ -15,14 +15,17 @@ struct RoomCensus {
         let id: String
         /// How many rooms each worker has named.
         var named: [Int: Int] = [:]
-        /// Workers whose end has come, after all that they said to have.
-        var complete: Set<Int> = []
+        /// How many rooms each worker has, of those whose end has come; in a cluster perhaps before the rest.
+        var ends: [Int: Int] = [:]
         /// Rooms of the node: they may be on several of its workers.
         var rooms: Set<RoomId> = []
         /// nil before the first end.
         var workerCount: Int?
 
-        var isComplete: Bool { complete.count == workerCount }
+        /// A payload that was lost on the way shows in the count.
+        var isComplete: Bool {
+            ends.count == workerCount && ends.allSatisfy { named[$0.key, default: 0] == $0.value }
+        }
     }
 
     private var nodes: [Node]
@@ -55,8 +58,7 @@ struct RoomCensus {
             for members in rooms { add(members, node) }
         case .end(let worker, let workerCount, let roomCount):
             nodes[node].workerCount = workerCount
-            // A payload that was lost on the way shows in the count.
-            if nodes[node].named[worker, default: 0] == roomCount { nodes[node].complete.insert(worker) }
+            nodes[node].ends[worker] = roomCount
         }
     }
 
