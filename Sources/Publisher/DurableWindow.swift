@@ -2,7 +2,8 @@
 // that what is sent again is stored once. Confined to the main thread.
 //
 //     first notice alone → its answer: how the connection publishes is known → the others, pipelined
-//     connection lost, Redis loads its data, or its cluster is down → connect again → all without an answer from the beginning
+//     connection lost, Redis loads its data, or its cluster is down → connect again → all without an answer from the
+//     beginning
 
 import EventLoop
 import Options

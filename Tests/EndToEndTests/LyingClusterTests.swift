@@ -18,7 +18,8 @@ import Testing
                 let before = try await asked()
                 let answer = try await node.heartbeat("AAAAAAAAAAAAAAAAAAAAAAAA")
                 #expect(answer.status == 503)
-                // What the node writes on its own account meanwhile, its report and its checks, is bounded the same way.
+                // What the node writes on its own account meanwhile, its report and its checks, is bounded the same
+                // way.
                 let count = try await asked() - before
                 #expect((1...100).contains(count), "\(count)")
             }

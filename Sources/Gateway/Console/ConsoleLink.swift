@@ -34,7 +34,8 @@ final class ConsoleLink {
     ///   - onReply: called once, on the loop, within the timeout of requests.
     func send(_ command: RedisCommand, near key: [UInt8]? = nil, onReply: @escaping (Outcome) -> Void) {
         idleTimer?.start(after: Limits.consoleIdleTime)
-        // A server that was demoted would take what is published, and deliver it to no one. In a cluster it delivers it.
+        // A server that was demoted would take what is published, and deliver it to no one. In a cluster it delivers
+        // it.
         if hasTried, !isCluster, changeCount != state.serverChangeCount { disconnect() }
         let connection = connection ?? connect()
         if hasTried {

@@ -1,4 +1,5 @@
-// Where the slots of a Redis Cluster are, by the word of their own masters, and which of them are on their way. Pure value.
+// Where the slots of a Redis Cluster are, by the word of their own masters, and which of them are on their way. Pure
+// value.
 
 import Bytes
 

@@ -405,8 +405,8 @@ struct ModelWorld {
                     faults.append("\(name): got a forged notice")
                     continue
                 }
-                // In a cluster clients drop what they have had: a master that was none any more may have told a loss. And
-                // what Redis has lost may still be on the bus, and come when its loss is found already.
+                // In a cluster clients drop what they have had: a master that was none any more may have told a
+                // loss. And what Redis has lost may still be on the bus, and come when its loss is found already.
                 if cluster.isCluster, got.contains(frame.payload) {
                     counts.duplicates += 1
                     low = position
