@@ -19,7 +19,8 @@ package struct Revocation: Equatable, Sendable {
     /// and the node closes the one that began before. In the record's place stands a tombstone, for as long as
     /// the token would have lived: a node that has not heard, and restores the records of its connections,
     /// finds the name taken. It stands there also if there was no record, which Redis may just have lost. It is a
-    /// text, so that the right to write one is no right to make tokens. A user without it revokes as well.
+    /// text, so that the right to write one is no right to make tokens. A user without it revokes as well. It is
+    /// written over the record: the master that a slot of a cluster leaves takes no key that it does not have.
     ///
     /// Replies with nothing if there is no record; otherwise with 1, the node if there is one, and what
     /// PUBLISH has said. ARGV: control channel prefix, the message (see `RevocationMessage`), the life of a
@@ -32,9 +33,13 @@ package struct Revocation: Equatable, Sendable {
         end
         local ttl = redis.call('HGET', KEYS[1], 'ttl')
         if not (ttl and #ttl <= 7 and string.find(ttl, '^[1-9]%d*$')) then ttl = ARGV[3] end
-        local count = redis.call('DEL', KEYS[1])
-        redis.pcall('SET', KEYS[1], 'revoked', 'EX', ttl)
-        if count == 0 then return {} end
+        local found = redis.pcall('SET', KEYS[1], 'revoked', 'EX', ttl, 'XX')
+        if type(found) == 'table' and found.err then
+            if redis.call('DEL', KEYS[1]) == 0 then return {} end
+        elseif not found then
+            redis.pcall('SET', KEYS[1], 'revoked', 'EX', ttl)
+            return {}
+        end
         if not node then return {1} end
         return {1, node, redis.pcall('PUBLISH', ARGV[1] .. node, ARGV[2])}
         """

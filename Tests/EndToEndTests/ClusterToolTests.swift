@@ -399,7 +399,7 @@ struct ClusterToolTests {
             }
             try await child.signal(SIGINT)
             #expect(try await child.exitCode() == 130)
-            #expect(child.output.contains(#"{"gap":"#) && child.errorOutput.hasSuffix(" 1 gap\n"))
+            #expect(child.output.contains(#""gap":"#) && child.errorOutput.hasSuffix(" 1 gap\n"))
         }
     }
 }
