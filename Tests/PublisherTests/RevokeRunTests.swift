@@ -127,7 +127,7 @@ import Testing
             ))
         #expect(try redis.command("GET", "client:\(token(1))") == .bytes(Array("revoked".utf8)))
         try redis.command("HSET", "client:\(token(2))", "userId", "ada")
-        try redis.command("ACL", "SETUSER", "default", "-del")
+        try redis.command("ACL", "SETUSER", "default", "-set", "-del")
         let undeleted = try start("--token", token(2))
         #expect(try undeleted.finish() == 1)
         #expect(
