@@ -3,7 +3,7 @@ import Testing
 
 @Suite(.serialized, .enabled(if: ServerUnderTest.hasFunctions, "the harness needs Redis 7"))
 struct ClusterEndpointTests {
-    /// Tokens of all masters, from two nodes, and a notice of each server.
+    /// Tokens of all masters, from two nodes, a notice of each server, and a revocation.
     private func expectService(_ group: ClusterGroup) async throws {
         var nodes: [GatewayNode] = []
         for id in ["one", "two"] {
@@ -22,6 +22,18 @@ struct ClusterEndpointTests {
             try await group.tell(server, "PUBLISH", "room:lobby", .string("\(server.port)"))
             #expect(try await client.next() == .text("\(server.port)"))
         }
+        let environment = group.password.map { ["PUBLISHER_REDIS_PASSWORD": $0] } ?? [:]
+        let publisher = try Installation.binary("publisher")
+        let published = try await group.driver.run(
+            [publisher] + group.connectionOptions + ["--room", "lobby", "--data", "1"],
+            environment: environment)
+        #expect(published.code == 0, "\(published.errors)")
+        #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))
+        let revoked = try await group.driver.run(
+            [publisher, "revoke"] + group.connectionOptions + ["--user", "leaving"], environment: environment
+        )
+        #expect(revoked.code == 0, "\(revoked.errors)")
+        #expect(try await client.closed()?.code == 4003)
     }
 
     @Test(arguments: [ClusterGroup.Endpoint.address, .hostName, .unknown])
