@@ -71,45 +71,6 @@ import Testing
         try await Self.check.expectFound(mistake, inPlaceOf: text, in: file, words: words)
     }
 
-    // MARK: Redis Cluster
-
-    /// The servers of docker-compose.cluster.yml, and what makes them a cluster.
-    @Test(.enabled(if: ServerUnderTest.hasFunctions, "the server is older than Redis 7"))
-    func deployedServersBecomeAClusterOnce() async throws {
-        try await Driver.with { driver in
-            let password = #"in "quotes\, and with others"#
-            var servers: [RedisServer] = []
-            for _ in 0..<6 {
-                servers.append(
-                    try await RedisServer(
-                        driver,
-                        passwords: ["gateway": "g", "publisher": "p", "operator": "o", "cluster": password],
-                        clusterPort: try await driver.freePort()))
-            }
-            let script = Installation.root.appending(path: "deploy/redis-cluster").path
-            let command = ["sh", script] + servers.map { "127.0.0.1:\($0.port)" }
-            let wrong = try await driver.run(
-                command.map { $0.replacing("\(servers[5].port)", with: "1") },
-                environment: ["REDISCLI_AUTH": password, "REDIS_CLUSTER_ATTEMPTS": "1"])
-            #expect(wrong.code == 1 && wrong.errors.contains("127.0.0.1:1: "), "\(wrong)")
-            let made = try await driver.run(command, environment: ["REDISCLI_AUTH": password])
-            #expect(made.code == 0, "\(made)")
-            for server in servers {
-                try await eventually("the server is in step with the cluster") {
-                    let state = try await server.command("CLUSTER", "INFO").string ?? ""
-                    let role = try await server.command("ROLE")
-                    return state.contains("cluster_state:ok") && state.contains("cluster_size:3")
-                        && (role[0] == "master" || role[3] == "connected")
-                }
-            }
-            let before = try await servers[0].command("CLUSTER", "MYID")
-            let again = try await driver.run(command, environment: ["REDISCLI_AUTH": password])
-            #expect(again.code == 0 && again.output.contains("belongs to a cluster"), "\(again)")
-            #expect(try await servers[0].command("CLUSTER", "MYID") == before)
-            #expect(try await servers[0].command("ACL", "LOG") == [])
-        }
-    }
-
     // MARK: Checkouts
 
     /// Clones the repository's files as somebody does who shows them to nobody and has git write CRLF.

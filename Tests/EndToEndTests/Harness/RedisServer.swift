@@ -45,7 +45,7 @@ final class RedisServer: Sendable {
     /// As it is deployed: with deploy/redis.conf and its users, started by deploy/redis-start. It keeps its data over
     /// a restart.
     /// - Parameters:
-    ///   - passwords: of the users gateway, publisher and operator; `command` is the operator's.
+    ///   - passwords: of the users; `command` is the operator's.
     ///   - clusterPort: of its bus; with one it is a server of a Redis Cluster.
     init(_ driver: Driver, passwords: [String: String], clusterPort: Int? = nil) async throws {
         self.driver = driver
