@@ -27,12 +27,12 @@ struct ClusterEndpointTests {
         let published = try await group.driver.run(
             [publisher] + group.connectionOptions + ["--room", "lobby", "--data", "1"],
             environment: environment)
-        #expect(published.code == 0, "\(published.errors)")
+        try #require(published.code == 0, "\(published.errors)")
         #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))
         let revoked = try await group.driver.run(
             [publisher, "revoke"] + group.connectionOptions + ["--user", "leaving"], environment: environment
         )
-        #expect(revoked.code == 0, "\(revoked.errors)")
+        try #require(revoked.code == 0, "\(revoked.errors)")
         #expect(try await client.closed()?.code == 4003)
     }
 
