@@ -48,7 +48,9 @@ import Testing
 
     @Test func everyMetricThatIsNamedExists() throws {
         let pages = try ["README.md", "docs/OPERATIONS.md", "docs/REFERENCE.md"].map(page).joined()
-        let state = NodeState(workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1)
+        // A node on a cluster has all metrics of others, and some of its own.
+        let state = NodeState(
+            workerCount: 1, maximumClientCount: 1, maximumHttpConnectionCount: 1, isCluster: true)
         let metrics = PrometheusText(
             Metrics(workerCount: 1, feedCount: 1), state: state, nodeID: "n", droppedLogLines: 0
         )
