@@ -33,9 +33,13 @@ struct ClusterMembersTests {
     }
 
     /// How many connections of nodes a server has, without those that are subscribed.
-    private func commandConnections(_ group: ClusterGroup, _ server: RedisServer) async throws -> Int {
+    ///
+    /// - Parameter role: only those of workers, say; empty means all.
+    private func commandConnections(
+        _ group: ClusterGroup, _ server: RedisServer, of role: String = ""
+    ) async throws -> Int {
         let list = try await group.tell(server, "CLIENT", "LIST", "TYPE", "normal").string ?? ""
-        return list.split(separator: "\n").count { $0.contains("name=roomcast-") }
+        return list.split(separator: "\n").count { $0.contains("name=roomcast-\(role)") }
     }
 
     /// 503 for its slots alone, until it goes on; no client is closed.
@@ -87,7 +91,7 @@ struct ClusterMembersTests {
                 #expect(try await node.heartbeat(token).status == 200)
                 if target === fresh {
                     try await eventually("both workers are connected with the new master") {
-                        try await commandConnections(group, fresh) == 2
+                        try await commandConnections(group, fresh, of: "worker") == 2
                     }
                     try await eventually("four masters") {
                         try await node.metrics()[#"roomcast_redis_masters{state="up"}"#] == 4
