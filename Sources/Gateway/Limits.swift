@@ -182,8 +182,8 @@ enum Limits {
     /// When Redis has come back without its data, an unknown token proves nothing for this long: the nodes
     /// that hold the live clients have to notice the return and write their records again.
     static let settlingTime = Duration.seconds(5)
-    /// What is known of a master that is none any more is kept so long for answers that may still come: far longer than
-    /// any command may wait.
+    /// When a server stops being a master, its shard is kept for this long, because answers may still come. No command
+    /// waits nearly as long.
     static let retiredShardTime = Duration.seconds(600)
     /// A worker tries this often whether Redis takes writes, as often as nodes report; more often if the silence
     /// timeout is short, as a server that was demoted is left within that.

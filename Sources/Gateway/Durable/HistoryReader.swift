@@ -299,7 +299,7 @@ final class HistoryReader {
 
     private static let timeCommand = RedisCommand([[UInt8]("TIME")])
 
-    /// A master that takes no questions now, or is none any more.
+    /// A server that takes no questions now, or has stopped being a master.
     private static func saysLater(_ message: String) -> Bool {
         ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY"].contains { message.hasPrefix($0) }
     }

@@ -126,7 +126,8 @@ struct PrometheusText {
             let count = metrics.workers.reduce(0) { $0 + ($1.redirections[kind.rawValue]?.value ?? 0) }
             sample("roomcast_redis_redirections_total", count, [("kind", kind.rawValue)])
         }
-        counter("roomcast_redis_map_refreshes_total", "How often workers have asked who has the slots.")
+        counter(
+            "roomcast_redis_map_refreshes_total", "How often workers have asked which master has each slot.")
         sample("roomcast_redis_map_refreshes_total", metrics.total(\.mapRefreshes))
     }
 

@@ -40,13 +40,12 @@ final class Shards {
     /// nil for one Redis.
     private let cluster: ClusterConnection?
     private var shards: [RedisURL.Address: Shard] = [:]
-    /// Shards of masters that are none any more: answers to what they have sent may be on their way.
+    /// Shards of servers that have stopped being masters: answers to what they have sent may still come.
     private var retired: [(shard: Shard, since: MonotonicInstant)] = []
     /// Stands in for a server while nobody is known to have a slot: it is never up.
     private let nowhere: Shard?
     private var shardCount: UInt32 = 0
     private var turn = 0
-    private var hasBeenUp = false
 
     /// The connection to a server is up (again).
     var onUp: ((Shard, ClientRegistry.Return) -> Void)?

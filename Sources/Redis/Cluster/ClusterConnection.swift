@@ -36,9 +36,10 @@ package final class ClusterConnection {
 
     private let url: RedisURL
     private let clientName: String?
-    private let timeout: Duration
+    let timeout: Duration
     private let answerTimeout: Duration
-    private let silenceTimeout: Duration
+    /// nil for connections that send what they are given and nothing else.
+    private let silenceTimeout: Duration?
     private let proof: RedisConnection.Proof
     private let loop: EventLoop
     private let reader: ClusterMapReader
@@ -82,7 +83,7 @@ package final class ClusterConnection {
         self.clientName = clientName
         self.timeout = timeout
         self.answerTimeout = answerTimeout ?? timeout
-        self.silenceTimeout = silenceTimeout ?? .zero
+        self.silenceTimeout = silenceTimeout
         self.proof = proof
         self.loop = loop
         reader = ClusterMapReader(
@@ -124,14 +125,8 @@ package final class ClusterConnection {
         map == nil ? reader.isRefused : masters.allSatisfy(\.connection.isRefused)
     }
 
-    /// How many slots have a master that takes commands.
-    package var reachableSlotCount: Int {
-        guard let map else { return 0 }
-        return masters.reduce(0) { $0 + ($1.isServing ? map.slotCount(of: $1.address) : 0) }
-    }
-
-    /// Whether the first word of every node is in: a map, or why there is none, and whether its masters can be
-    /// reached.
+    /// Whether the first attempts are over: a map has come and every master has been tried, or every node was asked
+    /// for a map in vain.
     package var hasTried: Bool { map != nil ? masters.allSatisfy(\.hasTried) : reader.hasTried }
 
     /// Sends a command to the master that has its first key; one without a key to any master.
@@ -231,9 +226,7 @@ package final class ClusterConnection {
             case .failure(.unavailable):
                 self.refreshSoon()
                 request.onReply(result)
-            case .success:
-                lane.isClusterDown = false
-                request.onReply(result)
+            case .success: request.onReply(result)
             }
         }
     }
@@ -245,7 +238,6 @@ package final class ClusterConnection {
         var request = request
         request.redirectionCount += 1
         if case .clusterDown = redirection {
-            lane.isClusterDown = true
             refreshSoon()
             return request.onReply(.failure(.refused(message)))
         }
@@ -323,12 +315,14 @@ package final class ClusterConnection {
 
     private func newLane(_ address: Address) -> ClusterLane {
         let connection =
-            silenceTimeout > .zero
-            ? RedisConnection(
-                url: url.node(address), clientName: clientName, timeout: answerTimeout,
-                silenceTimeout: silenceTimeout, proof: proof, loop: loop)
-            : RedisConnection(
-                plainTo: url.node(address), timeout: timeout, answerTimeout: answerTimeout, loop: loop)
+            if let silenceTimeout {
+                RedisConnection(
+                    url: url.node(address), clientName: clientName, timeout: answerTimeout,
+                    silenceTimeout: silenceTimeout, proof: proof, loop: loop)
+            } else {
+                RedisConnection(
+                    plainTo: url.node(address), timeout: timeout, answerTimeout: answerTimeout, loop: loop)
+            }
         let lane = ClusterLane(address, connection, cluster: self, loop: loop)
         lanes[address] = lane
         return lane

@@ -44,8 +44,6 @@ package final class ClusterLane: CommandLink {
     private unowned let cluster: ClusterConnection
     /// Whether the map has it.
     package internal(set) var isMaster = false
-    /// Whether the node has answered that the cluster is down, and no command has got through since.
-    var isClusterDown = false
     /// Whether its connection has stood, or has failed, since it was made.
     private(set) var hasTried = false
     private var hasStarted = false
@@ -72,7 +70,6 @@ package final class ClusterLane: CommandLink {
         self.cluster = cluster
         timer = Timer(on: loop) { [unowned self] in self.expire() }
         connection.onUp = { [unowned self] server in
-            self.isClusterDown = false
             self.server = server
             self.tried()
             self.onUp?(server)
@@ -87,9 +84,8 @@ package final class ClusterLane: CommandLink {
 
     package var isUp: Bool { connection.isUp }
     package var localHost: String? { connection.localHost }
-    /// Whether commands with a key of this master can be carried out, as far as is known.
-    package var isServing: Bool { isUp && !isClusterDown }
 
+    /// Begins to connect, once.
     func connect() {
         guard !hasStarted else { return }
         hasStarted = true
@@ -128,7 +124,7 @@ package final class ClusterLane: CommandLink {
     package func sendHere(
         _ command: RedisCommand, mayWait: Bool = false, onReply: @escaping (Outcome) -> Void
     ) {
-        whenTried(until: .now + .seconds(1)) { [connection] in
+        whenTried(until: .now + cluster.timeout) { [connection] in
             connection.send(command, mayWait: mayWait, onReply: onReply)
         }
     }

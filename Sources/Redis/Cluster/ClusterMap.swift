@@ -129,7 +129,7 @@ package struct ClusterMap: Sendable, Equatable {
         return map
     }
 
-    /// Slots that have changed hands: who had them, who has them.
+    /// Two masters between which slots have moved.
     package struct Move: Hashable, Sendable {
         package let from: Address
         package let to: Address

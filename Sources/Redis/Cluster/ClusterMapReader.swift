@@ -1,4 +1,4 @@
-// How a process learns who has the slots of a Redis Cluster. Loop-confined.
+// How a process learns which master has each slot of a Redis Cluster. Loop-confined.
 
 import EventLoop
 
@@ -61,7 +61,7 @@ final class ClusterMapReader {
         if pause > .zero { timer?.start(after: pause) } else { ask() }
     }
 
-    /// A node has said who has a slot: what is known of it, in the memory that all share.
+    /// Takes a map that a node has corrected, and shares it with the other threads of the process.
     func correct(_ map: ClusterMap) -> ClusterMap {
         self.map = maps.share(map)
         return self.map ?? map

@@ -211,7 +211,7 @@ private final class Rig {
         #expect(a.asked.all.count == 3 && b.asked.all.count == 3)
     }
 
-    @Test func clusterThatIsDownServesNoSlot() throws {
+    @Test func answerOfAClusterThatIsDownIsPassedOn() throws {
         let isDown = Mutex(true)
         let (a, b, _) = try twoNodes(
             {
@@ -221,17 +221,15 @@ private final class Rig {
         let rig = try Rig("cluster://127.0.0.1:\(a.port)")
         rig.start()
         rig.await(1) {
-            #expect(rig.cluster.reachableSlotCount == 16_384)
             rig.send("GET", "foo")
         }
         rig.await(2) {
-            #expect(rig.cluster.reachableSlotCount == 1)
             isDown.withLock { $0 = false }
             rig.send("GET", "foo")
         }
         try rig.scenario.run()
         #expect(rig.replies == ["refused: CLUSTERDOWN Hash slot not served", "first"])
-        #expect(rig.cluster.reachableSlotCount == 16_384 && b.asked.all.isEmpty)
+        #expect(b.asked.all.isEmpty)
     }
 
     @Test func everySeedIsAskedAndSaysWhatIsWrong() throws {
