@@ -75,12 +75,14 @@ class Roaming:
         end = time.monotonic()
         lost = duplicated = misordered = received = 0
         for stays in self.stays.values():
-            numbers = [n for stay in stays for n, _ in stay.got]
-            received += len(numbers)
-            duplicated += len(numbers) - len(set(numbers))
-            misordered += sum(1 for before, after in zip(numbers, numbers[1:]) if after < before)
             for stay in stays:
-                got = {n for n, _ in stay.got}
+                # Of each connection: nodes are not in step, so what was on its way to the next one while the client
+                # went there may come again.
+                numbers = [n for n, _ in stay.got]
+                received += len(numbers)
+                duplicated += len(numbers) - len(set(numbers))
+                misordered += sum(1 for before, after in zip(numbers, numbers[1:]) if after < before)
+                got = set(numbers)
                 owed = {n for n, (at, answered) in enumerate(zip(self.published, self.answered))
                         if at > stay.began and answered + 2 * slowest < (stay.ended or end)}
                 # In between nothing may be missing, whenever its neighbours came.
