@@ -6,7 +6,9 @@ import Testing
 
 @Suite struct ScriptTests {
     /// A run of unittest that finds no tests succeeds as well, so their number is looked at.
-    @Test(arguments: [("soak/ledger_test.py", 46), ("capacity/capacity_test.py", 40)])
+    @Test(arguments: [
+        ("soak/ledger_test.py", 49), ("soak/cluster_test.py", 9), ("capacity/capacity_test.py", 40),
+    ])
     func scriptsComputeWhatTheySay(file: String, leastCount: Int) async throws {
         let driver = try Driver()
         do {

@@ -222,31 +222,45 @@ def http_status(port, path):
         return 0
 
 
+def fresh_passwords(*users):
+    """The variables of deploy/redis-start, with passwords that nobody knows."""
+    return {f"ROOMCAST_{user.upper()}_PASSWORD": secrets.token_hex(24) for user in users}
+
+
 class DeployedRedis:
     """A redis-server as deployments start it, with the users of deploy/redis.conf; if `is_secured`, it listens with TLS
-    alone, with certificates that are made anew."""
+    alone, with certificates that are made anew. `options` are more options of redis-server."""
 
-    def __init__(self, processes, port, is_secured=False):
+    def __init__(self, processes, port, is_secured=False, name="redis", passwords=None, options=()):
         self.port = port
-        self._passwords = {f"ROOMCAST_{user}_PASSWORD": secrets.token_hex(24)
-                           for user in ("GATEWAY", "PUBLISHER", "OPERATOR")}
-        directory = processes.directory
+        self._passwords = passwords or fresh_passwords("gateway", "publisher", "operator")
+        # Each of several servers has a directory of its own.
+        directory = processes.directory if name == "redis" else processes.directory / name
+        directory.mkdir(mode=0o700, exist_ok=True)
         self._files = directory / "appendonlydir"
         # Those of an earlier run.
         shutil.rmtree(self._files, ignore_errors=True)
+        (directory / "nodes.conf").unlink(missing_ok=True)
         # The file of the certificates' authority, if there is one.
         self.scheme, self.authority = "redis", None
-        options = ["--port", port]
+        listening = ["--port", port]
         if is_secured:
             certificates = directory / "certificates"
             shutil.rmtree(certificates, ignore_errors=True)
             subprocess.run([ROOT / "deploy/redis-certificates", certificates, "127.0.0.1"], check=True)
             self.scheme, self.authority = "rediss", certificates / "ca.crt"
-            options = [
+            listening = [
                 "--port", 0, "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", self.authority,
                 "--tls-cert-file", certificates / "redis.crt", "--tls-key-file", certificates / "redis.key"]
         self.process = processes.add(
-            "redis", [ROOT / "deploy/redis-start", directory, *options, "--dir", directory], self._passwords)
+            name, [ROOT / "deploy/redis-start", directory, *listening, "--dir", directory, *options], self._passwords)
+
+    @property
+    def servers(self):
+        return [self]
+
+    async def form(self):
+        """Makes the servers into what they are together: nothing, for a single one."""
 
     def password(self, user):
         return self._passwords[f"ROOMCAST_{user.upper()}_PASSWORD"]

@@ -4,7 +4,8 @@ import asyncio, base64, ctypes, itertools, json, socket, struct, time
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
-from client import RedisRefusal, encode, open_socket, read_answer, read_reply
+from client import open_socket, read_answer
+from redis_client import RedisRefusal, encode, read_reply
 
 # Seconds for what must come; only a product that fails takes so long (Harness/Eventually.swift has the same).
 PATIENCE = 240

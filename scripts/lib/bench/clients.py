@@ -4,8 +4,9 @@ in which nothing happens."""
 import asyncio
 import json
 
-from client import HttpConnection, encode, open_socket, read_reply
+from client import HttpConnection, open_socket
 from processes import ProcessError
+from redis_client import encode, read_reply
 
 CONNECTIONS = 64
 # On their way at the same time.

@@ -10,10 +10,11 @@ import threading
 import time
 from pathlib import Path
 
-from client import encode, open_socket, read_reply
+from client import open_socket
 from clients import CONNECTIONS, HeldRooms, handshakes, request, tokens
 from free_ports import free_ports
 from processes import REDIS_SERVER, ProcessError
+from redis_client import encode, read_reply
 
 SIZES = [128, 1024]
 RECEIVERS = [0, 1, 4, 16, 64]

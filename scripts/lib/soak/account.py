@@ -1,5 +1,5 @@
-"""Where each durable notice went that a client was owed: it has come, a loss was told that a fault explains, or
-nowhere (a defect)."""
+"""Where each durable notice went that a client was owed: it has come, a loss was told that a fault explains, a cluster has
+lost it before anybody saw it, or nowhere (a defect)."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -19,7 +19,7 @@ class Account:
     def __init__(self, faults):
         self._faults = faults
         self.counts = Counter(dict.fromkeys(
-            ["delivered", "told", "silent", "duplicates", "outOfOrder", "falseAlarms", "wrongSince", "untold"], 0))
+            ["delivered", "told", "unseen", "silent", "duplicates", "outOfOrder", "falseAlarms", "wrongSince", "untold"], 0))
         # By what explains them: resume entries with a loss, and notices that lie behind them.
         self.losses, self.told = Counter(), Counter()
         # From the end of a fault to the loss that was told of it, of clients that were connected.
@@ -30,7 +30,7 @@ class Account:
 
     @property
     def expected(self):
-        return sum(self.counts[name] for name in ("delivered", "told", "silent"))
+        return sum(self.counts[name] for name in ("delivered", "told", "unseen", "silent"))
 
     def judge(self, client, track, is_connected):
         """`is_connected`: whether the run is over and it lived to the end."""
@@ -96,6 +96,8 @@ class Account:
             if fault is not None and self._is_told_of(track, fault):
                 self.counts["told"] += 1
                 self.told[fault.kind] += 1
+            elif fault is not None and self._faults.loses_unseen and not track.room.was_given(notice_id):
+                self.counts["unseen"] += 1
             else:
                 self._enter("silent", client, track, notice_id, behind=first, before=last,
                             lostBy=fault and fault.kind, at=fault and fault.began_at,
@@ -112,7 +114,7 @@ class Account:
             if stay.reads_late or stay.opened_at > fault.began_at or stay.ended_at < fault.ended_at + TOLD_SECONDS:
                 continue
             for track in stay.tracks.values():
-                if not track.resumes or track.resumes[0][1].at > fault.began_at:
+                if not fault.concerns(track.room) or not track.resumes or track.resumes[0][1].at > fault.began_at:
                     continue
                 told = [resume.at for _, resume in track.resumes
                         if resume.lost and fault.began_at <= resume.at <= fault.ended_at + TOLD_SECONDS]

@@ -12,11 +12,12 @@ import json
 import time
 from collections import Counter
 
-from client import RedisRefusal, get
+from client import get
 from connection import Connection, Refused
 from faults import TOKEN_GONE
 from histories import DurableStay, Journey, PlainStay
 from ledger import Stay
+from redis_client import RedisRefusal
 
 BEAT_SECONDS = 20
 BEAT_RETRY_SECONDS = (0.5, 1.5)

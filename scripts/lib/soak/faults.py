@@ -7,8 +7,8 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-from client import RedisRefusal
 from histories import START, DurableRoom, parse_id
+from redis_client import RedisRefusal
 
 RECOVERY_SECONDS = 45
 # All has to be well for so long before a fault counts as over: what it has cut may not have been noticed yet.
@@ -16,9 +16,7 @@ CALM_SECONDS = 0.5
 POLL_SECONDS = 0.02
 # A drain closes its clients over the drain time and waits 6 s more for their answers.
 DRAIN_END_SECONDS = 15
-# A gap begins with the last sign of life before the fault, and ends when the node has found back and all its rooms
-# are subscribed. A gap that is longer excuses too much.
-GAP_EARLY_SECONDS = 2.5
+# A gap ends when the node has found back and all its rooms are subscribed. A gap that is longer excuses too much.
 GAP_LATE_SECONDS = 8.0
 # Nodes look at the epoch every 2 s, and come back to Redis before that. Who reads late hears late.
 TOLD_SECONDS = 10
@@ -31,15 +29,11 @@ ROLLBACK_SECONDS = (0.1, 2.5)
 ROLLBACK_MOST_BYTES = 300
 # Entries among which the end of a stream before a rollback is looked for.
 ROLLBACK_LOOK_COUNT = 200
-# Each room keeps its newest notice. Returns each room's.
+# A room keeps its newest notice, which is returned.
 TRIM = """
-local left = {}
-for _, key in ipairs(KEYS) do
-  redis.call('XTRIM', key, 'MAXLEN', 1)
-  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
-  left[#left + 1] = newest and newest[1] or '0-0'
-end
-return left
+redis.call('XTRIM', KEYS[1], 'MAXLEN', 1)
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+return newest and newest[1] or '0-0'
 """
 DELETE = """
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -65,6 +59,10 @@ class Fault:
     # Seconds from its beginning until every client was connected and every node ready.
     recovery_seconds: float | None = None
 
+    def concerns(self, room):
+        """Whether notices of the room may be lost with it: of every room, unless it says of which ones."""
+        return room.name in self.details.get("rooms", [room.name])
+
 
 class Faults:
     """Each kind once in a random order, then again in another order. The first node is never ended: its memory and
@@ -72,26 +70,28 @@ class Faults:
 
     names = ("kill node", "drain node", "stop redis", "restart redis", "cut subscribers", "cut commands",
              "reload nginx", "restart nginx")
-    # Those that end connections without a Close frame, and those that part nodes from Redis.
+    # Those that end connections without a Close frame.
     cutting = {"kill node", "restart nginx"}
+    # Those that part nodes from Redis; how long before one of them the last sign of life may have been.
     parting = {"stop redis", "restart redis", "cut subscribers"}
+    gap_early_seconds = 2.5
     # Those of the durable soak only: Redis loses its newest data, all of it, or the older notices of all rooms, or all
     # of some room's.
     durable_names = ("roll back redis", "empty redis", "trim rooms", "delete room")
     busy_disk = "restart redis while its disk is busy"
     losing = {"roll back redis", "empty redis", busy_disk}
+    # Those with which tokens of absent clients may be gone, and those in which Redis takes no notices.
+    forgetting = {"restart redis", *losing}
+    # Whether what was answered can be lost before any node has had it.
+    loses_unseen = False
+    refusing = {"restart redis", busy_disk, "cut commands", "stop redis", "roll back redis"}
 
-    def __init__(self, installation, operator, random, is_well, kinds=None, rooms=()):
-        self._installation, self._operator, self._rooms = installation, operator, rooms
+    def __init__(self, installation, operator, publisher, random, is_well, kinds=None, rooms=()):
+        self._installation, self._rooms = installation, rooms
+        self._operator, self._publisher = operator, publisher
         self._random, self._is_well = random, is_well
-        self.kinds = {
-            "kill node": self._kill_node, "drain node": self._drain_node, "stop redis": self._stop_redis,
-            "restart redis": self._restart_redis, "cut subscribers": self._cut_subscribers,
-            "cut commands": self._cut_commands, "reload nginx": self._reload_nginx,
-            "restart nginx": self._restart_nginx, "roll back redis": self._roll_back_redis,
-            "empty redis": self._empty_redis, "trim rooms": self._trim_rooms, "delete room": self._delete_room,
-        }
-        self.kinds = {kind: self.kinds[kind] for kind in kinds or self.names}
+        # The method of "kill node" is _kill_node.
+        self.kinds = {kind: getattr(self, "_" + kind.replace(" ", "_")) for kind in kinds or self.names}
         self._is_durable = any(isinstance(room, DurableRoom) for room in rooms)
         self._bag = []
         self.done = []
@@ -103,11 +103,15 @@ class Faults:
             self._bag = list(self.kinds)
             self._random.shuffle(self._bag)
         kind = self._bag.pop()
+        await self._prepare()
         fault = Fault(kind, time.monotonic())
         self.done.append(fault)
         await self.kinds[kind](fault)
         fault.ended_at = time.monotonic()
         await self._recovered(fault)
+
+    async def _prepare(self):
+        """Waits until nothing is left of the fault before that nobody waits for otherwise."""
 
     async def _recovered(self, fault):
         bad_at = fault.ended_at if fault.ended_at - fault.began_at > CALM_SECONDS else fault.began_at
@@ -137,19 +141,18 @@ class Faults:
     def explains_gap(self, start, end):
         """Whether a fault has parted nodes from Redis at that time; `end` is None for a gap without an end."""
         return end is not None and any(
-            fault.kind in self.parting and fault.began_at - GAP_EARLY_SECONDS <= start
+            fault.kind in self.parting and fault.began_at - self.gap_early_seconds <= start
             and end <= fault.ended_at + GAP_LATE_SECONDS for fault in self.done)
 
     def explains_lost_token(self, issued_at, at):
         """Whether Redis has lost its data between the two."""
         return any(
-            fault.kind in {"restart redis", *self.losing} and fault.began_at <= at
-            and issued_at <= (fault.ended_at or at) for fault in self.done)
+            fault.kind in self.forgetting and fault.began_at <= at and issued_at <= (fault.ended_at or at) for fault in self.done)
 
     def explains_refused_publish(self, start, end):
         return any(
-            fault.kind in ("restart redis", self.busy_disk, "cut commands", "stop redis", "roll back redis")
-            and fault.began_at <= end and start <= (fault.ended_at or end) + 1 for fault in self.done)
+            fault.kind in self.refusing and fault.began_at <= end and start <= (fault.ended_at or end) + 1
+            for fault in self.done)
 
     def explains_close(self, stay):
         """Whether a close code says that the token is gone, and it is; or that a client is too slow that comes back for
@@ -183,7 +186,8 @@ class Faults:
         patience = LATE_READER_SECONDS if resume.reads_late else TOLD_SECONDS
         for fault in self.done:
             is_due = fault.began_at <= resume.at
-            if is_due and fault.kind in self.losing and resume.moved_at <= fault.ended_at + patience and (
+            is_meant = fault.kind in self.losing and fault.concerns(room)
+            if is_due and is_meant and resume.moved_at <= fault.ended_at + patience and (
                     resume.is_first or resume.at <= fault.ended_at + patience):
                 return fault.kind
             first_kept = fault.details.get("firstKept", {}).get(room.name)
@@ -301,9 +305,8 @@ class Faults:
             room.rollbacks.append((START, (milliseconds, math.inf), fault))
 
     async def _trim_rooms(self, fault):
-        keys = [f"room:{room.name}" for room in self._rooms]
-        kept = await self._ask("EVAL", TRIM, len(keys), *keys)
-        fault.details["firstKept"] = {room.name: parse_id(each) for room, each in zip(self._rooms, kept)}
+        fault.details["firstKept"] = {
+            room.name: parse_id(await self._ask("EVAL", TRIM, 1, f"room:{room.name}")) for room in self._rooms}
 
     async def _delete_room(self, fault):
         room = self._random.choice(self._rooms)

@@ -39,6 +39,8 @@ class DurableRoom(Room):
         self.ids, self.numbers = [], array("L")
         self.known_at, self.answered_at = array("d"), array("d")
         self._indices = {}
+        # Indices of those that a client was given.
+        self._given = set()
         # Times at which Redis lost data of this room: (the newest id that is left, the newest that may be lost, fault).
         self.rollbacks = []
         self.is_contradictory = False
@@ -55,6 +57,16 @@ class DurableRoom(Room):
         elif self.numbers[found] != number:
             self.is_contradictory = True
         return found
+
+    def given(self, text, number, now):
+        """Where an id stands with which a client got this notice."""
+        index = self.index(text, number, now)
+        self._given.add(index)
+        return index
+
+    def was_given(self, notice_id):
+        """Whether any client got the notice with this id."""
+        return any(self.ids[index] == notice_id for index in self._given)
 
     def stored(self, number, text, now):
         """Redis has said that it keeps this notice under this id."""
@@ -134,7 +146,7 @@ class Track:
         notice = read_notice(b"{" + payload[HEAD.match(payload).end():])
         if notice is None or notice[0] != self.room.name or notice[1] >= len(self.room.sent):
             return False
-        index = self.room.index(text, notice[1], now)
+        index = self.room.given(text, notice[1], now)
         if payload != self.room.frame(index, text):
             return False
         self.taken.append(index)
@@ -214,7 +226,7 @@ class PlainStay(Stay):
         if room is None:
             self.misrouted += 1
         elif notice[0] != name or notice[1] >= len(room.sent) or payload != room.frame(
-                room.index(head[1], notice[1], now), head[1]):
+                room.given(head[1], notice[1], now), head[1]):
             self.altered += 1
         else:
             self._enter(name, parse_id(head[1]))

@@ -1,5 +1,5 @@
-"""The installation of a soak: redis-server, three gateways and nginx, as deployments run them. Each process can be
-ended and started again; one that ends by itself is a failure."""
+"""The installation of a soak: a redis-server or a cluster of six, three gateways and nginx, as deployments run them. Each
+process can be ended and started again; one that ends by itself is a failure."""
 
 import asyncio
 import os
@@ -8,8 +8,10 @@ import subprocess
 import time
 
 import client
+from cluster import SERVER_COUNT, ClusterSession, DeployedCluster
 from free_ports import free_ports
 from processes import POLL_SECONDS, ROOT, START_SECONDS, DeployedRedis, ProcessError, Processes
+from redis_client import RedisSession
 
 NODE_COUNT = 3
 DRAIN_SECONDS = 3
@@ -20,16 +22,18 @@ HISTORY_CACHES = ("4MiB", "64KiB", "512KiB")
 class Installation:
     """All processes, their ports, and sessions to Redis as the users of deploy/redis.conf."""
 
-    def __init__(self, directory, binaries, is_durable=False, is_secured=False):
+    def __init__(self, directory, binaries, is_durable=False, is_secured=False, is_cluster=False):
         self.directory, self.binaries, self._is_durable = directory, binaries, is_durable
         help_text = subprocess.run(
             [binaries / "gateway", "--help"], check=True, capture_output=True, text=True).stdout
         self.declares_gaps = "--gap-notice" in help_text
-        self.port, redis_port, *ports = free_ports(2 + 2 * NODE_COUNT)
-        self._ports, self.admin_ports = ports[:NODE_COUNT], ports[NODE_COUNT:]
+        self.port, *ports = free_ports(1 + 2 * NODE_COUNT + 2 * SERVER_COUNT)
+        self._ports, self.admin_ports, ports = ports[:NODE_COUNT], ports[NODE_COUNT:2 * NODE_COUNT], ports[2 * NODE_COUNT:]
         self.processes = Processes(directory)
-        self.server = DeployedRedis(self.processes, redis_port, is_secured)
-        self.redis = self.server.process
+        if is_cluster:
+            self.server = DeployedCluster(self.processes, ports)
+        else:
+            self.server = DeployedRedis(self.processes, ports[0], is_secured)
         self.nodes = [self._node(number) for number in range(1, NODE_COUNT + 1)]
         gateways = " ".join(f"127.0.0.1:{port}" for port in self._ports)
         self.nginx = self.processes.add("nginx", [ROOT / "deploy/nginx-start", directory], {
@@ -50,12 +54,22 @@ class Installation:
             **self.server.environment("GATEWAY", "gateway"), "GATEWAY_NODE_ID": f"node-{number}",
             "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32", "GATEWAY_DRAIN_TIME": f"{DRAIN_SECONDS}s"})
 
+    @property
+    def redis(self):
+        """The process of the one server."""
+        return self.server.process
+
     def session(self, user):
-        return client.RedisSession(self.server.port, user, self.server.password(user), self.server.authority)
+        if isinstance(self.server, DeployedCluster):
+            return ClusterSession([server.port for server in self.server.servers], user, self.server.password(user))
+        return RedisSession(self.server.port, user, self.server.password(user), self.server.authority)
 
     async def start(self):
-        self.redis.start()
-        await self.redis_answers()
+        for server in self.server.servers:
+            server.process.start()
+        for server in self.server.servers:
+            await self.redis_answers(server)
+        await self.server.form()
         for node in self.nodes:
             node.start()
         for node in self.nodes:
@@ -71,15 +85,18 @@ class Installation:
                 raise ProcessError(f"{process.name} was not ready within {START_SECONDS} s (its log: {process.log})")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def redis_answers(self):
+    async def redis_answers(self, server=None):
+        """Waits for the one server, or for this one."""
+        server = server or self.server
+
         async def is_ready():
             try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port)
             except OSError:
                 return False
             writer.close()
             return True
-        await self._wait(self.redis, is_ready)
+        await self._wait(server.process, is_ready)
 
     async def node_is_ready(self, node):
         port = self.admin_ports[self.nodes.index(node)]

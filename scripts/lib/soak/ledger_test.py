@@ -3,6 +3,7 @@
 import unittest
 
 from account import Account
+from cluster_faults import ClusterFaults
 from faults import Fault, Faults
 from gaps import FrameGaps, PolledGaps
 from histories import START, DurableRoom, DurableStay, Journey, PlainStay
@@ -209,7 +210,7 @@ class Reasons(unittest.TestCase):
     """What may come of a fault, here one of node-2 or of all from 100 to 102 s."""
 
     def faults(self, kind, **details):
-        faults = Faults(None, None, None, None)
+        faults = Faults(None, None, None, None, None)
         faults.done = [Fault(kind, 100.0, details, 102.0)]
         return faults
 
@@ -257,7 +258,7 @@ class Durable(unittest.TestCase):
     def setUp(self):
         self.room, self.other = DurableRoom("hall", 10, 100), DurableRoom("corner", 10, 100)
         self.journey = Journey([self.room])
-        self.faults = Faults(None, None, None, None)
+        self.faults = Faults(None, None, None, None, None)
         self.texts = {}
         self.stays = []
         for second in range(1, 31):
@@ -442,6 +443,21 @@ class Durable(unittest.TestCase):
         self.hear(16.0, 15, epoch="epoch2aa")
         self.get(*range(16, 31))
         self.check(self.account(), delivered=27, silent=1)
+
+    def test_what_a_cluster_loses_before_anybody_has_it_nobody_can_tell(self):
+        for kinds, given, counts in [
+                (ClusterFaults, [], {"unseen": 2}), (ClusterFaults, [15], {"unseen": 1, "silent": 1}),
+                (Faults, [], {"silent": 2})]:
+            self.setUp()
+            self.faults = kinds(None, None, None, None, None)
+            self.lose("roll back master", 15.0, 16.0, (13000, 13), 15)
+            for second in given:
+                PlainStay("plain", [self.room], 2.0).take(self.frame(second), second)
+            self.connect(2.5, 2)
+            self.get(*range(3, 14), *range(16, 31))
+            # It stayed in its place: promptness is another matter.
+            self.faults.done[0].details["rooms"] = []
+            self.check(self.account(), delivered=26, **counts)
 
     def test_another_position_than_the_one_that_was_asked_is_noticed(self):
         self.connect(2.5, 2)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import report
+from cluster_faults import ClusterFaults
 from faults import Faults
 from processes import END_SIGNALS, ProcessError, ignore_end_signals, only_run
 
@@ -17,7 +18,7 @@ from processes import END_SIGNALS, ProcessError, ignore_end_signals, only_run
 def read_options():
     parser = argparse.ArgumentParser(
         prog="scripts/soak", allow_abbrev=False,
-        description="Starts Redis, three gateways and nginx; keeps clients connected, some of which come and go or read "
+        description="Starts Redis (or a Redis Cluster), three gateways and nginx; keeps clients connected, some of which come and go or read "
         "too slowly; publishes numbered notices; causes a fault every few seconds; and accounts for every notice of "
         "every connection. Everything stays on loopback, and the script stops all of it at the end.",
         epilog="Exit: 0 notices were lost only in declared gaps and with connections that ended (with --durable: only "
@@ -33,10 +34,16 @@ def read_options():
         "all connections of a client")
     parser.add_argument(
         "--tls", action="store_true", help="a Redis with TLS alone: gateways, publisher and soak connect by rediss://")
+    parser.add_argument(
+        "--cluster", action="store_true",
+        help="a Redis Cluster of three masters, each with a replica: masters die, freeze, change places and leave, and "
+        "slots move")
     parser.add_argument("--clients", metavar="N", type=int, default=600, help="clients (default 600)")
     parser.add_argument(
         "--faults", metavar="LIST", help="only these kinds, separated by commas: "
-        + ", ".join(Faults.names) + "; with --durable also: " + ", ".join(Faults.durable_names))
+        + ", ".join(Faults.names) + "; with --durable also: " + ", ".join(Faults.durable_names)
+        + "; with --cluster: " + ", ".join(ClusterFaults.names) + "; with both also: "
+        + ", ".join(ClusterFaults.durable_names))
     parser.add_argument("--json", metavar="PATH", type=Path, help="write the result to a file as well")
     parser.add_argument("--binaries", type=Path, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -44,7 +51,10 @@ def read_options():
         parser.error("MINUTES: expected 0.5 to 10080")
     if not 50 <= options.clients <= 5000:
         parser.error("--clients: expected 50 to 5000")
-    names = [*Faults.names, *(Faults.durable_names if options.durable else ())]
+    if options.cluster and options.tls:
+        parser.error("--tls: not together with --cluster")
+    kinds = ClusterFaults if options.cluster else Faults
+    names = [*kinds.names, *(kinds.durable_names if options.durable else ())]
     options.kinds = options.faults.split(",") if options.faults else names
     if not set(options.kinds) <= set(names):
         parser.error(f"--faults: expected some of {', '.join(names)}")
@@ -57,7 +67,7 @@ async def run(options, directory):
     # Here, so that --help needs no package.
     from installation import Installation
     from soak import Soak
-    installation = Installation(directory, options.binaries.resolve(), options.durable, options.tls)
+    installation = Installation(directory, options.binaries.resolve(), options.durable, options.tls, options.cluster)
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     for number in END_SIGNALS:

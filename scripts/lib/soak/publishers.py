@@ -6,9 +6,9 @@ import os
 import time
 from collections import Counter
 
-from client import RedisRefusal
 from histories import HEAD
 from ledger import read_notice
+from redis_client import RedisRefusal
 
 BATCH_COUNT = 10
 BATCH_SECONDS = 2.0

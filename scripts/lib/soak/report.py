@@ -7,6 +7,8 @@ MEBIBYTE = 1 << 20
 # keeps, and the rooms' tables. A node delivers a thousand notices a second here: a leak of 100 bytes for each would
 # pass this in about two minutes.
 MEMORY_GROWTH_BYTES = 12 * MEBIBYTE
+# Those of a kind of fault in the table.
+KIND_COLUMNS = 16
 # A connection that is just being closed has been counted out before its descriptor is.
 DESCRIPTOR_GROWTH = 8
 # By then a client that does not read has been closed.
@@ -87,7 +89,8 @@ def table(result):
     counts, notices = result["deliveries"], result["notices"]
     rows = [
         ("run", f"{result['seconds']:.0f} s, seed {result['seed']}, {result['clients']} clients, "
-                f"{len(result['nodes'])} nodes{', TLS to Redis' if result['isSecured'] else ''}"),
+                f"{len(result['nodes'])} nodes{', TLS to Redis' if result['isSecured'] else ''}"
+                f"{', Redis Cluster of 3 masters with a replica each' if result['isCluster'] else ''}"),
         ("notices", f"{notices['sent']:,} sent, {notices['answered']:,} answered, {notices['byHand']:,} by the CLI"),
         *(durable_rows(result) if "durable" in result else plain_rows(result)),
     ]
@@ -98,7 +101,7 @@ def table(result):
         recovery = figures["recoverySeconds"]
         times = f"all well again after p50 {recovery['p50']:.1f} s, max {recovery['max']:.1f} s" \
             if recovery["count"] else "never well again"
-        rows.append(("fault", f"{kind:<16}{figures['count']:>4} times, {times}"))
+        rows.append(("fault", f"{kind:<{KIND_COLUMNS}}{figures['count']:>4} times, {times}"))
     for name, node in result["nodes"].items():
         start, end = node["start"], node["end"]
         runs = "the whole run" if start["run"] == end["run"] == 1 else f"run {end['run']} of it"
@@ -136,6 +139,8 @@ def durable_rows(result):
           for reason, count in sorted(durable["losses"].items())],
         ("", f"to connected clients p50 {after['p50']:.2f} s, max {after['max']:.2f} s after the fault"
          if after["count"] else "never to a connected client"),
+        *([("unseen", f"{counts['unseen']:,} answered, and lost by the cluster before any client had them")]
+          if result["isCluster"] else []),
         ("silent", f"{counts['silent']:,}"),
         ("not opted in", f"{durable['plainDelivered']:,} delivered"),
         ("resumes", f"{nodes['current']:,} had missed nothing, {nodes['ring']:,} from memory, {nodes['read']:,} read "

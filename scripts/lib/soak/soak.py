@@ -9,6 +9,7 @@ from collections import Counter
 import report
 from account import Account
 from clients import Crowd
+from cluster_faults import ClusterFaults
 from faults import Faults
 from gaps import FrameGaps, PolledGaps
 from histories import DurableRoom
@@ -54,8 +55,8 @@ class Soak:
         self._crowd = Crowd(
             installation.port, self._rooms, self._operator, self._gaps,
             lambda number: random.Random(options.seed * 100_000 + number), SPREAD_SECONDS, is_durable)
-        self._faults = Faults(
-            installation, self._operator, self._random, self._is_well, options.kinds, self._all_rooms)
+        self._faults = (ClusterFaults if options.cluster else Faults)(
+            installation, self._operator, self._publisher, self._random, self._is_well, options.kinds, self._all_rooms)
         publishing = installation, self._publisher, self._rates(), self._rooms["byHand"][0]
         self._publishers = DurablePublishers(*publishing, self._operator) if is_durable else Publishers(*publishing)
         self._footprints = {}
@@ -79,7 +80,7 @@ class Soak:
         return self._crowd.missing_count == 0 and all(watch.is_ready for watch in self._watches)
 
     async def run(self):
-        say(f"Starting Redis, 3 gateways, nginx and {self._options.clients} clients; seed {self._options.seed}; "
+        say(f"Starting {'a Redis Cluster' if self._options.cluster else 'Redis'}, 3 gateways, nginx and {self._options.clients} clients; seed {self._options.seed}; "
             f"logs: {self._installation.directory}")
         try:
             await self._start()
@@ -215,18 +216,19 @@ class Soak:
             and not faults.explains_close(stay)
             or stay.ending == "drained" and not faults.explains_end(stay)]
         declared = self._gaps.declared
+        strange = [[node, start, end] for node, start, end in declared if not faults.explains_gap(start, end)]
         deliveries = dict(verdict.counts) | {
             "expected": verdict.expected, "wrongCloses": len(wrong),
             "refusedBeats": sum(
                 not faults.explains_refused_beat(beat["issued"], beat["at"]) for beat in crowd.refused_beats),
             "unexplainedCuts": sum(not faults.explains_end(stay) for stay in cuts),
-            "unexplainedGaps": sum(not faults.explains_gap(start, end) for _, start, end in declared),
+            "unexplainedGaps": len(strange),
             "unexplainedTokens": sum(not faults.explains_lost_token(*times) for times in crowd.lost_tokens),
             "unexplainedRefusals": len(self._publishers.refusals) + sum(
                 not faults.explains_refused_publish(*times) for times in self._publishers.cli_failures)}
         result = {
             "seconds": seconds, "seed": self._options.seed, "clients": self._options.clients,
-            "isSecured": self._options.tls, "notices": {
+            "isSecured": self._options.tls, "isCluster": self._options.cluster, "notices": {
                 "sent": sum(len(room.sent) for room in rooms),
                 "due": round(sum(rate for _, rate in self._rates()) * seconds),
                 "answered": sum(answered != NEVER for room in rooms for answered in room.answered),
@@ -238,7 +240,7 @@ class Soak:
             "examples": verdict.examples, "beganAt": self._began_at,
             "wrong": [[stay.kind, stay.node, stay.ending, stay.code, stay.ended_at] for stay in wrong[:20]],
             "gaps": report.spread([end - start for _, start, end in declared if end is not None]),
-            "gapSource": self._gaps.title,
+            "gapSource": self._gaps.title, "strangeGaps": strange[:20],
             "connections": len(crowd.stays), "reconnects": len(crowd.stays) - len(crowd.clients),
             "unknownNodes": sum(stay.node is None for stay in crowd.stays),
             "refusals": {str(status): count for status, count in crowd.refusals.items()},
