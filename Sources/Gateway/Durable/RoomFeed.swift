@@ -374,7 +374,9 @@ struct RoomFeed<Frame: Equatable> {
         asked = .nothing
         if let anchor {
             self.anchor = nil
-            if entries.first.map({ $0.id == anchor && isKnown($0) }) == true { return Outcome() }
+            // Where everything is newer than what was handed on, the stream has begun anew, and numbers come again.
+            guard let first = entries.first, first.id <= position else { return Outcome() }
+            if first.id == anchor, isKnown(first) { return Outcome() }
             losePosition()
             return Outcome(lossFound: .rollback)
         }

@@ -17,8 +17,8 @@ import Testing
     }
 
     /// A room that is live at a position.
-    private func live(_ position: String) -> RoomFeed<String> {
-        var feed = RoomFeed<String>()
+    private func live(_ position: String, isCluster: Bool = false) -> RoomFeed<String> {
+        var feed = RoomFeed<String>(isCluster: isCluster)
         feed.subscribed()
         #expect(feed.need == .tail)
         feed.asked(.tail, ticket: 1, now: instant(1))
@@ -100,6 +100,29 @@ import Testing
             #expect(outcome?.deliveries.map(\.id) == expected.map { NoticeId($0) })
             #expect(feed.state == .live)
         }
+    }
+
+    /// Numbers come again in a stream that begins anew, because the one before has run out or was deleted: no other
+    /// version of what was handed on.
+    @Test(arguments: [(Int64(900_000), LossCause?.none), (Int64(900), .expired)])
+    func numbersOfANewStreamAreNoRollback(time: Int64, loss: LossCause?) {
+        var feed = live("500-1", isCluster: true)
+        for id in ["501-2", "502-3"] { #expect(feed.accept(entry(id)) == .deliver) }
+        let new = ["\(time)-1", "\(time)-2"]
+        for id in new { #expect(feed.accept(entry(id)) == .hold) }
+        let anchor = NoticeId("501-2")!
+        #expect(feed.need == .range(anchor, isLong: false))
+        feed.asked(.range(anchor, isLong: false), ticket: 5, count: 8, now: instant(9))
+        let first = feed.rangeAnswered(
+            ticket: 5, entries: new.map { entry($0) }, now: instant(10), historyAge: Self.age)
+        #expect(first?.lossFound == nil)
+        #expect(range(&feed, ticket: 6, new.map { entry($0) })?.lossFound == nil)
+        #expect(feed.need == .state)
+        feed.asked(.state, ticket: 7, now: instant(11))
+        let state = StreamState(time: time + 1, first: NoticeId(new[0]), maximumDeleted: NoticeId("0-0")!)
+        let outcome = feed.stateAnswered(ticket: 7, state: state, now: instant(12), historyAge: Self.age)
+        #expect(outcome?.lossFound == loss)
+        #expect(outcome?.deliveries.map(\.id.description) == (loss == nil ? new : []))
     }
 
     @Test func messagesGoThroughWhileARoomStarts() {
