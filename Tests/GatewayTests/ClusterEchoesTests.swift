@@ -17,7 +17,7 @@ import Testing
 
     private func begin() -> ClusterEchoes {
         var echoes = ClusterEchoes(silenceTimeout: .seconds(4), now: Self.start)
-        echoes.linkIsUp(now: Self.start)
+        echoes.linkIsUp([], now: Self.start)
         return echoes
     }
 
@@ -74,8 +74,43 @@ import Testing
         echoes.linkLost()
         #expect(echoes.completeUntil([a]) == at(3), "it holds its value for the gap that begins")
         // An echo from before the connection proves nothing.
-        echoes.linkIsUp(now: at(5))
+        echoes.linkIsUp([], now: at(5))
         echoes.taken(4, by: a, sentAt: at(4), ownNode: nil, now: at(5))
         #expect(echoes.completeUntil([a]) == nil)
+    }
+
+    /// Until a master's first echo is back, nothing proves that its notices come.
+    @Test func masterWithoutAnEchoCountsFromTheConnection() {
+        var echoes = begin()
+        echoes.linkIsUp(masters, now: at(1))
+        echoes.taken(1, by: a, sentAt: at(2), ownNode: nil, now: at(2.1))
+        echoes.heard(1, now: at(2.2))
+        #expect(echoes.completeUntil(masters) == at(1))
+    }
+
+    /// One that has been a replica for a while is not looked after from where it was left.
+    @Test func masterThatReturnsCountsFromItsReturn() {
+        var echoes = begin()
+        echoes.linkIsUp(masters, now: at(1))
+        _ = echoes.check([a, b], ownNode: a, now: at(2))
+        _ = echoes.check(masters, ownNode: a, now: at(3_000))
+        for (number, address) in [(UInt64(1), a), (2, b)] {
+            echoes.taken(number, by: address, sentAt: at(3_001), ownNode: nil, now: at(3_001))
+            echoes.heard(number, now: at(3_001))
+        }
+        #expect(echoes.completeUntil(masters) == at(3_000))
+    }
+
+    /// However many come and go, nobody waits longer for its turn than there are others.
+    @Test func eachHasItsTurn() {
+        var turns = Turns<String>()
+        var order = ""
+        for elements in [
+            ["a", "b", "c"], ["c", "a", "b"], ["b", "c", "a"], ["a", "b"], ["a", "b", "c"], ["c", "b"],
+        ] {
+            order += turns.next(of: elements).map { elements[$0] } ?? "-"
+        }
+        #expect(order == "acbacb")
+        #expect(turns.next(of: []) == nil)
     }
 }

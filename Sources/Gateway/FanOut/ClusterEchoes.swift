@@ -41,12 +41,14 @@ struct ClusterEchoes {
         heardAt = now
     }
 
-    mutating func linkIsUp(now: MonotonicInstant) {
+    /// - Parameter masters: those of the map.
+    mutating func linkIsUp(_ masters: [Address], now: MonotonicInstant) {
         upAt = now
         heardAt = now
         heard = []
         taken = []
         complete = [:]
+        look(after: masters, now: now)
     }
 
     mutating func linkLost() { upAt = nil }
@@ -69,11 +71,17 @@ struct ClusterEchoes {
     ) {
         // An echo from before the connection proves nothing.
         guard let upAt, upAt <= sentAt else { return }
-        // What is published there is looked after from now on.
         if complete[address] == nil { complete[address] = now }
         taken.append(Taken(number: number, address: address, sentAt: sentAt))
         if taken.count > ClusterEchoes.maximumCount { taken.removeFirst() }
         match()
+    }
+
+    /// Looks after what is published at these from now on, and no longer after the others: what was known of one that
+    /// becomes a master again would be old.
+    private mutating func look(after masters: [Address], now: MonotonicInstant) {
+        complete = complete.filter { masters.contains($0.key) }
+        for master in masters where complete[master] == nil { complete[master] = now }
     }
 
     private mutating func match() {
@@ -99,7 +107,9 @@ struct ClusterEchoes {
     ///   - ownNode: the subscriber's.
     /// - Returns: why the feed should go to the next node.
     mutating func check(_ masters: [Address], ownNode: Address?, now: MonotonicInstant) -> String? {
-        guard upAt != nil, now >= nextAttemptAt, now - heardAt >= silenceTimeout * 3 / 4 else { return nil }
+        guard upAt != nil else { return nil }
+        look(after: masters, now: now)
+        guard now >= nextAttemptAt, now - heardAt >= silenceTimeout * 3 / 4 else { return nil }
         let others = Set(masters.filter { $0 != ownNode })
         let missing = taken.filter { $0.sentAt > heardAt && (others.isEmpty || others.contains($0.address)) }
         guard missing.count >= 2, Set(missing.map(\.address)).count >= min(2, max(1, others.count)) else {

@@ -97,7 +97,7 @@ final class Feed {
         subscriber.onUp = { [unowned self] in
             self.state.linkIsUp()
             self.agreement.linkIsUp(now: .now)
-            self.echoes?.linkIsUp(now: .now)
+            self.echoes?.linkIsUp(self.masters, now: .now)
             self.history.subscriberUp()
         }
         if echoes != nil {

@@ -81,7 +81,7 @@ final class Worker {
             worker: index, configuration: node.configuration, registry: shards.any.registry, rooms: rooms,
             loop: loop)
         if index == 0 {
-            echo = EchoSender(node: node, registry: shards.any.registry, loop: loop)
+            echo = EchoSender(node: node, shards: shards.up, loop: loop)
             echo?.start()
         }
         shards.onUp = { [unowned self] in self.redisIsUp($0, $1) }

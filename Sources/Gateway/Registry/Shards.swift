@@ -95,6 +95,9 @@ final class Shards {
 
     // MARK: Which one
 
+    /// The servers that can be reached.
+    var up: [Shard] { all.filter(\.registry.isUp) }
+
     /// All servers that are known to have records.
     var all: [Shard] { only.map { [$0] } ?? Array(shards.values) }
 
