@@ -1,87 +1,29 @@
-// The console in a real Chromium: what an operator sees and does.
+// The console in a real Chromium, on one Redis: what an operator sees and does.
 import Foundation
 import Testing
 
-/// A Chromium with the console of a cluster's first node in it.
-private struct ConsoleBrowser: Sendable {
-    static let key = "0123456789-abcdef"
+extension ConsoleBrowser {
+    fileprivate var cluster: Cluster { get throws { try Cluster.current } }
 
-    let cluster: Cluster
-    let page: Page
-
-    static func with(
+    /// The console of the first node of a cluster.
+    fileprivate static func with(
         nodes: Int = 2, key: String? = key, _ body: @Sendable (ConsoleBrowser) async throws -> Void
     ) async throws {
         let environment = key.map { ["GATEWAY_ADMIN_KEY": $0] } ?? [:]
         try await Cluster.with(nodes: nodes, environment: environment) { cluster in
-            let driver = cluster.driver
-            let browser = try await driver.call(
-                "browser_start",
-                [
-                    "executable": .string(try Installation.system("chromium", package: "chromium")),
-                    "directory": .string(driver.directory.appending(path: "chromium").path),
-                ])
-            let url = "http://127.0.0.1:\(cluster.node.adminPort)/console/"
-            let opened = try await driver.call("page_open", ["browser": browser, "url": .string(url)])
-            let console = ConsoleBrowser(
-                cluster: cluster, page: Page(driver: driver, browser: browser, opened: opened))
-            try await body(console)
-            try await console.checkManners()
+            try await Cluster.$shared.withValue(cluster) {
+                let console = try await ConsoleBrowser(cluster.node)
+                try await body(console)
+                try await console.checkManners()
+            }
         }
     }
-
-    /// Nothing went wrong that nobody saw, and nothing was asked of anybody else.
-    private func checkManners() async throws {
-        #expect(try await page.complaints() == [])
-        let foreign = try await page.evaluate(
-            "performance.getEntriesByType('resource').map((one) => one.name)"
-                + ".filter((name) => new URL(name).host !== location.host)")
-        #expect(foreign == [])
-    }
-
-    func text(_ selector: String) async throws -> String {
-        try await page.evaluate("document.querySelector(\(quoted(selector)))?.textContent ?? ''").string
-            ?? ""
-    }
-
-    func isShown(_ selector: String) async throws -> Bool {
-        try await page.evaluate("document.querySelector(\(quoted(selector))).checkVisibility()") == true
-    }
-
-    func expect(_ selector: String, _ what: String, _ condition: @Sendable (String) -> Bool) async throws {
-        nonisolated(unsafe) var last = ""
-        let isMet = try await eventually("\(selector): \(what)") {
-            last = try await text(selector)
-            return condition(last)
-        }
-        if !isMet { Issue.record("\(selector) says: \(last)") }
-    }
-
-    /// Types as a person does: over what is there.
-    func fill(_ selector: String, _ text: String) async throws {
-        try await page.evaluate(
-            "document.querySelector(\(quoted(selector))).focus(), document.querySelector(\(quoted(selector))).select()"
-        )
-        try await page.command("Input.insertText", ["text": .string(text)])
-    }
-
-    func click(_ selector: String) async throws {
-        try await page.evaluate("document.querySelector(\(quoted(selector))).click()")
-    }
-
-    func enter(key: String = key) async throws {
-        try await eventually("the key is asked for") { try await isShown("#key-form") }
-        try await fill("#key", key)
-        try await click("#key-form button")
-    }
-
-    private func quoted(_ text: String) -> String { "\"" + text.replacing("\"", with: "\\\"") + "\"" }
 }
 
 @Suite struct ConsoleTests {
     @Test func pageShowsAllNodesAndWhatTheyDo() async throws {
         try await ConsoleBrowser.with(key: nil) { console in
-            let cluster = console.cluster
+            let cluster = try console.cluster
             try await console.expect("#state-text", "both nodes") { $0 == "Live · 2 nodes" }
             #expect(try await console.isShown("#rooms-empty"))
             let room = cluster.room("<b>room")
@@ -114,7 +56,7 @@ private struct ConsoleBrowser: Sendable {
 
     @Test func noticeIsSentAndArrives() async throws {
         try await ConsoleBrowser.with { console in
-            let room = console.cluster.room("räume")
+            let room = try console.cluster.room("räume")
             let client = try await console.cluster.nodes[1].connect(room.percentEncoded)
             try await console.enter()
             try await console.fill("#room", room)
@@ -154,7 +96,7 @@ private struct ConsoleBrowser: Sendable {
 
     @Test func tokenIsRevokedAndItsClientClosed() async throws {
         try await ConsoleBrowser.with { console in
-            let node = console.cluster.nodes[1]
+            let node = try console.cluster.nodes[1]
             let token = try await node.token()
             let client = try await node.connect(console.cluster.room(), token: token)
             try await console.enter()
@@ -200,7 +142,7 @@ private struct ConsoleBrowser: Sendable {
     /// anybody.
     @Test func foreignScriptsDoNotRun() async throws {
         try await ConsoleBrowser.with { console in
-            let elsewhere = console.cluster.nodes[1].adminPort
+            let elsewhere = try console.cluster.nodes[1].adminPort
             let outcome = try await console.page.evaluate(
                 """
                 (async () => {
