@@ -38,9 +38,8 @@ final class DurablePublishLink: PublishLink {
     private func publish(
         _ messages: ArraySlice<(room: Int, payload: [UInt8])>, _ result: inout PublishResult
     ) throws(PublishFailure) {
-        let isCounted = !redis.isCluster
         var missingCount = messages.count
-        var outcome = PublishResult()
+        var outcome = PublishResult(unheardCount: redis.isCluster ? nil : 0)
         for message in messages {
             let notice = DurableNotice(
                 room: rooms[message.room], payload: message.payload, once: nil, bounds: HistoryBounds())
@@ -48,7 +47,7 @@ final class DurablePublishLink: PublishLink {
                 missingCount -= 1
                 switch answer {
                 case .success(let stored):
-                    outcome.unheardCount += isCounted && stored.nodeCount == 0 ? 1 : 0
+                    outcome.unheardCount = outcome.unheardCount.map { $0 + (stored.nodeCount == 0 ? 1 : 0) }
                 case .failure(let failure):
                     outcome.refusedCount += 1
                     outcome.refusal = "\(failure)"
@@ -61,8 +60,6 @@ final class DurablePublishLink: PublishLink {
         } catch {
             throw PublishFailure(description: error.description)
         }
-        result.unheardCount += outcome.unheardCount
-        result.refusedCount += outcome.refusedCount
-        result.refusal = outcome.refusal ?? result.refusal
+        result += outcome
     }
 }

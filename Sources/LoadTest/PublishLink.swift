@@ -14,11 +14,17 @@ struct PublishFailure: Error, CustomStringConvertible {
 
 /// What became of a batch.
 struct PublishResult: Sendable {
-    /// Messages that were accepted and reached no node; none in a cluster, where nobody counts the nodes.
-    var unheardCount = 0
+    /// Messages that were accepted and reached no node; nil where nobody counts the nodes.
+    var unheardCount: Int? = 0
     /// Messages that were not accepted, and the last reason.
     var refusedCount = 0
     var refusal: String?
+
+    static func += (sum: inout Self, other: Self) {
+        sum.unheardCount = sum.unheardCount.flatMap { count in other.unheardCount.map { count + $0 } }
+        sum.refusedCount += other.refusedCount
+        sum.refusal = other.refusal ?? sum.refusal
+    }
 }
 
 /// Something that takes messages for rooms.
@@ -50,20 +56,19 @@ final class RedisPublishLink: PublishLink {
     func publish(_ messages: [(room: Int, payload: [UInt8])]) throws(PublishFailure) -> PublishResult {
         batch.removeAll()
         for message in messages { batch.appendPublish(message.payload, to: channels[message.room]) }
-        var result = PublishResult()
+        // A cluster counts the nodes at one of its servers only.
+        var result = PublishResult(unheardCount: redis.isCluster ? nil : 0)
         var missingCount = messages.count
         func refuse(_ text: String) {
             missingCount -= 1
             result.refusedCount += 1
             result.refusal = text
         }
-        let isCluster = redis.isCluster
         redis.send(batch) { news in
             switch news {
             case .numbers(let numbers):
                 missingCount -= numbers.count
-                // A cluster counts the nodes at one of its servers only.
-                if !isCluster { result.unheardCount += numbers.count { $0 == 0 } }
+                result.unheardCount = result.unheardCount.map { $0 + numbers.count { $0 == 0 } }
             case .refused(let text): refuse(text)
             case .noNumber: refuse("unexpected answer to PUBLISH")
             case .lost: break
@@ -111,7 +116,8 @@ final class HttpPublishLink: PublishLink {
     deinit { socket.close() }
 
     func publish(_ batch: [(room: Int, payload: [UInt8])]) throws(PublishFailure) -> PublishResult {
-        var result = PublishResult()
+        // What the server knows of nodes is its own business.
+        var result = PublishResult(unheardCount: nil)
         var rest = batch[...]
         while !rest.isEmpty {
             let part = rest.prefix(HttpPublishLink.maximumPipelinedCount)

@@ -145,10 +145,7 @@ struct PublishRun {
         if isMeasured { outcome.measuredCount += count }
         // Before the bytes leave: a connection that opens after this is owed what follows only.
         job.board.publishedCount = outcome.publishedCount
-        let result = try link.publish(batch)
-        outcome.result.unheardCount += result.unheardCount
-        outcome.result.refusedCount += result.refusedCount
-        outcome.result.refusal = result.refusal ?? outcome.result.refusal
+        outcome.result += try link.publish(batch)
     }
 
     /// Waits for completions for a moment; whether a message is complete.

@@ -65,9 +65,21 @@ struct RunReport: Codable, Equatable, Sendable {
         var published = 0
         var measured = 0
         var perSecond = 0.0
-        var reachedNoNode = 0
+        /// nil where nobody counts the nodes.
+        var reachedNoNode: Int? = 0
         var refused = 0
         var lagMicroseconds = LatencyReport(Histogram())
+
+        /// What is not known is null, and not left out.
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(published, forKey: .published)
+            try container.encode(measured, forKey: .measured)
+            try container.encode(perSecond, forKey: .perSecond)
+            try container.encode(reachedNoNode, forKey: .reachedNoNode)
+            try container.encode(refused, forKey: .refused)
+            try container.encode(lagMicroseconds, forKey: .lagMicroseconds)
+        }
     }
 
     struct Deliveries: Codable, Equatable, Sendable {
