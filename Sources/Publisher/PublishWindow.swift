@@ -28,6 +28,9 @@ final class PublishWindow: NoticeWindow {
     /// Not where the user has no right to ask.
     private var asksRole: Bool
     private var isReplica = false
+    /// Of the first notice: in a cluster all go to the master that has it, so that calls one after the other that
+    /// publish to one room keep their order.
+    private var firstChannel: [UInt8]?
 
     /// - Parameter address: of the server, for messages.
     init(redis: RedisSession, channels: Channels, address: String) {
@@ -43,6 +46,7 @@ final class PublishWindow: NoticeWindow {
     func publish(_ notice: Notice, tag: Int) throws(RedisSessionError) {
         if isReplica { throw .replica(address) }
         let payload = notice.payload
+        firstChannel = firstChannel ?? channels.room(notice.room)
         if inFlight.count >= Self.maximumCount || inFlightBytes >= Self.maximumBytes {
             try wait(untilCount: Self.maximumCount / 2, bytes: Self.maximumBytes / 2)
         }
@@ -66,7 +70,7 @@ final class PublishWindow: NoticeWindow {
 
     private func send() {
         guard batch.count > 0 else { return }
-        redis.send(batch) { [unowned self] in self.take($0) }
+        redis.send(batch, near: firstChannel) { [unowned self] in self.take($0) }
         batch.removeAll()
         if asksRole { redis.send(Self.role) { [unowned self] in self.take(role: $0) } }
         redis.flush()

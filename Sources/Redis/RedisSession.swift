@@ -143,7 +143,8 @@ package final class RedisSession {
 
     /// Sends a command; `onReply` is called once, during a wait or when the connection ends.
     ///
-    /// - Parameter key: in a cluster, a command without a key goes to the master that has this one; nil is any master.
+    /// - Parameter key: in a cluster, a command without a key goes to the master that has this one, if that is up; nil
+    ///   is any master.
     package func send(
         _ command: RedisCommand, near key: [UInt8]? = nil,
         onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
@@ -174,8 +175,12 @@ package final class RedisSession {
 
     /// Sends commands whose answers are numbers; `onNews` is called during waits. In a cluster all batches go to one
     /// master as long as that is up.
-    package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
-        store.send(batch, onNews: onNews)
+    ///
+    /// - Parameter key: it is the one that has this key, if that is up.
+    package func send(
+        _ batch: RedisBatch, near key: [UInt8]? = nil, onNews: @escaping (RedisBatch.News) -> Void
+    ) {
+        store.send(batch, near: key, onNews: onNews)
     }
 
     /// Sends what was given, without waiting.

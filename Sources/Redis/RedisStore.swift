@@ -139,20 +139,21 @@ package final class RedisStore {
 
     // MARK: Commands
 
-    /// Sends a command; `onReply` is called once. One without a key, such as PUBLISH, goes to the same master of a
-    /// cluster as the one before if that is up, as subscribers hear what is published at two of them in any order.
+    /// Sends a command; `onReply` is called once. One without a key goes to the same master of a cluster as the one
+    /// before if that is up.
     ///
-    /// - Parameter key: in a cluster, a command without a key goes to the master that has this one instead.
+    /// - Parameter key: in a cluster, a command without a key goes to the master that has this one, if that is up: so
+    ///   what many publish to one channel keeps its order, as subscribers hear what is published at two masters in any.
     package func send(
         _ command: RedisCommand, near key: [UInt8]? = nil, onReply: @escaping (Outcome) -> Void
     ) {
         switch way {
         case .server(let connection): connection.send(command, onReply: onReply)
         case .cluster(let cluster):
-            if let slot = command.slot ?? key.map({ HashSlot.of($0) }) {
-                return cluster.send(command, slot: slot, onReply: onReply)
+            if let slot = command.slot { return cluster.send(command, slot: slot, onReply: onReply) }
+            guard let lane = lane(of: cluster, near: key) ?? keylessLane(of: cluster) else {
+                return cluster.send(command, onReply: onReply)
             }
-            guard let lane = keylessLane(of: cluster) else { return cluster.send(command, onReply: onReply) }
             lane.isUsed()
             lane.sendHere(command, onReply: onReply)
         }
@@ -171,12 +172,16 @@ package final class RedisStore {
     /// Sends commands whose answers are numbers: in a cluster to one of its masters, the same one as before if that is
     /// up.
     ///
-    /// - Parameter onNews: as for `RedisConnection`.
-    package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
+    /// - Parameters:
+    ///   - key: at first to the master that has this one, if that is up.
+    ///   - onNews: as for `RedisConnection`.
+    package func send(
+        _ batch: RedisBatch, near key: [UInt8]? = nil, onNews: @escaping (RedisBatch.News) -> Void
+    ) {
         switch way {
         case .server(let connection): connection.send(batch, onNews: onNews)
         case .cluster(let cluster):
-            guard let lane = keylessLane(of: cluster) else { return onNews(.lost) }
+            guard let lane = keylessLane(of: cluster, near: key) else { return onNews(.lost) }
             lane.isUsed()
             lane.send(batch, onNews: onNews)
         }
@@ -207,12 +212,20 @@ package final class RedisStore {
         return cluster.map?.owner(of: HashSlot.of(key))
     }
 
+    /// The way to the master that has a key, if that can be reached or is about to be.
+    private func lane(of cluster: ClusterConnection, near key: [UInt8]?) -> ClusterLane? {
+        guard let lane = key.flatMap({ cluster.lane(of: HashSlot.of($0)) }), lane.isUp || !lane.hasTried
+        else { return nil }
+        return lane
+    }
+
     /// Another one if it is lost, or no node of the cluster any more.
-    private func keylessLane(of cluster: ClusterConnection) -> ClusterLane? {
+    private func keylessLane(of cluster: ClusterConnection, near key: [UInt8]? = nil) -> ClusterLane? {
         if let lane = keylessLane, lane.isUp, cluster.map?.nodes.contains(lane.address) == true {
             return lane
         }
-        keylessLane = cluster.masters.filter(\.isUp).randomElement()
+        let near = lane(of: cluster, near: key)
+        keylessLane = near?.isUp == true ? near : cluster.masters.filter(\.isUp).randomElement()
         return keylessLane
     }
 

@@ -30,7 +30,8 @@ final class ConsoleLink {
     /// Sends a command, or fails if Redis is unreachable.
     ///
     /// - Parameters:
-    ///   - key: in a cluster, a command without a key goes to the master that has this one; nil is any master.
+    ///   - key: in a cluster, a command without a key goes to the master that has this one, if that is up; nil is any
+    ///     master.
     ///   - onReply: called once, on the loop, within the timeout of requests.
     func send(_ command: RedisCommand, near key: [UInt8]? = nil, onReply: @escaping (Outcome) -> Void) {
         idleTimer?.start(after: Limits.consoleIdleTime)

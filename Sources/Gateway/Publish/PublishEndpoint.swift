@@ -83,8 +83,9 @@ final class PublishEndpoint {
 
     private func send(_ publish: PublishRequest, to room: RoomId, _ onDone: @escaping (Outcome) -> Void) {
         guard let durability = publish.durability else {
-            let command = RedisCommand([[UInt8]("PUBLISH"), channels.room(room), publish.payload])
-            return link.send(command) { [isCounted = !link.isCluster] result in
+            let channel = channels.room(room)
+            let command = RedisCommand([[UInt8]("PUBLISH"), channel, publish.payload])
+            return link.send(command, near: channel) { [isCounted = !link.isCluster] result in
                 switch result {
                 case .success(let reply):
                     onDone(.published(nodeCount: isCounted ? reply.integer ?? 0 : nil))

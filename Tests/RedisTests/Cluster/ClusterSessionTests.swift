@@ -48,6 +48,36 @@ import Testing
         #expect(a.asked.all.isEmpty && b.asked.all.count == 3)
     }
 
+    @Test func batchesGoNearTheFirstKey() throws {
+        let (a, b, _) = try twoNodes { $0[0] == "PUBLISH" ? ":1\r\n" : nil }
+        for _ in 0..<8 {
+            let session = try session("127.0.0.1:\(a.port)")
+            var count = 0
+            for key in ["foo", "bar"] {
+                var batch = RedisBatch()
+                batch.appendPublish([UInt8]("x"), to: [UInt8](key))
+                session.send(batch, near: [UInt8](key)) { _ in count += 1 }
+            }
+            try session.wait { count == 2 }
+        }
+        #expect(a.asked.all.isEmpty && b.asked.all.count == 16)
+    }
+
+    @Test func commandWithoutAKeyGoesElsewhereWhenItsMasterIsAway() throws {
+        let (a, _, slots) = try twoNodes { $0[0] == "PUBLISH" ? ":1\r\n" : nil }
+        slots.set([(0...Self.boundary, a.port), (Self.boundary + 1...16_383, 1)])
+        let session = try session("127.0.0.1:\(a.port)")
+        var count = 0
+        session.send(command("PUBLISH", "foo", "x"), near: [UInt8]("foo")) {
+            if case .success = $0 { count += 1 }
+        }
+        var batch = RedisBatch()
+        batch.appendPublish([UInt8]("x"), to: [UInt8]("foo"))
+        session.send(batch, near: [UInt8]("foo")) { if case .numbers = $0 { count += 1 } }
+        try session.wait { count == 2 }
+        #expect(a.asked.all.count == 2)
+    }
+
     @Test func eachMasterIsAskedByItself() throws {
         let (a, b, _) = try twoNodes { ["SCAN", "GET"].contains($0[0]) ? "+\($0[1])\r\n" : nil }
         let session = try session("127.0.0.1:\(a.port)")
