@@ -149,6 +149,7 @@ package final class RedisSession {
         _ command: RedisCommand, near key: [UInt8]? = nil,
         onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
+        if let lost { return onReply(.failure(.unavailable(lost))) }
         store.send(command, near: key, onReply: noticing(onReply))
     }
 
@@ -157,8 +158,13 @@ package final class RedisSession {
         _ command: RedisCommand, at master: RedisURL.Address?,
         onReply: @escaping (Result<RedisReply, RedisFailure>) -> Void
     ) {
+        if let lost { return onReply(.failure(.unavailable(lost))) }
         store.send(command, at: master, onReply: noticing(onReply))
     }
+
+    /// Why a cluster gets nothing more, although other masters are there: what is sent again over another session must
+    /// not come behind it.
+    private var lost: String? { url.isCluster ? failure?.description : nil }
 
     /// One server says by itself that it is lost, a cluster has others.
     private func noticing(
@@ -180,6 +186,7 @@ package final class RedisSession {
     package func send(
         _ batch: RedisBatch, near key: [UInt8]? = nil, onNews: @escaping (RedisBatch.News) -> Void
     ) {
+        guard lost == nil else { return onNews(.lost) }
         store.send(batch, near: key, onNews: onNews)
     }
 

@@ -52,7 +52,8 @@ package final class RedisStore {
         listen()
     }
 
-    /// One that sends what it is given and, but for the map of a cluster, no other command.
+    /// One that sends what it is given and, but for the map of a cluster, no other command. Commands of one slot keep
+    /// their order.
     ///
     /// - Parameters: as for `RedisConnection`.
     package init(
@@ -64,7 +65,7 @@ package final class RedisStore {
             ? .cluster(
                 ClusterConnection(
                     url: url, clientName: nil, timeout: timeout, answerTimeout: answerTimeout,
-                    silenceTimeout: nil, proof: .login, loop: loop))
+                    silenceTimeout: nil, proof: .login, keepsOrder: true, loop: loop))
             : .server(
                 RedisConnection(
                     plainTo: url, timeout: timeout, answerTimeout: answerTimeout, mustBeMaster: mustBeMaster,

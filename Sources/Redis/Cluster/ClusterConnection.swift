@@ -43,6 +43,8 @@ package final class ClusterConnection {
     private let proof: RedisConnection.Proof
     private let loop: EventLoop
     private let reader: ClusterMapReader
+    /// nil where commands of a slot may overtake each other.
+    private var order: SlotOrder<Request>?
     /// nil until a node has told it.
     package private(set) var map: ClusterMap?
     private var lanes: [Address: ClusterLane] = [:]
@@ -73,12 +75,14 @@ package final class ClusterConnection {
     ///   - timeout: the longest time for a command and its redirections; also the longest wait for an answer.
     ///   - silenceTimeout: as for `RedisConnection`; nil for connections that send what they are given and nothing
     ///     else.
+    ///   - keepsOrder: whether commands of one slot keep their order over redirections.
     ///   - maps: shared with others of the process.
     package init(
         url: RedisURL, clientName: String?, timeout: Duration, answerTimeout: Duration? = nil,
-        silenceTimeout: Duration?, proof: RedisConnection.Proof = .writes, maps: ClusterMaps = ClusterMaps(),
-        loop: EventLoop
+        silenceTimeout: Duration?, proof: RedisConnection.Proof = .writes, keepsOrder: Bool = false,
+        maps: ClusterMaps = ClusterMaps(), loop: EventLoop
     ) {
+        order = keepsOrder ? SlotOrder() : nil
         self.url = url
         self.clientName = clientName
         self.timeout = timeout
@@ -151,7 +155,13 @@ package final class ClusterConnection {
             refreshSoon()
             return onReply(.failure(.unavailable(unreachable)))
         }
-        carry(Request(command, onReply, until: .now + timeout), to: lane, mayWait: mayWait)
+        let request = Request(command, slot, onReply, until: .now + timeout)
+        switch order?.enter(request, slot: slot, owner: lane.address) {
+        case .go(let address)?: carry(request, to: lanes[address] ?? lane, mayWait: mayWait)
+        case .wait?: return
+        case .fail(let reason)?: onReply(.failure(.unavailable(reason)))
+        case nil: carry(request, to: lane, mayWait: mayWait)
+        }
     }
 
     /// Asks any master for the map now.
@@ -187,14 +197,19 @@ package final class ClusterConnection {
     /// A command on its way.
     private struct Request {
         let command: RedisCommand
+        let slot: Int
         let onReply: (Outcome) -> Void
         let deadline: MonotonicInstant
         var redirectionCount = 0
+        /// Those of its slot that came behind it wait for it.
+        var isAlone: Bool { redirectionCount > 0 }
 
         init(
-            _ command: RedisCommand, _ onReply: @escaping (Outcome) -> Void, until deadline: MonotonicInstant
+            _ command: RedisCommand, _ slot: Int, _ onReply: @escaping (Outcome) -> Void,
+            until deadline: MonotonicInstant
         ) {
             self.command = command
+            self.slot = slot
             self.onReply = onReply
             self.deadline = deadline
         }
@@ -220,14 +235,24 @@ package final class ClusterConnection {
             switch result {
             case .failure(.refused(let message)):
                 guard let redirection = Redirection(message, askedHost: lane.address.host) else {
-                    return request.onReply(result)
+                    return self.finish(request, result)
                 }
-                self.follow(redirection, request, lane, message)
+                self.redirect(redirection, request, lane, message)
             case .failure(.unavailable):
                 self.refreshSoon()
-                request.onReply(result)
-            case .success: request.onReply(result)
+                self.finish(request, result)
+            case .success: self.finish(request, result)
             }
+        }
+    }
+
+    private func redirect(
+        _ redirection: Redirection, _ request: Request, _ lane: ClusterLane, _ message: String
+    ) {
+        switch order?.redirected(request, slot: request.slot, isAlone: request.isAlone) {
+        case .follow?, nil: follow(redirection, request, lane, message)
+        case .wait?: release(request.slot)
+        case .fail(let reason)?: finish(request, .failure(.unavailable(reason)))
         }
     }
 
@@ -239,13 +264,13 @@ package final class ClusterConnection {
         request.redirectionCount += 1
         if case .clusterDown = redirection {
             refreshSoon()
-            return request.onReply(.failure(.refused(message)))
+            return finish(request, .failure(.refused(message)), failure: message)
         }
         guard request.redirectionCount <= ClusterConnection.maximumRedirectionCount, .now < request.deadline,
             !isStopped
         else {
             refreshSoon()
-            return request.onReply(.failure(.unavailable("sent round in the cluster: \(message)")))
+            return finish(request, .failure(.unavailable("sent round in the cluster: \(message)")))
         }
         switch redirection {
         case .moved(let slot, let address?):
@@ -260,7 +285,29 @@ package final class ClusterConnection {
             if postponed.count == 1 { postponedTimer?.start(after: ClusterConnection.tryAgainPause) }
         case .moved, .ask, .clusterDown:
             refreshSoon()
-            request.onReply(.failure(.unavailable(message)))
+            finish(request, .failure(.unavailable(message)))
+        }
+    }
+
+    /// - Parameter failure: why those behind it must not be sent, if its outcome does not say so.
+    private func finish(_ request: Request, _ outcome: Outcome, failure: String? = nil) {
+        var failure = failure
+        if case .failure(.unavailable(let reason)) = outcome { failure = reason }
+        order?.ended(slot: request.slot, isAlone: request.isAlone, failure: failure)
+        request.onReply(outcome)
+        release(request.slot)
+    }
+
+    /// What was gathered behind a redirected command leaves, if it may.
+    private func release(_ slot: Int) {
+        guard order?.beginRelease(slot: slot) == true else { return }
+        let lane = lane(of: slot)
+        while let (request, failure) = order?.next(slot: slot, owner: lane?.address) {
+            guard failure == nil, let lane else {
+                finish(request, .failure(.unavailable(failure ?? unreachable)))
+                continue
+            }
+            carry(request, to: lane)
         }
     }
 

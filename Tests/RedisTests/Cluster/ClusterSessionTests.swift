@@ -116,9 +116,14 @@ import Testing
         #expect(throws: RedisSessionError.lost("not connected")) {
             try session.call([command("GET", "foo")]) { _, _ in }
         }
+        // What it was given may be sent again over another session: nothing may be there before.
         #expect(throws: RedisSessionError.lost("not connected")) {
             try session.call([command("GET", "bar")]) { _, _ in }
         }
+        var isLost = false
+        session.send(RedisBatch()) { if case .lost = $0 { isLost = true } }
+        session.flush()
+        #expect(isLost && a.asked.all == ["GET bar"])
     }
 
     @Test func everySeedIsNamedWithItsReason() throws {
@@ -160,5 +165,39 @@ import Testing
         let session = try session("127.0.0.1:\(a.port)")
         #expect(session.masters == [a.address, b.address] && count.withLock { $0 } >= 3)
         _ = slots
+    }
+
+    /// The first one is asked to try again; meanwhile the slot is the other master's.
+    @Test func commandsOfASlotKeepTheirOrderOverRedirections() throws {
+        let other = Mutex(0)
+        let count = Mutex(0)
+        let slots = Slots()
+        let a = try FakeNode(slots: { slots.text }) { command in
+            guard command[0] == "SET" else { return nil }
+            let isFirst = count.withLock { count in
+                count += 1
+                return count == 1
+            }
+            return isFirst
+                ? "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
+                : "-MOVED 12182 127.0.0.1:\(other.withLock { $0 })\r\n"
+        }
+        let b = try FakeNode(slots: { slots.text }) { $0[0] == "SET" ? "+\($0[2])\r\n" : nil }
+        other.withLock { $0 = b.port }
+        slots.set([(0...16_382, a.port), (16_383...16_383, b.port)])
+        let session = try session("127.0.0.1:\(a.port)")
+        slots.set([(0...1, a.port), (2...16_383, b.port)])
+        var replies: [String] = []
+        func set(_ number: Int) {
+            session.send(command("SET", "foo", "\(number)")) {
+                if case .success(let reply) = $0 { replies.append(reply.string ?? "") }
+            }
+        }
+        for number in 1...3 { set(number) }
+        try session.wait { a.asked.all.count >= 3 }
+        for number in 4...6 { set(number) }
+        try session.wait { replies.count == 6 }
+        #expect(replies == (1...6).map { "\($0)" })
+        #expect(b.asked.all == (1...6).map { "SET foo \($0)" })
     }
 }
