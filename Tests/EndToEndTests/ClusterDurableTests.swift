@@ -54,6 +54,10 @@ struct ClusterDurableTests {
             #expect(try await owner.command("WAIT", "1", "10000").int == 1)
             try await group.kill(owner)
             try await publish(group, room, 40..<60)
+            // Its new token may be in one of the slots.
+            try await eventually("all slots can be reached") {
+                try await nodes[0].metrics()["roomcast_redis_reachable_slots"] == 16_384
+            }
             try await away.comeBack(to: nodes[0])
             try await check([stays, away], room, 60)
         }
