@@ -23,8 +23,8 @@ import Testing
 
     @Test func feedThatHearsNothingLeaves() {
         var echoes = begin()
-        echoes.taken(1, by: b, sentAt: at(1), ownNode: a, now: at(1))
-        echoes.taken(2, by: c, sentAt: at(2), ownNode: a, now: at(2))
+        echoes.taken(1, by: b, sentAt: at(1))
+        echoes.taken(2, by: c, sentAt: at(2))
         #expect(echoes.check(masters, ownNode: a, now: at(2.9)) == nil)
         #expect(echoes.check(masters, ownNode: a, now: at(3)) != nil)
         // And not again before a silence timeout is over.
@@ -38,11 +38,11 @@ import Testing
     /// One master that is cut off from the others is not the fault of the feed's node.
     @Test func oneMasterAloneIsNoReason() {
         var echoes = begin()
-        echoes.taken(1, by: b, sentAt: at(1), ownNode: a, now: at(1))
-        echoes.taken(2, by: b, sentAt: at(2), ownNode: a, now: at(2))
+        echoes.taken(1, by: b, sentAt: at(1))
+        echoes.taken(2, by: b, sentAt: at(2))
         #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
         // What its own node has taken says nothing.
-        echoes.taken(3, by: a, sentAt: at(3), ownNode: a, now: at(3))
+        echoes.taken(3, by: a, sentAt: at(3))
         #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
         // Where there is only one other, two of its echoes are enough.
         #expect(echoes.check([a, b], ownNode: a, now: at(9)) != nil)
@@ -50,8 +50,8 @@ import Testing
 
     @Test func echoThatComesKeepsTheFeedWhereItIs() {
         var echoes = begin()
-        echoes.taken(1, by: b, sentAt: at(1), ownNode: a, now: at(1))
-        echoes.taken(2, by: c, sentAt: at(2), ownNode: a, now: at(2))
+        echoes.taken(1, by: b, sentAt: at(1))
+        echoes.taken(2, by: c, sentAt: at(2))
         echoes.heard(2, now: at(2.5))
         #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
     }
@@ -60,22 +60,22 @@ import Testing
     @Test func everythingHasComeUntilTheOldestEcho() {
         var echoes = begin()
         #expect(echoes.completeUntil(masters) == nil)
-        echoes.taken(1, by: a, sentAt: at(1), ownNode: nil, now: at(1.1))
+        echoes.taken(1, by: a, sentAt: at(1))
         echoes.heard(1, now: at(1.2))
-        #expect(echoes.completeUntil(masters) == at(1.1))
+        #expect(echoes.completeUntil(masters) == at(1))
         echoes.heard(2, now: at(2.1))
-        echoes.taken(2, by: b, sentAt: at(2), ownNode: nil, now: at(2.2))
-        echoes.taken(3, by: a, sentAt: at(3), ownNode: nil, now: at(3.1))
-        #expect(echoes.completeUntil(masters) == at(1.1), "the third echo has not come")
+        echoes.taken(2, by: b, sentAt: at(2))
+        echoes.taken(3, by: a, sentAt: at(3))
+        #expect(echoes.completeUntil(masters) == at(1), "the third echo has not come")
         echoes.heard(3, now: at(3.2))
-        #expect(echoes.completeUntil(masters) == at(2.2))
+        #expect(echoes.completeUntil(masters) == at(2))
         // Those that have gone do not count.
         #expect(echoes.completeUntil([a]) == at(3))
         echoes.linkLost()
         #expect(echoes.completeUntil([a]) == at(3), "it holds its value for the gap that begins")
         // An echo from before the connection proves nothing.
         echoes.linkIsUp([], now: at(5))
-        echoes.taken(4, by: a, sentAt: at(4), ownNode: nil, now: at(5))
+        echoes.taken(4, by: a, sentAt: at(4))
         #expect(echoes.completeUntil([a]) == nil)
     }
 
@@ -83,7 +83,7 @@ import Testing
     @Test func masterWithoutAnEchoCountsFromTheConnection() {
         var echoes = begin()
         echoes.linkIsUp(masters, now: at(1))
-        echoes.taken(1, by: a, sentAt: at(2), ownNode: nil, now: at(2.1))
+        echoes.taken(1, by: a, sentAt: at(2))
         echoes.heard(1, now: at(2.2))
         #expect(echoes.completeUntil(masters) == at(1))
     }
@@ -92,10 +92,10 @@ import Testing
     @Test func masterThatReturnsCountsFromItsReturn() {
         var echoes = begin()
         echoes.linkIsUp(masters, now: at(1))
-        _ = echoes.check([a, b], ownNode: a, now: at(2))
-        _ = echoes.check(masters, ownNode: a, now: at(3_000))
+        echoes.look(after: [a, b], now: at(2))
+        echoes.look(after: masters, now: at(3_000))
         for (number, address) in [(UInt64(1), a), (2, b)] {
-            echoes.taken(number, by: address, sentAt: at(3_001), ownNode: nil, now: at(3_001))
+            echoes.taken(number, by: address, sentAt: at(3_001))
             echoes.heard(number, now: at(3_001))
         }
         #expect(echoes.completeUntil(masters) == at(3_000))

@@ -63,23 +63,17 @@ struct ClusterEchoes {
     }
 
     /// A master has taken an echo.
-    ///
-    /// - Parameter ownNode: the subscriber's, whose own echoes say nothing of the others.
-    mutating func taken(
-        _ number: UInt64, by address: Address, sentAt: MonotonicInstant, ownNode: Address?,
-        now: MonotonicInstant
-    ) {
+    mutating func taken(_ number: UInt64, by address: Address, sentAt: MonotonicInstant) {
         // An echo from before the connection proves nothing.
         guard let upAt, upAt <= sentAt else { return }
-        if complete[address] == nil { complete[address] = now }
         taken.append(Taken(number: number, address: address, sentAt: sentAt))
         if taken.count > ClusterEchoes.maximumCount { taken.removeFirst() }
         match()
     }
 
-    /// Looks after what is published at these from now on, and no longer after the others: what was known of one that
-    /// becomes a master again would be old.
-    private mutating func look(after masters: [Address], now: MonotonicInstant) {
+    /// Looks after what is published at these masters from now on, and no longer after the others: what was
+    /// known of one that becomes a master again would be old.
+    mutating func look(after masters: [Address], now: MonotonicInstant) {
         complete = complete.filter { masters.contains($0.key) }
         for master in masters where complete[master] == nil { complete[master] = now }
     }
@@ -107,9 +101,7 @@ struct ClusterEchoes {
     ///   - ownNode: the subscriber's.
     /// - Returns: why the feed should go to the next node.
     mutating func check(_ masters: [Address], ownNode: Address?, now: MonotonicInstant) -> String? {
-        guard upAt != nil else { return nil }
-        look(after: masters, now: now)
-        guard now >= nextAttemptAt, now - heardAt >= silenceTimeout * 3 / 4 else { return nil }
+        guard upAt != nil, now >= nextAttemptAt, now - heardAt >= silenceTimeout * 3 / 4 else { return nil }
         let others = Set(masters.filter { $0 != ownNode })
         let missing = taken.filter { $0.sentAt > heardAt && (others.isEmpty || others.contains($0.address)) }
         guard missing.count >= 2, Set(missing.map(\.address)).count >= min(2, max(1, others.count)) else {

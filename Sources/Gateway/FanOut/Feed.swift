@@ -226,13 +226,12 @@ final class Feed {
 
     /// Redis has taken an echo, at the server of the first worker's connection.
     private func taken(_ echo: ServerAgreement.Echo) {
-        // The end of the connection may be what has come.
-        guard !subscriber.hasNews else { return }
         if let address = echo.address {
-            echoes?.taken(
-                echo.number, by: address, sentAt: echo.sentAt, ownNode: subscriber.server, now: .now)
+            echoes?.taken(echo.number, by: address, sentAt: echo.sentAt)
             return
         }
+        // The end of the connection may be what has come.
+        guard !subscriber.hasNews else { return }
         perform(
             agreement.taken(
                 echo, subscriberRun: history.subscriberRun, readerRun: history.readerRun, now: .now))
@@ -245,6 +244,7 @@ final class Feed {
         guard echoes != nil else {
             return perform(agreement.check(completeUntil: subscriber.completeUntil, now: .now))
         }
+        echoes?.look(after: masters, now: .now)
         guard !subscriber.hasNews,
             let reason = echoes?.check(masters, ownNode: subscriber.server, now: .now)
         else { return }
