@@ -82,8 +82,9 @@ class Faults:
     losing = {"roll back redis", "empty redis", busy_disk}
     # Those with which tokens of absent clients may be gone, and those in which Redis takes no notices.
     forgetting = {"restart redis", *losing}
-    # Whether what was answered can be lost before any node has had it.
-    loses_unseen = False
+    # Whether what was answered can be lost before any node has had it, and whether it can wait for nodes at another server
+    # and come at once.
+    loses_unseen = holds_back = False
     refusing = {"restart redis", busy_disk, "cut commands", "stop redis", "roll back redis"}
 
     def __init__(self, installation, operator, publisher, random, is_well, kinds=None, rooms=()):
@@ -156,10 +157,11 @@ class Faults:
 
     def explains_close(self, stay):
         """Whether a close code says that the token is gone, and it is; or that a client is too slow that comes back for
-        what it has not got. A node that was parted from Redis fills in at once what it has missed meanwhile, and a room
-        with much traffic brings more of it than the short queues here hold."""
+        what it has not got, or cannot help it. A node that was parted from Redis fills in at once what it has missed
+        meanwhile, and so does a server of a cluster; a room with much traffic brings more of it than the short queues here
+        hold."""
         if stay.ending == "slow":
-            return self._is_durable and stay.kind == "reading" and any(
+            return (self._is_durable or self.holds_back) and stay.kind == "reading" and any(
                 fault.kind in {*self.parting, *self.losing} and fault.began_at <= stay.ended_at
                 and stay.ended_at <= (fault.ended_at or stay.ended_at) + GAP_LATE_SECONDS for fault in self.done)
         return stay.code == TOKEN_GONE and self.explains_lost_token(stay.opened_at, stay.ended_at)

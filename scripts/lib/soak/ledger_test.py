@@ -23,6 +23,7 @@ class Rig(unittest.TestCase):
     def setUp(self):
         self.room, self.other = Room("hall", 10), Room("corner", 10)
         self.gaps = PolledGaps()
+        self.faults = Faults(None, None, None, None, None)
         published(self.room, 9.0)
         self.stay = Stay("regular", [self.room], 10.0)
         self.stay.node = "node-1"
@@ -36,7 +37,7 @@ class Rig(unittest.TestCase):
 
     def judged(self, ending="over", at=20.0):
         self.stay.end(ending, at)
-        verdict = Verdict(self.gaps)
+        verdict = Verdict(self.gaps, self.faults)
         verdict.judge(self.stay)
         return verdict
 
@@ -72,6 +73,15 @@ class Losses(Rig):
     def test_the_last_one_that_is_missing_at_the_end_of_the_run_is_lost_outside(self):
         self.take(self.publish(3)[:2])
         self.check(self.judged(at=13.1), delivered=2, lostOutside=1)
+
+    def test_who_reads_is_too_slow_only_for_what_a_server_of_a_cluster_has_held_back(self):
+        for faults, counts in [(Faults, {"lostOutside": 2}), (ClusterFaults, {"lostToSlowReader": 2})]:
+            self.setUp()
+            self.faults = faults(None, None, None, None, None)
+            self.faults.done.append(Fault("freeze server", 13.0, {}, 14.0))
+            self.stay.kind = "reading"
+            self.take(self.publish(4)[:2])
+            self.check(self.judged("slow", 14.9), delivered=2, **counts)
 
     def test_one_whose_publish_was_never_answered_is_not_owed(self):
         numbers = self.publish(2)

@@ -180,7 +180,7 @@ class Soak:
         self._crowd.finish(now)
         # Before the account is made, which takes a while in which nobody beats.
         ends = {node.name: await watch.footprint() for node, watch in zip(self._installation.nodes, self._watches)}
-        verdict = Verdict(self._gaps)
+        verdict = Verdict(self._gaps, self._faults)
         for stay in self._crowd.stays:
             verdict.judge(stay)
         account = self._account() if self._options.durable else None

@@ -16,8 +16,8 @@ CLASSES = {
 class Verdict:
     """The sum over all connections. Everything here is owed: sent after the 101, answered before the end."""
 
-    def __init__(self, gaps):
-        self._gaps = gaps
+    def __init__(self, gaps, faults):
+        self._gaps, self._faults = gaps, faults
         self.counts = Counter(
             dict.fromkeys(["delivered", "lostInGap", "lostWithConnection", "lostAtGoodbye", "lostToSlowReader",
                            "lostOutside", "duplicates", "outOfOrder", "misrouted", "altered"], 0))
@@ -65,8 +65,8 @@ class Verdict:
             return "lostInGap"
         if not is_tail:
             return "lostOutside"
-        if stay.reads_late and (stay.ending == "slow" or stay.ending in CLASSES):
-            # 1013 drops the backlog. Another end it learns late: what was published since is missing as well.
+        if stay.ending == "slow" and self._faults.explains_close(stay) or stay.reads_late and (stay.ending == "slow" or stay.ending in CLASSES):
+            # 1013 drops the backlog, also that of one that reads, if a fault has brought too much at once. Another end it learns late: what was published since is missing as well.
             return "lostToSlowReader"
         age = stay.ended_at - answered
         return CLASSES.get(stay.ending, "lostOutside") if age <= FLIGHT_SECONDS else "lostOutside"
