@@ -37,18 +37,6 @@ struct ClusterTests {
         return Set(keys.compactMap { $0.string.map { String($0.dropFirst("client:".count)) } })
     }
 
-    /// The next text that is no gap notice, and how many of these came before it.
-    private func nextText(_ client: Client) async throws -> (text: Event, gaps: Int) {
-        var gaps = 0
-        while true {
-            let event = try await client.next()
-            guard case .text(let text) = event, text.hasPrefix(#"{"type":"gap""#) else {
-                return (event, gaps)
-            }
-            gaps += 1
-        }
-    }
-
     private func publish(_ group: ClusterGroup, _ server: RedisServer, _ room: String, _ text: String)
         async throws
     {
@@ -138,8 +126,8 @@ struct ClusterTests {
             }
             try await eventually("ready") { try await nodes[0].ready().status == 200 }
             try await publish(group, group.upServers[0], "lobby", "1")
-            let next = try await nextText(client)
-            #expect(next.text == .text("1") && next.gaps == 1)
+            let next = try await client.nextBesideGaps()
+            #expect(next.event == .text("1") && next.gapCount == 1)
             #expect(try await nodes[0].metrics()["roomcast_gaps_total"] == 1)
             #expect(try await client.closed(within: .zero) == nil)
         }
@@ -223,8 +211,8 @@ struct ClusterTests {
                 try await publish(group, other, "lobby", "1")
                 return try await client.receivedCount() > 1
             }
-            let next = try await nextText(client)
-            #expect(next.text == .text("1") && next.gaps == 1)
+            let next = try await client.nextBesideGaps()
+            #expect(next.event == .text("1") && next.gapCount == 1)
         }
     }
 
@@ -242,8 +230,8 @@ struct ClusterTests {
             }
             try await eventually("ready") { try await nodes[0].ready().status == 200 }
             try await publish(group, group.upServers[0], "lobby", "1")
-            let next = try await nextText(client)
-            #expect(next.text == .text("1") && next.gaps == 1)
+            let next = try await client.nextBesideGaps()
+            #expect(next.event == .text("1") && next.gapCount == 1)
         }
     }
 

@@ -2,18 +2,6 @@
 import Testing
 
 @Suite(.serialized) struct SentinelTests {
-    /// The first text of a client that is no gap notice; how many notices came before it.
-    private func nextText(_ client: Client) async throws -> (text: Event, gaps: Int) {
-        var gaps = 0
-        while true {
-            let event = try await client.next()
-            guard case .text(let text) = event, text.hasPrefix(#"{"type":"gap""#) else {
-                return (event, gaps)
-            }
-            gaps += 1
-        }
-    }
-
     private func subscribers(_ server: RedisServer, _ room: String) async throws -> Int? {
         try await server.command("PUBSUB", "NUMSUB", .string("room:\(room)"))[1].int
     }
@@ -35,9 +23,9 @@ import Testing
             try await eventually("ready again") { try await node.ready().status == 200 }
             try await group.awaitMaster(group.servers[1])
             #expect(try await group.servers[1].publish(room: room, "2") == 1)
-            let next = try await nextText(client)
-            #expect(next.text == .text("2"))
-            #expect(next.gaps == 1)
+            let next = try await client.nextBesideGaps()
+            #expect(next.event == .text("2"))
+            #expect(next.gapCount == 1)
             #expect(try await node.heartbeat(token).status == 200)
             try await eventually("the registration is at the new master") {
                 try await group.servers[1].hash("client:\(token)")["node"] == "follower"
@@ -82,8 +70,8 @@ import Testing
             #expect(!names.contains("roomcast-"), "no command connection is left there either")
 
             try await new.publish(room: room, "1")
-            let next = try await nextText(client)
-            #expect(next.text == .text("1") && next.gaps == 1)
+            let next = try await client.nextBesideGaps()
+            #expect(next.event == .text("1") && next.gapCount == 1)
             let another = try await node.token()
             #expect(try await new.hash("client:\(another)")["userId"] == "user-1")
             #expect(try await node.heartbeat(token).status == 200)

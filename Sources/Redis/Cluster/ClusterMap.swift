@@ -63,18 +63,6 @@ package struct ClusterMap: Sendable, Equatable {
         return Redirection.address(host: node[0].string, port: node[1].integer, askedHost: askedHost)
     }
 
-    /// For tests: masters with their replicas and slots.
-    init(_ rows: [(slots: ClosedRange<Int>, master: Address, replicas: [Address])]) {
-        masters = []
-        replicas = []
-        owners = Array(repeating: ClusterMap.nobody, count: HashSlot.count)
-        for row in rows {
-            guard let number = number(of: row.master) else { continue }
-            replicas[number] = row.replicas
-            for slot in row.slots { give(slot, to: number) }
-        }
-    }
-
     /// The number of a master, which may be a new one; nil if there are too many.
     private mutating func number(of master: Address) -> Int? {
         if let number = numbers[master] { return number }

@@ -34,6 +34,18 @@ struct Client: Sendable {
         return .nothing
     }
 
+    /// The next message that is no gap notice, or the close; and how many gap notices came before it.
+    func nextBesideGaps() async throws -> (event: Event, gapCount: Int) {
+        var gapCount = 0
+        while true {
+            let event = try await next()
+            guard case .text(let text) = event, text.hasPrefix(#"{"type":"gap""#) else {
+                return (event, gapCount)
+            }
+            gapCount += 1
+        }
+    }
+
     /// How the peer closed; nil when it did not in time. Code 1006: no Close frame came.
     func closed(within patience: Duration = .patience) async throws -> Closing? {
         closing(try await driver.call("ws_closed", ["id": number, "timeout": .number(patience.seconds)]))

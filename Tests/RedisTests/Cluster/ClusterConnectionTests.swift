@@ -81,12 +81,7 @@ private final class Rig {
 
     func send(_ arguments: String...) {
         cluster.send(RedisCommand(arguments.map { [UInt8]($0) })) { [unowned self] result in
-            switch result {
-            case .success(let reply):
-                self.replies.append(reply.string ?? reply.integer.map(String.init) ?? "?")
-            case .failure(.refused(let message)): self.replies.append("refused: \(message)")
-            case .failure(.unavailable(let message)): self.replies.append("unavailable: \(message)")
-            }
+            self.replies.append(result.words)
         }
     }
 

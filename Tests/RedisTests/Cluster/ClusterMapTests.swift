@@ -5,16 +5,24 @@ import Testing
 @testable import Redis
 
 @Suite struct ClusterMapTests {
-    private static func node(_ host: String?, _ port: Int, _ id: String = "id") -> String {
+    fileprivate static func node(_ host: String?, _ port: Int, _ id: String = "id") -> String {
         "*3\r\n" + (host.map { "$\($0.utf8.count)\r\n\($0)\r\n" } ?? "$-1\r\n")
             + ":\(port)\r\n$\(id.utf8.count)\r\n\(id)\r\n"
     }
 
     private static func row(_ first: Int, _ last: Int, _ nodes: String...) -> String {
-        "*\(2 + nodes.count)\r\n:\(first)\r\n:\(last)\r\n" + nodes.joined()
+        row(first...last, nodes)
+    }
+
+    fileprivate static func row(_ slots: ClosedRange<Int>, _ nodes: [String]) -> String {
+        "*\(2 + nodes.count)\r\n:\(slots.lowerBound)\r\n:\(slots.upperBound)\r\n" + nodes.joined()
     }
 
     private static func map(_ rows: String..., host: String = "10.0.0.9") throws -> ClusterMap? {
+        try map(rows, host: host)
+    }
+
+    fileprivate static func map(_ rows: [String], host: String) throws -> ClusterMap? {
         var parsed: ClusterMap?
         try withReply("*\(rows.count)\r\n" + rows.joined()) { parsed = ClusterMap($0, askedHost: host) }
         return parsed
@@ -81,10 +89,10 @@ import Testing
         try Self.withReply(text) { #expect(ClusterMap($0, askedHost: "h") == nil) }
     }
 
-    @Test func movesAreBetweenTheMastersOfEachSlot() {
+    @Test func movesAreBetweenTheMastersOfEachSlot() throws {
         let (a, b, c) = (Self.address("a", 1), Self.address("b", 1), Self.address("c", 1))
-        let before = ClusterMap([(0...99, a, [c]), (100...16_383, b, [])])
-        let after = ClusterMap([(0...49, b, []), (50...98, c, [a]), (100...16_383, b, [])])
+        let before = try ClusterMap([(0...99, a, [c]), (100...16_383, b, [])])
+        let after = try ClusterMap([(0...49, b, []), (50...98, c, [a]), (100...16_383, b, [])])
         #expect(
             after.moves(since: before) == [ClusterMap.Move(from: a, to: b), ClusterMap.Move(from: a, to: c)])
         #expect(before.moves(since: before).isEmpty)
@@ -126,4 +134,20 @@ import Testing
     func redirectionIsRead(message: String, redirection: Redirection?) {
         #expect(Redirection(message, askedHost: "asked") == redirection)
     }
+}
+
+extension ClusterMap {
+    /// Masters with their replicas and slots, as a server tells them.
+    init(_ rows: [(slots: ClosedRange<Int>, master: Address, replicas: [Address])]) throws {
+        let rows = try rows.map { row in
+            let nodes = try ([row.master] + row.replicas).map { address in
+                guard case .tcp(let host, let port) = address else { throw NoAddress() }
+                return ClusterMapTests.node(host, port)
+            }
+            return ClusterMapTests.row(row.slots, nodes)
+        }
+        self = try #require(try ClusterMapTests.map(rows, host: ""))
+    }
+
+    private struct NoAddress: Error {}
 }

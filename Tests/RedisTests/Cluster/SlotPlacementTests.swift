@@ -15,7 +15,7 @@ import Testing
     }
 
     private func placement(_ slots: [String?]) throws -> SlotPlacement {
-        let map = ClusterMap([
+        let map = try ClusterMap([
             (0...99, masters[0], []), (100...199, masters[1], []), (200...299, masters[2], []),
         ])
         var own: [RedisURL.Address: SlotPlacement.Own?] = [:]
