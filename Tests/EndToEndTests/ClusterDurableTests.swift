@@ -53,6 +53,7 @@ struct ClusterDurableTests {
             let owner = try await group.owner(ofKey: "room:\(room)")
             #expect(try await owner.command("WAIT", "1", "10000").int == 1)
             try await group.kill(owner)
+            try await group.promotion(inPlaceOf: owner)
             try await publish(group, room, 40..<60)
             // Its new token may be in one of the slots.
             try await eventually("all slots can be reached") {

@@ -64,6 +64,7 @@ struct ClusterMembersTests {
             }
             #expect(try await node.ready().status == 200, "two of three masters are enough")
             try await group.thaw(frozen)
+            try await group.agreement()
             try await eventually("its tokens work again") { try await node.heartbeat(cold).status == 200 }
             for server in group.servers {
                 try await visitors.expectNotice("\(server.port)", publishedAt: server)

@@ -240,11 +240,17 @@ struct ClusterTests {
         try await with(nodes: 1, { try await ClusterGroup($0, replicasOfEach: 0) }) { group, nodes in
             let tokens = try await tokens(group, nodes[0], count: 12)
             let client = try await nodes[0].connect("lobby", token: tokens[0])
-            for server in group.servers[1...] { try await group.freeze(server) }
-            try await eventually("not ready") { try await nodes[0].ready().status == 503 }
-            for token in tokens { #expect(try await nodes[0].heartbeat(token).status == 503) }
-            for server in group.servers[1...] { try await group.thaw(server) }
-            try await group.agreement()
+            try await group.whileDeathIsNoticedSoon {
+                for server in group.servers[1...] { try await group.freeze(server) }
+                try await eventually("the server knows that it is in a minority") {
+                    try await group.tell(group.servers[0], "CLUSTER", "INFO").string?
+                        .contains("cluster_state:fail") == true
+                }
+                try await eventually("not ready") { try await nodes[0].ready().status == 503 }
+                for token in tokens { #expect(try await nodes[0].heartbeat(token).status == 503) }
+                for server in group.servers[1...] { try await group.thaw(server) }
+                try await group.agreement()
+            }
             try await eventually("ready") { try await nodes[0].ready().status == 200 }
             for token in tokens {
                 try await eventually("the token is known") {

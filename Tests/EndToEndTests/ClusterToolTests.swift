@@ -236,6 +236,7 @@ struct ClusterToolTests {
                 try await group.tell(owner, "XLEN", .string("room:\(rooms[0])")).int ?? 0 > 50
             }
             try await group.kill(owner)
+            try await group.promotion(inPlaceOf: owner)
             #expect(try await call.exitCode() == 0, "\(call.errorOutput)")
             let result = try #require(JSON(parsing: call.output))
             #expect(result["sent"].int == count && result["errors"] == 0, "\(result)")

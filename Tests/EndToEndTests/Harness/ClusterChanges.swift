@@ -69,14 +69,18 @@ extension ClusterGroup {
         try await agreement(sourceLocation: sourceLocation)
     }
 
-    /// Waits until a replica has taken the place of a master that was killed or frozen; returns it.
+    /// Waits until a replica has taken the place of a master that was killed or frozen; returns it. Before, no replica
+    /// does for many seconds.
+    @discardableResult
     func promotion(inPlaceOf master: RedisServer, sourceLocation: SourceLocation = #_sourceLocation)
         async throws -> RedisServer
     {
         let member = try member(master)
         guard let slot = member.slot else { throw HarnessError("the server at \(master.port) had no slots") }
-        try await eventually("another server is the master", sourceLocation: sourceLocation) {
-            try await view(upServers[0]).nodes[member.id]?.ranges.isEmpty == true
+        try await whileDeathIsNoticedSoon {
+            try await eventually("another server is the master", sourceLocation: sourceLocation) {
+                try await view(upServers[0]).nodes[member.id]?.ranges.isEmpty == true
+            }
         }
         try await agreement(sourceLocation: sourceLocation)
         return try await owner(ofSlot: slot)
@@ -139,9 +143,9 @@ extension ClusterGroup {
     /// A fresh server: a master without slots, or a replica.
     @discardableResult
     func add(replicaOf master: RedisServer? = nil) async throws -> RedisServer {
-        let other = upServers[0]
+        let others = upServers
         let server = try await startServer()
-        try await meet(server, at: other)
+        for other in others { try await meet(server, at: other) }
         try await agreement()
         if let master {
             try await replicate(server, master)

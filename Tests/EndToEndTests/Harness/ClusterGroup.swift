@@ -27,6 +27,10 @@ final class ClusterGroup: Sendable {
     }
 
     static let slotCount = 16_384
+    /// In milliseconds: for how long a server may be silent before the others take it for dead. Redis' default, which
+    /// no server exceeds because a busy machine lets it wait.
+    private static let nodeTimeout = "15000"
+    private static let shortNodeTimeout = "1000"
 
     let driver: Driver
     let password: String?
@@ -53,8 +57,9 @@ final class ClusterGroup: Sendable {
         self.password = password
         certificates = isSecured ? try await Certificates(driver) : nil
         var all = [
-            "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0",
-            "--cluster-replica-validity-factor", "0", "--cluster-require-full-coverage",
+            "--cluster-enabled", "yes", "--cluster-node-timeout", Self.nodeTimeout,
+            "--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0",
+            "--cluster-require-full-coverage",
             isCoverageRequired ? "yes" : "no",
             // A copy of its master that a replica loads is not there when it is started again.
             "--rdb-del-sync-files", "yes", "--enable-debug-command", "local",
@@ -81,11 +86,14 @@ final class ClusterGroup: Sendable {
             }
             // Of their own each: servers that meet with the same one change theirs until none has another's.
             try await tell(server, "CLUSTER", "SET-CONFIG-EPOCH", .string("\(index + 1)"))
-            if index > 0 { try await meet(server, at: servers[0]) }
+            for other in servers.dropLast() { try await meet(server, at: other) }
         }
         try await eventually("all servers know each other") { try await areAcquainted() }
         for index in masterCount..<servers.count {
             try await replicate(servers[index], servers[index % masterCount])
+            // Once more: otherwise they hear of it by its pings, of which it sends one a second. Later this would do
+            // harm, as it replaces a link and what is on its way there.
+            for other in servers where other !== servers[index] { try await meet(other, at: servers[index]) }
         }
         try await agreement()
     }
@@ -205,6 +213,21 @@ final class ClusterGroup: Sendable {
         return true
     }
 
+    // MARK: Death
+
+    /// While `body` runs, the servers that are up take one for dead that is silent for a second.
+    func whileDeathIsNoticedSoon(_ body: () async throws -> Void) async throws {
+        try await setNodeTimeout(Self.shortNodeTimeout)
+        try await body()
+        try await setNodeTimeout(Self.nodeTimeout)
+    }
+
+    private func setNodeTimeout(_ milliseconds: String) async throws {
+        for server in upServers {
+            try await tell(server, "CONFIG", "SET", "cluster-node-timeout", .string(milliseconds))
+        }
+    }
+
     // MARK: Commands
 
     /// A command to a server.
@@ -242,7 +265,7 @@ final class ClusterGroup: Sendable {
         return server
     }
 
-    /// `other` is told of a server, and the rest hears of it from there.
+    /// `other` is told of a server. The rest would hear of it from there, but only after seconds.
     func meet(_ server: RedisServer, at other: RedisServer) async throws {
         guard let busPort = try await tell(server, "CONFIG", "GET", "cluster-port")[1].string else {
             throw HarnessError("the server at \(server.port) has no port of the cluster's bus")
