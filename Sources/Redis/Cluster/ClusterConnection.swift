@@ -50,6 +50,8 @@ package final class ClusterConnection {
     private var lanes: [Address: ClusterLane] = [:]
     private var turn = 0
     private var isStopped = false
+    /// Nothing was sent over a lane for so long: if its node is no master, it is of no more use.
+    var idleTime = Duration.seconds(30)
     /// Commands that are tried again, the first one first.
     private var postponed = Fifo<(dueAt: MonotonicInstant, body: () -> Void)>()
     private var postponedTimer: Timer?
@@ -327,7 +329,8 @@ package final class ClusterConnection {
 
     private func take(_ new: ClusterMap) {
         guard !isStopped else { return }
-        dropIdleLanes()
+        // Also those that this map retires: an idle one has nothing to answer any more.
+        defer { dropIdleLanes() }
         let before = map
         guard new != before else { return }
         let promoted = before.map { self.promoted(from: $0, to: new) } ?? []
@@ -383,7 +386,7 @@ package final class ClusterConnection {
 
     /// Lanes of nodes that are no masters any more, and to which nothing was sent for long.
     private func dropIdleLanes() {
-        for lane in lanes.values where !lane.isMaster && lane.isIdle {
+        for lane in lanes.values where !lane.isMaster && lane.isIdle(for: idleTime) {
             lanes[lane.address] = nil
             lane.end()
         }

@@ -36,9 +36,6 @@ extension RedisConnection: CommandLink {}
 /// As a `CommandLink` it sends each command with a key where the map says, which is mostly its own master, and each
 /// without one to its own master.
 package final class ClusterLane: CommandLink {
-    /// Nothing was sent over it for so long: the connection of a node that is no master is of no more use.
-    private static let idleTime = Duration.seconds(30)
-
     package let address: RedisURL.Address
     let connection: RedisConnection
     private unowned let cluster: ClusterConnection
@@ -138,7 +135,8 @@ package final class ClusterLane: CommandLink {
 
     // MARK: The first word
 
-    var isIdle: Bool { waiting.isEmpty && .now - lastUsedAt >= ClusterLane.idleTime }
+    /// Whether nothing waits for it, and nothing was sent over it for so long.
+    func isIdle(for time: Duration) -> Bool { waiting.isEmpty && .now - lastUsedAt >= time }
 
     /// Something is sent over it.
     func isUsed() {

@@ -269,6 +269,22 @@ private final class Rig {
         #expect(rig.promoted == [[], [b.address]])
     }
 
+    /// Not with the next map, half a minute later.
+    @Test(arguments: [true, false])
+    func idleLaneEndsWithTheMapThatRetiresIt(isIdle: Bool) throws {
+        let (a, b, slots) = try twoNodes({ _ in nil }, { _ in nil }, firstHasAll: false)
+        let rig = try Rig("cluster://127.0.0.1:\(a.port)")
+        rig.cluster.idleTime = isIdle ? .zero : .seconds(60)
+        rig.start()
+        rig.scenario.step("the new map", until: { rig.promoted.count == 2 }) {
+            slots.set([(0...16_383, a.port)])
+            rig.cluster.renewMap { _ in }
+        }
+        try rig.scenario.run()
+        #expect(rig.cluster.lane(at: a.address)?.isUp == true)
+        #expect((rig.cluster.lane(at: b.address) == nil) == isIdle)
+    }
+
     @Test func commandWithoutAKeyGoesToMastersInTurn() throws {
         let answer: @Sendable ([String]) -> String? = { $0[0] == "PUBLISH" ? ":0\r\n" : nil }
         let (a, b, _) = try twoNodes(answer, answer)
