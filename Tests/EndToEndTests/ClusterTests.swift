@@ -133,6 +133,25 @@ struct ClusterTests {
         }
     }
 
+    @Test func manyRoomsGoToTheNextServer() async throws {
+        try await with(nodes: 1) { group, nodes in
+            // 20,000 rooms.
+            let clientCount = Installation.isSanitized ? 1_000 : 10_000
+            let crowd = try await Crowd(nodes[0], clientCount: clientCount)
+            try await crowd.publish(at: group.upServers[0])
+            #expect(try await crowd.read() == ["first second": clientCount])
+            let server = try #require(try await feedServer(group, "node-1"))
+            try await group.kill(server)
+            try await eventually("the feed is at another server") {
+                try await feedServer(group, "node-1").map { $0 !== server } ?? false
+            }
+            try await eventually("ready") { try await nodes[0].ready().status == 200 }
+            try await crowd.publish(at: group.upServers[0])
+            #expect(try await crowd.read() == ["gap first second": clientCount])
+            #expect(try await nodes[0].metrics()["roomcast_gaps_total"] == 1)
+        }
+    }
+
     /// Masters change places one after another while notices and heartbeats go on.
     @Test func manualFailoverLosesNothing() async throws {
         try await with { group, nodes in

@@ -11,11 +11,12 @@ import asyncio, json, os, pathlib, shutil, signal, sys
 # What the tests share with the scripts.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[3] / "scripts/lib"))
 
-import browser, clients, doors, hostile, liars, programs, proxies, roaming, streams, terminals
+import browser, clients, crowds, doors, hostile, liars, programs, proxies, roaming, streams, terminals
 
 OPERATIONS = {
-    **browser.OPERATIONS, **clients.OPERATIONS, **doors.OPERATIONS, **hostile.OPERATIONS, **liars.OPERATIONS,
-    **programs.OPERATIONS, **proxies.OPERATIONS, **roaming.OPERATIONS, **streams.OPERATIONS, **terminals.OPERATIONS,
+    **browser.OPERATIONS, **clients.OPERATIONS, **crowds.OPERATIONS, **doors.OPERATIONS, **hostile.OPERATIONS,
+    **liars.OPERATIONS, **programs.OPERATIONS, **proxies.OPERATIONS, **roaming.OPERATIONS, **streams.OPERATIONS,
+    **terminals.OPERATIONS,
 }
 
 
