@@ -16,7 +16,7 @@ import Testing
     }
 
     private func begin() -> ClusterEchoes {
-        var echoes = ClusterEchoes(silenceTimeout: .seconds(4), now: Self.start)
+        var echoes = ClusterEchoes(silenceTimeout: .seconds(4))
         echoes.linkIsUp([], now: Self.start)
         return echoes
     }
@@ -54,6 +54,18 @@ import Testing
         echoes.taken(2, by: c, sentAt: at(2))
         echoes.heard(2, now: at(2.5))
         #expect(echoes.check(masters, ownNode: a, now: at(9)) == nil)
+    }
+
+    /// A master hears what is published at itself, also when nothing else comes to it.
+    @Test func echoByWayOfItsOwnNodeDoesNotKeepTheFeed() {
+        var echoes = begin()
+        for (number, address) in [(UInt64(1), b), (2, c), (3, a), (4, b), (5, c), (6, a)] {
+            echoes.taken(number, by: address, sentAt: at(Double(number)))
+            if address == a { echoes.heard(number, now: at(Double(number))) }
+        }
+        #expect(echoes.check(masters, ownNode: a, now: at(6)) != nil)
+        // Where it is the only master, it is the only way.
+        #expect(echoes.check([a], ownNode: a, now: at(10.5)) == nil)
     }
 
     /// The oldest over the masters, whichever of an echo and its acceptance comes first.

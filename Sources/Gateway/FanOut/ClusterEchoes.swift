@@ -10,7 +10,8 @@ import Redis
 /// So the first worker publishes an *echo* to the node's own channel by way of one master after another, four in each
 /// silence timeout, and says which have been taken. The feed leaves its node when nothing has come for three of
 /// them, if at least two were taken meanwhile, by two masters if there are so many: one master that is cut off is
-/// not the fault of the feed's node.
+/// not the fault of the feed's node. Of a master's own echoes its own feed hears, whatever the others hold back: they
+/// count only if there is no other master.
 struct ClusterEchoes {
     typealias Address = RedisURL.Address
 
@@ -28,23 +29,22 @@ struct ClusterEchoes {
     private let silenceTimeout: Duration
     /// Since when the node's own channel is subscribed; nil while it is not.
     private var upAt: MonotonicInstant?
-    private var heardAt: MonotonicInstant
-    private var heard: [UInt64] = []
+    private var heard: [(number: UInt64, at: MonotonicInstant)] = []
+    /// When an echo has come the last time by way of each master.
+    private var heardAt: [Address: MonotonicInstant] = [:]
     private var taken: [Taken] = []
     /// Of each master: everything that was published there before this has come, if it was to come at all.
     private var complete: [Address: MonotonicInstant] = [:]
     private var patience = 1
+    private var attemptedAt = MonotonicInstant(nanoseconds: 0)
     private var nextAttemptAt = MonotonicInstant(nanoseconds: 0)
 
-    init(silenceTimeout: Duration, now: MonotonicInstant) {
-        self.silenceTimeout = silenceTimeout
-        heardAt = now
-    }
+    init(silenceTimeout: Duration) { self.silenceTimeout = silenceTimeout }
 
     /// - Parameter masters: those of the map.
     mutating func linkIsUp(_ masters: [Address], now: MonotonicInstant) {
         upAt = now
-        heardAt = now
+        heardAt = [:]
         heard = []
         taken = []
         complete = [:]
@@ -55,9 +55,7 @@ struct ClusterEchoes {
 
     /// An echo has come on the subscriber's connection.
     mutating func heard(_ number: UInt64, now: MonotonicInstant) {
-        heardAt = now
-        patience = 1
-        heard.append(number)
+        heard.append((number, now))
         if heard.count > ClusterEchoes.maximumCount { heard.removeFirst() }
         match()
     }
@@ -79,10 +77,12 @@ struct ClusterEchoes {
     }
 
     private mutating func match() {
-        for echo in taken where heard.contains(echo.number) {
+        for echo in taken {
+            guard let coming = heard.first(where: { $0.number == echo.number }) else { continue }
             complete[echo.address] = max(complete[echo.address] ?? echo.sentAt, echo.sentAt)
+            heardAt[echo.address] = max(heardAt[echo.address] ?? coming.at, coming.at)
         }
-        let numbers = heard
+        let numbers = heard.map(\.number)
         taken.removeAll { numbers.contains($0.number) }
     }
 
@@ -101,12 +101,15 @@ struct ClusterEchoes {
     ///   - ownNode: the subscriber's.
     /// - Returns: why the feed should go to the next node.
     mutating func check(_ masters: [Address], ownNode: Address?, now: MonotonicInstant) -> String? {
-        guard upAt != nil, now >= nextAttemptAt, now - heardAt >= silenceTimeout * 3 / 4 else { return nil }
+        guard let upAt, now >= nextAttemptAt else { return nil }
         let others = Set(masters.filter { $0 != ownNode })
-        let missing = taken.filter { $0.sentAt > heardAt && (others.isEmpty || others.contains($0.address)) }
-        guard missing.count >= 2, Set(missing.map(\.address)).count >= min(2, max(1, others.count)) else {
-            return nil
-        }
+        let ways = others.isEmpty ? Set(masters) : others
+        let lastAt = ways.compactMap { heardAt[$0] }.max() ?? upAt
+        guard now - lastAt >= silenceTimeout * 3 / 4 else { return nil }
+        let missing = taken.filter { $0.sentAt > lastAt && ways.contains($0.address) }
+        guard missing.count >= 2, Set(missing.map(\.address)).count >= min(2, ways.count) else { return nil }
+        if lastAt > max(upAt, attemptedAt) { patience = 1 }
+        attemptedAt = now
         nextAttemptAt = now + silenceTimeout * patience
         patience = min(patience + 1, ClusterEchoes.maximumPatience)
         return "what the node publishes to itself by way of other masters does not come"

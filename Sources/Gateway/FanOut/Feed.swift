@@ -52,7 +52,7 @@ final class Feed {
             maps.map.map { FeedPlace.order($0.nodes, for: configuration.nodeId) } ?? []
         }
         if configuration.redis.isCluster {
-            echoes = ClusterEchoes(silenceTimeout: configuration.redisSilenceTimeout, now: .now)
+            echoes = ClusterEchoes(silenceTimeout: configuration.redisSilenceTimeout)
         }
         subscriber = RedisSubscriber(
             url: configuration.redis, clientName: "roomcast-subscriber-\(configuration.nodeId)",
