@@ -11,13 +11,14 @@ package enum HashSlot {
 
     /// The slot of a key, 0..<`count`: by the text between its first `{` and the next `}`, if there is any, or else by
     /// the whole key.
-    package static func of(_ key: some RandomAccessCollection<UInt8>) -> Int {
+    package static func of(_ key: [UInt8]) -> Int { key.withUnsafeBytes { of($0) } }
+
+    /// Not generic: other modules would call it byte by byte through a table, at twenty times the price.
+    package static func of(_ key: UnsafeRawBufferPointer) -> Int {
         guard let open = key.firstIndex(of: UInt8(ascii: "{")) else { return slot(key) }
-        let tail = key[key.index(after: open)...]
-        guard let close = tail.firstIndex(of: UInt8(ascii: "}")), close > tail.startIndex else {
-            return slot(key)
-        }
-        return slot(tail[..<close])
+        let tail = UnsafeRawBufferPointer(rebasing: key[(open + 1)...])
+        guard let close = tail.firstIndex(of: UInt8(ascii: "}")), close > 0 else { return slot(key) }
+        return slot(UnsafeRawBufferPointer(rebasing: tail[..<close]))
     }
 
     /// A short text whose slot this is: a key with it between braces is in that slot.
@@ -30,7 +31,7 @@ package enum HashSlot {
         var number: Int64 = 0
         while missingCount > 0 {
             let text = [UInt8](number)
-            let slot = slot(text)
+            let slot = of(text)
             if tags[slot].isEmpty {
                 tags[slot] = text
                 missingCount -= 1
@@ -40,7 +41,7 @@ package enum HashSlot {
         return tags
     }()
 
-    private static func slot(_ bytes: some Sequence<UInt8>) -> Int {
+    private static func slot(_ bytes: UnsafeRawBufferPointer) -> Int {
         var crc: UInt16 = 0
         for byte in bytes { crc = crc << 8 ^ table[Int(UInt8(truncatingIfNeeded: crc >> 8) ^ byte)] }
         return Int(crc) % count
