@@ -75,13 +75,21 @@ struct ClusterDurableTests {
             let slot = try await group.slot(ofKey: "room:\(room)")
             let source = try await group.owner(ofSlot: slot)
             let target = try #require(try await group.masters().first { $0 !== source })
+            var freshCount = 0
             try await group.move(slot: slot, to: target, keysAtOnce: 1) { step in
-                guard case .moved = step else { return }
-                // The room's history may be with either, and its epoch with the other.
-                try await away.comeBack(to: nodes[1])
+                var node = nodes[1]
+                // A node that does not know the room reads its history, which may be with either server, and its
+                // epoch, which may be with the other.
+                if case .moved(let keys) = step, keys.allSatisfy({ $0.hasPrefix("once:") }) {
+                } else {
+                    freshCount += 1
+                    node = try await group.startNode("fresh-\(freshCount)", workers: 1)
+                }
+                try await away.comeBack(to: node)
                 #expect(away.lossCount(of: room) == 0)
                 try await away.close()
             }
+            #expect(freshCount == 4, "opened, history and epoch moved, taken")
             try await group.agreement()
             try await publish(group, room, 10..<20)
             try await away.comeBack(to: nodes[0])
