@@ -77,11 +77,11 @@ struct ClusterDurableTests {
             let target = try #require(try await group.masters().first { $0 !== source })
             var freshCount = 0
             try await group.move(slot: slot, to: target, keysAtOnce: 1) { step in
+                let keys: [String] = if case .moved(let keys) = step { keys } else { [] }
                 var node = nodes[1]
-                // A node that does not know the room reads its history, which may be with either server, and its
-                // epoch, which may be with the other.
-                if case .moved(let keys) = step, keys.allSatisfy({ $0.hasPrefix("once:") }) {
-                } else {
+                // A node that does not know the room reads its history, which may be with either server, and
+                // its epoch, which may be with the other.
+                if keys.isEmpty || !keys.allSatisfy({ $0.hasPrefix("once:") }) {
                     freshCount += 1
                     node = try await group.startNode("fresh-\(freshCount)", workers: 1)
                 }

@@ -48,12 +48,6 @@ struct ClusterOrderTests {
         }
     }
 
-    /// How many PUBLISHes a server has carried out.
-    private func publishCount(_ group: ClusterGroup, _ server: RedisServer) async throws -> Int {
-        let text = try await group.tell(server, "INFO", "commandstats").string ?? ""
-        return text.firstMatch(of: #/cmdstat_publish:calls=(\d+)/#).flatMap { Int($0.1) } ?? 0
-    }
-
     /// A room at each of the masters.
     private func rooms(_ group: ClusterGroup) async throws -> [(name: String, owner: RedisServer)] {
         var rooms: [(name: String, owner: RedisServer)] = []
@@ -71,14 +65,14 @@ struct ClusterOrderTests {
         try await Driver.with { driver in
             let group = try await ClusterGroup(driver, replicasOfEach: 0)
             for room in try await rooms(group) {
-                let before = try await publishCount(group, room.owner)
+                let before = try await group.publishCount(room.owner)
                 for _ in 0..<2 {
                     let completed = try await driver.run(
                         [try Installation.binary("publisher")] + group.connectionOptions
                             + ["--room", room.name, "--data", "1"])
                     #expect(completed.code == 0, "\(completed)")
                 }
-                #expect(try await publishCount(group, room.owner) == before + 2)
+                #expect(try await group.publishCount(room.owner) == before + 2)
             }
         }
     }
@@ -94,14 +88,14 @@ struct ClusterOrderTests {
             }
             for room in try await rooms(group) {
                 let client = try await nodes[0].connect(room.name)
-                let before = try await publishCount(group, room.owner)
+                let before = try await group.publishCount(room.owner)
                 for number in 0..<20 {
                     let body = #"{"room":"\#(room.name)","data":\#(number)}"#
                     let answer = try await post(nodes[number % 2], "/api/publish", body)
                     #expect(answer.status == 200)
                 }
                 // Echoes of the nodes come in between.
-                #expect(try await publishCount(group, room.owner) >= before + 20)
+                #expect(try await group.publishCount(room.owner) >= before + 20)
                 for number in 0..<20 {
                     #expect(try await client.next() == .text(#"{"type":"notice","data":\#(number)}"#))
                 }

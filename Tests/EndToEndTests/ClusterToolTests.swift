@@ -142,21 +142,16 @@ struct ClusterToolTests {
             }
             // What is published at two servers comes in any order, if only now and then.
             var counts: [Int] = []
-            for server in group.servers { counts.append(try await publishCount(group, server)) }
+            for server in group.servers { counts.append(try await group.publishCount(server)) }
             #expect(counts.sorted() == [0, 0, 0, 0, 0, 6_000])
         }
-    }
-
-    private func publishCount(_ group: ClusterGroup, _ server: RedisServer) async throws -> Int {
-        let text = try await group.tell(server, "INFO", "commandstats").string ?? ""
-        return text.firstMatch(of: #/cmdstat_publish:calls=(\d+)/#).flatMap { Int($0.1) } ?? 0
     }
 
     /// Which master a call publishes at is its own business: its number of PUBLISH says so.
     private func publishingMaster(_ group: ClusterGroup, moreThan count: Int) async throws -> RedisServer {
         var found: RedisServer?
         try await eventually("a master is published at") {
-            for server in group.upServers where try await publishCount(group, server) > count {
+            for server in group.upServers where try await group.publishCount(server) > count {
                 found = server
             }
             return found != nil

@@ -10,8 +10,8 @@ import Redis
 /// So the first worker publishes an *echo* to the node's own channel by way of one master after another, four in each
 /// silence timeout, and says which have been taken. The feed leaves its node when nothing has come for three of
 /// them, if at least two were taken meanwhile, by two masters if there are so many: one master that is cut off is
-/// not the fault of the feed's node. Of a master's own echoes its own feed hears, whatever the others hold back: they
-/// count only if there is no other master.
+/// not the fault of the feed's node. A feed hears the echoes that its own node has taken, whatever the others hold
+/// back: they count only if there is no other master.
 struct ClusterEchoes {
     typealias Address = RedisURL.Address
 
@@ -30,7 +30,7 @@ struct ClusterEchoes {
     /// Since when the node's own channel is subscribed; nil while it is not.
     private var upAt: MonotonicInstant?
     private var heard: [(number: UInt64, at: MonotonicInstant)] = []
-    /// When an echo has come the last time by way of each master.
+    /// When the last echo came by way of each master.
     private var heardAt: [Address: MonotonicInstant] = [:]
     private var taken: [Taken] = []
     /// Of each master: everything that was published there before this has come, if it was to come at all.

@@ -45,7 +45,6 @@ final class Shards {
     /// Stands in for a server while nobody is known to have a slot: it is never up.
     private let nowhere: Shard?
     private var shardCount: UInt32 = 0
-    private var turn = 0
 
     /// The connection to a server is up (again).
     var onUp: ((Shard, ClientRegistry.Return) -> Void)?
@@ -115,14 +114,8 @@ final class Shards {
         return address.flatMap { shards[$0] } ?? nowhere!
     }
 
-    /// A server that can be reached, another one each time: for what any of them can do.
-    var any: Shard {
-        if let only { return only }
-        let up = cluster!.masters.compactMap { shards[$0.address] }.filter(\.registry.isUp)
-        guard !up.isEmpty else { return nowhere! }
-        turn += 1
-        return up[turn % up.count]
-    }
+    /// A server that can be reached, if there is one: for what any of them can do.
+    var any: Shard { only ?? shards.values.first(where: \.registry.isUp) ?? nowhere! }
 
     /// Whether every server is connected.
     var isComplete: Bool {

@@ -50,7 +50,7 @@ struct SlotOrder<Command> {
 
     /// Takes a command.
     ///
-    /// - Parameter owner: who has the slot by the map.
+    /// - Parameter owner: the master that has the slot, as the map says.
     mutating func enter(_ command: Command, slot: Int, owner: Address) -> Way {
         guard let line = lines[slot] else {
             lines[slot] = Line(master: owner, count: 1)
@@ -83,7 +83,7 @@ struct SlotOrder<Command> {
 
     /// A command has its outcome.
     ///
-    /// - Parameter failure: why it is unknown.
+    /// - Parameter failure: why the outcome is unknown; nil if it is known.
     mutating func ended(slot: Int, isAlone: Bool, failure: String?) {
         guard var line = lines[slot] else { return }
         line.failure = line.failure ?? failure
@@ -102,7 +102,7 @@ struct SlotOrder<Command> {
 
     /// The next gathered command, and where it goes.
     ///
-    /// - Parameter owner: who has the slot by the map, if that is known.
+    /// - Parameter owner: the master that has the slot, as the map says; nil if it names none.
     mutating func next(slot: Int, owner: Address?) -> (command: Command, failure: String?)? {
         guard var line = lines.removeValue(forKey: slot) else { return nil }
         line.master = owner ?? line.master

@@ -213,6 +213,12 @@ final class ClusterGroup: Sendable {
         return true
     }
 
+    /// How many PUBLISHes a server has carried out.
+    func publishCount(_ server: RedisServer) async throws -> Int {
+        let text = try await tell(server, "INFO", "commandstats").string ?? ""
+        return text.firstMatch(of: #/cmdstat_publish:calls=(\d+)/#).flatMap { Int($0.1) } ?? 0
+    }
+
     // MARK: Death
 
     /// While `body` runs, the servers that are up take one for dead that is silent for a second.

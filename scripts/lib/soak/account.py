@@ -96,7 +96,7 @@ class Account:
             if fault is not None and self._is_told_of(track, fault):
                 self.counts["told"] += 1
                 self.told[fault.kind] += 1
-            elif fault is not None and self._faults.loses_unseen and not track.room.was_given(notice_id):
+            elif fault is not None and self._faults.answers_early and not track.room.was_given(notice_id):
                 self.counts["unseen"] += 1
             else:
                 self._enter("silent", client, track, notice_id, behind=first, before=last,

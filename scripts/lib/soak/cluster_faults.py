@@ -36,9 +36,7 @@ class ClusterFaults(Faults):
     durable_names = ("roll back master", "empty master", "trim rooms", "delete room")
     lagging_replica = "kill master before its replica had all"
     busy_disk = "restart master while its disk is busy"
-    # A master answers before it has passed the notice on to the other servers, and to its replica; and it does not know
-    # whether they read.
-    loses_unseen = holds_back = True
+    answers_early = True
     losing = {"roll back master", "empty master", lagging_replica, busy_disk}
     # A token may be gone that was issued just before its master died.
     forgetting = {"kill master", "restart master", "freeze server", "lose majority", *losing}

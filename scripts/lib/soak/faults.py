@@ -82,9 +82,9 @@ class Faults:
     losing = {"roll back redis", "empty redis", busy_disk}
     # Those with which tokens of absent clients may be gone, and those in which Redis takes no notices.
     forgetting = {"restart redis", *losing}
-    # Whether what was answered can be lost before any node has had it, and whether it can wait for nodes at another server
-    # and come at once.
-    loses_unseen = holds_back = False
+    # Whether publishers have their answer before the servers at which nodes listen have the notice: it may be lost before
+    # any node has had it, or wait there and come at once with others.
+    answers_early = False
     refusing = {"restart redis", busy_disk, "cut commands", "stop redis", "roll back redis"}
 
     def __init__(self, installation, operator, publisher, random, is_well, kinds=None, rooms=()):
@@ -161,7 +161,7 @@ class Faults:
         meanwhile, and so does a server of a cluster; a room with much traffic brings more of it than the short queues here
         hold."""
         if stay.ending == "slow":
-            return (self._is_durable or self.holds_back) and stay.kind == "reading" and any(
+            return (self._is_durable or self.answers_early) and stay.kind == "reading" and any(
                 fault.kind in {*self.parting, *self.losing} and fault.began_at <= stay.ended_at
                 and stay.ended_at <= (fault.ended_at or stay.ended_at) + GAP_LATE_SECONDS for fault in self.done)
         return stay.code == TOKEN_GONE and self.explains_lost_token(stay.opened_at, stay.ended_at)

@@ -39,7 +39,7 @@ class DurableRoom(Room):
         self.ids, self.numbers = [], array("L")
         self.known_at, self.answered_at = array("d"), array("d")
         self._indices = {}
-        # Indices of those that a client was given.
+        # Those that a client was given.
         self._given = set()
         # Times at which Redis lost data of this room: (the newest id that is left, the newest that may be lost, fault).
         self.rollbacks = []
@@ -61,12 +61,12 @@ class DurableRoom(Room):
     def given(self, text, number, now):
         """Where an id stands with which a client got this notice."""
         index = self.index(text, number, now)
-        self._given.add(index)
+        self._given.add(self.ids[index])
         return index
 
     def was_given(self, notice_id):
         """Whether any client got the notice with this id."""
-        return any(self.ids[index] == notice_id for index in self._given)
+        return notice_id in self._given
 
     def stored(self, number, text, now):
         """Redis has said that it keeps this notice under this id."""
