@@ -45,6 +45,7 @@ class RedisSession:
         self._security = ssl.create_default_context(cafile=authority) if authority else None
         self._writer = None
         self._waiting = deque()
+        self.connection_count = 0
 
     @property
     def is_up(self):
@@ -82,6 +83,7 @@ class RedisSession:
             if isinstance(reply, RedisRefusal):
                 raise reply
             self._writer = writer
+            self.connection_count += 1
             while True:
                 reply = await read_reply(reader)
                 future = self._waiting.popleft()

@@ -132,8 +132,13 @@ class ClusterSession:
     """As RedisSession, to all servers of a cluster. A command goes to the master that has its key, and follows
     redirections; a PUBLISH goes to one server as long as that is there, another one for each channel."""
 
-    def __init__(self, ports, user, password):
+    def __init__(self, ports, user, password, lookout=None):
+        """`lookout`: a session that may ask which servers are linked to the others: one that has just been started takes
+        PUBLISH before it is, and passes nothing on. Without one every server will do."""
         self.sessions = {port: RedisSession(port, user, password) for port in ports}
+        self._lookout = lookout
+        # By port, the connection since which a server is known to be linked.
+        self._linked = {}
         # By slot, the port of its master; and the ports of all servers that the cluster knows.
         self._masters = {}
         self._known = []
@@ -155,6 +160,27 @@ class ClusterSession:
             for session in self.sessions.values():
                 group.create_task(session.run())
             group.create_task(self._read_maps())
+            if self._lookout is not None:
+                group.create_task(self._look_for_links())
+
+    async def _look_for_links(self):
+        while True:
+            for port, session in self.sessions.items():
+                if session.is_up and not self._is_linked(port):
+                    await self._look_for_links_of(port, session)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _look_for_links_of(self, port, session):
+        connection = session.connection_count
+        try:
+            members = await self._lookout.view(port)
+        except ConnectionError:
+            return
+        if len(members) > 1 and all(each.is_self or each.is_well or "fail" in each.flags for each in members):
+            self._linked[port] = connection
+
+    def _is_linked(self, port):
+        return self._lookout is None or self._linked.get(port) == self.sessions[port].connection_count
 
     async def _read_maps(self):
         while True:
@@ -206,8 +232,8 @@ class ClusterSession:
         """The port of the server where this channel is published."""
         now = asyncio.get_running_loop().time()
         port, begins_at = self._places.get(channel, (None, 0))
-        if port is None or port in self.leaving or not self.sessions[port].is_up:
-            able = [each for each in self._known if self.sessions[each].is_up and each not in self.leaving]
+        if port is None or not self._may_publish(port):
+            able = [each for each in self._known if self._may_publish(each)]
             if not able:
                 raise ConnectionError("no server of the cluster is there")
             begins_at = 0 if port is None else now + CHANGE_SECONDS
@@ -216,6 +242,9 @@ class ClusterSession:
         if now < begins_at:
             raise ConnectionError("another server is to be asked soon")
         return port
+
+    def _may_publish(self, port):
+        return self.sessions[port].is_up and port not in self.leaving and self._is_linked(port)
 
     async def view(self, port):
         """All members as this server sees them; OSError when it does not say."""

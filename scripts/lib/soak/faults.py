@@ -161,7 +161,8 @@ class Faults:
         meanwhile, and so does a server of a cluster; a room with much traffic brings more of it than the short queues here
         hold."""
         if stay.ending == "slow":
-            return (self._is_durable or self.answers_early) and stay.kind == "reading" and any(
+            is_reader = stay.kind in ("reading", "stuck", "slow") and not stay.reads_late
+            return (self._is_durable or self.answers_early) and is_reader and any(
                 fault.kind in {*self.parting, *self.losing} and fault.began_at <= stay.ended_at
                 and stay.ended_at <= (fault.ended_at or stay.ended_at) + GAP_LATE_SECONDS for fault in self.done)
         return stay.code == TOKEN_GONE and self.explains_lost_token(stay.opened_at, stay.ended_at)

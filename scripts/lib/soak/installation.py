@@ -59,9 +59,11 @@ class Installation:
         """The process of the one server."""
         return self.server.process
 
-    def session(self, user):
+    def session(self, user, lookout=None):
+        """`lookout`: of a cluster's session, see there."""
         if isinstance(self.server, DeployedCluster):
-            return ClusterSession([server.port for server in self.server.servers], user, self.server.password(user))
+            return ClusterSession(
+                [server.port for server in self.server.servers], user, self.server.password(user), lookout)
         return RedisSession(self.server.port, user, self.server.password(user), self.server.authority)
 
     async def start(self):

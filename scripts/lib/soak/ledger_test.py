@@ -74,11 +74,14 @@ class Losses(Rig):
         self.check(self.judged(at=13.1), delivered=2, lostOutside=1)
 
     def test_who_reads_is_too_slow_only_for_what_a_server_of_a_cluster_has_held_back(self):
-        for faults, counts in [(Faults, {"lostOutside": 2}), (ClusterFaults, {"lostToSlowReader": 2})]:
+        for faults, kind, counts in [
+                (Faults, "reading", {"lostOutside": 2}), (ClusterFaults, "reading", {"lostToSlowReader": 2}),
+                (Faults, "stuck", {"lostOutside": 2}), (ClusterFaults, "stuck", {"lostToSlowReader": 2}),
+                (ClusterFaults, "regular", {"lostOutside": 2})]:
             self.setUp()
             self.faults = faults(None, None, None, None, None)
             self.faults.done.append(Fault("freeze server", 13.0, {}, 14.0))
-            self.stay.kind = "reading"
+            self.stay.kind = kind
             self.take(self.publish(4)[:2])
             self.check(self.judged("slow", 14.9), delivered=2, **counts)
 

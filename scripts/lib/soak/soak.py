@@ -41,7 +41,7 @@ class Soak:
         self._random = random.Random(options.seed)
         self._gaps = FrameGaps() if installation.declares_gaps else PolledGaps()
         self._operator = installation.session("operator")
-        self._publisher = installation.session("publisher")
+        self._publisher = installation.session("publisher", lookout=self._operator)
         is_durable = options.durable
         self._rooms = {
             "halls": [self._room(f"hall-{number}") for number in range(HALLS)],
