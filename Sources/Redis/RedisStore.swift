@@ -156,7 +156,8 @@ package final class RedisStore {
                 return cluster.send(command, onReply: onReply)
             }
             lane.isUsed()
-            lane.sendHere(command, onReply: onReply)
+            guard command.name == "PUBLISH" else { return lane.sendHere(command, onReply: onReply) }
+            lane.publish(command, key: key, onReply: onReply)
         }
     }
 
@@ -184,7 +185,7 @@ package final class RedisStore {
         case .cluster(let cluster):
             guard let lane = keylessLane(of: cluster, near: key) else { return onNews(.lost) }
             lane.isUsed()
-            lane.send(batch, onNews: onNews)
+            lane.publish(batch, key: key, onNews: onNews)
         }
     }
 

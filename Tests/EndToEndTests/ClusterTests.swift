@@ -1,5 +1,6 @@
 // Gateways on a Redis Cluster: every token is found wherever it is, clients stay while masters die, change places and
 // hand slots over, and the feed leaves a node that brings nothing.
+import Foundation
 import Testing
 
 @Suite(.serialized, .enabled(if: ServerUnderTest.hasFunctions, "the harness needs Redis 7"))
@@ -130,6 +131,59 @@ struct ClusterTests {
             #expect(next.event == .text("1") && next.gapCount == 1)
             #expect(try await nodes[0].metrics()["roomcast_gaps_total"] == 1)
             #expect(try await client.closed(within: .zero) == nil)
+        }
+    }
+
+    /// One that has just been started takes PUBLISH, refuses keys for two seconds, and is not linked to the others yet.
+    @Test(arguments: ["--data", "--file", "POST"])
+    func noticesWaitForAMasterThatHasJustBeenStarted(way: String) async throws {
+        try await Driver.with { driver in
+            let group = try await ClusterGroup(driver)
+            let server = try await group.owner(ofKey: "room:lobby")
+            let node = try await group.startNode(
+                "node-1", environment: ["GATEWAY_ADMIN_KEY": ConsoleBrowser.key])
+            try await eventually("the feed is at another server") {
+                guard let place = try await feedServer(group, "node-1") else { return false }
+                if place === server { try await group.tell(place, "CLIENT", "KILL", "TYPE", "PUBSUB") }
+                return place !== server
+            }
+            let client = try await node.connect("lobby")
+            let path = driver.directory.appending(path: "line")
+            let line = #"{"room":"lobby","data":1}"#
+            try Data((line + "\n").utf8).write(to: path)
+            try await group.kill(server)
+            try await group.start(server)
+            if way == "POST" {
+                #expect(try await post(node, "/api/publish", line).status == 200)
+            } else {
+                let what = way == "--data" ? ["--room", "lobby", "--data", "1"] : ["--file", path.path]
+                let completed = try await driver.run(
+                    [try Installation.binary("publisher")] + group.connectionOptions + what)
+                #expect(completed.code == 0, "\(completed)")
+            }
+            let state = try await group.tell(server, "CLUSTER", "INFO").string ?? ""
+            #expect(state.contains("cluster_state:ok"), "it was not published before")
+            #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))
+        }
+    }
+
+    /// Some nodes may hear it, which is better than none.
+    @Test func aClusterThatIsDownTakesNoticesAllTheSame() async throws {
+        try await Driver.with { driver in
+            let group = try await ClusterGroup(driver, replicasOfEach: 0, isCoverageRequired: true)
+            let node = try await group.startNode("node-1")
+            let client = try await node.connect("lobby")
+            let server = try await group.owner(ofKey: "room:lobby")
+            let other = (try await group.slot(ofKey: "room:lobby") + 1) % ClusterGroup.slotCount
+            try #require(try await group.owner(ofSlot: other) === server)
+            try await group.tell(server, "CLUSTER", "DELSLOTS", .string("\(other)"))
+            let completed = try await driver.run(
+                [try Installation.binary("publisher")] + group.connectionOptions
+                    + ["--room", "lobby", "--data", "1"])
+            #expect(completed.code == 0, "\(completed)")
+            #expect(try await client.next() == .text(#"{"type":"notice","data":1}"#))
+            let state = try await group.tell(server, "CLUSTER", "INFO").string ?? ""
+            #expect(state.contains("cluster_state:fail"))
         }
     }
 

@@ -31,7 +31,7 @@ extension CommandLink {
 
 extension RedisConnection: CommandLink {}
 
-/// A master's connection, and the commands that wait for its first word.
+/// A master's connection, and the commands that wait for its first word, or until it passes on what is published.
 ///
 /// As a `CommandLink` it sends each command with a key where the map says, which is mostly its own master, and each
 /// without one to its own master.
@@ -50,6 +50,10 @@ package final class ClusterLane: CommandLink {
     private(set) var hasBeenUsed = false
     /// What the server of the present connection, or of the last one, has said of itself.
     private var server: RedisConnection.Server?
+    private var linkage = Linkage.unknown
+    /// What is to be published as soon as the server passes it on, in its order.
+    private var held: [() -> Void] = []
+    private var linkageTimer: Timer?
 
     package var onUp: ((RedisConnection.Server) -> Void)?
     package var onDown: ((String) -> Void)?
@@ -66,14 +70,19 @@ package final class ClusterLane: CommandLink {
         self.connection = connection
         self.cluster = cluster
         timer = Timer(on: loop) { [unowned self] in self.expire() }
+        linkageTimer = Timer(on: loop) { [unowned self] in self.askForLinkage() }
         connection.onUp = { [unowned self] server in
             self.server = server
+            self.linkage = .unknown
             self.tried()
             self.onUp?(server)
             self.cluster.laneChanged(self)
         }
         connection.onDown = { [unowned self] reason in
             self.tried()
+            self.linkage = .unknown
+            self.linkageTimer?.cancel()
+            self.publishHeld()
             self.onDown?(reason)
             self.cluster.laneChanged(self)
         }
@@ -92,8 +101,10 @@ package final class ClusterLane: CommandLink {
     /// Ends the connection for good.
     func end() {
         timer?.cancel()
+        linkageTimer?.cancel()
         connection.stop()
         tried()
+        publishHeld()
     }
 
     /// Its user begins: a connection that stands already is news to it.
@@ -126,12 +137,73 @@ package final class ClusterLane: CommandLink {
         }
     }
 
-    /// Sends commands whose answers are numbers, as `RedisConnection` does.
-    package func send(_ batch: RedisBatch, onNews: @escaping (RedisBatch.News) -> Void) {
-        connection.send(batch, onNews: onNews)
+    package func writeWhatWaits() { cluster.writeWhatWaits() }
+
+    // MARK: What is published
+
+    /// What is known of the server's links to the others of its cluster.
+    private enum Linkage {
+        case unknown
+        /// It is asked with this key, and was asked first at this time.
+        case asked(key: [UInt8], since: MonotonicInstant)
+        case proven
     }
 
-    package func writeWhatWaits() { cluster.writeWhatWaits() }
+    /// A server that has just been started refuses keys for two seconds.
+    private static let longestLinkageTime = Duration.seconds(3)
+    private static let linkagePause = Duration.milliseconds(50)
+
+    /// Publishes to this master, once it passes on what is published.
+    ///
+    /// A master that has just been started takes PUBLISH before it is linked to the others, and nobody would hear of
+    /// it. Meanwhile it refuses keys: so each connection asks for one first. A cluster that is down for longer gets
+    /// PUBLISH all the same: some nodes may hear it.
+    ///
+    /// - Parameter key: which the user may read, and that of the channel; nil does without.
+    package func publish(_ command: RedisCommand, key: [UInt8]?, onReply: @escaping (Outcome) -> Void) {
+        whenTried(until: .now + cluster.timeout) { [unowned self] in
+            self.whenLinked(key) { [connection] in connection.send(command, onReply: onReply) }
+        }
+    }
+
+    /// As `publish` of one command; the answers are numbers.
+    package func publish(_ batch: RedisBatch, key: [UInt8]?, onNews: @escaping (RedisBatch.News) -> Void) {
+        whenLinked(key) { [connection] in connection.send(batch, onNews: onNews) }
+    }
+
+    private func whenLinked(_ key: [UInt8]?, _ body: @escaping () -> Void) {
+        guard let key, connection.isUp else { return body() }
+        switch linkage {
+        case .proven: body()
+        case .asked: held.append(body)
+        case .unknown:
+            held.append(body)
+            linkage = .asked(key: key, since: .now)
+            askForLinkage()
+        }
+    }
+
+    private func askForLinkage() {
+        guard case .asked(let key, let since) = linkage else { return }
+        connection.send(RedisCommand([[UInt8]("PTTL"), key])) { [weak self] result in
+            guard let self, case .asked = self.linkage else { return }
+            // Any other answer is that of a server that takes part, also one that the user has no right to.
+            if case .failure(.refused(let message)) = result, message.hasPrefix("CLUSTERDOWN"),
+                .now - since < Self.longestLinkageTime
+            {
+                self.linkageTimer?.start(after: Self.linkagePause)
+                return
+            }
+            self.linkage = .proven
+            self.publishHeld()
+        }
+    }
+
+    private func publishHeld() {
+        let bodies = held
+        held = []
+        for body in bodies { body() }
+    }
 
     // MARK: The first word
 
