@@ -377,6 +377,14 @@ struct ModelWorld {
         return faults
     }
 
+    /// Whether a node that has lived on since has handed a notice on that had this id and is lost.
+    private func isWitnessed(_ id: NoticeId, _ room: Int) -> Bool {
+        published[room].contains { notice in
+            notice.id == id && isLost[notice.payload]
+                && nodes.contains { $0.delivered[room].contains(notice.payload) }
+        }
+    }
+
     private mutating func check(_ index: Int, _ place: Int, _ faults: inout [String]) {
         let room = clients[index].rooms[place]
         let name = "client \(index), room \(room)"
@@ -421,12 +429,17 @@ struct ModelWorld {
                     let missing = truth[(low + 1)..<position]
                     let kept = missing.filter { !isLost[$0.payload] }
                     // Redis has lost a notice while its clock went back, and has given its id to another
-                    // one: the client is told when a node that had the first one reads again.
+                    // one: the client is told when a node that had the first one reads again. Once all of these have
+                    // died, nobody can know.
                     let isReused = low >= 0 && truth.count { $0.id == truth[low].id } > 1
                     // In a cluster the subscriber's link stands while a master is replaced, and numbers may follow by
                     // chance until the other master's notices are seen.
                     if !kept.isEmpty, lastTold > eventIndex, cluster.isCluster {
                         counts.toldLate += 1
+                    } else if !kept.isEmpty, isReused, lastTold < eventIndex,
+                        !isWitnessed(truth[low].id, room)
+                    {
+                        counts.silentThoughSeen += kept.count
                     } else if !kept.isEmpty, !(isReused && lastTold > eventIndex) {
                         faults.append(
                             "\(name): silent loss of \(kept.prefix(3).map(\.id)) before \(frame.id)")
