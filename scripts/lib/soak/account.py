@@ -1,14 +1,19 @@
 """Where each durable notice went that a client was owed: it has come, a loss was told that a fault explains, a cluster has
-lost it before anybody saw it, or nowhere (a defect)."""
+lost it and no node can know, or nowhere (a defect)."""
 
+import math
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 
 from faults import TOLD_SECONDS
 from histories import START
 from ledger import NEVER
 
 EXAMPLES = 20
+# For so long a node stays in a room without clients, by the installation's --unsubscribe-grace.
+GRACE_SECONDS = 2
+# For so long after a master is replaced nodes may not have looked at it.
+LOOK_SECONDS = 2
 # Of a client that has missed a notice without a word.
 RESUMES = 6
 
@@ -16,10 +21,16 @@ RESUMES = 6
 class Account:
     """The sum over all clients."""
 
-    def __init__(self, faults):
+    def __init__(self, faults, stays=()):
+        """`stays`: of all clients that resume."""
         self._faults = faults
+        # By room: they hold it in their nodes.
+        self._stays = defaultdict(list)
+        for stay in sorted(stays, key=lambda each: each.opened_at):
+            for name in stay.tracks:
+                self._stays[name].append(stay)
         self.counts = Counter(dict.fromkeys(
-            ["delivered", "told", "unseen", "silent", "duplicates", "outOfOrder", "falseAlarms", "wrongSince", "untold"], 0))
+            ["delivered", "told", "unwitnessed", "silent", "duplicates", "outOfOrder", "falseAlarms", "wrongSince", "untold"], 0))
         # By what explains them: resume entries with a loss, and notices that lie behind them.
         self.losses, self.told = Counter(), Counter()
         # From the end of a fault to the loss that was told of it, of clients that were connected.
@@ -30,7 +41,7 @@ class Account:
 
     @property
     def expected(self):
-        return sum(self.counts[name] for name in ("delivered", "told", "unseen", "silent"))
+        return sum(self.counts[name] for name in ("delivered", "told", "unwitnessed", "silent"))
 
     def judge(self, client, track, is_connected):
         """`is_connected`: whether the run is over and it lived to the end."""
@@ -96,12 +107,34 @@ class Account:
             if fault is not None and self._is_told_of(track, fault):
                 self.counts["told"] += 1
                 self.told[fault.kind] += 1
-            elif fault is not None and self._faults.answers_early and not track.room.was_given(notice_id):
-                self.counts["unseen"] += 1
+            elif fault is not None and self._faults.answers_early and not self._is_witnessed(track.room, notice_id, fault):
+                self.counts["unwitnessed"] += 1
             else:
                 self._enter("silent", client, track, notice_id, behind=first, before=last,
                             lostBy=fault and fault.kind, at=fault and fault.began_at,
                             resumes=[vars(resume) for _, resume in track.resumes[-RESUMES:]])
+
+    def _is_witnessed(self, room, notice_id, fault):
+        """Whether a node has had the notice, and has held the room until it could see that it is lost."""
+        if not room.was_given(notice_id):
+            return False
+        answered_at = room.answered_at[room.ids.index(notice_id)]
+        lost_at = fault.details.get("replacedAt", fault.ended_at) + LOOK_SECONDS
+        stays = self._stays[room.name]
+        return any(
+            # One whose node is not known may have been at any.
+            self._held_until([stay for stay in stays if stay.node in (node, None)], answered_at) >= lost_at
+            for node in {stay.node for stay in stays})
+
+    @staticmethod
+    def _held_until(stays, since):
+        """How long these keep the room in their node that had it at that time."""
+        until = -math.inf
+        for stay in stays:
+            if stay.opened_at <= max(since, until):
+                left = stay.ended_at + GRACE_SECONDS
+                until = max(until, left if left >= since else -math.inf)
+        return until
 
     @staticmethod
     def _is_told_of(track, fault):

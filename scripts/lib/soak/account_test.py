@@ -51,11 +51,12 @@ class Durable(unittest.TestCase):
         self.room.rollbacks.append((left, (newest * 1000, 10 ** 6), fault))
 
     def account(self, is_connected=True):
-        account = Account(self.faults)
+        for stay in self.stays:
+            stay.end("over", 60.0)
+        account = Account(self.faults, self.stays)
         for track in [*self.journey.ended, *self.journey.tracks.values()]:
             account.judge(self, track, is_connected and track in self.journey.tracks.values())
         for stay in self.stays:
-            stay.end("over", 60.0)
             account.judge_promptness(self, stay)
         return account
 
@@ -202,9 +203,9 @@ class Durable(unittest.TestCase):
         self.get(*range(16, 31))
         self.check(self.account(), delivered=27, silent=1)
 
-    def test_what_a_cluster_loses_before_anybody_has_it_nobody_can_tell(self):
+    def test_what_a_cluster_loses_and_no_node_has_had_nobody_can_tell(self):
         for kinds, given, counts in [
-                (ClusterFaults, [], {"unseen": 2}), (ClusterFaults, [15], {"unseen": 1, "silent": 1}),
+                (ClusterFaults, [], {"unwitnessed": 2}), (ClusterFaults, [15], {"unwitnessed": 1, "silent": 1}),
                 (Faults, [], {"silent": 2})]:
             self.setUp()
             self.faults = kinds(None, None, None, None, None)
@@ -216,6 +217,31 @@ class Durable(unittest.TestCase):
             # It stayed in its place: promptness is another matter.
             self.faults.done[0].details["rooms"] = []
             self.check(self.account(), delivered=26, **counts)
+
+    def test_a_node_that_has_left_the_room_cannot_tell_what_the_cluster_has_lost(self):
+        # The others that get it: when each comes and goes, and its node. The master is replaced at 20.
+        for others, name in [
+                ([(14, 17, "a"), (18.9, 20, "a")], "silent"), ([(14, 17, "a"), (19.1, 23, "a")], "unwitnessed"),
+                ([(14, 17, "a"), (18.9, 20, "b")], "unwitnessed"), ([(14, 17, "a"), (18.9, 20, None)], "silent"),
+                ([(14, 19.9, "a")], "unwitnessed"), ([(14, 20.1, "a")], "silent"), ([(15.5, 23, "a")], "unwitnessed"),
+                ([(14, 15.5, "a"), (10, 20.1, "a")], "silent")]:
+            with self.subTest(others):
+                self.setUp()
+                self.faults = ClusterFaults(None, None, None, None, None)
+                self.lose("roll back master", 15.5, 16.0, (14000, 14), 15)
+                self.faults.done[0].details |= {"rooms": [], "replacedAt": 20.0}
+                for opened_at, ended_at, node in others:
+                    other = DurableStay("regular", ["hall"], Journey([self.room]), opened_at)
+                    other.node = node
+                    other.take(self.frame(15), 15.01)
+                    other.end("left", ended_at)
+                    self.stays.append(other)
+                self.connect(2.5, 2)
+                self.get(3)
+                self.stays[-1].end("left", 3.5)
+                self.connect(24.0, 3)
+                self.get(*range(4, 15), *range(16, 31))
+                self.check(self.account(), delivered=27, **{name: 1})
 
     def test_another_position_than_the_one_that_was_asked_is_noticed(self):
         self.connect(2.5, 2)

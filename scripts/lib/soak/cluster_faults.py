@@ -124,6 +124,7 @@ class ClusterFaults(Faults):
         newest = await self._kill(server)
         fault.lost_at = time.monotonic()
         await self._promotion(master)
+        fault.details["replacedAt"] = time.monotonic()
         await self._look(fault, newest, kind)
         await self._start(server)
 

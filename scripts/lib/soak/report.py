@@ -139,7 +139,7 @@ def durable_rows(result):
           for reason, count in sorted(durable["losses"].items())],
         ("", f"to connected clients p50 {after['p50']:.2f} s, max {after['max']:.2f} s after the fault"
          if after["count"] else "never to a connected client"),
-        *([("unseen", f"{counts['unseen']:,} answered, and lost by the cluster before any client had them")]
+        *([("unwitnessed", f"{counts['unwitnessed']:,} answered, and lost by the cluster when no node that had them held their room")]
           if result["isCluster"] else []),
         ("silent", f"{counts['silent']:,}"),
         ("not opted in", f"{durable['plainDelivered']:,} delivered"),

@@ -187,7 +187,7 @@ class Soak:
         return self._result(verdict, account, ends, now - self._began_at)
 
     def _account(self):
-        account = Account(self._faults)
+        account = Account(self._faults, [stay for _, stay in self._crowd.durable_stays])
         for client, track in self._crowd.tracks:
             stay = client.stay
             is_connected = stay is not None and stay.ending == "over" and track in stay.tracks.values()
