@@ -63,6 +63,46 @@ import Testing
         #expect(a.asked.all.isEmpty && b.asked.all.count == 16)
     }
 
+    /// A master that has just been started refuses keys, and passes nothing on.
+    @Test func noticesWaitUntilTheirMasterServesKeys() throws {
+        let count = Mutex(0)
+        let (_, b, _) = try twoNodes { command in
+            guard command[0] == "PTTL" else { return command[0] == "PUBLISH" ? ":1\r\n" : nil }
+            let number = count.withLock { number in
+                number += 1
+                return number
+            }
+            return number < 3 ? "-CLUSTERDOWN The cluster is down\r\n" : ":-2\r\n"
+        }
+        let session = try session("127.0.0.1:\(b.port)")
+        var answerCount = 0
+        for number in 0..<6 {
+            if number % 2 == 0 {
+                session.send(command("PUBLISH", "foo", "\(number)"), near: [UInt8]("foo")) { _ in
+                    answerCount += 1
+                }
+            } else {
+                var batch = RedisBatch()
+                batch.appendPublish([UInt8]("\(number)"), to: [UInt8]("foo"))
+                session.send(batch, near: [UInt8]("foo")) { _ in answerCount += 1 }
+            }
+        }
+        try session.wait { answerCount == 6 }
+        let asking = [String](repeating: "PTTL foo", count: 3)
+        #expect(b.asked.all == asking + (0..<6).map { "PUBLISH foo \($0)" })
+    }
+
+    @Test func whoMayNotAskForKeysPublishesAtOnce() throws {
+        let (_, b, _) = try twoNodes {
+            $0[0] == "PTTL" ? "-NOPERM no permissions\r\n" : $0[0] == "PUBLISH" ? ":1\r\n" : nil
+        }
+        let session = try session("127.0.0.1:\(b.port)")
+        var isDone = false
+        session.send(command("PUBLISH", "foo", "1"), near: [UInt8]("foo")) { _ in isDone = true }
+        try session.wait { isDone }
+        #expect(b.asked.all == ["PTTL foo", "PUBLISH foo 1"])
+    }
+
     @Test func commandWithoutAKeyGoesElsewhereWhenItsMasterIsAway() throws {
         let (a, _, slots) = try twoNodes { $0[0] == "PUBLISH" ? ":1\r\n" : nil }
         slots.set([(0...Self.boundary, a.port), (Self.boundary + 1...16_383, 1)])
