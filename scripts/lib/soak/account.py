@@ -7,11 +7,10 @@ from collections import Counter, defaultdict
 
 from faults import TOLD_SECONDS
 from histories import START
+from installation import UNSUBSCRIBE_GRACE_SECONDS
 from ledger import NEVER
 
 EXAMPLES = 20
-# For so long a node stays in a room without clients, by the installation's --unsubscribe-grace.
-GRACE_SECONDS = 2
 # For so long after a master is replaced nodes may not have looked at it.
 LOOK_SECONDS = 2
 # Of a client that has missed a notice without a word.
@@ -132,7 +131,7 @@ class Account:
         until = -math.inf
         for stay in stays:
             if stay.opened_at <= max(since, until):
-                left = stay.ended_at + GRACE_SECONDS
+                left = stay.ended_at + UNSUBSCRIBE_GRACE_SECONDS
                 until = max(until, left if left >= since else -math.inf)
         return until
 

@@ -13,6 +13,8 @@ from free_ports import free_ports
 from processes import POLL_SECONDS, ROOT, START_SECONDS, DeployedRedis, ProcessError, Processes
 from redis_client import RedisSession
 
+# For so long a node stays in a room without clients.
+UNSUBSCRIBE_GRACE_SECONDS = 2
 NODE_COUNT = 3
 DRAIN_SECONDS = 3
 # From what is enough for everybody who comes back soon to next to nothing, so that nearly all of it is read from Redis.
@@ -45,7 +47,7 @@ class Installation:
         # Rooms are left soon, so that leaving and joining again happens often; queues are short, so that slow
         # clients are cut while they are looked at.
         # The first node has one thread for all.
-        options = ["--workers", 1 if number == 1 else 2, "--unsubscribe-grace", "2s", "--maximum-queue-bytes", "256KiB"]
+        options = ["--workers", 1 if number == 1 else 2, "--unsubscribe-grace", f"{UNSUBSCRIBE_GRACE_SECONDS}s", "--maximum-queue-bytes", "256KiB"]
         if self.declares_gaps:
             options += ["--gap-notice", "on"]
         if self._is_durable:
